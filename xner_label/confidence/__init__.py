@@ -1,0 +1,1 @@
+"""Raw projection scores in, calibrated probabilities out."""

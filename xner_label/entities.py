@@ -1,0 +1,166 @@
+"""The value types that every part of XNER-Label passes on.
+
+All offsets are Unicode code points into the text they belong to, end exclusive, exactly as Label Studio and
+Python strings count them. Token ranges are half-open too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from xner_label.errors import RecordError
+from xner_label.tokenization import tokenize
+
+# One alignment link: source token, target token, weight in (0, 1].
+Link = tuple[int, int, float]
+
+
+class Span(msgspec.Struct, frozen=True, order=True):
+    """A run of code points ``[start, end)``."""
+
+    start: int
+    end: int
+
+    def overlaps(self, other: Span) -> bool:
+        return self.start < other.end and other.start < self.end
+
+
+class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A labelled span. ``score`` is the tagger's probability; None means that a person gave the entity."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+
+
+class SourceMention(msgspec.Struct, frozen=True):
+    """The source-side mention that a projected entity came from."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+
+
+class ProjectedEntity(msgspec.Struct, frozen=True):
+    """An entity of the target text.
+
+    ``score`` is the projector's raw objective, comparable within one pipeline signature; ``confidence`` the
+    probability that the entity is exactly right (span and label). ``source`` is None for an entity that was
+    added without a source entity.
+    """
+
+    start: int
+    end: int
+    label: str
+    text: str
+    score: float
+    confidence: float
+    source: SourceMention | None = None
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All projections of one task by one pipeline version.
+
+    ``confidence`` is the probability that the whole task is right; ``pipeline`` the signature of everything
+    that produced it.
+    """
+
+    id: str | int
+    text: str
+    entities: tuple[ProjectedEntity, ...]
+    confidence: float
+    pipeline: str
+    note: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One target-language text and whatever is already known about it.
+
+    ``tokens`` and ``source_tokens`` are token strings in text order; ``alignment`` is in the Pharaoh format
+    ``i-j[:weight]``, source first; ``entities`` is gold and never read by a projector.
+    """
+
+    id: str | int
+    text: str
+    source: str | None = None
+    source_entities: tuple[Entity, ...] | None = None
+    tokens: tuple[str, ...] | None = None
+    source_tokens: tuple[str, ...] | None = None
+    alignment: str | None = None
+    back_translations: tuple[tuple[str, ...], ...] | None = None
+    entities: tuple[Entity, ...] | None = None
+
+
+class Tokens:
+    """The tokens of one text, as code-point spans in text order.
+
+    ``starts[k]``/``ends[k]`` are the borders of token ``k``; tokens never overlap and are never empty.
+    """
+
+    __slots__ = ("ends", "starts", "text")
+
+    def __init__(self, text: str, starts: Sequence[int], ends: Sequence[int]) -> None:
+        self.text = text
+        self.starts = starts
+        self.ends = ends
+
+    @classmethod
+    def tokenize(cls, text: str) -> Tokens:
+        """Split with the built-in tokeniser, see :mod:`xner_label.tokenization`."""
+        spans = tokenize(text)
+        return cls(text, [start for start, _ in spans], [end for _, end in spans])
+
+    @classmethod
+    def locate(cls, text: str, tokens: Sequence[str], field: str = "tokens") -> Tokens:
+        """Find each token at or after the previous one's end, with nothing but white space between.
+
+        Raises RecordError, naming ``field``, for a token that is empty or isn't there.
+        """
+        starts: list[int] = []
+        ends: list[int] = []
+        position = 0
+        for index, token in enumerate(tokens):
+            start = text.find(token, position) if token else -1
+            if start < 0 or (start > position and not text[position:start].isspace()):
+                raise RecordError(
+                    field,
+                    f"token {index} ({token[:40]!r}) isn't the next thing in the text after offset {position}; "
+                    "give tokens exactly as they stand in the text, in order",
+                )
+            position = start + len(token)
+            starts.append(start)
+            ends.append(position)
+        return cls(text, starts, ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[str]:
+        text = self.text
+        return (text[start:end] for start, end in zip(self.starts, self.ends, strict=True))
+
+    def words(self) -> list[str]:
+        """The token strings."""
+        return list(self)
+
+    def covering(self, start: int, end: int) -> tuple[int, int, bool]:
+        """The token range that a span of code points touches.
+
+        Returns ``(first, last, exact)``, half-open; ``exact`` is False where a border lies inside a token, so
+        that the range had to widen. A span that touches no token gives ``first == last``.
+        """
+        first = bisect_right(self.ends, start)
+        last = bisect_left(self.starts, end)
+        if first >= last:
+            return first, first, False
+        exact = self.starts[first] >= start and self.ends[last - 1] <= end
+        return first, last, exact
+
+    def span(self, first: int, last: int) -> Span:
+        """The code points from token ``first`` up to, not including, token ``last``."""
+        return Span(self.starts[first], self.ends[last - 1])

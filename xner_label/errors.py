@@ -1,0 +1,98 @@
+"""Every error that XNER-Label raises on purpose.
+
+    XnerLabelError              1  something unexpected inside the tool
+    +-- UsageError              2  the call itself is wrong (a file that doesn't exist, flags that contradict)
+    +-- ConfigurationError      3  the settings don't fit what was asked
+    |   +-- MissingExtraError   3  an optional part isn't installed
+    +-- StudioError             4  Label Studio is unreachable or refused
+    +-- PartialError            5  some lines or items failed; what worked is saved, run again
+    |   +-- RecordError         5  one input line is bad (carries line number and field)
+    +-- CheckFailedError        6  a check (doctor, promotion gate, evaluation threshold) said no
+    +-- SchemaError             7  the database schema is not at head
+    +-- ContractError           8  offsets or labels contradict the text; nothing was written
+
+The library raises these; only ``cli`` turns them into a message and an exit code.
+"""
+
+from __future__ import annotations
+
+
+class XnerLabelError(Exception):
+    """Base of the tree. ``hint`` says what the user can do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} ({self.hint})" if self.hint else message
+
+
+class UsageError(XnerLabelError):
+    """The call can't be carried out as written."""
+
+    exit_code = 2
+
+
+class ConfigurationError(XnerLabelError):
+    """A setting is missing, malformed or contradicts another."""
+
+    exit_code = 3
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional part of the package is needed and not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}'", hint=f"pip install 'xner-label[{extra}]'")
+        self.extra = extra
+
+
+class StudioError(XnerLabelError):
+    """Label Studio could not be reached, or refused the request."""
+
+    exit_code = 4
+
+
+class PartialError(XnerLabelError):
+    """Part of the work failed; everything that succeeded is saved and running again is safe."""
+
+    exit_code = 5
+
+
+class RecordError(PartialError):
+    """One input record is bad.
+
+    ``field`` names the offending JSON field (``json`` when the line doesn't parse), ``line`` counts from 1.
+    """
+
+    def __init__(self, field: str, problem: str, *, line: int | None = None) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+        self.line = line
+
+    def __str__(self) -> str:
+        where = "" if self.line is None else f"line {self.line}: "
+        return f"{where}{self.field}: {self.problem}"
+
+
+class CheckFailedError(XnerLabelError):
+    """A check was carried out and its answer is no."""
+
+    exit_code = 6
+
+
+class SchemaError(XnerLabelError):
+    """The database schema is missing or not at the head revision."""
+
+    exit_code = 7
+
+
+class ContractError(XnerLabelError):
+    """Offsets or labels contradict the text they point into."""
+
+    exit_code = 8

@@ -1,0 +1,63 @@
+"""What the stages of the pipeline promise each other, and the cache they may be handed.
+
+Every stage carries a ``signature``: a short string that names the method, the model and every option that
+changes its output. Two stages with the same signature give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from xner_label.entities import Entity, Link, Tokens
+
+
+class Translation(msgspec.Struct, frozen=True):
+    """A translated text; ``score`` is the mean log-probability per target subtoken, None for a human one."""
+
+    text: str
+    score: float | None = None
+
+
+class Translator(Protocol):
+    """Translates texts into the source language (the language of the tagger)."""
+
+    signature: str
+
+    def translate(self, texts: Sequence[str]) -> list[Translation]:
+        """One translation per text, in order."""
+        ...
+
+
+class Tagger(Protocol):
+    """Finds entities in source-language texts."""
+
+    signature: str
+
+    def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
+        """The entities of each text, in text order, offsets in code points, each with its probability."""
+        ...
+
+
+class Aligner(Protocol):
+    """Links the words of sentence pairs."""
+
+    signature: str
+
+    def align(self, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[list[Link]]:
+        """For each (source words, target words) its links ``(source, target, weight)``, sorted."""
+        ...
+
+
+class Cache(Protocol):
+    """A place that keeps results between runs, handed in by whoever owns storage."""
+
+    def get_many(self, namespace: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """The entries that exist, by key."""
+        ...
+
+    def put_many(self, namespace: str, entries: Mapping[str, bytes]) -> None:
+        """Add or replace entries."""
+        ...

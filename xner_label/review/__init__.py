@@ -1,0 +1,1 @@
+"""What to review, in which order, until when."""

@@ -1,0 +1,1 @@
+"""The database: tables, sessions and queries. The only place that writes SQL."""

@@ -1,0 +1,1 @@
+"""Gold and silver in, a better NER model out."""
