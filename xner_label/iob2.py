@@ -1,0 +1,42 @@
+"""IOB2 tags and token spans: one tag per token, ``B-X`` begins an entity of label X, ``I-X`` continues it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xner_label.entities import Entity, Tokens
+
+# A labelled run of tokens: first token, one past the last, label.
+TokenSpan = tuple[int, int, str]
+
+
+def tags_of(tokens: Tokens, entities: Iterable[Entity]) -> list[str]:
+    """The tags of a text's tokens.
+
+    Entities widen to whole tokens. Tags can't overlap: of entities that share a token the longest is kept, of
+    equal ones the first.
+    """
+    spans = [(*tokens.covering(entity.start, entity.end)[:2], entity.label) for entity in entities]
+    return encode(spans, len(tokens))
+
+
+def encode(spans: Iterable[TokenSpan], length: int) -> list[str]:
+    """The tags of ``length`` tokens; of overlapping spans the longest is kept, of equal ones the first."""
+    tags = ["O"] * length
+    for first, last, label in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
+        if first < last and all(tag == "O" for tag in tags[first:last]):
+            tags[first:last] = [f"B-{label}"] + [f"I-{label}"] * (last - first - 1)
+    return tags
+
+
+def decode(tags: Sequence[str]) -> list[TokenSpan]:
+    """The spans of a tag sequence, in order; an ``I-X`` that continues nothing begins an entity."""
+    spans: list[TokenSpan] = []
+    first, label = 0, ""
+    for index, tag in enumerate([*tags, "O"]):
+        if label and tag != f"I-{label}":
+            spans.append((first, index, label))
+            label = ""
+        if tag != "O" and not label:
+            first, label = index, tag[2:]
+    return spans
