@@ -35,6 +35,7 @@ def setting(default: T, toml: str, help: str, *, env: str | tuple[str, ...] = ()
 class Settings:
     """Everything that can be configured. See the module's docstring for where values come from."""
 
+    project: str = setting("default", "project", "Name of the project in the store")
     labels: tuple[str, ...] = setting(("PER", "ORG", "LOC", "DATE"), "labels", "The label set of the project")
     preset: str = setting("offline", "preset", "Pipeline preset: offline, fast or paper")
     source_language: str = setting("en", "source_language", "ISO 639 code of the language that is tagged")

@@ -1,0 +1,157 @@
+"""Opening the database: engine options per dialect, read and write sessions, the check of the schema."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
+
+from xner_label.errors import ConfigurationError, MissingExtraError, PartialError, SchemaError
+from xner_label.store import schema
+from xner_label.store.models import Base
+
+# How long a writer waits for another one, in seconds.
+_BUSY_TIMEOUT = 30.0
+# SQLite takes at most 32,766 variables in one statement.
+_VARIABLES = 30_000
+
+
+class Store:
+    """One database. Sessions end in a commit, or in a rollback when an exception leaves them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(xner_label_write=True)
+
+    @property
+    def url(self) -> str:
+        """The database URL with its password hidden."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that only reads."""
+        with _explained(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that may write; takes SQLite's write lock at once, so that it can't fail half-way.
+
+        Raises PartialError when another process holds the lock for longer than the busy timeout.
+        """
+        with _explained(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Return every connection."""
+        self.engine.dispose()
+
+
+@contextmanager
+def open_store(url: str, *, check: bool = True, busy_timeout: float = _BUSY_TIMEOUT) -> Iterator[Store]:
+    """Open a store for the length of a block.
+
+    Raises ConfigurationError for a URL that can't be used or a server that isn't there, MissingExtraError when
+    the driver is missing, SchemaError when ``check`` and the schema is not at head.
+    """
+    store = Store(_engine(url, busy_timeout))
+    try:
+        if check:
+            require_head(store)
+        yield store
+    finally:
+        store.close()
+
+
+def require_head(store: Store) -> None:
+    """Raise SchemaError unless the schema is exactly the one this version was written for."""
+    with store.read() as session:
+        current = schema.current_revision(session.connection())
+    head = schema.head_revision()
+    if current is None:
+        raise SchemaError(f"{store.url} holds no XNER-Label schema", hint="run `xner-label db upgrade`")
+    if current != head:
+        raise SchemaError(
+            f"{store.url} is at schema revision {current}, this version needs {head}",
+            hint="run `xner-label db upgrade`, or the version of xner-label that made it",
+        )
+
+
+def insert_new(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the rows that break no UNIQUE constraint, skip the others; returns how many went in."""
+    if not rows:
+        return 0
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    size = max(1, _VARIABLES // len(table.__table__.columns))
+    inserted = 0
+    for start in range(0, len(rows), size):
+        statement = insert(table).values(list(rows[start : start + size])).on_conflict_do_nothing()
+        inserted += session.execute(statement).rowcount  # type: ignore[attr-defined]
+    return inserted
+
+
+def _engine(url: str, busy_timeout: float) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigurationError(
+                f"database {parsed.get_backend_name()!r} isn't supported", hint="use sqlite:/// or postgresql://"
+            )
+        options: dict[str, Any] = {"timeout": busy_timeout} if parsed.get_backend_name() == "sqlite" else {}
+        engine = create_engine(parsed, connect_args=options, pool_pre_ping=bool(not options))
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            "the database URL can't be read",
+            hint="for example sqlite:///xner-label.db; check XNER_LABEL_DATABASE_URL",
+        ) from None
+    except ModuleNotFoundError:
+        raise MissingExtraError("postgres", "a PostgreSQL store") from None
+    if options:
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # sqlite3 would otherwise start transactions by itself, and too late
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("xner_label_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the driver says about locks and absent servers into errors that name the next step."""
+    try:
+        yield
+    except OperationalError as error:
+        problem = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+        if "locked" in problem:
+            raise PartialError(
+                "the database is locked by another process; nothing of this step was written",
+                hint="wait for it to finish, then run the same command again",
+            ) from error
+        if "no such table" in problem:
+            raise SchemaError(
+                "the database holds no XNER-Label schema", hint="run `xner-label db upgrade`"
+            ) from error
+        raise ConfigurationError(
+            f"the database can't be used: {problem}", hint="check XNER_LABEL_DATABASE_URL and that the server runs"
+        ) from error

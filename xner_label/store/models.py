@@ -1,0 +1,331 @@
+"""The tables. Predictions, annotations, corrections, model runs and promotions are append-only.
+
+Every constraint has a name, so that migrations can speak of it. Times are UTC; offsets are code points, end
+exclusive; probabilities are checked to lie in 0..1.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+def utc_now() -> datetime:
+    """The present moment, aware."""
+    return datetime.now(UTC)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, also on SQLite, which would forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text(),
+        datetime: UTCDateTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    }
+
+
+def _probability(column: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} >= 0 AND {column} <= 1", name=f"{column}_is_probability")
+
+
+class Project(Base):
+    """A labelling project, and where it lives in Label Studio once connected."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    labels: Mapped[list[Any]]
+    studio_url: Mapped[str | None]
+    studio_project: Mapped[int | None]
+    studio_backend: Mapped[int | None]
+    studio_webhook: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (UniqueConstraint("studio_url", "studio_project"),)
+
+
+class Task(Base):
+    """One target-language text. ``external_id`` is the user's id, as text; ``text_hash`` its SHA-256 in hex.
+
+    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run.
+    """
+
+    __tablename__ = "tasks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    external_id: Mapped[str]
+    split: Mapped[str] = mapped_column(default="pool")
+    text: Mapped[str]
+    text_hash: Mapped[str]
+    tokens: Mapped[list[Any] | None]
+    source: Mapped[str | None]
+    source_tokens: Mapped[list[Any] | None]
+    source_entities: Mapped[list[Any] | None]
+    studio_task: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "external_id"),
+        UniqueConstraint("project_id", "studio_task"),
+        Index(None, "project_id", "text_hash"),
+    )
+
+
+class TaskLinks(Base):
+    """The word alignment of a task by one aligner, kept for good: some aligners can't be repeated exactly."""
+
+    __tablename__ = "task_links"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
+    aligner: Mapped[str]
+    alignment: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (UniqueConstraint("task_id", "aligner"),)
+
+
+class SourceSentence(Base):
+    """Labelled source-language data, from which a source tagger is trained."""
+
+    __tablename__ = "source_sentences"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    external_id: Mapped[str]
+    text: Mapped[str]
+    entities: Mapped[list[Any]]
+
+    __table_args__ = (UniqueConstraint("project_id", "external_id"),)
+
+
+class Prediction(Base):
+    """All entities of one task by one pipeline version or one trained model (then ``model_run_id`` is set)."""
+
+    __tablename__ = "predictions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
+    pipeline: Mapped[str]
+    model_run_id: Mapped[int | None] = mapped_column(ForeignKey("model_runs.id"))
+    confidence: Mapped[float]
+    note: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    entities: Mapped[list[ProjectedEntity]] = relationship(
+        order_by="ProjectedEntity.position", back_populates="prediction", cascade="all, delete-orphan"
+    )
+
+    __table_args__ = (UniqueConstraint("task_id", "pipeline"), _probability("confidence"))
+
+
+class ProjectedEntity(Base):
+    """One entity of a prediction with its provenance. ``region`` is its id in Label Studio."""
+
+    __tablename__ = "projected_entities"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    region: Mapped[str]
+    start: Mapped[int]
+    end: Mapped[int]
+    label: Mapped[str]
+    text: Mapped[str]
+    score: Mapped[float]
+    confidence: Mapped[float]
+    source_start: Mapped[int | None]
+    source_end: Mapped[int | None]
+    source_label: Mapped[str | None]
+    source_text: Mapped[str | None]
+
+    prediction: Mapped[Prediction] = relationship(back_populates="entities")
+
+    __table_args__ = (
+        UniqueConstraint("prediction_id", "position"),
+        UniqueConstraint("prediction_id", "region"),
+        _probability("confidence"),
+        CheckConstraint('start >= 0 AND "end" > start', name="span_is_ordered"),
+    )
+
+
+class ReviewBatch(Base):
+    """One decision about what people should look at."""
+
+    __tablename__ = "review_batches"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    strategy: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ReviewItem(Base):
+    """A task chosen for review; ``prediction_id`` is None where it is served blind.
+
+    A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
+    Studio is known to hold the task.
+    """
+
+    __tablename__ = "review_items"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("review_batches.id", ondelete="CASCADE"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), unique=True)
+    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"))
+    position: Mapped[int]
+    pushed_at: Mapped[datetime | None]
+
+
+class Annotation(Base):
+    """One state of an annotation in Label Studio, or imported gold (then ``studio_annotation`` is None).
+
+    A changed annotation adds a row; the newest row of an annotation counts. ``regions`` is Label Studio's
+    result list as received; ``lead_time`` is in seconds.
+    """
+
+    __tablename__ = "annotations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), index=True)
+    origin: Mapped[str]
+    studio_annotation: Mapped[int | None]
+    studio_updated_at: Mapped[datetime | None]
+    annotator: Mapped[str | None]
+    skipped: Mapped[bool] = mapped_column(default=False)
+    deleted: Mapped[bool] = mapped_column(default=False)
+    lead_time: Mapped[float | None]
+    regions: Mapped[list[Any]]
+    entities: Mapped[list[Any]]
+    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"))
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    corrections: Mapped[list[Correction]] = relationship(back_populates="annotation", cascade="all, delete-orphan")
+
+    __table_args__ = (
+        UniqueConstraint("task_id", "studio_annotation", "studio_updated_at", "deleted"),
+        Index(
+            "uq_annotations_import",
+            "task_id",
+            unique=True,
+            sqlite_where=text("origin = 'import'"),
+            postgresql_where=text("origin = 'import'"),
+        ),
+        CheckConstraint("origin IN ('studio', 'import')", name="origin_is_known"),
+    )
+
+
+class Correction(Base):
+    """What a person did with one entity: kept, moved, relabelled, removed or added.
+
+    ``projected_entity_id`` is None for an added one; ``start``, ``end`` and ``label`` are the outcome, None for
+    a removed one. An entity that was moved and relabelled counts as moved; its label tells the rest.
+    """
+
+    __tablename__ = "corrections"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id", ondelete="CASCADE"), index=True)
+    projected_entity_id: Mapped[int | None] = mapped_column(ForeignKey("projected_entities.id"))
+    kind: Mapped[str]
+    start: Mapped[int | None]
+    end: Mapped[int | None]
+    label: Mapped[str | None]
+
+    annotation: Mapped[Annotation] = relationship(back_populates="corrections")
+
+    __table_args__ = (
+        UniqueConstraint("annotation_id", "projected_entity_id"),
+        CheckConstraint("kind IN ('kept', 'moved', 'relabelled', 'removed', 'added')", name="kind_is_known"),
+    )
+
+
+class ModelRun(Base):
+    """One training run. ``version`` is what Label Studio sees as model_version; ``path`` the model's folder."""
+
+    __tablename__ = "model_runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    version: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    path: Mapped[str]
+    gold_tasks: Mapped[int]
+    silver_tasks: Mapped[int]
+    config: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Promotion(Base):
+    """A model run becoming the one that is served; the newest promotion of a project counts."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    model_run_id: Mapped[int] = mapped_column(ForeignKey("model_runs.id"))
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class SyncState(Base):
+    """How far a project has been synchronised; moves in the same transaction as the rows it covers."""
+
+    __tablename__ = "sync_state"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    cursor: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+
+class CacheEntry(Base):
+    """What a pipeline stage keeps between runs: translations, alignment priors."""
+
+    __tablename__ = "cache_entries"
+
+    namespace: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[bytes] = mapped_column(LargeBinary)

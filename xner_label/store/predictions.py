@@ -1,0 +1,167 @@
+"""Queries about predictions and their entities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
+
+from xner_label import entities
+from xner_label.store.database import insert_new
+from xner_label.store.models import Prediction, ProjectedEntity, Task
+
+_CHUNK = 5_000
+
+
+def add_predictions(
+    session: Session, predictions: Sequence[tuple[int, entities.Prediction]], model_run_id: int | None = None
+) -> int:
+    """Store (task id, prediction) pairs; a task that already has one of the same pipeline keeps it.
+
+    Returns how many predictions were new.
+    """
+    added = 0
+    for start in range(0, len(predictions), _CHUNK):
+        added += _add_chunk(session, predictions[start : start + _CHUNK], model_run_id)
+    return added
+
+
+def _add_chunk(
+    session: Session, predictions: Sequence[tuple[int, entities.Prediction]], model_run_id: int | None
+) -> int:
+    known = _ids(session, predictions)
+    new = [(task, found) for task, found in predictions if (task, found.pipeline) not in known]
+    insert_new(
+        session,
+        Prediction,
+        [
+            {
+                "task_id": task,
+                "pipeline": found.pipeline,
+                "model_run_id": model_run_id,
+                "confidence": found.confidence,
+                "note": found.note,
+            }
+            for task, found in new
+        ],
+    )
+    ids = _ids(session, new)
+    insert_new(
+        session,
+        ProjectedEntity,
+        [
+            _entity_row(ids[task, found.pipeline], position, entity)
+            for task, found in new
+            for position, entity in enumerate(found.entities)
+        ],
+    )
+    return len(new)
+
+
+def _ids(session: Session, predictions: Sequence[tuple[int, entities.Prediction]]) -> dict[tuple[int, str], int]:
+    """Ids of the stored predictions by (task id, pipeline)."""
+    query = select(Prediction.task_id, Prediction.pipeline, Prediction.id).where(
+        Prediction.task_id.in_([task for task, _ in predictions]),
+        Prediction.pipeline.in_({found.pipeline for _, found in predictions}),
+    )
+    return {(task, pipeline): prediction for task, pipeline, prediction in session.execute(query)}
+
+
+def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEntity) -> dict[str, object]:
+    source = entity.source
+    return {
+        "prediction_id": prediction_id,
+        "position": position,
+        "region": f"p{prediction_id}-{position}",
+        "start": entity.start,
+        "end": entity.end,
+        "label": entity.label,
+        "text": entity.text,
+        "score": entity.score,
+        "confidence": entity.confidence,
+        "source_start": source.start if source else None,
+        "source_end": source.end if source else None,
+        "source_label": source.label if source else None,
+        "source_text": source.text if source else None,
+    }
+
+
+def latest_pipeline(session: Session, project_id: int, *, of_model: bool = False) -> str | None:
+    """The pipeline signature that predicted most recently, among projections or among trained models."""
+    query = (
+        select(Prediction.pipeline)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project_id, Prediction.model_run_id.is_not(None) == of_model)
+        .order_by(Prediction.id.desc())
+        .limit(1)
+    )
+    return session.scalars(query).first()
+
+
+def predictions_of(session: Session, project_id: int, pipeline: str) -> list[tuple[Task, Prediction]]:
+    """All (task, prediction with its entities) of a pipeline, least confident first, ties in task order."""
+    query = (
+        select(Task, Prediction)
+        .join(Prediction, Prediction.task_id == Task.id)
+        .where(Task.project_id == project_id, Prediction.pipeline == pipeline)
+        .order_by(Prediction.confidence, Task.id)
+        .options(selectinload(Prediction.entities))
+    )
+    return list(session.execute(query).all())
+
+
+def find_prediction(session: Session, task_id: int, pipeline: str) -> Prediction | None:
+    """The prediction of a task by a pipeline, with its entities."""
+    query = (
+        select(Prediction)
+        .where(Prediction.task_id == task_id, Prediction.pipeline == pipeline)
+        .options(selectinload(Prediction.entities))
+    )
+    return session.scalars(query).one_or_none()
+
+
+def predicted_task_ids(session: Session, project_id: int, pipeline: str) -> set[int]:
+    """Ids of the tasks that a pipeline has predicted."""
+    query = (
+        select(Prediction.task_id)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project_id, Prediction.pipeline == pipeline)
+    )
+    return set(session.scalars(query))
+
+
+def count_predictions(session: Session, project_id: int) -> dict[str, int]:
+    """Number of predictions by pipeline signature."""
+    query = (
+        select(Prediction.pipeline, func.count())
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project_id)
+        .group_by(Prediction.pipeline)
+    )
+    return dict(session.execute(query).all())
+
+
+def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
+    """A stored prediction as the value type."""
+    found = tuple(
+        entities.ProjectedEntity(
+            start=row.start,
+            end=row.end,
+            label=row.label,
+            text=row.text,
+            score=row.score,
+            confidence=row.confidence,
+            source=_source(row),
+        )
+        for row in prediction.entities
+    )
+    return entities.Prediction(
+        task.external_id, task.text, found, prediction.confidence, prediction.pipeline, prediction.note
+    )
+
+
+def _source(row: ProjectedEntity) -> entities.SourceMention | None:
+    if row.source_start is None or row.source_end is None:
+        return None
+    return entities.SourceMention(row.source_start, row.source_end, row.source_label or "", row.source_text or "")

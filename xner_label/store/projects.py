@@ -1,0 +1,38 @@
+"""Queries about projects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from xner_label.errors import UsageError
+from xner_label.store.models import Project
+
+
+def get_project(session: Session, name: str) -> Project:
+    """The project of that name. Raises UsageError when there is none."""
+    project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
+    if project is None:
+        raise UsageError(
+            f"the store has no project {name!r}", hint="`xner-label import` or `xner-label connect` makes it"
+        )
+    return project
+
+
+def ensure_project(session: Session, name: str, labels: Sequence[str]) -> Project:
+    """The project of that name, made when there is none; its label set becomes ``labels``."""
+    project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
+    if project is None:
+        project = Project(name=name, labels=list(labels))
+        session.add(project)
+        session.flush()
+    elif project.labels != list(labels):
+        project.labels = list(labels)
+    return project
+
+
+def find_by_studio(session: Session, studio_project: int) -> Project | None:
+    """The project that is connected to a Label Studio project id, if any."""
+    return session.scalars(select(Project).where(Project.studio_project == studio_project)).first()

@@ -1,0 +1,149 @@
+"""Queries about tasks, their links and the labelled source data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from xner_label import entities
+from xner_label.entities import Entity
+from xner_label.store.database import insert_new
+from xner_label.store.models import SourceSentence, Task, TaskLinks
+
+# The aligner name under which links that came with a task are stored.
+GIVEN = "given"
+# How many ids go into one IN (...).
+_CHUNK = 5_000
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of the text, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def add_tasks(session: Session, project_id: int, tasks: Sequence[tuple[entities.Task, str]]) -> int:
+    """Add (task, split) pairs with the links that came with them; known external ids are left alone.
+
+    Returns how many tasks were new.
+    """
+    rows = [_row(project_id, task, split) for task, split in tasks]
+    added = insert_new(session, Task, rows)
+    with_links = {str(task.id): task.alignment for task, _ in tasks if task.alignment is not None}
+    if with_links:
+        ids = ids_by_external(session, project_id, list(with_links))
+        links = {ids[external]: alignment for external, alignment in with_links.items()}
+        add_links(session, GIVEN, links)
+    return added
+
+
+def _row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
+    return {
+        "project_id": project_id,
+        "external_id": str(task.id),
+        "split": split,
+        "text": task.text,
+        "text_hash": text_hash(task.text),
+        "tokens": None if task.tokens is None else list(task.tokens),
+        "source": task.source,
+        "source_tokens": None if task.source_tokens is None else list(task.source_tokens),
+        "source_entities": None if task.source_entities is None else msgspec.to_builtins(task.source_entities),
+    }
+
+
+def ids_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, int]:
+    """Task ids by external id, for those that exist."""
+    found: dict[str, int] = {}
+    for chunk in _chunks(external_ids):
+        query = select(Task.external_id, Task.id).where(Task.project_id == project_id, Task.external_id.in_(chunk))
+        found.update(session.execute(query).all())
+    return found
+
+
+def texts_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, str]:
+    """Texts by external id, for the tasks that exist."""
+    found: dict[str, str] = {}
+    for chunk in _chunks(external_ids):
+        query = select(Task.external_id, Task.text).where(
+            Task.project_id == project_id, Task.external_id.in_(chunk)
+        )
+        found.update(session.execute(query).all())
+    return found
+
+
+def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterator[Task]:
+    """The project's tasks in the order they came, without holding them all in memory."""
+    query = select(Task).where(Task.project_id == project_id, *where).order_by(Task.id)
+    yield from session.scalars(query.execution_options(yield_per=1_000))
+
+
+def find_by_text(session: Session, project_id: int, text: str) -> Task | None:
+    """The first task with exactly this text."""
+    query = select(Task).where(Task.project_id == project_id, Task.text_hash == text_hash(text)).order_by(Task.id)
+    return next((task for task in session.scalars(query) if task.text == text), None)
+
+
+def to_record(task: Task, alignment: str | None = None) -> entities.Task:
+    """The stored task as the value type that the pipeline works on."""
+    return entities.Task(
+        id=task.external_id,
+        text=task.text,
+        source=task.source,
+        source_entities=(
+            None if task.source_entities is None else tuple(msgspec.convert(task.source_entities, list[Entity]))
+        ),
+        tokens=None if task.tokens is None else tuple(task.tokens),
+        source_tokens=None if task.source_tokens is None else tuple(task.source_tokens),
+        alignment=alignment,
+    )
+
+
+def add_links(session: Session, aligner: str, alignments: Mapping[int, str]) -> int:
+    """Store alignments by task id; a task that already has links of this aligner keeps them."""
+    rows = [
+        {"task_id": task_id, "aligner": aligner, "alignment": alignment}
+        for task_id, alignment in alignments.items()
+    ]
+    return insert_new(session, TaskLinks, rows)
+
+
+def get_links(session: Session, aligner: str, task_ids: Sequence[int]) -> dict[int, str]:
+    """The stored alignments of an aligner by task id."""
+    found: dict[int, str] = {}
+    for chunk in _chunks(task_ids):
+        query = select(TaskLinks.task_id, TaskLinks.alignment).where(
+            TaskLinks.aligner == aligner, TaskLinks.task_id.in_(chunk)
+        )
+        found.update(session.execute(query).all())
+    return found
+
+
+def add_source_sentences(
+    session: Session, project_id: int, sentences: Sequence[tuple[str, str, Sequence[Entity]]]
+) -> int:
+    """Add labelled source sentences (external id, text, entities); known ids are left alone."""
+    rows = [
+        {"project_id": project_id, "external_id": external, "text": text, "entities": msgspec.to_builtins(found)}
+        for external, text, found in sentences
+    ]
+    return insert_new(session, SourceSentence, rows)
+
+
+def source_sentences(session: Session, project_id: int) -> list[tuple[str, list[Entity]]]:
+    """The labelled source data as (text, entities), in the order it came."""
+    query = select(SourceSentence).where(SourceSentence.project_id == project_id).order_by(SourceSentence.id)
+    return [(row.text, msgspec.convert(row.entities, list[Entity])) for row in session.scalars(query)]
+
+
+def count_tasks(session: Session, project_id: int) -> dict[str, int]:
+    """Number of tasks by split."""
+    query = select(Task.split, func.count()).where(Task.project_id == project_id).group_by(Task.split)
+    return dict(session.execute(query).all())
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
