@@ -1,0 +1,36 @@
+"""The sample corpus that the demo and the tests run on; see README.md beside this file.
+
+``PAIRS`` holds English-Swahili sentence pairs with source entities and gold target entities, ``LABELLED_SOURCE``
+further English sentences with entities, to train a source tagger on. Both are JSON Lines files that
+``xner-label import`` reads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from xner_label.entities import Task
+from xner_label.jsonl import decode_line, numbered_lines, open_input
+
+PAIRS = Path(__file__).with_name("en-sw.jsonl")
+LABELLED_SOURCE = Path(__file__).with_name("en-labelled.jsonl")
+LABELS = ("PER", "ORG", "LOC", "DATE")
+
+Split = Literal["pool", "dev", "test"]
+
+
+class SampleTask(Task, frozen=True, omit_defaults=True, kw_only=True):
+    """One line of the sample; ``split`` is None in ``LABELLED_SOURCE``."""
+
+    split: Split | None = None
+
+
+def read_sample(path: Path = PAIRS, split: Split | None = None) -> list[SampleTask]:
+    """The sample's lines in file order, of one split or of all."""
+    decoder = msgspec.json.Decoder(SampleTask)
+    with open_input(path) as stream:
+        tasks = [decode_line(line, decoder) for _, line in numbered_lines(stream)]
+    return [task for task in tasks if split is None or task.split == split]
