@@ -1,13 +1,85 @@
-"""What every test gets: a clean environment and the folder of the benchmark data, if it is there."""
+"""What every test gets: a clean environment, real servers on demand, and the benchmark data if it is there.
+
+A test that needs a server carries its marker (``studio``, ``postgres``, ``browser``, ``models``) and is skipped,
+with the reason, where the server can't be had. XNER_LABEL_REQUIRE_ALL=1 (continuous integration) turns these
+skips into failures.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from demo.processes import ending_signals_unwind
+from demo.studio_server import StudioServer, running_studio, studio_executable
+
 _PREFIXES = ("XNER_LABEL_", "LABEL_STUDIO_")
+_ORDER = ("unit", "integration", "e2e")
+_REQUIRE_ALL = bool(os.environ.get("XNER_LABEL_REQUIRE_ALL"))
+_STUDIO = studio_executable(os.environ)
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def _postgres_folder() -> Path | None:
+    """The folder of initdb and pg_ctl; Debian keeps them off the PATH, one folder per major version."""
+    on_path = shutil.which("pg_ctl")
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: float(path.parts[-3]), reverse=True
+    )
+    found = [*versions, *([Path(on_path).resolve()] if on_path else [])]
+    return found[0].parent if found else None
+
+
+_POSTGRES = _postgres_folder()
+
+
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) for module in modules)
+
+
+_ABSENT: dict[str, str | None] = {
+    "studio": None if _STUDIO else "no Label Studio: `make setup`, or name one in XNER_LABEL_STUDIO_EXECUTABLE",
+    "browser": None if _CHROMIUM and _installed("playwright") else "no Chromium, or playwright isn't installed",
+    "postgres": None
+    if _POSTGRES and _installed("psycopg")
+    else "no PostgreSQL server, or psycopg isn't installed",
+    "models": None if _installed("torch", "transformers") else "torch and transformers aren't installed",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first: they say more per second about what broke."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(_ORDER) if name in item.path.parts), 0))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, reason in _ABSENT.items():
+        if reason and item.get_closest_marker(marker):
+            _without(reason)
+
+
+def _without(reason: str) -> None:
+    if _REQUIRE_ALL:
+        pytest.fail(f"XNER_LABEL_REQUIRE_ALL is set: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ended_in_order() -> Iterator[None]:
+    """A session that is told to end still stops the servers it started."""
+    with ending_signals_unwind():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +97,84 @@ def bench_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the benchmark data is not here: set XNER_LABEL_BENCH_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def studio_path() -> Path:
+    """The ``label-studio`` executable, for tests that start a server with settings of their own."""
+    if _STUDIO is None:
+        _without(_ABSENT["studio"] or "")
+    assert _STUDIO is not None
+    return _STUDIO
+
+
+@pytest.fixture(scope="session")
+def label_studio(studio_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioServer]:
+    """One real Label Studio for the session: url, user, password, legacy token. Make a project of your own."""
+    with running_studio(studio_path, tmp_path_factory.mktemp("label-studio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The Chromium executable, for playwright's ``executable_path``; as root it needs ``--no-sandbox``."""
+    if _ABSENT["browser"]:
+        _without(_ABSENT["browser"])
+    assert _CHROMIUM is not None
+    return _CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Callable[[str], str]]:
+    """A PostgreSQL server on a Unix socket; the value maps a database's name to its SQLAlchemy URL."""
+    if _ABSENT["postgres"]:
+        _without(_ABSENT["postgres"])
+    assert _POSTGRES is not None
+    # The server refuses to run as root, and the path of a Unix socket may have 107 bytes at most.
+    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
+    folder = Path(tempfile.mkdtemp(prefix="xner-pg-"))
+    if owner:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    data, log = folder / "data", folder / "server.log"
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(_POSTGRES / program), "-D", str(data), *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, **identity)
+        if done.returncode:
+            detail = log.read_text() if log.exists() else ""
+            raise RuntimeError(f"{program}: {done.stdout}{done.stderr}{detail}")
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        run("initdb", "-A", "trust", "-U", "test", "-E", "UTF8", "--locale=C", "--no-sync")
+        options = f"-c listen_addresses='' -k {folder} -c fsync=off"
+        stack.callback(_stop_postgres, run, data)
+        # Without a log of its own the server would hold pg_ctl's output pipe open, and run() would never return.
+        run("pg_ctl", "-w", "-l", str(log), "-o", options, "start")
+        yield lambda name: f"postgresql+psycopg://test@/{name}?host={folder}"
+
+
+def _stop_postgres(run: Callable[..., None], data: Path) -> None:
+    if (data / "postmaster.pid").exists():
+        run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Callable[[str], str]) -> Iterator[str]:
+    """SQLAlchemy URL of an empty PostgreSQL database that belongs to this test alone."""
+    import psycopg
+
+    name = f"t{uuid4().hex}"
+    administration = postgres_server("postgres").replace("+psycopg", "")
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_server(name)
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def command_line() -> list[str]:
+    """How a test starts ``xner-label`` in a process of its own; works in a checkout and where it is installed."""
+    return [sys.executable, "-m", "xner_label"]
