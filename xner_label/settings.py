@@ -8,6 +8,7 @@ the TOML and never shown.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from xner_label.errors import ConfigurationError
+from xner_label.errors import ConfigurationError, UsageError
 
 T = TypeVar("T")
 
@@ -130,6 +131,34 @@ def load_settings(
     if preset not in PRESETS:
         raise ConfigurationError(f"unknown preset {preset!r}", hint=f"choose one of {', '.join(PRESETS)}")
     return Settings(**{**PRESETS[preset], **values})
+
+
+def write_file(file: Path, values: Mapping[str, Any]) -> bool:
+    """Write a settings file with these fields and the defaults of what every project decides.
+
+    Returns False, and changes nothing, when the file exists. Raises UsageError when it can't be written.
+    """
+    named = {entry.name: entry for entry in table()}
+    shown = {name: default_of(named[name]) for name in ("labels", "preset", "target_language", "studio_url")}
+    sections: dict[str, list[str]] = {}
+    for name, value in {**shown, **values}.items():
+        section, _, key = named[name].metadata["toml"].rpartition(".")
+        # a JSON string or list of strings is TOML too
+        text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+        sections.setdefault(section, []).append(f"# {named[name].metadata['help']}\n{key} = {text}")
+    blocks = [
+        (f"[{section}]\n" if section else "") + "\n".join(lines) for section, lines in sorted(sections.items())
+    ]
+    try:
+        with open(file, "x", encoding="utf-8") as stream:
+            stream.write(
+                "# Settings of XNER-Label. Secrets stay in the environment.\n" + "\n\n".join(blocks) + "\n"
+            )
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UsageError(f"can't write {file}: {error.strerror}", hint="check the folder") from None
+    return True
 
 
 def find_file(folder: Path) -> Path | None:

@@ -6,14 +6,16 @@ import sys
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError, PartialError, SchemaError
-from xner_label.store import annotations, models, predictions, projects, reviews, schema, tasks
+from xner_label.store import models, predictions, projects, reviews, schema, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import open_store
+from xner_label.store.gold import add_imported_gold, gold_of
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def url(tmp_path):
 @pytest.fixture
 def store(url):
     with open_store(url, check=False) as store:
-        schema.upgrade(store.engine)
+        schema.upgrade(store)
         yield store
 
 
@@ -47,7 +49,7 @@ def fill(session):
     ids = tasks.ids_by_external(session, project.id, ["a", "2"])
     predictions.add_predictions(session, [(ids["a"], PREDICTION)])
     reviews.add_batch(session, project.id, "confidence", [(ids["a"], None)])
-    annotations.add_imported_gold(session, {ids["2"]: [Entity(0, 6, "PER")]})
+    add_imported_gold(session, {ids["2"]: [Entity(0, 6, "PER")]})
     return project, ids
 
 
@@ -56,13 +58,17 @@ def test_models_and_migrations_agree(store):
         assert compare_metadata(MigrationContext.configure(connection), models.Base.metadata) == []
 
 
+def test_head_is_the_newest_migration():
+    assert ScriptDirectory(str(schema.migrations_folder())).get_current_head() == schema.HEAD
+
+
 def test_up_down_up_with_rows_in_the_tables(store):
     with store.write() as session:
         fill(session)
-    schema.downgrade(store.engine, "base")
+    schema.downgrade(store, "base")
     with pytest.raises(SchemaError, match="db upgrade"), open_store(store.engine.url.render_as_string()):
         pass
-    schema.upgrade(store.engine)
+    schema.upgrade(store)
     with store.write() as session:
         fill(session)
 
@@ -73,7 +79,7 @@ def test_writing_the_same_again_adds_nothing(store):
     with store.write() as session:
         assert tasks.add_tasks(session, project.id, TASKS) == 0
         assert predictions.add_predictions(session, [(ids["a"], PREDICTION)]) == 0
-        assert annotations.add_imported_gold(session, {ids["2"]: []}) == 0
+        assert add_imported_gold(session, {ids["2"]: []}) == 0
         reviews.add_batch(session, project.id, "confidence", [(ids["a"], None)])
         assert reviews.count_items(session, project.id) == (1, 0)
 
@@ -87,7 +93,7 @@ def test_what_goes_in_comes_out(store):
         assert tasks.to_record(stored[0], links[stored[0].id]) == TASKS[0][0]
         ((task, prediction),) = predictions.predictions_of(session, project.id, "p1")
         assert predictions.to_record(task, prediction) == PREDICTION
-        (gold,) = annotations.gold_of(session, project.id)
+        (gold,) = gold_of(session, project.id)
         assert gold.entities == (Entity(0, 6, "PER"),)
         assert tasks.find_by_text(session, project.id, "Rais wa Kenya").id == ids["a"]
         assert stored[0].created_at.tzinfo is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from keyword import iskeyword
 from typing import NoReturn
 
 import click
@@ -17,7 +18,7 @@ from xner_label import __version__
 from xner_label.errors import XnerLabelError
 
 # In the order of the loop, then the stateless stages.
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("init", "db", "import", "status", "export")
 
 
 class LazyGroup(click.Group):
@@ -29,7 +30,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"xner_label.cli.{cmd_name.replace('-', '_')}")
+        name = cmd_name.replace("-", "_") + ("_" if iskeyword(cmd_name) else "")
+        module = importlib.import_module(f"xner_label.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
         return command

@@ -75,12 +75,11 @@ def require_head(store: Store) -> None:
     """Raise SchemaError unless the schema is exactly the one this version was written for."""
     with store.read() as session:
         current = schema.current_revision(session.connection())
-    head = schema.head_revision()
     if current is None:
         raise SchemaError(f"{store.url} holds no XNER-Label schema", hint="run `xner-label db upgrade`")
-    if current != head:
+    if current != schema.HEAD:
         raise SchemaError(
-            f"{store.url} is at schema revision {current}, this version needs {head}",
+            f"{store.url} is at schema revision {current}, this version needs {schema.HEAD}",
             hint="run `xner-label db upgrade`, or the version of xner-label that made it",
         )
 

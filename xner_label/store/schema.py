@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, inspect, text
+
+import xner_label
+from xner_label.errors import UsageError
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-import xner_label
+    from xner_label.store.database import Store
+
+
+# The revision this version of the package needs; a test holds it to the newest migration.
+HEAD = "0001"
 
 
 def migrations_folder() -> Path:
@@ -20,37 +27,40 @@ def migrations_folder() -> Path:
     return packaged if packaged.is_dir() else Path(xner_label.__file__).parents[1] / "migrations"
 
 
-@functools.cache
-def head_revision() -> str:
-    """The newest revision this version of the package knows."""
-    from alembic.script import ScriptDirectory
-
-    head = ScriptDirectory(str(migrations_folder())).get_current_head()
-    assert head is not None
-    return head
-
-
 def current_revision(connection: Connection) -> str | None:
     """The revision the database is at; None for one without our schema."""
-    from alembic.runtime.migration import MigrationContext
+    # asked by every command, so without Alembic, whose import takes over a second
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
-    return MigrationContext.configure(connection).get_current_revision()
 
-
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Migrate up to a revision, in one transaction."""
+def upgrade(store: Store, revision: str = "head") -> tuple[str | None, str | None]:
+    """Migrate up to a revision, in one transaction. Returns the revisions before and after."""
     from alembic import command
 
-    with engine.begin() as connection:
-        command.upgrade(_config(connection), revision)
+    return _migrate(store, command.upgrade, revision)
 
 
-def downgrade(engine: Engine, revision: str) -> None:
+def downgrade(store: Store, revision: str) -> tuple[str | None, str | None]:
     """Migrate down to a revision (``base`` removes everything), in one transaction."""
     from alembic import command
 
-    with engine.begin() as connection:
-        command.downgrade(_config(connection), revision)
+    return _migrate(store, command.downgrade, revision)
+
+
+def _migrate(store: Store, step: Callable[[Config, str], None], revision: str) -> tuple[str | None, str | None]:
+    from alembic.util import CommandError
+
+    with store.write() as session:
+        connection = session.connection()
+        before = current_revision(connection)
+        try:
+            step(_config(connection), revision)
+        except CommandError as error:
+            raise UsageError(str(error), hint="`xner-label db current` shows where the database is") from error
+        return before, current_revision(connection)
 
 
 def _config(connection: Connection) -> Config:

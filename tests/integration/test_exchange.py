@@ -1,0 +1,106 @@
+"""The file-facing commands, run as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run ``xner-label`` in an empty folder with a database at head."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'backend'}")
+
+    def call(*arguments, code=0):
+        done = subprocess.run(
+            [sys.executable, "-m", "xner_label", *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    call("init", "--target-language", "sw", "--labels", "PER,LOC")
+    call("db", "upgrade")
+    return call
+
+
+def entity(start, end, label):
+    return {"start": start, "end": end, "label": label}
+
+
+def lines(path, *rows):
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_import_is_idempotent_and_reports_bad_lines(run, tmp_path):
+    file = lines(
+        tmp_path / "tasks.jsonl",
+        {"id": "a", "text": "Rais wa Kenya", "source": "x Kenya", "source_entities": [entity(2, 7, "LOC")]},
+        "{broken",
+        {"id": "b"},
+        {"id": "c", "text": "  "},
+        {"id": "d", "text": "x", "source": "y", "source_entities": [entity(0, 9, "LOC")]},
+        {"id": "e", "text": "x", "source": "y", "source_entities": [entity(0, 1, "DATE")]},
+        {"id": "a", "text": "another"},
+        {"id": "f", "text": "nul \u0000 here"},
+        {"id": "g", "text": "Ng'ombe 👩‍🌾\r\n \u202eabc"},
+        "",
+        {"id": 7, "text": "x" * 100_000, "split": "test"},
+    )
+    done = run("import", file, "--json", code=5)
+    assert json.loads(done.stdout) == {"added": 3, "known": 0, "gold": 0, "bad": 7}
+    fields = ["json", "text", "text", "source_entities[0]", "source_entities[0]", "id", "text"]
+    for number, field in enumerate(fields, start=2):
+        assert f"line {number}: {field}: " in done.stderr
+    assert json.loads(run("import", file, "--json", code=5).stdout)["known"] == 3
+    assert json.loads(run("status", "--json").stdout)["tasks"] == {"pool": 2, "test": 1}
+
+
+def test_plain_text_and_csv(run, tmp_path):
+    (tmp_path / "news.txt").write_bytes("\ufeffMoja  mbili \r\n\nTatu\n".encode())
+    assert "2 tasks added" in run("import", "news.txt").stderr
+    assert "0 tasks added, 2 already there" in run("import", "news.txt").stderr.replace(",  ", ", ")
+    (tmp_path / "news.csv").write_text('id,text,source\n1,"Nne, ""tano""",Four\n')
+    run("import", "news.csv")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    assert "no column 'text'" in run("import", "bad.csv", code=2).stderr
+    assert "can't read" in run("import", "absent.txt", code=2).stderr
+
+
+def test_gold_and_export(run, tmp_path):
+    gold = [{"start": 8, "end": 13, "label": "LOC"}]
+    file = lines(tmp_path / "gold.jsonl", {"id": 1, "text": "Rais wa Kenya.", "entities": gold, "split": "test"})
+    run("import", file, "--gold")
+    exported = json.loads(run("export", "--gold").stdout)
+    assert exported == {"id": "1", "text": "Rais wa Kenya.", "entities": gold, "split": "test", "origin": "gold"}
+    assert run("export", "--gold", "--format", "conll").stdout == "Rais\tO\nwa\tO\nKenya\tB-LOC\n.\tO\n\n"
+    assert "give --gold, --silver or both" in run("export", code=2).stderr
+    file = lines(
+        tmp_path / "bad.jsonl", {"id": 2, "text": "x", "entities": [{"start": 0, "end": 2, "label": "LOC"}]}
+    )
+    assert "entities[0]: offsets 0..2" in run("import", file, "--gold", code=5).stderr
+
+
+def test_without_a_schema_commands_stop_with_7(run, tmp_path):
+    (tmp_path / "xner-label.db").unlink()
+    for name in ("status", "export"):
+        assert "xner-label db upgrade" in run(name, *(["--gold"] if name == "export" else []), code=7).stderr
+    run("db", "current", code=7)
+    run("db", "upgrade")
+    assert run("db", "current").stdout.strip()
+    assert "no project" in run("status", code=2).stderr
+
+
+def test_init_never_overwrites(run, tmp_path):
+    before = (tmp_path / "xner-label.toml").read_text()
+    assert 'labels = ["PER", "LOC"]' in before
+    run("init", "--labels", "ORG")
+    assert (tmp_path / "xner-label.toml").read_text() == before

@@ -1,0 +1,90 @@
+"""Exporting gold and silver as JSON Lines or as CoNLL columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from xner_label.entities import Entity, Tokens
+from xner_label.errors import UsageError
+from xner_label.jsonl import open_output
+from xner_label.store import models, predictions, projects
+from xner_label.store.database import Store
+from xner_label.store.gold import gold_of
+
+
+class Labelled(msgspec.Struct, frozen=True):
+    """One exported task."""
+
+    id: str
+    text: str
+    entities: tuple[Entity, ...]
+    split: str
+    origin: str
+
+
+class ExportReport(msgspec.Struct):
+    """What an export wrote. ``widened`` counts entities whose border lay inside a token (CoNLL only)."""
+
+    tasks: int = 0
+    entities: int = 0
+    widened: int = 0
+
+
+def export(
+    store: Store, project: str, output: Path | str, *, gold: bool, silver: bool, format: str
+) -> ExportReport:
+    """Write gold, silver or both; a task with gold never appears as silver.
+
+    Raises UsageError when the project doesn't exist or neither kind was asked for.
+    """
+    if not (gold or silver):
+        raise UsageError("nothing to export", hint="give --gold, --silver or both")
+    report = ExportReport()
+    with store.read() as session, open_output(output) as stream:
+        for task, found, origin in _rows(session, projects.get_project(session, project).id, gold, silver):
+            report.tasks += 1
+            report.entities += len(found)
+            if format == "jsonl":
+                row = Labelled(task.external_id, task.text, tuple(found), task.split, origin)
+                stream.write(msgspec.json.encode(row) + b"\n")
+            else:
+                stream.writelines(line.encode() + b"\n" for line in _conll(task, found, report))
+    return report
+
+
+def _rows(
+    session: Session, project_id: int, gold: bool, silver: bool
+) -> Iterator[tuple[models.Task, Sequence[Entity], str]]:
+    settled = gold_of(session, project_id)
+    if gold:
+        yield from ((item.task, item.entities, "gold") for item in settled)
+    pipeline = predictions.latest_pipeline(session, project_id)
+    if not silver or pipeline is None:
+        return
+    reviewed = {item.task.id for item in settled}
+    found = predictions.predictions_of(session, project_id, pipeline)
+    for task, prediction in sorted(found, key=lambda pair: pair[0].id):
+        if task.id not in reviewed:
+            yield task, [_silver(entity) for entity in prediction.entities], "silver"
+
+
+def _silver(entity: models.ProjectedEntity) -> Entity:
+    """A projected entity as silver; its score is the confidence."""
+    return Entity(entity.start, entity.end, entity.label, entity.confidence)
+
+
+def _conll(task: models.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
+    """Lines ``token<TAB>tag`` in IOB2 and a blank line at the end."""
+    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tags = ["O"] * len(tokens)
+    for entity in found:
+        first, last, exact = tokens.covering(entity.start, entity.end)
+        report.widened += not exact
+        for index in range(first, last):
+            tags[index] = f"{'B' if index == first else 'I'}-{entity.label}"
+    yield from (f"{word}\t{tag}" for word, tag in zip(tokens, tags, strict=True))
+    yield ""

@@ -1,0 +1,51 @@
+"""Where a project stands, in numbers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from xner_label.store import predictions, projects, reviews, runs, tasks
+from xner_label.store.database import Store
+from xner_label.store.gold import count_corrections, gold_of
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of everything a project holds."""
+
+    project: str
+    labels: list[str]
+    studio_project: int | None
+    tasks: dict[str, int]
+    source_sentences: int
+    predictions: dict[str, int]
+    chosen: int
+    pushed: int
+    gold: int
+    conflicts: int
+    corrections: dict[str, int]
+    model_runs: int
+    promoted: str | None
+
+
+def status(store: Store, project: str) -> Status:
+    """The state of a project. Raises UsageError when the store has none of that name."""
+    with store.read() as session:
+        row = projects.get_project(session, project)
+        gold = gold_of(session, row.id)
+        chosen, pushed = reviews.count_items(session, row.id)
+        promoted = runs.promoted_run(session, row.id)
+        return Status(
+            project=row.name,
+            labels=list(row.labels),
+            studio_project=row.studio_project,
+            tasks=tasks.count_tasks(session, row.id),
+            source_sentences=len(tasks.source_sentences(session, row.id)),
+            predictions=predictions.count_predictions(session, row.id),
+            chosen=chosen,
+            pushed=pushed,
+            gold=len(gold),
+            conflicts=sum(item.conflict for item in gold),
+            corrections=count_corrections(session, row.id),
+            model_runs=len(runs.model_runs(session, row.id)),
+            promoted=None if promoted is None else promoted.version,
+        )
