@@ -30,7 +30,7 @@ def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 def _missing_field(problem: str) -> str:
     """The field that msgspec quotes in 'Object missing required field `text`'."""
-    return problem.split("`")[1] if problem.count("`") >= 2 else "json"
+    return problem.split("`")[1] if "missing required field" in problem else "json"
 
 
 def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:

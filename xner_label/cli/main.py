@@ -18,7 +18,7 @@ from xner_label import __version__
 from xner_label.errors import XnerLabelError
 
 # In the order of the loop, then the stateless stages.
-COMMANDS: tuple[str, ...] = ("init", "db", "import", "status", "export")
+COMMANDS: tuple[str, ...] = ("init", "db", "import", "status", "export", "evaluate", "project")
 
 
 class LazyGroup(click.Group):
@@ -46,13 +46,11 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with a documented code (docs/exit-codes in the README's table)."""
     try:
-        cli.main(standalone_mode=False)
-        code = 0
+        result = cli.main(standalone_mode=False)  # click hands back the code of an Exit as the result
+        code = result if isinstance(result, int) else 0
     except XnerLabelError as error:
         click.echo(f"xner-label: {error}", err=True)
         code = error.exit_code
-    except click.exceptions.Exit as exit_request:
-        code = exit_request.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code

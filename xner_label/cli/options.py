@@ -51,3 +51,17 @@ def _flag(name: str) -> Callable[[F], F]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output")
 input_argument = click.argument("input_path", metavar="[FILE|-]", default="-")
 output_option = click.option("-o", "--output", "output_path", default="-", metavar="OUT|-", help="Where to write")
+
+
+def comma_separated(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Callback of an option whose value is a list."""
+    if value is None:
+        return None
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+labels_option = click.option(
+    "--labels", callback=comma_separated, metavar="A,B,...", help="Only these labels [default: all]"
+)

@@ -29,7 +29,7 @@ class Instance(msgspec.Struct, frozen=True):
     """One task as projectors see it.
 
     ``links`` is None where no aligner ran (not the same as an aligner that found nothing). ``translations``
-    holds, where known, the target-language renderings of each mention.
+    holds, where known, the target-language renderings of each mention, one tuple per mention.
     """
 
     source: Tokens
@@ -79,18 +79,25 @@ def build_instance(task: Task) -> tuple[Instance, list[str]]:
     target = _tokens(task.text, task.tokens, "tokens")
     source = _tokens(task.source or "", task.source_tokens, "source_tokens")
     notes: list[str] = []
-    mentions = [_mention(source, index, entity, notes) for index, entity in enumerate(task.source_entities or ())]
+    entities = task.source_entities or ()
+    renderings = task.back_translations
+    if renderings is not None and len(renderings) != len(entities):
+        raise RecordError(
+            "back_translations",
+            f"{len(renderings)} lists for {len(entities)} source entities; give one list per source entity",
+        )
+    mentions: list[Mention] = []
+    kept: list[int] = []
+    for index, entity in enumerate(entities):
+        mention = _mention(source, index, entity, notes)
+        if mention is not None:
+            mentions.append(mention)
+            kept.append(index)
     links = None
     if task.alignment is not None:
         links = tuple(parse_links(task.alignment, len(source), len(target)))
-    instance = Instance(
-        source,
-        target,
-        tuple(mention for mention in mentions if mention is not None),
-        links,
-        task.back_translations,
-    )
-    return instance, notes
+    translations = None if renderings is None else tuple(renderings[index] for index in kept)
+    return Instance(source, target, tuple(mentions), links, translations), notes
 
 
 def _tokens(text: str, tokens: tuple[str, ...] | None, field: str) -> Tokens:

@@ -1,0 +1,130 @@
+"""The matching is the optimum, and its marginals are those of brute force."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import exp, log
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xner_label.projection.candidates import prune_dominated
+from xner_label.projection.marginals import marginals
+from xner_label.projection.matching import match, match_greedy, match_milp, rank
+
+SCORES = st.one_of(st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0]), st.floats(-2.0, 3.0, width=32))
+
+
+@st.composite
+def problems(draw, mentions=5, length=8, size=6):
+    own = st.lists(
+        st.tuples(SCORES, st.integers(0, length - 1), st.integers(1, 4)).map(lambda c: (c[0], c[1], c[1] + c[2])),
+        max_size=size,
+        unique_by=lambda c: c[1:],
+    )
+    return [rank(candidates) for candidates in draw(st.lists(own, max_size=mentions))]
+
+
+def feasible(problem, chosen):
+    taken = set()
+    for own, choice in zip(problem, chosen, strict=True):
+        if choice >= 0:
+            _, first, last = own[choice]
+            if not taken.isdisjoint(range(first, last)):
+                return False
+            taken.update(range(first, last))
+    return True
+
+
+def total(problem, chosen):
+    return sum(own[choice][0] for own, choice in zip(problem, chosen, strict=True) if choice >= 0)
+
+
+def everything(problem):
+    options = [range(-1, len(own)) for own in problem]
+    return [chosen for chosen in product(*options) if feasible(problem, chosen)]
+
+
+def spans(problem, chosen):
+    return [own[choice][1:] if choice >= 0 else None for own, choice in zip(problem, chosen, strict=True)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(problems())
+def test_exact_matching_equals_milp(problem):
+    chosen, exact = match(problem)
+    assert exact
+    assert feasible(problem, chosen)
+    by_milp = match_milp(problem)
+    assert by_milp.exact
+    flat = [own[0] if own else -1 for own in by_milp.chosen]
+    assert feasible(problem, flat)
+    assert total(problem, chosen) == pytest.approx(total(problem, flat), abs=1e-9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(problems(mentions=4, length=5, size=4))
+def test_ties_are_broken_as_documented(problem):
+    chosen, _ = match(problem)
+    steps = [[round(score * 2**40) for score, _, _ in own] for own in problem]
+
+    def key(candidate):
+        points = sum(own[choice] for own, choice in zip(steps, candidate, strict=True) if choice >= 0)
+        return -points, [choice if choice >= 0 else 99 for choice in candidate]
+
+    positive = [
+        option
+        for option in everything(problem)
+        if all(choice < 0 or own[choice][0] > 0 for own, choice in zip(problem, option, strict=True))
+    ]
+    assert tuple(chosen) == min(positive, key=key)
+
+
+@settings(max_examples=400, deadline=None)
+@given(problems())
+def test_pruning_dominated_candidates_changes_nothing(problem):
+    pruned = [prune_dominated(own) for own in problem]
+    before, _ = match(problem)
+    after, _ = match(pruned)
+    assert spans(problem, before) == spans(pruned, after)
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems(mentions=4, length=6, size=4))
+def test_marginals_equal_brute_force(problem):
+    options = everything(problem)
+    weights = [exp(total(problem, option)) for option in options]
+    partition = sum(weights)
+    result = marginals(problem)
+    assert result.exact
+    assert result.log_partition == pytest.approx(log(partition), abs=1e-9)
+    for mention, own in enumerate(problem):
+        for choice in range(len(own)):
+            mass = sum(w for w, option in zip(weights, options, strict=True) if option[mention] == choice)
+            assert result.projected[mention][choice] == pytest.approx(mass / partition, abs=1e-9)
+        mass = sum(w for w, option in zip(weights, options, strict=True) if option[mention] < 0)
+        assert result.absent[mention] == pytest.approx(mass / partition, abs=1e-9)
+
+
+@given(problems())
+def test_greedy_is_feasible(problem):
+    chosen = [own[0] if own else -1 for own in match_greedy(problem).chosen]
+    assert feasible(problem, chosen)
+
+
+def test_extreme_scores_don_t_overflow():
+    result = marginals([[(900.0, 0, 1)], [(900.0, 0, 1)]])
+    assert result.projected == [[pytest.approx(0.5)], [pytest.approx(0.5)]]
+    assert marginals([[(-900.0, 0, 1)]]).absent == [1.0]
+    assert marginals([]).log_partition == 0.0
+
+
+def test_several_candidates_per_mention():
+    problem = [rank([(1.0, 0, 1), (0.5, 2, 3), (0.4, 4, 6)]), rank([(0.9, 2, 3)])]
+    assert match_milp(problem, limit=2).chosen == [[0, 2], [0]]
+    assert match_milp(problem, limit=2, constraint="==").chosen == [[0, 2], [0]]
+    assert match_milp(problem, limit=1, constraint=">=").chosen == [[0, 2], [0]]
+    infeasible = match_milp([[(1.0, 0, 1)], [(1.0, 0, 1)]], limit=1, constraint="==")
+    assert not infeasible.exact
+    assert infeasible.chosen == [[0], []]

@@ -1,0 +1,180 @@
+"""``xner-label project`` as its users meet it: a process, pipes, files and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOOD = {
+    "id": "a",
+    "text": "Anna anaishi Nairobi .",
+    "tokens": ["Anna", "anaishi", "Nairobi", "."],
+    "source": "Anna lives in Nairobi .",
+    "source_tokens": ["Anna", "lives", "in", "Nairobi", "."],
+    "source_entities": [
+        {"start": 0, "end": 4, "label": "PER"},
+        {"start": 14, "end": 21, "label": "LOC", "score": 0.9},
+    ],
+    "alignment": "0-0 1-1 2-2:0.5 3-2 4-3",
+}
+
+
+def run(*arguments, lines=(), **options):
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    return subprocess.run(
+        [sys.executable, "-m", "xner_label", "project", *map(str, arguments)],
+        input=text.encode(),
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+        **options,
+    )
+
+
+def rows(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def changed(**fields):
+    return {key: value for key, value in (GOOD | fields).items() if value is not ...}
+
+
+def test_entities_offsets_and_fields():
+    done = run("--projector", "link-dice", lines=[changed(id=7, extra=[1, {"x": "ü"}])])
+    assert (done.returncode, done.stderr) == (0, b"")
+    (row,) = rows(done)
+    assert list(row) == ["id", "text", "entities", "confidence", "pipeline"]
+    assert row["id"] == 7
+    person, place = row["entities"]
+    assert list(person) == ["start", "end", "label", "text", "score", "confidence", "source"]
+    assert (person["start"], person["end"], person["text"]) == (0, 4, "Anna")
+    assert person["source"] == {"start": 0, "end": 4, "label": "PER", "text": "Anna"}
+    assert (place["label"], place["text"]) == ("LOC", "Nairobi")
+    assert all(0 <= entity["confidence"] <= 1 for entity in row["entities"])
+
+
+def test_options_filter_and_keep():
+    lines = [changed(split="dev", n=1.50), changed(id="b")]
+    done = run("--projector", "string", "--labels", "LOC, ORG", "--keep", "split,n", lines=lines)
+    first, second = rows(done)
+    assert [entity["label"] for entity in first["entities"]] == ["LOC"]
+    assert (first["split"], first["n"]) == ("dev", 1.5)
+    assert "split" not in second
+    assert b'"n": 1.50' not in done.stdout
+    assert run("--keep", "entities", lines=lines).returncode == 2
+    high = run("--projector", "link-dice", "--min-confidence", "1", lines=[GOOD])
+    assert all(entity["confidence"] == 1 for entity in rows(high)[0]["entities"])
+    assert "min-confidence=1" in rows(high)[0]["pipeline"]
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("{", "json"),
+        ('"text"', "json"),
+        ('{"id": 1, "text": "\\ud800"}', "json"),
+        (changed(id=True), "id"),
+        (changed(id=1.5), "id"),
+        (changed(text=...), "text"),
+        (changed(tokens=["Anna", "Nairobi"]), "tokens"),
+        (changed(tokens=[1]), "tokens[0]"),
+        (changed(tokens=["", "Anna"]), "tokens"),
+        (changed(source_tokens=["lives"]), "source_tokens"),
+        (changed(alignment="0-9"), "alignment"),
+        (changed(alignment="0-0:2"), "alignment"),
+        (changed(alignment="x"), "alignment"),
+        (changed(alignment=...), "alignment"),
+        (changed(source=...), "source"),
+        (changed(source_entities=...), "source_entities"),
+        (changed(source_entities=[{"start": 0, "end": 99, "label": "PER"}]), "source_entities[0]"),
+        (changed(source_entities=[{"start": -1, "end": 2, "label": "PER"}]), "source_entities[0]"),
+        (changed(source_entities=[{"start": 2, "end": 2, "label": "PER"}]), "source_entities[0]"),
+        (changed(back_translations=[["Anna"]]), "back_translations"),
+    ],
+)
+def test_a_bad_line_is_named_and_left_out(line, field):
+    done = run("--projector", "link-dice", lines=["", GOOD, line, "   ", changed(id="c")])
+    assert done.returncode == 5
+    assert [row["id"] for row in rows(done)] == ["a", "c"]
+    (message,) = done.stderr.decode().splitlines()
+    assert message.startswith(f"line 3: {field}: ")
+
+
+def test_strict_stops_and_leaves_no_file(tmp_path):
+    output = tmp_path / "out.jsonl"
+    done = run("--projector", "link-dice", "--strict", "-o", output, lines=[GOOD, "{", GOOD])
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"line 2: json: ")
+    assert list(tmp_path.iterdir()) == []
+    run("--projector", "link-dice", "-o", output, lines=[GOOD, "{", GOOD])
+    assert len(output.read_text().splitlines()) == 2
+
+
+def test_a_border_inside_a_token_widens_with_a_note():
+    line = changed(source_entities=[{"start": 14, "end": 18, "label": "LOC"}])
+    (row,) = rows(run("--projector", "link-dice", lines=[line]))
+    assert row["entities"][0]["text"] == "Nairobi"
+    assert "source_entities[0]" in row["note"]
+    assert row["entities"][0]["source"]["text"] == "Nair"
+    refused = run("--projector", "link-dice", "--strict", lines=[line])
+    assert refused.returncode == 5
+    assert refused.stderr.startswith(b"line 1: source_entities[0]: ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"id": 1, "text": ""},
+        {"id": 1, "text": "", "source": "", "source_entities": [], "tokens": [], "alignment": ""},
+        changed(source_entities=[]),
+        changed(alignment=""),
+        {"id": 1, "text": "Anna", "source_entities": []},
+    ],
+)
+def test_nothing_to_project_is_no_error(line):
+    done = run("--projector", "link-dice", lines=[line])
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rows(done)[0]["entities"] == []
+
+
+def test_overlapping_and_identical_source_entities():
+    twice = [{"start": 14, "end": 21, "label": label} for label in ("LOC", "LOC", "ORG")]
+    (row,) = rows(run("--projector", "link-dice", lines=[changed(source_entities=twice)]))
+    assert [entity["label"] for entity in row["entities"]] == ["LOC"]
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    done = run(tmp_path / "none.jsonl")
+    assert done.returncode == 2
+    assert b"none.jsonl" in done.stderr
+
+
+def test_answers_stream_before_the_input_ends():
+    command = [sys.executable, "-m", "xner_label", "project", "--projector", "link-dice"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(GOOD).encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == "a"
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_long_lines_and_control_characters():
+    long = changed(text="Anna " * 20_000, tokens=..., alignment="0-0")
+    odd = changed(id="odd", text="Anna\u0000\u200f Nairobi\r\n", tokens=["Anna", "Nairobi"], alignment="0-0 3-1")
+    bad = run("--projector", "link-dice", lines=[long, odd])
+    assert [row["id"] for row in rows(bad)] == ["a"]
+    fine = run(
+        "--projector",
+        "link-dice",
+        lines=[odd | {"tokens": ["Anna", "\u0000\u200f", "Nairobi"], "alignment": "3-2"}],
+    )
+    assert rows(fine)[0]["entities"][0]["text"] == "Nairobi"

@@ -1,0 +1,62 @@
+"""``xner-label project``: tasks in, predictions out, line by line."""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option
+from xner_label.errors import RecordError
+from xner_label.jsonl import open_input, open_output
+from xner_label.projection.pipeline import Pipeline
+from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.stream import project_stream
+
+
+@click.command()
+@input_argument
+@output_option
+@click.option(
+    "--projector",
+    type=click.Choice(PROJECTORS),
+    default="default",
+    show_default=True,
+    help="How spans are chosen",
+)
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0.0, 1.0),
+    metavar="P",
+    help="Leave out entities with less confidence [default: the projector's own cut]",
+)
+@labels_option
+@click.option(
+    "--keep", callback=comma_separated, metavar="FIELD,...", help="Copy these input fields to the output"
+)
+@click.option("--strict", is_flag=True, help="Stop at the first bad or adjusted line, leaving no output file")
+def command(
+    input_path: str,
+    output_path: str,
+    projector: str,
+    min_confidence: float | None,
+    labels: tuple[str, ...] | None,
+    keep: tuple[str, ...] | None,
+    strict: bool,
+) -> None:
+    """Project source entities onto the text of each task (JSON Lines in, predictions out, same order).
+
+    A task needs "id", "text", "source" and "source_entities", and "alignment" where the projector uses links. A
+    bad line is left out and named on standard error; the command then ends with code 5.
+    """
+    pipeline = Pipeline(make_projector(projector), min_confidence=min_confidence, labels=labels, strict=strict)
+    try:
+        with open_input(input_path) as source, open_output(output_path) as sink:
+            summary = project_stream(source, sink, pipeline, keep=keep or (), strict=strict, report=_report)
+    except RecordError as error:
+        _report(error)
+        raise click.exceptions.Exit(error.exit_code) from None
+    if summary.bad:
+        raise click.exceptions.Exit(RecordError.exit_code)
+
+
+def _report(error: RecordError) -> None:
+    click.echo(str(error), err=True)

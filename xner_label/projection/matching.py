@@ -1,0 +1,247 @@
+"""Choosing candidates: at most one per mention, no two overlapping, the largest total score.
+
+    maximise    sum_m sum_t c[m,t] x[m,t]            x in {0,1}
+    subject to  sum_{m, t covers l} x[m,t] <= 1      for every target position l
+                sum_t x[m,t] <= 1                    for every mention m
+
+(Politov et al. 2025, arXiv 2501.18750, with their pairwise overlap constraints replaced by one constraint per
+position: the same feasible set, a tighter relaxation.) Mentions whose candidates touch no common position are
+solved apart. A component is solved by a dynamic programme over target positions x the set of live mentions
+already used, where a mention is live as long as one of its candidates still starts at or after the position;
+when that has too many states, by a mixed-integer programme (HiGHS).
+
+Candidates of one mention come in rank order: higher score first, then shorter, then further left. Ties between
+matchings of equal total are broken by that order: the first mention gets its best-ranked candidate, then the
+second, and so on; being projected beats not being projected. Scores are compared in steps of 2**-40, so that a
+total doesn't depend on the order of its terms. The mixed-integer programme breaks ties in its own way, always
+the same for the same input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+# (score, first, last): a half-open range of target tokens and the score of a mention landing there.
+Candidate = tuple[float, int, int]
+Constraint = Literal["<=", "==", ">="]
+
+# Beyond this many states of one component the dynamic programme gives way to HiGHS: measured crossover in
+# bench/projection.py.
+STATE_LIMIT = 4_000
+# Branch-and-bound nodes granted to HiGHS for one component. Instances met in practice need one.
+NODE_LIMIT = 2_000
+_STEPS = float(2**40)
+
+
+class Matching(NamedTuple):
+    """For each mention the indices of its chosen candidates; ``exact`` is False after a fallback to greedy."""
+
+    chosen: list[list[int]]
+    exact: bool
+
+
+def rank(candidates: list[Candidate]) -> list[Candidate]:
+    """Sort the candidates of one mention in place, best first, and return them."""
+    candidates.sort(key=_rank_key)
+    return candidates
+
+
+def _rank_key(candidate: Candidate) -> tuple[float, int, int]:
+    score, first, last = candidate
+    return -score, last - first, first
+
+
+def match(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[int], bool]:
+    """The best matching with at most one candidate per mention.
+
+    ``candidates[m]`` lists mention m's candidates in rank order; those with a score <= 0 are never chosen.
+    Returns for each mention the index of its candidate, or -1, and whether the answer is a proven optimum (False
+    only where a component exceeded both STATE_LIMIT and NODE_LIMIT and was solved greedily).
+    """
+    chosen = [0 if own and own[0][0] > 0.0 else -1 for own in candidates]
+    if not _conflict(candidates, chosen):
+        return chosen, True
+    exact = True
+    for component in components(candidates):
+        part = [candidates[mention] for mention in component]
+        if not _conflict(part, [chosen[mention] for mention in component]):
+            continue
+        solution = _dynamic_programme(part)
+        if solution is None:
+            matching = match_milp(part)
+            exact = exact and matching.exact
+            solution = [own[0] if own else -1 for own in matching.chosen]
+        for mention, choice in zip(component, solution, strict=True):
+            chosen[mention] = choice
+    return chosen, exact
+
+
+def _conflict(candidates: Sequence[Sequence[Candidate]], chosen: Sequence[int]) -> bool:
+    """Whether two chosen candidates overlap; if not, taking every mention's best is optimal."""
+    if len(chosen) < 2:
+        return False
+    spans = sorted(candidates[mention][choice][1:] for mention, choice in enumerate(chosen) if choice >= 0)
+    end = 0
+    for first, last in spans:
+        if first < end:
+            return True
+        end = last
+    return False
+
+
+def components(candidates: Sequence[Sequence[Candidate]]) -> list[list[int]]:
+    """Groups of mentions that compete for a position, directly or through others; mentions in order."""
+    borders = sorted((first, last, mention) for mention, own in enumerate(candidates) for _, first, last in own)
+    parent = list(range(len(candidates)))
+
+    def find(mention: int) -> int:
+        while parent[mention] != mention:
+            parent[mention] = mention = parent[parent[mention]]
+        return mention
+
+    reach, holder = 0, -1
+    for first, last, mention in borders:
+        if first < reach:
+            parent[find(mention)] = find(holder)
+        if last > reach:
+            reach, holder = last, mention
+    groups: dict[int, list[int]] = {}
+    for mention in range(len(candidates)):
+        groups.setdefault(find(mention), []).append(mention)
+    return list(groups.values())
+
+
+class Stage(NamedTuple):
+    """One position of the programme: where a candidate may start, and who can still start from there on.
+
+    ``starts`` holds (mention, candidate index, stage after it); ``live`` is a bit set of mentions.
+    """
+
+    starts: list[tuple[int, int, int]]
+    live: int
+
+
+def stages(candidates: Sequence[Sequence[Candidate]]) -> list[Stage]:
+    """The positions at which candidates start, left to right, ending in an empty stage."""
+    positions = sorted({first for own in candidates for _, first, _ in own})
+    following: dict[int, int] = {}
+    index = 0
+    for position in range(max((last for own in candidates for _, _, last in own), default=0) + 1):
+        if index < len(positions) and positions[index] < position:
+            index += 1
+        following[position] = index
+    result = [Stage([], 0) for _ in range(len(positions) + 1)]
+    for mention, own in enumerate(candidates):
+        for choice, (_, first, last) in enumerate(own):
+            result[following[first]].starts.append((mention, choice, following[last]))
+    live = 0
+    for place in range(len(positions) - 1, -1, -1):
+        for mention, _, _ in result[place].starts:
+            live |= 1 << mention
+        result[place] = Stage(result[place].starts, live)
+    return result
+
+
+def _dynamic_programme(candidates: Sequence[Sequence[Candidate]]) -> list[int] | None:
+    """Exact matching of one component; None where more than STATE_LIMIT states would be needed."""
+    count = len(candidates)
+    weights = [[round(score * _STEPS) for score, _, _ in own] for own in candidates]
+    unused = max(map(len, candidates))
+    programme = stages(candidates)
+    # For each stage: used live mentions -> (total, choice of each mention; ``unused`` where there is none).
+    tables: list[dict[int, tuple[int, tuple[int, ...]]]] = [{} for _ in programme]
+    tables[0][0] = (0, (unused,) * count)
+    states = 0
+    for place, stage in enumerate(programme[:-1]):
+        table = tables[place]
+        states += len(table)
+        if states > STATE_LIMIT:
+            return None
+        for used, state in table.items():
+            _keep(tables[place + 1], used & programme[place + 1].live, state)
+            total, choices = state
+            for mention, choice, after in stage.starts:
+                weight = weights[mention][choice]
+                if weight > 0 and not used >> mention & 1:
+                    chosen = (*choices[:mention], choice, *choices[mention + 1 :])
+                    _keep(tables[after], (used | 1 << mention) & programme[after].live, (total + weight, chosen))
+        tables[place] = {}
+    _, best = tables[-1][0]
+    return [-1 if choice == unused else choice for choice in best]
+
+
+def _keep(table: dict[int, tuple[int, tuple[int, ...]]], used: int, state: tuple[int, tuple[int, ...]]) -> None:
+    known = table.get(used)
+    if known is None or state[0] > known[0] or (state[0] == known[0] and state[1] < known[1]):
+        table[used] = state
+
+
+def match_greedy(candidates: Sequence[Sequence[Candidate]], limit: int = 1) -> Matching:
+    """Take the best remaining candidate again and again, at most ``limit`` for each mention.
+
+    The approximation of the paper; no optimum is promised. Equal scores: rank order, then mention order.
+    """
+    queue = sorted(
+        (-own[choice][0], own[choice][2] - own[choice][1], own[choice][1], mention, choice)
+        for mention, own in enumerate(candidates)
+        for choice in range(len(own))
+        if own[choice][0] > 0.0
+    )
+    chosen: list[list[int]] = [[] for _ in candidates]
+    taken: set[int] = set()
+    for _, length, first, mention, choice in queue:
+        if len(chosen[mention]) < limit and taken.isdisjoint(range(first, first + length)):
+            chosen[mention].append(choice)
+            taken.update(range(first, first + length))
+    return Matching(chosen, False)
+
+
+def match_milp(
+    candidates: Sequence[Sequence[Candidate]], limit: int = 1, constraint: Constraint = "<="
+) -> Matching:
+    """Solve with HiGHS: each mention gets ``<=``, ``==`` or ``>=`` ``limit`` candidates.
+
+    With ``==`` and ``>=`` a mention that has fewer than ``limit`` candidates must get all of them. Where that
+    can't be met without overlaps, or HiGHS gives up after NODE_LIMIT nodes, the answer is greedy's and not exact.
+    """
+    import numpy as np
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_array
+
+    variables = [
+        (mention, choice)
+        for mention, own in enumerate(candidates)
+        for choice in range(len(own))
+        if constraint != "<=" or own[choice][0] > 0.0
+    ]
+    if not variables:
+        return Matching([[] for _ in candidates], True)
+    length = max(candidates[mention][choice][2] for mention, choice in variables)
+    costs = np.empty(len(variables))
+    rows: list[int] = []
+    columns: list[int] = []
+    for column, (mention, choice) in enumerate(variables):
+        score, first, last = candidates[mention][choice]
+        costs[column] = -score
+        rows.extend(range(first, last))
+        rows.append(length + mention)
+        columns.extend([column] * (last - first + 1))
+    matrix = csr_array((np.ones(len(rows)), (rows, columns)), shape=(length + len(candidates), len(variables)))
+    bound = np.array([min(limit, len(own)) for own in candidates], dtype=float)
+    lower = np.concatenate([np.full(length, -np.inf), bound if constraint != "<=" else np.zeros_like(bound)])
+    upper = np.concatenate([np.ones(length), bound if constraint != ">=" else np.full_like(bound, np.inf)])
+    solution = milp(
+        costs,
+        constraints=LinearConstraint(matrix, lower, upper),
+        integrality=np.ones_like(costs),
+        bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0.0, "node_limit": NODE_LIMIT},
+    )
+    if solution.status != 0:
+        return match_greedy(candidates, limit)
+    chosen: list[list[int]] = [[] for _ in candidates]
+    for (mention, choice), value in zip(variables, solution.x, strict=True):
+        if value > 0.5:
+            chosen[mention].append(choice)
+    return Matching(chosen, True)

@@ -1,0 +1,126 @@
+"""Scores of a mention landing on a candidate, each from an equation.
+
+Notation: mention p is a set of source tokens k, candidate t a run of target tokens l, a[k,l] the weight of their
+link (0 without one), |p| and |t| lengths in tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xner_label.projection.candidates import FoldedTokens, fold, similar_ngrams, windows
+from xner_label.projection.instance import Instance, Mention
+from xner_label.projection.matching import Candidate
+
+# Gives, for every mention of an instance, its candidates with their scores, in any order.
+Generator = Callable[[Instance], list[list[Candidate]]]
+
+
+def align_candidates(instance: Instance) -> list[list[Candidate]]:
+    """c = sum_{k in p, l in t} a[k,l] / (|p| + |t|),  the paper's alignment score, half of a Dice coefficient.
+
+    Only runs that begin and end on a token linked to p are generated: shortening another run to these keeps
+    its mass and raises its score, so no matching is better for having it.
+    """
+    links = instance.links or ()
+    result = []
+    for mention in instance.mentions:
+        mass = _mass(mention, links)
+        anchors = sorted(mass)
+        length = mention.last - mention.first
+        result.append(
+            [
+                (sum(mass.get(token, 0.0) for token in range(first, last)) / (length + last - first), first, last)
+                for first, last in windows(anchors)
+            ]
+        )
+    return result
+
+
+def _mass(mention: Mention, links: tuple[tuple[int, int, float], ...]) -> dict[int, float]:
+    mass: dict[int, float] = {}
+    for source, target, weight in links:
+        if mention.first <= source < mention.last:
+            mass[target] = mass.get(target, 0.0) + weight
+    return mass
+
+
+# The most mass that one mention word and one candidate word may add to the denominator of link-Dice.
+ROW_CAP = 1.0
+COLUMN_CAP = 1.5
+# A candidate's first and last word must carry more than this mass to the mention.
+EDGE_MASS = 0.3
+
+
+def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
+    """c = 2 A / (row + col) with the edge rule.
+
+    A = sum_{k in p, l in t} a[k,l];  row = sum_{k in p} min(1, sum_l a[k,l]);
+    col = sum_{l in t} min(1.5, sum_k a[k,l]).  Links that leave the rectangle cost, unlinked words inside don't.
+    The first and the last word of t each carry more than .3 to p, and |t| <= max(10, 2 |p| + 2).
+    """
+    links = instance.links
+    mentions = instance.mentions
+    if not mentions:
+        return []
+    if not links:
+        return [[] for _ in mentions]
+    column: dict[int, float] = {}
+    for _, target, weight in links:
+        column[target] = column.get(target, 0.0) + weight
+    result: list[list[Candidate]] = []
+    for mention in mentions:
+        start, stop = mention.first, mention.last
+        mass: dict[int, float] = {}
+        row, token, token_mass = 0.0, -1, 0.0
+        for source, target, weight in links:
+            if source < start:
+                continue
+            if source >= stop:
+                break
+            mass[target] = mass.get(target, 0.0) + weight
+            if source != token:
+                row += token_mass if token_mass < ROW_CAP else ROW_CAP
+                token, token_mass = source, 0.0
+            token_mass += weight
+        row += token_mass if token_mass < ROW_CAP else ROW_CAP
+        anchors = sorted(target for target, weight in mass.items() if weight > EDGE_MASS)
+        longest = max(10, 2 * (stop - start) + 2)
+        own: list[Candidate] = []
+        for place, first in enumerate(anchors):
+            inside = around = 0.0
+            reached = first
+            for last in anchors[place:]:
+                if last - first >= longest:
+                    break
+                for target in range(reached, last + 1):
+                    linked = column.get(target)
+                    if linked is not None:
+                        around += linked if linked < COLUMN_CAP else COLUMN_CAP
+                        inside += mass.get(target, 0.0)
+                reached = last + 1
+                own.append((2.0 * inside / (row + around), first, reached))
+        result.append(own)
+    return result
+
+
+# Least similarity of a name to its counterpart: below it two names are different names more often than not.
+LEAST_SIMILARITY = 0.75
+
+
+def string_candidates(instance: Instance) -> list[list[Candidate]]:
+    """c = 2 LCS(p, t) / (|p| + |t|) in characters, on folded text, from .75 on; |t| within one token of |p|."""
+    if not instance.mentions:
+        return []
+    target = FoldedTokens(instance.target)
+    text = instance.source.text
+    starts, ends = instance.source.starts, instance.source.ends
+    return [
+        similar_ngrams(
+            fold(text[starts[mention.first] : ends[mention.last - 1]]),
+            mention.last - mention.first,
+            target,
+            least=LEAST_SIMILARITY,
+        )
+        for mention in instance.mentions
+    ]
