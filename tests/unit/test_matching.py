@@ -60,7 +60,9 @@ def test_exact_matching_equals_milp(problem):
     assert by_milp.exact
     flat = [own[0] if own else -1 for own in by_milp.chosen]
     assert feasible(problem, flat)
-    assert total(problem, chosen) == pytest.approx(total(problem, flat), abs=1e-9)
+    # HiGHS works to tolerances of 1e-7 per column; the dynamic programme is never the worse one.
+    assert total(problem, chosen) == pytest.approx(total(problem, flat), abs=1e-6)
+    assert total(problem, chosen) >= total(problem, flat) - 1e-9
 
 
 @settings(max_examples=200, deadline=None)
