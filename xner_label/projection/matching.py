@@ -162,8 +162,8 @@ def _dynamic_programme(candidates: Sequence[Sequence[Candidate]]) -> list[int] |
             _keep(tables[place + 1], used & programme[place + 1].live, state)
             total, choices = state
             for mention, choice, after in stage.starts:
-                weight = weights[mention][choice]
-                if weight > 0 and not used >> mention & 1:
+                if candidates[mention][choice][0] > 0.0 and not used >> mention & 1:
+                    weight = weights[mention][choice]
                     chosen = (*choices[:mention], choice, *choices[mention + 1 :])
                     _keep(tables[after], (used | 1 << mention) & programme[after].live, (total + weight, chosen))
         tables[place] = {}
