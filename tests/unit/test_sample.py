@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 
 from xner_label.entities import Entity, Tokens
-from xner_label.sample import LABELLED_SOURCE, LABELS, SampleTask, read_sample
+from xner_label.sample import LABELLED_SOURCE, LABELS, PAIRS, SampleTask, read_sample
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +57,67 @@ def test_ids_texts_and_sources_are_unique(pairs, labelled):
     assert len({task.id for task in labelled}) == len(labelled)
 
 
-def test_a_label_never_contradicts_itself(sides):
-    """One name, one label: nothing for a learner to be confused by but the language itself."""
+def test_a_name_has_one_label(sides):
+    """What the sample teaches is consistent; the company and the river called Amazon are both meant."""
     labels: dict[str, set[str]] = {}
     for _, text, entities in sides:
         for entity in entities:
             labels.setdefault(text[entity.start : entity.end], set()).add(entity.label)
-    assert {name: found for name, found in labels.items() if len(found) > 1} == {}
+    assert {name for name, found in labels.items() if len(found) > 1} == {"Amazon"}
+
+
+def counts_row(name: str, texts: list[tuple[Entity, ...]]) -> str:
+    """The row of the README's table for these annotated texts."""
+    labels = Counter(entity.label for entities in texts for entity in entities)
+    empty = sum(not entities for entities in texts)
+    return "| " + " | ".join(map(str, [name, len(texts), *(labels[label] for label in LABELS), empty])) + " |"
+
+
+def test_the_readme_counts_what_is_there(pairs, labelled):
+    readme = PAIRS.with_name("README.md").read_text(encoding="utf-8")
+    for split in ("pool", "dev", "test"):
+        assert counts_row(split, [task.entities for task in pairs if task.split == split]) in readme
+    assert counts_row("all, gold", [task.entities for task in pairs]) in readme
+    assert counts_row("all, source entities", [task.source_entities for task in pairs]) in readme
+    assert counts_row("English only", [task.entities for task in labelled]) in readme
+
+
+def test_there_is_enough_of_everything(pairs):
+    by_split = Counter(task.split for task in pairs)
+    assert len(pairs) >= 420
+    assert by_split["pool"] >= 300
+    assert by_split["dev"] >= 40
+    assert by_split["test"] >= 80
+    for split, size in by_split.items():
+        labels = Counter(entity.label for task in pairs if task.split == split for entity in task.entities)
+        assert min(labels[label] for label in LABELS) >= size // 4, (split, labels)
+    assert 0.12 <= sum(not task.entities for task in pairs) / len(pairs) <= 0.18
+    mentions = [task.text[e.start : e.end] for task in pairs for e in task.entities]
+    assert sum(" " in mention for mention in mentions) >= 300
+    assert len(set(mentions)) >= 500
+
+
+def test_the_hard_cases_are_in(pairs):
+    def some(condition: Callable[[SampleTask], bool], least: int) -> None:
+        assert sum(map(condition, pairs)) >= least
+
+    def translated(task: SampleTask) -> bool:
+        """No target mention looks like the source mention."""
+        found = {task.text[e.start : e.end] for e in task.entities}
+        return any(task.source[e.start : e.end] not in found for e in task.source_entities)
+
+    some(lambda task: len(task.source_entities) > len(task.entities), 12)  # the name is dropped
+    some(lambda task: len(task.source_entities) < len(task.entities), 12)  # "Kenyan" becomes "wa Kenya"
+    some(translated, 180)
+    some(lambda task: any(ord(character) > 0xFFFF for character in task.text), 10)  # two UTF-16 units
+    some(lambda task: "“" in task.text, 30)
+    some(lambda task: "–" in task.text or "—" in task.text, 10)
+    some(lambda task: "ng'" in task.text.lower() or "ng’" in task.text.lower(), 5)
+    some(lambda task: "\r\n" in task.text, 1)
+    some(lambda task: "  " in task.text, 1)
+    some(lambda task: any(entity.start == 0 for entity in task.entities), 50)
+
+
+def test_read_sample_selects_a_split():
+    assert {task.split for task in read_sample(split="dev")} == {"dev"}
+    assert len(read_sample()) == sum(len(read_sample(split=split)) for split in ("pool", "dev", "test"))
