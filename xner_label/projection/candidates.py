@@ -50,24 +50,6 @@ def windows(anchors: Sequence[int], max_length: int = MAX_LENGTH) -> list[TokenS
     return spans
 
 
-def prune_dominated(ranked: Sequence[Candidate]) -> list[Candidate]:
-    """Drop candidates that contain another one with at least their score, and those with a score <= 0.
-
-    ``ranked`` holds one mention's candidates in rank order, and so does the result. In any matching with at
-    most one candidate per mention a dominated candidate can be exchanged for the one it contains without losing
-    score or covering a new token, so an optimum survives; it also ranks later, so that ties are broken alike.
-    Not for marginals, where every candidate carries mass.
-    """
-    kept: list[Candidate] = []
-    for candidate in ranked:
-        score, first, last = candidate
-        if score <= 0.0:
-            break
-        if not any(first <= inner_first and inner_last <= last for _, inner_first, inner_last in kept):
-            kept.append(candidate)
-    return kept
-
-
 def fold(text: str) -> str:
     """Lower case without diacritics, for comparing names: ``Müller`` and ``MULLER`` fold alike."""
     if text.isascii():

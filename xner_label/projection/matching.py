@@ -64,17 +64,40 @@ def match(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[int], bool]:
         return chosen, True
     exact = True
     for component in components(candidates):
-        part = [candidates[mention] for mention in component]
-        if not _conflict(part, [chosen[mention] for mention in component]):
+        if not _conflict([candidates[m] for m in component], [chosen[m] for m in component]):
             continue
+        kept = [undominated(candidates[mention]) for mention in component]
+        part = [[candidates[m][choice] for choice in own] for m, own in zip(component, kept, strict=True)]
         solution = _dynamic_programme(part)
         if solution is None:
             matching = match_milp(part)
             exact = exact and matching.exact
             solution = [own[0] if own else -1 for own in matching.chosen]
-        for mention, choice in zip(component, solution, strict=True):
-            chosen[mention] = choice
+        for mention, own, choice in zip(component, kept, solution, strict=True):
+            chosen[mention] = own[choice] if choice >= 0 else -1
     return chosen, exact
+
+
+def undominated(ranked: Sequence[Candidate]) -> list[int]:
+    """The indices of the candidates that contain no other one with at least their score, and whose score is > 0.
+
+    ``ranked`` holds one mention's candidates in rank order. In any matching with at most one candidate per
+    mention a dominated candidate can be exchanged for the one it contains without losing score or covering a
+    new token, so an optimum survives; the dominated one also ranks later, so that ties are broken alike. Not
+    for marginals, where every candidate carries mass.
+    """
+    kept: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for index, (score, first, last) in enumerate(ranked):
+        if score <= 0.0:
+            break
+        for inner_first, inner_last in spans:
+            if first <= inner_first and inner_last <= last:
+                break
+        else:
+            kept.append(index)
+            spans.append((first, last))
+    return kept
 
 
 def _conflict(candidates: Sequence[Sequence[Candidate]], chosen: Sequence[int]) -> bool:

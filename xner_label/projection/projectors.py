@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xner_label.errors import UsageError
-from xner_label.projection.candidates import prune_dominated
 from xner_label.projection.heuristic import HeuristicProjector
 from xner_label.projection.instance import Instance, Projection, Projector
 from xner_label.projection.matching import Candidate, match, match_greedy, rank
@@ -45,7 +44,7 @@ class MatchingProjector:
         return [self._choose(instance, generate(instance)) if instance.mentions else [] for instance in instances]
 
     def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> list[Projection]:
-        ranked = [prune_dominated(rank(own)) for own in candidates]
+        ranked = [rank(own) for own in candidates]
         if self._greedy:
             chosen = [own[0] if own else -1 for own in match_greedy(ranked).chosen]
         else:
