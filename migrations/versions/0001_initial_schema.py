@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("labels", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("pipeline", sa.Text(), nullable=True),
         sa.Column("studio_url", sa.Text(), nullable=True),
         sa.Column("studio_project", sa.Integer(), nullable=True),
         sa.Column("studio_backend", sa.Integer(), nullable=True),

@@ -104,3 +104,40 @@ def test_init_never_overwrites(run, tmp_path):
     assert 'labels = ["PER", "LOC"]' in before
     run("init", "--labels", "ORG")
     assert (tmp_path / "xner-label.toml").read_text() == before
+
+
+def test_predict_is_idempotent_and_says_what_it_left_out(run, tmp_path):
+    nairobi = {"text": "Rais yuko Nairobi.", "source": "The president is in Nairobi."}
+    file = lines(
+        tmp_path / "tasks.jsonl",
+        {"id": 1, **nairobi, "source_entities": [entity(20, 27, "LOC")]},
+        {"id": 2, "text": "Bila chanzo"},
+    )
+    run("import", file)
+    first = json.loads(run("predict", "--aligner", "none", "--json", code=5).stdout)
+    assert (first["predicted"], first["entities"], first["left_out"]) == (1, 1, {"no source text": 1})
+    again = json.loads(run("predict", "--aligner", "none", "--json", code=5).stdout)
+    assert (again["predicted"], again["known"], again["pipeline"]) == (0, 1, first["pipeline"])
+    silver = json.loads(run("export", "--silver").stdout)
+    assert [(found["start"], found["end"], found["label"]) for found in silver["entities"]] == [(10, 17, "LOC")]
+
+
+def test_raw_text_without_a_translator_names_the_presets(run, tmp_path):
+    (tmp_path / "raw.txt").write_text("Habari\n")
+    run("import", "raw.txt")
+    assert "fast, paper" in run("predict", "--aligner", "none", code=3).stderr
+
+
+def test_a_source_tagger_learns_from_labelled_source_data(run, tmp_path):
+    labelled = [
+        {"id": n, "text": f"{name} went to {place}.", "entities": [entity(0, len(name), "PER")]}
+        for n, (name, place) in enumerate([("Amina", "Kisumu"), ("Juma", "Lamu"), ("Baraka", "Nakuru")] * 5)
+    ]
+    run("import", lines(tmp_path / "source.jsonl", *labelled), "--source-labelled")
+    run(
+        "import",
+        lines(tmp_path / "tasks.jsonl", {"id": 1, "text": "Juma alienda Lamu.", "source": "Juma went to Lamu."}),
+    )
+    report = json.loads(run("predict", "--aligner", "none", "--json").stdout)
+    assert (report["predicted"], report["entities"]) == (1, 1)
+    assert "tagger=crf" in report["pipeline"]

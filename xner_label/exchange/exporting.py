@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import UsageError
+from xner_label.iob2 import tags_of
 from xner_label.jsonl import open_output
 from xner_label.store import models, predictions, projects
 from xner_label.store.database import Store
@@ -45,7 +46,7 @@ def export(
         raise UsageError("nothing to export", hint="give --gold, --silver or both")
     report = ExportReport()
     with store.read() as session, open_output(output) as stream:
-        for task, found, origin in _rows(session, projects.get_project(session, project).id, gold, silver):
+        for task, found, origin in _rows(session, projects.get_project(session, project), gold, silver):
             report.tasks += 1
             report.entities += len(found)
             if format == "jsonl":
@@ -57,16 +58,15 @@ def export(
 
 
 def _rows(
-    session: Session, project_id: int, gold: bool, silver: bool
+    session: Session, project: models.Project, gold: bool, silver: bool
 ) -> Iterator[tuple[models.Task, Sequence[Entity], str]]:
-    settled = gold_of(session, project_id)
+    settled = gold_of(session, project.id)
     if gold:
         yield from ((item.task, item.entities, "gold") for item in settled)
-    pipeline = predictions.latest_pipeline(session, project_id)
-    if not silver or pipeline is None:
+    if not silver or project.pipeline is None:
         return
     reviewed = {item.task.id for item in settled}
-    found = predictions.predictions_of(session, project_id, pipeline)
+    found = predictions.predictions_of(session, project.id, project.pipeline)
     for task, prediction in sorted(found, key=lambda pair: pair[0].id):
         if task.id not in reviewed:
             yield task, [_silver(entity) for entity in prediction.entities], "silver"
@@ -80,11 +80,7 @@ def _silver(entity: models.ProjectedEntity) -> Entity:
 def _conll(task: models.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
     """Lines ``token<TAB>tag`` in IOB2 and a blank line at the end."""
     tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
-    tags = ["O"] * len(tokens)
-    for entity in found:
-        first, last, exact = tokens.covering(entity.start, entity.end)
-        report.widened += not exact
-        for index in range(first, last):
-            tags[index] = f"{'B' if index == first else 'I'}-{entity.label}"
+    report.widened += sum(not tokens.covering(entity.start, entity.end)[2] for entity in found)
+    tags = tags_of(tokens, found)
     yield from (f"{word}\t{tag}" for word, tag in zip(tokens, tags, strict=True))
     yield ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 
 from xner_label import __version__
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
@@ -23,7 +24,8 @@ class Pipeline:
 
     Without an aligner, links are those given with the task. Projections with a confidence below
     ``min_confidence`` (by default the projector's own cut) are left out, and so are labels outside ``labels``
-    (None: every label is kept). ``strict`` refuses a task that would have to be adjusted.
+    (None: every label is kept). ``upstream`` names the stages that made what the tasks bring along, for the
+    signature. ``strict`` refuses a task that would have to be adjusted.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Pipeline:
         projector: Projector,
         *,
         aligner: Aligner | None = None,
+        upstream: Mapping[str, str] = MappingProxyType({}),
         min_confidence: float | None = None,
         labels: Collection[str] | None = None,
         strict: bool = False,
@@ -40,9 +43,10 @@ class Pipeline:
         self._cut = getattr(projector, "cut", 0.0) if min_confidence is None else min_confidence
         self._labels = None if labels is None else frozenset(labels)
         self._strict = strict
+        stages = {"aligner": "given" if aligner is None else aligner.signature, **upstream}
         parts = [
             f"xner-label/{__version__}",
-            f"aligner={'given' if aligner is None else aligner.signature}",
+            *(f"{stage}={signature}" for stage, signature in stages.items()),
             f"projector={projector.signature}",
             f"min-confidence={self._cut:g}",
         ]

@@ -69,13 +69,17 @@ def _probability(column: str) -> CheckConstraint:
 
 
 class Project(Base):
-    """A labelling project, and where it lives in Label Studio once connected."""
+    """A labelling project, and where it lives in Label Studio once connected.
+
+    ``pipeline`` is the signature of its newest complete prediction: what is pushed, served and exported.
+    """
 
     __tablename__ = "projects"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     labels: Mapped[list[Any]]
+    pipeline: Mapped[str | None]
     studio_url: Mapped[str | None]
     studio_project: Mapped[int | None]
     studio_backend: Mapped[int | None]

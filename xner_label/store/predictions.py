@@ -87,18 +87,6 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
     }
 
 
-def latest_pipeline(session: Session, project_id: int, *, of_model: bool = False) -> str | None:
-    """The pipeline signature that predicted most recently, among projections or among trained models."""
-    query = (
-        select(Prediction.pipeline)
-        .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project_id, Prediction.model_run_id.is_not(None) == of_model)
-        .order_by(Prediction.id.desc())
-        .limit(1)
-    )
-    return session.scalars(query).first()
-
-
 def predictions_of(session: Session, project_id: int, pipeline: str) -> list[tuple[Task, Prediction]]:
     """All (task, prediction with its entities) of a pipeline, least confident first, ties in task order."""
     query = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from xner_label import entities
@@ -100,6 +100,23 @@ def to_record(task: Task, alignment: str | None = None) -> entities.Task:
         source_tokens=None if task.source_tokens is None else tuple(task.source_tokens),
         alignment=alignment,
     )
+
+
+def set_sources(session: Session, sources: Mapping[int, str]) -> None:
+    """Give tasks, by id, the source text that a translator made for them."""
+    rows = [{"id": task_id, "source": source} for task_id, source in sources.items()]
+    if rows:
+        session.execute(update(Task), rows)
+
+
+def set_source_entities(session: Session, found: Mapping[int, Sequence[Entity]]) -> None:
+    """Give tasks, by id, the source entities that a tagger found."""
+    rows = [
+        {"id": task_id, "source_entities": msgspec.to_builtins(list(entities))}
+        for task_id, entities in found.items()
+    ]
+    if rows:
+        session.execute(update(Task), rows)
 
 
 def add_links(session: Session, aligner: str, alignments: Mapping[int, str]) -> int:

@@ -1,0 +1,59 @@
+"""Stages by name: the one place that turns settings into a translator, a tagger, an aligner or a projector."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from xner_label.entities import Entity, Tokens
+from xner_label.errors import ConfigurationError
+from xner_label.iob2 import tags_of
+from xner_label.projection.crf import FEATURES_VERSION, CrfTagger
+from xner_label.projection.interfaces import Aligner, Cache, Tagger, Translator
+
+LabelledText = tuple[str, Sequence[Entity]]
+
+
+def make_translator(name: str) -> Translator | None:
+    """The translator of that name; None for ``given`` (the source comes with the tasks)."""
+    if name == "given":
+        return None
+    raise ConfigurationError(f"there is no translator {name!r}", hint="see `xner-label translate --help`")
+
+
+def make_tagger(name: str, *, cache: Cache, labelled: Sequence[LabelledText]) -> Tagger | None:
+    """The source tagger of that name; None for ``given`` (source entities come with the tasks).
+
+    ``crf`` learns from labelled source data, once per data; without any there is no tagger (None).
+    """
+    if name == "given" or (name == "crf" and not labelled):
+        return None
+    if name == "crf":
+        return _trained_crf(cache, labelled)
+    raise ConfigurationError(f"there is no tagger {name!r}", hint="see `xner-label tag --help`")
+
+
+def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> CrfTagger:
+    namespace = f"source-crf:{FEATURES_VERSION}"
+    key = hashlib.sha256(msgspec.json.encode(labelled)).hexdigest()
+    stored = cache.get_many(namespace, [key])
+    if key in stored:
+        return CrfTagger(stored[key])
+    tokens = [Tokens.tokenize(text) for text, _ in labelled]
+    tags = [tags_of(own, found) for own, (_, found) in zip(tokens, labelled, strict=True)]
+    tagger = CrfTagger.train([own.words() for own in tokens], tags)
+    cache.put_many(namespace, {key: tagger.to_bytes()})
+    return tagger
+
+
+def make_aligner(name: str, *, cache: Cache, scope: str) -> Aligner | None:
+    """The aligner of that name; None for ``given`` (links come with the tasks) and ``none`` (no links).
+
+    ``scope`` separates the fits of different projects in the cache. Raises ConfigurationError for an unknown
+    name, MissingExtraError when the aligner's package isn't installed.
+    """
+    if name in ("given", "none"):
+        return None
+    raise ConfigurationError(f"there is no aligner {name!r}", hint="see `xner-label align --help` for their names")
