@@ -50,17 +50,20 @@ def running_studio(
     *,
     legacy_tokens: bool = True,
     local_backends: bool = True,
+    restart_of: StudioServer | None = None,
     timeout: float = 300.0,
 ) -> Iterator[StudioServer]:
     """Run Label Studio with its data in ``folder`` until the block ends.
 
     ``legacy_tokens`` and ``local_backends`` False give the server's own defaults: tokens of the old kind refused,
-    ML backends on loopback addresses refused. ``timeout`` (seconds) covers the migrations of a first start, half
-    a minute on an idle machine. Raises StudioStartError with the end of the log.
+    ML backends on loopback addresses refused. ``restart_of`` is a server that ran in this folder before: its address
+    and its credentials, which its database holds, are used again. ``timeout`` (seconds) covers the migrations of a
+    first start, half a minute on an idle machine. Raises StudioStartError with the end of the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    url, password, token = f"http://127.0.0.1:{port}", secrets.token_urlsafe(12), secrets.token_hex(20)
+    url = restart_of.url if restart_of else f"http://127.0.0.1:{free_port()}"
+    password = restart_of.password if restart_of else secrets.token_urlsafe(12)
+    token = restart_of.token if restart_of else secrets.token_hex(20)
     environment = _environment(os.environ) | {
         "LABEL_STUDIO_USERNAME": USER,
         "LABEL_STUDIO_PASSWORD": password,
@@ -77,8 +80,8 @@ def running_studio(
     if local_backends:
         # Both are needed: with only the first, creating the backend fails and leaves a ghost row behind.
         environment |= {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"}
-    command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
-    command += ["--data-dir", str(folder)]
+    command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1"]
+    command += ["--port", url.rpartition(":")[2], "--data-dir", str(folder)]
     log = folder / "label-studio.log"
     with running(command, log=log, environment=environment, folder=folder) as process:
         server = StudioServer(url, USER, password, token, log, process)

@@ -8,13 +8,17 @@ skips into failures.
 from __future__ import annotations
 
 import contextlib
+import http.cookiejar
 import importlib.util
+import json
 import os
 import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -113,6 +117,39 @@ def label_studio(studio_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """One real Label Studio for the session: url, user, password, legacy token. Make a project of your own."""
     with running_studio(studio_path, tmp_path_factory.mktemp("label-studio")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def issue_access_token() -> Callable[[StudioServer], str]:
+    """Makes a personal access token the way a person does, signed in; a server gives its user one, once."""
+    return _issue_access_token
+
+
+def _issue_access_token(server: StudioServer) -> str:
+    cookies = http.cookiejar.CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+
+    def post(path: str, body: bytes, kind: str) -> bytes:
+        headers = {"Referer": server.url, "Content-Type": kind, "X-CSRFToken": _cookie(cookies, "csrftoken")}
+        with browser.open(urllib.request.Request(server.url + path, body, headers), timeout=30) as response:
+            answer: bytes = response.read()
+            return answer
+
+    browser.open(f"{server.url}/user/login/", timeout=30).close()
+    form = {"email": server.user, "password": server.password}
+    post("/user/login/", urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded")
+    token: str = json.loads(post("/api/token/", b"{}", "application/json"))["token"]
+    return token
+
+
+def _cookie(cookies: http.cookiejar.CookieJar, name: str) -> str:
+    return next(cookie.value or "" for cookie in cookies if cookie.name == name)
+
+
+@pytest.fixture(scope="session")
+def access_token(label_studio: StudioServer) -> str:
+    """The personal access token of the session's Label Studio."""
+    return _issue_access_token(label_studio)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,100 @@
+"""`xner-label doctor` against real servers: what it finds, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.studio_server import ROOT, StudioServer, running_studio
+from xner_label.store import schema
+from xner_label.store.database import open_store
+from xner_label.studio.probe import probe
+
+BACKEND = "http://127.0.0.1:9090"
+
+
+@pytest.fixture(scope="module")
+def strict_studio(studio_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudioServer]:
+    """A Label Studio with its own defaults: no legacy tokens, no backends on private addresses."""
+    folder = tmp_path_factory.mktemp("strict-studio")
+    with running_studio(studio_path, folder, legacy_tokens=False, local_backends=False) as server:
+        yield server
+
+
+@pytest.mark.studio
+def test_a_server_set_up_for_us(label_studio: StudioServer) -> None:
+    found = probe(label_studio.url, label_studio.token, BACKEND)
+    assert (found.version, found.token, found.user) == ("1.23.2", "legacy", label_studio.user)
+    assert (found.backend_allowed, found.webhook_allowed) == (True, True)
+    assert _listed(label_studio, "/api/webhooks/") == []
+
+
+@pytest.mark.studio
+def test_a_personal_access_token(label_studio: StudioServer, access_token: str) -> None:
+    found = probe(label_studio.url, access_token, BACKEND)
+    assert (found.token, found.user) == ("personal access", label_studio.user)
+
+
+@pytest.mark.studio
+@pytest.mark.parametrize("wrong", ["0" * 40, "a.b.c"])
+def test_a_wrong_token(label_studio: StudioServer, wrong: str) -> None:
+    found = probe(label_studio.url, wrong, BACKEND)
+    assert found.user is None
+    assert found.refusal
+
+
+@pytest.mark.studio
+def test_a_server_with_its_own_defaults(
+    strict_studio: StudioServer, issue_access_token: Callable[[StudioServer], str], tmp_path: Path
+) -> None:
+    refused = probe(strict_studio.url, strict_studio.token, BACKEND)
+    assert "legacy" in refused.refusal
+    found = probe(strict_studio.url, issue_access_token(strict_studio), BACKEND)
+    assert (found.user, found.backend_allowed, found.webhook_allowed) == (strict_studio.user, False, False)
+
+
+@pytest.mark.studio
+def test_doctor_says_what_is_wrong_and_then_that_all_is_well(
+    label_studio: StudioServer, command_line: list[str], tmp_path: Path
+) -> None:
+    flags = ("--studio-url", label_studio.url)
+    code, document, shown = _doctor(command_line, tmp_path, label_studio.token, *flags)
+    assert code == 6
+    assert [check["name"] for check in document["checks"] if check["verdict"] == "no"] == ["database"]
+    assert not (tmp_path / "xner-label.db").exists()
+    assert label_studio.token not in shown
+
+    with open_store(f"sqlite:///{tmp_path}/xner-label.db", check=False) as store:
+        schema.upgrade(store)
+    code, document, shown = _doctor(command_line, tmp_path, label_studio.token, *flags)
+    assert (code, document["healthy"]) == (0, True), shown
+
+
+def test_doctor_without_a_label_studio(command_line: list[str], tmp_path: Path) -> None:
+    code, document, _ = _doctor(command_line, tmp_path, "", "--studio-url", "http://127.0.0.1:1")
+    check = next(check for check in document["checks"] if check["name"] == "Label Studio")
+    assert code == 6
+    assert check["verdict"] == "no"
+    assert "LABEL_STUDIO_URL" in check["remedy"]
+
+
+def _doctor(command: list[str], folder: Path, token: str, *flags: str) -> tuple[int, dict[str, Any], str]:
+    environment = os.environ | {"LABEL_STUDIO_API_KEY": token, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "doctor", "--json", *flags], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
+
+
+def _listed(server: StudioServer, path: str) -> list[Any]:
+    request = urllib.request.Request(server.url + path, headers={"Authorization": f"Token {server.token}"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        found: list[Any] = json.load(response)
+        return found

@@ -1,0 +1,32 @@
+"""`xner-label doctor`: is everything there?"""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import json_option, with_settings
+from xner_label.errors import CheckFailedError
+from xner_label.settings import Settings
+
+
+@click.command(name="doctor")
+@with_settings("preset", "database_url", "studio_url", "backend_url")
+@json_option
+def command(settings: Settings, as_json: bool) -> None:
+    """Check versions, models, the database and Label Studio; name the remedy for what is missing."""
+    from xner_label.diagnosis import diagnose
+
+    found = diagnose(settings)
+    if as_json:
+        from xner_label.cli.output import write_json
+
+        write_json({"healthy": not found.failed, "checks": found.checks})
+    else:
+        width = max(len(check.name) for check in found.checks)
+        for check in found.checks:
+            click.echo(f"{check.verdict:4}  {check.name:{width}}  {check.found}")
+            if check.remedy:
+                click.echo(f"{'':6}{'':{width}}  -> {check.remedy}")
+    if found.failed:
+        names = ", ".join(check.name for check in found.failed)
+        raise CheckFailedError(f"put right: {names}", hint="each remedy is shown beside its check")
