@@ -1,4 +1,4 @@
-"""How long `xner-label --help` takes, beside a bare interpreter: python bench/startup.py [--runs N] [--json FILE]."""
+"""How long `xner-label --help` takes beside a bare interpreter: `python bench/startup.py --runs 15`."""
 
 from __future__ import annotations
 

@@ -56,9 +56,9 @@ def running_studio(
     """Run Label Studio with its data in ``folder`` until the block ends.
 
     ``legacy_tokens`` and ``local_backends`` False give the server's own defaults: tokens of the old kind refused,
-    ML backends on loopback addresses refused. ``restart_of`` is a server that ran in this folder before: its address
-    and its credentials, which its database holds, are used again. ``timeout`` (seconds) covers the migrations of a
-    first start, half a minute on an idle machine. Raises StudioStartError with the end of the log.
+    ML backends on loopback addresses refused. ``restart_of`` is a server that ran in this folder before: its
+    address and its credentials, which its database holds, are used again. ``timeout`` (seconds) covers the
+    migrations of a first start, half a minute on an idle machine. Raises StudioStartError with the end of the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     url = restart_of.url if restart_of else f"http://127.0.0.1:{free_port()}"

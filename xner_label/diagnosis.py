@@ -164,7 +164,10 @@ def _studio(settings: Settings) -> Iterator[Check]:
             "token", "no", f"{found.token} token refused: {found.refusal}", "copy it anew from Account & Settings"
         )
     remedy = "start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
-    for name, allowed in (("ML backend address", found.backend_allowed), ("webhook address", found.webhook_allowed)):
+    for name, allowed in (
+        ("ML backend address", found.backend_allowed),
+        ("webhook address", found.webhook_allowed),
+    ):
         if allowed is False:
             yield Check(name, "no", f"Label Studio refuses {address}: it blocks private addresses", remedy)
         elif allowed:

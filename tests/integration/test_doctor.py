@@ -88,7 +88,12 @@ def test_doctor_without_a_label_studio(command_line: list[str], tmp_path: Path) 
 def _doctor(command: list[str], folder: Path, token: str, *flags: str) -> tuple[int, dict[str, Any], str]:
     environment = os.environ | {"LABEL_STUDIO_API_KEY": token, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*command, "doctor", "--json", *flags], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        [*command, "doctor", "--json", *flags],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
 

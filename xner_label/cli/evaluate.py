@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 
 from xner_label.cli.options import json_option, labels_option
-from xner_label.confidence.evaluation import Evaluation, evaluate_files
+
+if TYPE_CHECKING:
+    from xner_label.confidence.evaluation import Evaluation
 
 
 @click.command()
@@ -16,6 +20,8 @@ from xner_label.confidence.evaluation import Evaluation, evaluate_files
 @json_option
 def command(gold: str, predictions: str, labels: tuple[str, ...] | None, as_json: bool) -> None:
     """Score PRED against GOLD (JSON Lines, matched by id): strict span F1 and quality of the confidences."""
+    from xner_label.confidence.evaluation import evaluate_files
+
     result = evaluate_files(gold, predictions, labels)
     for identity in result.unknown_ids:
         click.echo(f"id {identity!r}: only in {predictions}, not counted", err=True)

@@ -18,7 +18,17 @@ from xner_label import __version__
 from xner_label.errors import XnerLabelError
 
 # In the order of the loop, then the stateless stages.
-COMMANDS: tuple[str, ...] = ("init", "db", "import", "predict", "status", "export", "evaluate", "project")
+COMMANDS: tuple[str, ...] = (
+    "init",
+    "doctor",
+    "db",
+    "import",
+    "predict",
+    "status",
+    "export",
+    "evaluate",
+    "project",
+)
 
 
 class LazyGroup(click.Group):
