@@ -56,4 +56,8 @@ def make_aligner(name: str, *, cache: Cache, scope: str) -> Aligner | None:
     """
     if name in ("given", "none"):
         return None
+    if name == "eflomal":
+        from xner_label.projection.alignment.eflomal import EflomalAligner
+
+        return EflomalAligner(cache, scope=scope)
     raise ConfigurationError(f"there is no aligner {name!r}", hint="see `xner-label align --help` for their names")
