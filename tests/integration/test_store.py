@@ -1,4 +1,4 @@
-"""The store on SQLite: schema, idempotent writes, append-only history, locks."""
+"""The store on SQLite and PostgreSQL: schema, idempotent writes, append-only history, locks."""
 
 import subprocess
 import sys
@@ -19,8 +19,13 @@ from xner_label.store.gold import add_imported_gold, gold_of
 
 
 @pytest.fixture
-def url(tmp_path):
+def sqlite_url(tmp_path):
     return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request):
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
 @pytest.fixture
@@ -62,11 +67,11 @@ def test_head_is_the_newest_migration():
     assert ScriptDirectory(str(schema.migrations_folder())).get_current_head() == schema.HEAD
 
 
-def test_up_down_up_with_rows_in_the_tables(store):
+def test_up_down_up_with_rows_in_the_tables(store, url):
     with store.write() as session:
         fill(session)
     schema.downgrade(store, "base")
-    with pytest.raises(SchemaError, match="db upgrade"), open_store(store.engine.url.render_as_string()):
+    with pytest.raises(SchemaError, match="db upgrade"), open_store(url):
         pass
     schema.upgrade(store)
     with store.write() as session:
@@ -115,15 +120,16 @@ def test_a_failed_transaction_leaves_nothing(store):
         assert session.scalars(select(models.Task)).all() == []
 
 
-def test_a_locked_database_says_run_again(store, url):
+def test_a_locked_database_says_run_again(sqlite_url):
     with (
+        open_store(sqlite_url, check=False) as store,
+        open_store(sqlite_url, check=False, busy_timeout=0.05) as other,
         store.write() as session,
-        open_store(url, busy_timeout=0.05) as other,
         pytest.raises(PartialError, match="locked"),
     ):
-        fill(session)
+        session.connection()
         with other.write() as late:
-            fill(late)
+            late.connection()
 
 
 def test_cache_round_trip(store):
