@@ -50,7 +50,8 @@ class EflomalAligner:
     per project); ``align`` then also links single new pairs. Without a fit ``align`` learns from the pairs of that
     one call. ``runs`` independent samplings vote; words are cut to ``prefix`` characters (0: left whole), which
     pools the forms of inflecting and agglutinating languages; ``cognates`` is the prior count of word pairs that
-    look alike (0: none). Links below ``min_weight`` are left out. ``effort`` scales the number of iterations.
+    look alike (0: none). Links below ``min_weight`` are left out. ``iterations`` is far below eflomal's own default
+    for small corpora, which overfits them (docs/measurements.md).
 
     The signature names options and fit. Raises MissingExtraError when eflomal isn't installed.
     """
@@ -64,7 +65,7 @@ class EflomalAligner:
         prefix: int = 5,
         cognates: float = 1.0,
         min_weight: float = 0.5,
-        effort: float = 0.1,
+        iterations: int = 18,
     ) -> None:
         _eflomal()
         self._cache = cache
@@ -72,8 +73,8 @@ class EflomalAligner:
         self._prefix = prefix
         self._cognates = cognates
         self._min_weight = min_weight
-        self._effort = effort
-        self._options = f"eflomal2:{runs}x2:p{prefix}:c{cognates:g}:w{min_weight:g}:e{effort:g}"
+        self._iterations = iterations
+        self._options = f"eflomal2:{runs}x2:p{prefix}:c{cognates:g}:w{min_weight:g}:i{iterations}"
         self._key = f"{scope}\n{self._options}"
         stored = cache.get_many("eflomal-fit", [self._key]).get(self._key)
         self._fit = None if stored is None else msgspec.json.decode(stored, type=Fit)
@@ -147,7 +148,7 @@ class EflomalAligner:
         votes: list[Counter[tuple[int, int]]] = [Counter() for _ in pairs]
         learned = [Counter[Any]() for _ in range(5)]
         for _ in range(self._runs):
-            forward, reverse = _run(source, target, given, self._effort)
+            forward, reverse = _run(source, target, given, self._iterations)
             for lines in (forward, reverse):
                 for piece, line in zip(pieces, lines, strict=True):
                     votes[piece.pair].update(
@@ -268,14 +269,14 @@ def _eflomal() -> Any:
 
 
 def _run(
-    source: Sequence[str], target: Sequence[str], priors: Priors, effort: float
+    source: Sequence[str], target: Sequence[str], priors: Priors, iterations: int
 ) -> tuple[list[str], list[str]]:
     """One sampling: the links of every pair in the forward and in the reverse model, a Pharaoh line each."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         forward, reverse = folder / "forward", folder / "reverse"
         try:
-            _eflomal().Aligner(rel_iterations=effort).align(
+            _eflomal().Aligner(n_iterations=(max(iterations // 4, 1), iterations, iterations)).align(
                 source,
                 target,
                 links_filename_fwd=str(forward),
