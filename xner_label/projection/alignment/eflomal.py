@@ -50,7 +50,7 @@ class EflomalAligner:
     per project); ``align`` then also links single new pairs. Without a fit ``align`` learns from the pairs of that
     one call. ``runs`` independent samplings vote; words are cut to ``prefix`` characters (0: left whole), which
     pools the forms of inflecting and agglutinating languages; ``cognates`` is the prior count of word pairs that
-    look alike (0: none). Links below ``min_weight`` are left out. ``iterations`` is far below eflomal's own default
+    look alike (0: none). Links below ``min_weight`` are left out. ``iterations`` is far below eflomal's default
     for small corpora, which overfits them (docs/measurements.md).
 
     The signature names options and fit. Raises MissingExtraError when eflomal isn't installed.
