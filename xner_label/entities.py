@@ -9,12 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Annotated
 
 import msgspec
 
 from xner_label.errors import RecordError
 from xner_label.tokenization import tokenize
 
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 # One alignment link: source token, target token, weight in (0, 1].
 Link = tuple[int, int, float]
 
@@ -83,7 +85,9 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One target-language text and whatever is already known about it.
 
     ``tokens`` and ``source_tokens`` are token strings in text order; ``alignment`` is in the Pharaoh format
-    ``i-j[:weight]``, source first; ``entities`` is gold and never read by a projector.
+    ``i-j[:weight]``, source first; ``back_translations`` are target-language renderings of each source entity,
+    ``target_tags`` a target-language tagger's P(tag) of each token by IOB2 tag; ``entities`` is gold and never
+    read by a projector.
     """
 
     id: str | int
@@ -94,6 +98,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     source_tokens: tuple[str, ...] | None = None
     alignment: str | None = None
     back_translations: tuple[tuple[str, ...], ...] | None = None
+    target_tags: tuple[dict[str, Probability], ...] | None = None
     entities: tuple[Entity, ...] | None = None
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 
 from xner_label.confidence import metrics
+from xner_label.entities import Probability
 from xner_label.errors import ContractError, RecordError
 from xner_label.jsonl import decode_line, numbered_lines, open_input
 
@@ -27,7 +27,7 @@ class JudgedEntity(msgspec.Struct, frozen=True):
     start: int
     end: int
     label: str
-    confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    confidence: Probability | None = None
 
 
 class JudgedTask(msgspec.Struct, frozen=True):

@@ -5,12 +5,10 @@ Spans are half-open token ranges ``(first, last)``.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
-from xner_label.entities import Link, Tokens
+from xner_label.entities import Link
 from xner_label.projection.instance import Mention
-from xner_label.projection.matching import Candidate
 
 TokenSpan = tuple[int, int]
 
@@ -48,59 +46,3 @@ def windows(anchors: Sequence[int], max_length: int = MAX_LENGTH) -> list[TokenS
                 break
             spans.append((first, last + 1))
     return spans
-
-
-def fold(text: str) -> str:
-    """Lower case without diacritics, for comparing names: ``Müller`` and ``MULLER`` fold alike."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-class FoldedTokens:
-    """The folded words of a text, from which any run can be cut: one space where the text has white space."""
-
-    __slots__ = ("ends", "starts", "text")
-
-    def __init__(self, tokens: Tokens) -> None:
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        parts: list[str] = []
-        position = previous = 0
-        for start, end in zip(tokens.starts, tokens.ends, strict=True):
-            if start > previous and parts:
-                parts.append(" ")
-                position += 1
-            word = fold(tokens.text[start:end])
-            parts.append(word)
-            self.starts.append(position)
-            position += len(word)
-            self.ends.append(position)
-            previous = end
-        self.text = "".join(parts)
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def run(self, first: int, last: int) -> str:
-        """The folded text of the tokens ``[first, last)``."""
-        return self.text[self.starts[first] : self.ends[last - 1]]
-
-
-def similar_ngrams(
-    mention: str, length: int, target: FoldedTokens, *, least: float, slack: int = 1
-) -> list[Candidate]:
-    """The target runs that read like the mention, as ``(similarity, first, last)`` in no particular order.
-
-    ``mention`` is folded text of ``length`` tokens; runs of ``length`` +- ``slack`` tokens are compared by the
-    normalised indel similarity  2 * LCS / (|a| + |b|)  in 0..1, and kept from ``least`` on.
-    """
-    from rapidfuzz.fuzz import ratio
-    from rapidfuzz.process import extract
-
-    spans = ngrams(0, len(target), length + slack, max(1, length - slack))
-    starts, ends, text = target.starts, target.ends, target.text
-    texts = [text[starts[first] : ends[last - 1]] for first, last in spans]
-    found = extract(mention, texts, score_cutoff=100.0 * least, limit=None, scorer=ratio)
-    return [(similarity / 100.0, *spans[index]) for _, similarity, index in found]

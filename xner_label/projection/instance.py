@@ -5,7 +5,7 @@ A projector never sees offsets, files or formats: it gets instances and returns 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -29,7 +29,9 @@ class Instance(msgspec.Struct, frozen=True):
     """One task as projectors see it.
 
     ``links`` is None where no aligner ran (not the same as an aligner that found nothing). ``translations``
-    holds, where known, the target-language renderings of each mention, one tuple per mention.
+    holds, where known, the target-language renderings of each mention, one tuple per mention, and
+    ``target_tags`` what a tagger of the target language thinks of each target token: P(tag) by IOB2 tag, absent
+    tags having probability 0.
     """
 
     source: Tokens
@@ -37,6 +39,7 @@ class Instance(msgspec.Struct, frozen=True):
     mentions: tuple[Mention, ...]
     links: tuple[Link, ...] | None
     translations: tuple[tuple[str, ...], ...] | None = None
+    target_tags: Sequence[Mapping[str, float]] | None = None
 
 
 class Projection(msgspec.Struct, frozen=True):
@@ -57,7 +60,8 @@ class Projection(msgspec.Struct, frozen=True):
 class Projector(Protocol):
     """Chooses target spans for the mentions of each instance.
 
-    ``needs`` names the task fields without which the projector can't work (``alignment`` or nothing).
+    ``needs`` names the task fields without which the projector can't work: ``alignment``, ``target_tags`` or
+    nothing.
     """
 
     signature: str
@@ -97,7 +101,10 @@ def build_instance(task: Task) -> tuple[Instance, list[str]]:
     if task.alignment is not None:
         links = tuple(parse_links(task.alignment, len(source), len(target)))
     translations = None if renderings is None else tuple(renderings[index] for index in kept)
-    return Instance(source, target, tuple(mentions), links, translations), notes
+    tags = task.target_tags
+    if tags is not None and len(tags) != len(target):
+        raise RecordError("target_tags", f"{len(tags)} for {len(target)} tokens; give one object per token")
+    return Instance(source, target, tuple(mentions), links, translations, tags), notes
 
 
 def _tokens(text: str, tokens: tuple[str, ...] | None, field: str) -> Tokens:

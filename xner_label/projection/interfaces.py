@@ -61,3 +61,27 @@ class Cache(Protocol):
     def put_many(self, namespace: str, entries: Mapping[str, bytes]) -> None:
         """Add or replace entries."""
         ...
+
+
+class TargetTagger(Protocol):
+    """Tells what it thinks of each word of a target-language text."""
+
+    signature: str
+
+    def tag_probabilities(self, texts: Sequence[Tokens]) -> list[list[dict[str, float]]]:
+        """For each text and token P(tag) by IOB2 tag; tags that are left out have probability 0."""
+        ...
+
+
+class TranslationScorer(Protocol):
+    """Judges how well texts translate each other, without translating."""
+
+    signature: str
+
+    def to_target(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """For each (source, target) the mean log-probability per subtoken of the target given the source."""
+        ...
+
+    def to_source(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """For each (source, target) the mean log-probability per subtoken of the source given the target."""
+        ...

@@ -16,6 +16,7 @@ _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
     "source_entities": "give them ([] if there are none), or run `xner-label tag` first",
     "alignment": "give the links, run `xner-label align` first, or choose a projector or aligner that needs none",
+    "target_tags": "give P(tag) of each token, or choose a projector that needs none",
 }
 
 
@@ -85,8 +86,9 @@ class Pipeline:
             for field in ("source", "source_entities"):
                 if getattr(task, field) is None:
                     raise RecordError(field, f"missing; {_HINTS[field]}")
-            if instance.links is None and self._aligner is None and "alignment" in self._projector.needs:
-                raise RecordError("alignment", f"missing; {_HINTS['alignment']}")
+            for field in sorted(self._projector.needs):
+                if getattr(task, field) is None and not (field == "alignment" and self._aligner is not None):
+                    raise RecordError(field, f"missing; {_HINTS[field]}")
         return instance, notes
 
     def _prediction(

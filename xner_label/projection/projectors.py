@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from xner_label.errors import UsageError
+import numpy as np
+
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.projection.candidates import alignment_window, ngrams
 from xner_label.projection.heuristic import HeuristicProjector
 from xner_label.projection.instance import Instance, Projection, Projector
+from xner_label.projection.interfaces import TranslationScorer
 from xner_label.projection.matching import Candidate, match, match_greedy, rank
-from xner_label.projection.scoring import (
-    Generator,
-    align_candidates,
-    link_dice_candidates,
-    string_candidates,
-)
+from xner_label.projection.scoring import AlignScore, Fusion, NerScore, NmtScore, Score
+from xner_label.projection.sparse import Generator, align_candidates, link_dice_candidates, string_candidates
 
 
 class MatchingProjector:
@@ -80,9 +80,42 @@ class BestAvailableProjector:
         ]
 
 
+def dense_candidates(score: Score) -> Generator:
+    """Every run of up to MAX_LENGTH tokens with its score, where that isn't 0: the paper's formulation.
+
+    Where links are all that counts, only the alignment window is searched.
+    """
+
+    def generate(instance: Instance) -> list[list[Candidate]]:
+        first, last = 0, len(instance.target)
+        if isinstance(score, AlignScore):
+            first, last = alignment_window(instance.mentions, instance.links or ())
+        spans = ngrams(first, last)
+        if not spans:
+            return [[] for _ in instance.mentions]
+        matrix = score.matrix(instance, np.array(spans, dtype=np.int64))
+        return [
+            [(value, *span) for value, span in zip(row, spans, strict=True) if value > 0.0]
+            for row in matrix.tolist()
+        ]
+
+    return generate
+
+
+def fusion_projector(name: str, parts: Sequence[tuple[Score, float]]) -> MatchingProjector:
+    """Exact matching of a weighted fusion; its confidence is the score's share of the sum of the weights."""
+    score = Fusion(parts)
+    return MatchingProjector(
+        f"{name}({score.signature})",
+        dense_candidates(score if len(parts) > 1 else parts[0][0]),
+        needs=score.needs,
+        scale=1.0 / sum(weight for _, weight in parts),
+    )
+
+
 _LINKS = frozenset({"alignment"})
 
-_FACTORIES: dict[str, Callable[[], Projector]] = {
+_PLAIN: dict[str, Callable[[], Projector]] = {
     "default": BestAvailableProjector,
     "string": lambda: MatchingProjector("string", string_candidates),
     "link-dice": lambda: MatchingProjector("link-dice", link_dice_candidates, needs=_LINKS),
@@ -93,12 +126,41 @@ _FACTORIES: dict[str, Callable[[], Projector]] = {
     "heuristic": HeuristicProjector,
 }
 
-PROJECTORS: tuple[str, ...] = tuple(_FACTORIES)
+# The paper's fusions: weights of align, ner, ner_spans and nmt. The last one is its best.
+_FUSIONS: dict[str, Mapping[str, float]] = {
+    "ner": {"ner": 1.0},
+    "ner-spans": {"ner_spans": 1.0},
+    "nmt": {"nmt": 1.0},
+    "align+ner": {"align": 0.5, "ner": 0.5},
+    "align+ner-spans": {"align": 0.5, "ner_spans": 0.5},
+    "align+ner-spans+nmt": {"align": 0.5, "ner_spans": 0.5, "nmt": 1.0},
+}
+
+PROJECTORS: tuple[str, ...] = (*_PLAIN, *_FUSIONS)
 
 
-def make_projector(name: str) -> Projector:
-    """The projector of that name. Raises UsageError for an unknown one."""
-    factory = _FACTORIES.get(name)
-    if factory is None:
+def make_projector(name: str, *, translation_scorer: TranslationScorer | None = None) -> Projector:
+    """The projector of that name.
+
+    Raises UsageError for an unknown one, ConfigurationError where it needs a translation scorer and has none.
+    """
+    if name in _PLAIN:
+        return _PLAIN[name]()
+    if name not in _FUSIONS:
         raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
-    return factory()
+    return fusion_projector(
+        name, [(_score(part, name, translation_scorer), weight) for part, weight in _FUSIONS[name].items()]
+    )
+
+
+def _score(part: str, projector: str, translation_scorer: TranslationScorer | None) -> Score:
+    if part == "align":
+        return AlignScore()
+    if part in ("ner", "ner_spans"):
+        return NerScore(any_type=part == "ner_spans")
+    if translation_scorer is None:
+        raise ConfigurationError(
+            f"the projector {projector!r} scores translations and there is no model for that",
+            hint="name one with --translation-model",
+        )
+    return NmtScore(translation_scorer)

@@ -1,49 +1,24 @@
-"""Scores of a mention landing on a candidate, each from an equation.
+"""Scores of a mention landing on a candidate, as matrices: each usable alone and in a weighted fusion.
 
-Notation: mention p is a set of source tokens k, candidate t a run of target tokens l, a[k,l] the weight of their
-link (0 without one), |p| and |t| lengths in tokens.
+Notation: mention p covers the source tokens k, candidate t the target tokens l; a[k,l] is the weight of their link
+(0 without one); |p| and |t| are lengths in tokens. ``matrix(instance, spans)`` takes candidates as an array of
+half-open target ranges, shape (C, 2), and returns c[p,t], shape (mentions, C).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
-from xner_label.projection.candidates import FoldedTokens, fold, similar_ngrams, windows
+import numpy as np
+import numpy.typing as npt
+
 from xner_label.projection.instance import Instance, Mention
-from xner_label.projection.matching import Candidate
+from xner_label.projection.interfaces import TranslationScorer
+from xner_label.projection.strings import similarity
 
-# Gives, for every mention of an instance, its candidates with their scores, in any order.
-Generator = Callable[[Instance], list[list[Candidate]]]
-
-
-def align_candidates(instance: Instance) -> list[list[Candidate]]:
-    """c = sum_{k in p, l in t} a[k,l] / (|p| + |t|),  the paper's alignment score, half of a Dice coefficient.
-
-    Only runs that begin and end on a token linked to p are generated: shortening another run to these keeps
-    its mass and raises its score, so no matching is better for having it.
-    """
-    links = instance.links or ()
-    result = []
-    for mention in instance.mentions:
-        mass = _mass(mention, links)
-        anchors = sorted(mass)
-        length = mention.last - mention.first
-        result.append(
-            [
-                (sum(mass.get(token, 0.0) for token in range(first, last)) / (length + last - first), first, last)
-                for first, last in windows(anchors)
-            ]
-        )
-    return result
-
-
-def _mass(mention: Mention, links: tuple[tuple[int, int, float], ...]) -> dict[int, float]:
-    mass: dict[int, float] = {}
-    for source, target, weight in links:
-        if mention.first <= source < mention.last:
-            mass[target] = mass.get(target, 0.0) + weight
-    return mass
-
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 # The most mass that one mention word and one candidate word may add to the denominator of link-Dice.
 ROW_CAP = 1.0
@@ -52,75 +27,221 @@ COLUMN_CAP = 1.5
 EDGE_MASS = 0.3
 
 
-def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
-    """c = 2 A / (row + col) with the edge rule.
+class Score(Protocol):
+    """One way to judge candidates. ``needs`` names task fields as in Projector, ``signature`` the options."""
+
+    signature: str
+    needs: frozenset[str]
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """c[p,t] for every mention and span: shape (mentions, spans)."""
+        ...
+
+
+class AlignScore:
+    """c = sum_{k in p, l in t} a[k,l] / (|p| + |t|): half a Dice coefficient (Politov et al. 2025)."""
+
+    signature = "align"
+    needs = frozenset({"alignment"})
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        mass, _, _ = _link_mass(instance)
+        lengths = _lengths(instance)[:, None] + (spans[:, 1] - spans[:, 0])[None, :]
+        return _range_sums(mass, spans) / lengths
+
+
+class LinkDiceScore:
+    """c = 2 A / (row + col), or 0 where the edge rule is broken.
 
     A = sum_{k in p, l in t} a[k,l];  row = sum_{k in p} min(1, sum_l a[k,l]);
     col = sum_{l in t} min(1.5, sum_k a[k,l]).  Links that leave the rectangle cost, unlinked words inside don't.
-    The first and the last word of t each carry more than .3 to p, and |t| <= max(10, 2 |p| + 2).
+    Edge rule: the first and the last word of t each carry more than .3 to p, and |t| <= max(10, 2 |p| + 2).
     """
-    links = instance.links
-    mentions = instance.mentions
-    if not mentions:
-        return []
-    if not links:
-        return [[] for _ in mentions]
-    column: dict[int, float] = {}
-    for _, target, weight in links:
-        column[target] = column.get(target, 0.0) + weight
-    result: list[list[Candidate]] = []
-    for mention in mentions:
-        start, stop = mention.first, mention.last
-        mass: dict[int, float] = {}
-        row, token, token_mass = 0.0, -1, 0.0
-        for source, target, weight in links:
-            if source < start:
-                continue
-            if source >= stop:
-                break
-            mass[target] = mass.get(target, 0.0) + weight
-            if source != token:
-                row += token_mass if token_mass < ROW_CAP else ROW_CAP
-                token, token_mass = source, 0.0
-            token_mass += weight
-        row += token_mass if token_mass < ROW_CAP else ROW_CAP
-        anchors = sorted(target for target, weight in mass.items() if weight > EDGE_MASS)
-        longest = max(10, 2 * (stop - start) + 2)
-        own: list[Candidate] = []
-        for place, first in enumerate(anchors):
-            inside = around = 0.0
-            reached = first
-            for last in anchors[place:]:
-                if last - first >= longest:
-                    break
-                for target in range(reached, last + 1):
-                    linked = column.get(target)
-                    if linked is not None:
-                        around += linked if linked < COLUMN_CAP else COLUMN_CAP
-                        inside += mass.get(target, 0.0)
-                reached = last + 1
-                own.append((2.0 * inside / (row + around), first, reached))
-        result.append(own)
-    return result
+
+    signature = "link-dice"
+    needs = frozenset({"alignment"})
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        mass, row, column = _link_mass(instance)
+        inside = _range_sums(mass, spans)
+        around = row[:, None] + _range_sums(np.minimum(column, COLUMN_CAP)[None, :], spans)
+        longest = np.array([longest_candidate(mention.last - mention.first) for mention in instance.mentions])
+        allowed = (spans[:, 1] - spans[:, 0])[None, :] <= longest[:, None]
+        allowed &= (mass[:, spans[:, 0]] > EDGE_MASS) & (mass[:, spans[:, 1] - 1] > EDGE_MASS)
+        return np.divide(2.0 * inside, around, out=np.zeros_like(inside), where=allowed)
 
 
-# Least similarity of a name to its counterpart: below it two names are different names more often than not.
-LEAST_SIMILARITY = 0.75
+def longest_candidate(mention_length: int) -> int:
+    """The most tokens that link-Dice lets a candidate have."""
+    return max(10, 2 * mention_length + 2)
 
 
-def string_candidates(instance: Instance) -> list[list[Candidate]]:
-    """c = 2 LCS(p, t) / (|p| + |t|) in characters, on folded text, from .75 on; |t| within one token of |p|."""
-    if not instance.mentions:
-        return []
-    target = FoldedTokens(instance.target)
-    text = instance.source.text
-    starts, ends = instance.source.starts, instance.source.ends
-    return [
-        similar_ngrams(
-            fold(text[starts[mention.first] : ends[mention.last - 1]]),
-            mention.last - mention.first,
-            target,
-            least=LEAST_SIMILARITY,
+class NerScore:
+    """c = alpha^(|t|-1) (P(B-type at first word) + sum of P(I-type at the others)) / |t|,  0 below ``threshold``.
+
+    ``alpha`` = 1.15 favours longer spans (Politov et al. 2025). With ``any_type`` (ner_spans) probabilities are
+    summed over all types, so that the tagger judges the span and leaves the type to the source.
+    """
+
+    needs = frozenset({"target_tags"})
+
+    def __init__(self, *, any_type: bool = False, alpha: float = 1.15, threshold: float = 0.05) -> None:
+        self.any_type = any_type
+        self.alpha = alpha
+        self.threshold = threshold
+        self.signature = f"ner{'-spans' if any_type else ''}({alpha:g},{threshold:g})"
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        tags = instance.target_tags or [{} for _ in range(len(instance.target))]
+        begin = np.array([[self._sum(own, "B-", mention) for own in tags] for mention in instance.mentions])
+        inside = np.array([[self._sum(own, "I-", mention) for own in tags] for mention in instance.mentions])
+        length = spans[:, 1] - spans[:, 0]
+        total = begin[:, spans[:, 0]] + _range_sums(inside, spans) - inside[:, spans[:, 0]]
+        score = self.alpha ** (length - 1.0) * total / length
+        return np.where(score >= self.threshold, score, 0.0)
+
+    def _sum(self, tags: object, prefix: str, mention: Mention) -> float:
+        assert isinstance(tags, dict)
+        if not self.any_type:
+            return float(tags.get(prefix + mention.label, 0.0))
+        return float(sum(value for tag, value in tags.items() if tag.startswith(prefix)))
+
+
+class NmtScore:
+    """c = (P(t | p) + P(p | t)) / 2 with length-normalised translation probabilities, 0 below ``threshold``.
+
+    P(y | x) = exp(mean over y's subtokens of log p(y_i | y_<i, x)), after NMTScore (Vamvas & Sennrich 2022,
+    arXiv 2204.13692). Only spans of up to ``max_length`` tokens are asked for.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, scorer: TranslationScorer, *, threshold: float = 0.1) -> None:
+        self.scorer = scorer
+        self.threshold = threshold
+        self.signature = f"nmt({scorer.signature},{threshold:g})"
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        names = _mention_texts(instance)
+        texts = _span_texts(instance, spans)
+        pairs = [(name, text) for name in names for text in texts]
+        forward = np.exp(self.scorer.to_target(pairs))
+        backward = np.exp(self.scorer.to_source(pairs))
+        score = ((forward + backward) / 2.0).reshape(len(names), len(texts))
+        return np.where(score >= self.threshold, score, 0.0)
+
+
+class StringScore:
+    """c = :func:`xner_label.projection.strings.similarity` of the two texts, 0 below ``threshold``."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, threshold: float = 0.0) -> None:
+        self.threshold = threshold
+        self.signature = f"string({threshold:g})"
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        texts = _span_texts(instance, spans)
+        names = _mention_texts(instance)
+        score = np.array([[similarity(name, text) for text in texts] for name in names]).reshape(
+            len(names), len(texts)
         )
-        for mention in instance.mentions
+        return np.where(score >= self.threshold, score, 0.0)
+
+
+class SourceScore:
+    """c = the source tagger's probability of p, the same for every candidate; 1 for one given by a person."""
+
+    signature = "source"
+    needs: frozenset[str] = frozenset()
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        own = [1.0 if mention.score is None else mention.score for mention in instance.mentions]
+        return np.repeat(np.array(own)[:, None], len(spans), axis=1)
+
+
+class LengthScore:
+    """c = min(x, y) / max(x, y)  with x, y the lengths of p and t in code points."""
+
+    signature = "length"
+    needs: frozenset[str] = frozenset()
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        source = np.array([len(text) for text in _mention_texts(instance)], dtype=np.float64)[:, None]
+        target = np.array([len(text) for text in _span_texts(instance, spans)], dtype=np.float64)[None, :]
+        return np.asarray(np.minimum(source, target) / np.maximum(source, target))
+
+
+class CasingScore:
+    """c = share of t's border words that are capitalised if p's are, both first words and both last words.
+
+    1 where both agree, 1/2 where one does, 0 otherwise. A soft hint: as a hard rule it hurts (German nouns).
+    """
+
+    signature = "casing"
+    needs: frozenset[str] = frozenset()
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        source = [word[:1].isupper() for word in instance.source]
+        target = np.array([word[:1].isupper() for word in instance.target], dtype=np.bool_)
+        first = np.array([source[mention.first] for mention in instance.mentions], dtype=np.bool_)[:, None]
+        last = np.array([source[mention.last - 1] for mention in instance.mentions], dtype=np.bool_)[:, None]
+        agree = (target[spans[:, 0]] == first) * 0.5 + (target[spans[:, 1] - 1] == last) * 0.5
+        return np.asarray(agree, dtype=np.float64)
+
+
+class Fusion:
+    """c = sum_s w_s c_s(p, t), a weighted sum of scores (Politov et al. 2025)."""
+
+    def __init__(self, parts: Sequence[tuple[Score, float]]) -> None:
+        self.parts = tuple(parts)
+        self.signature = "+".join(f"{weight:g}*{score.signature}" for score, weight in self.parts)
+        self.needs = frozenset[str]().union(*(score.needs for score, _ in self.parts))
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        total = np.zeros((len(instance.mentions), len(spans)))
+        for score, weight in self.parts:
+            total += weight * score.matrix(instance, spans)
+        return total
+
+
+def _link_mass(instance: Instance) -> tuple[Floats, Floats, Floats]:
+    """Mass from each mention to each target token, (mentions, target); capped row; column, (target,)."""
+    weights = np.zeros((len(instance.source), len(instance.target)))
+    for source, target, weight in instance.links or ():
+        weights[source, target] = weight
+    mass = np.array([weights[mention.first : mention.last].sum(axis=0) for mention in instance.mentions])
+    capped = np.minimum(weights.sum(axis=1), ROW_CAP)
+    row = np.array([capped[mention.first : mention.last].sum() for mention in instance.mentions])
+    return mass, row, weights.sum(axis=0)
+
+
+def _range_sums(values: Floats, spans: Ints) -> Floats:
+    """Sums of each row of ``values``, shape (rows, target), over each span: shape (rows, spans)."""
+    cumulative = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    return np.asarray(cumulative[:, spans[:, 1]] - cumulative[:, spans[:, 0]])
+
+
+def _lengths(instance: Instance) -> Ints:
+    return np.array([mention.last - mention.first for mention in instance.mentions], dtype=np.int64)
+
+
+def _mention_texts(instance: Instance) -> list[str]:
+    source = instance.source
+    return [
+        source.text[source.starts[mention.first] : source.ends[mention.last - 1]] for mention in instance.mentions
     ]
+
+
+def _span_texts(instance: Instance, spans: Ints) -> list[str]:
+    target = instance.target
+    return [target.text[target.starts[first] : target.ends[last - 1]] for first, last in spans.tolist()]

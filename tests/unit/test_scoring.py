@@ -1,0 +1,172 @@
+"""Scores against their equations, the fast generators against the matrices, and the paper's formulation."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xner_label.entities import Entity, Task
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.projection.alignment.links import format_links
+from xner_label.projection.candidates import ngrams
+from xner_label.projection.instance import build_instance
+from xner_label.projection.matching import match, rank
+from xner_label.projection.projectors import PROJECTORS, dense_candidates, fusion_projector, make_projector
+from xner_label.projection.scoring import (
+    AlignScore,
+    CasingScore,
+    Fusion,
+    LengthScore,
+    LinkDiceScore,
+    NerScore,
+    NmtScore,
+    SourceScore,
+    StringScore,
+)
+from xner_label.projection.sparse import align_candidates, link_dice_candidates
+
+
+def instance(source, target, spans, links="", **fields):
+    """``spans``: (first source word, last + 1, label); words are separated by one space."""
+    words = source.split()
+    starts = [sum(len(word) + 1 for word in words[:index]) for index in range(len(words))]
+    entities = tuple(
+        Entity(starts[first], starts[last - 1] + len(words[last - 1]), label, score)
+        for first, last, label, score in (span if len(span) == 4 else (*span, None) for span in spans)
+    )
+    task = Task(
+        id=1, text=target, source=source, tokens=tuple(target.split()), source_tokens=tuple(words),
+        source_entities=entities, alignment=links, **fields,
+    )  # fmt: skip
+    return build_instance(task)[0]
+
+
+def value(score, problem, first, last, mention=0):
+    return score.matrix(problem, np.array([[first, last]]))[mention, 0]
+
+
+@st.composite
+def linked(draw):
+    size = draw(st.integers(2, 7))
+    words = " ".join("abcdefg"[:size])
+    links = draw(
+        st.lists(
+            st.tuples(st.integers(0, size - 1), st.integers(0, size - 1), st.sampled_from([0.25, 0.5, 1.0])),
+            max_size=12,
+        )
+    )
+    spans = draw(
+        st.lists(
+            st.tuples(st.integers(0, size - 1), st.integers(1, 3)).map(lambda s: (s[0], min(size, sum(s)), "PER")),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    return instance(words, words, spans, format_links(links))
+
+
+@settings(max_examples=300, deadline=None)
+@given(linked())
+def test_fast_link_dice_equals_the_matrix(problem):
+    spans = ngrams(0, len(problem.target), 16)
+    matrix = LinkDiceScore().matrix(problem, np.array(spans))
+    for row, own in zip(matrix, link_dice_candidates(problem), strict=True):
+        dense = {span: score for span, score in zip(spans, row, strict=True) if score > 0}
+        assert {(first, last): pytest.approx(score) for score, first, last in own} == dense
+
+
+@settings(max_examples=300, deadline=None)
+@given(linked())
+def test_the_alignment_window_keeps_an_optimum(problem):
+    """Anchored windows, the paper's window and no window at all reach the same total."""
+
+    def best(candidates):
+        ranked = [rank(own) for own in candidates]
+        chosen, _ = match(ranked)
+        return sum(own[choice][0] for own, choice in zip(ranked, chosen, strict=True) if choice >= 0)
+
+    spans = ngrams(0, len(problem.target))
+    matrix = AlignScore().matrix(problem, np.array(spans)).tolist()
+    everything = [[(score, *span) for score, span in zip(row, spans, strict=True)] for row in matrix]
+    assert best(align_candidates(problem)) == pytest.approx(best(everything))
+    assert best(dense_candidates(AlignScore())(problem)) == pytest.approx(best(everything))
+
+
+def test_align_and_link_dice_by_hand():
+    problem = instance(
+        "the European Parliament met", "das Europäische Parlament tagte", [(1, 3, "ORG")], "0-0 1-1 2-2 2-3"
+    )
+    assert value(AlignScore(), problem, 1, 3) == pytest.approx(2 / 4)
+    # A = 2, row = 1 + min(1, 2), col = 1 + 1
+    assert value(LinkDiceScore(), problem, 1, 3) == pytest.approx(2 * 2 / 4)
+    assert value(LinkDiceScore(), problem, 1, 4) == pytest.approx(2 * 3 / 5)
+    assert value(LinkDiceScore(), problem, 0, 3) == 0.0
+
+
+def test_ner_by_hand():
+    tags = ({"B-LOC": 0.1}, {"B-ORG": 0.8, "B-LOC": 0.1}, {"I-ORG": 0.6, "B-LOC": 0.2}, {})
+    problem = instance("a b", "x y z .", [(0, 1, "ORG")], target_tags=tags)
+    assert value(NerScore(), problem, 1, 3) == pytest.approx(1.15 * 1.4 / 2)
+    assert value(NerScore(any_type=True), problem, 1, 2) == pytest.approx(0.9)
+    assert value(NerScore(), problem, 0, 1) == 0.0
+    assert [p.first for p in make_projector("ner").project([problem])[0]] == [1]
+
+
+class Table:
+    """Scores translations by a table of probabilities."""
+
+    signature = "table"
+
+    def __init__(self, forward, backward):
+        self.forward, self.backward = forward, backward
+
+    def to_target(self, pairs):
+        return [np.log(self.forward.get(pair, 1e-9)) for pair in pairs]
+
+    def to_source(self, pairs):
+        return [np.log(self.backward.get(pair, 1e-9)) for pair in pairs]
+
+
+def test_nmt_and_the_papers_best_fusion():
+    scorer = Table({("cow", "ng'ombe"): 0.6}, {("cow", "ng'ombe"): 0.2})
+    tags = ({}, {"B-X": 0.5}, {})
+    problem = instance("the cow", "huyo ng'ombe .", [(1, 2, "X")], "1-1", target_tags=tags)
+    assert value(NmtScore(scorer), problem, 1, 2) == pytest.approx(0.4)
+    assert value(NmtScore(scorer), problem, 0, 1) == 0.0
+    (found,) = make_projector("align+ner-spans+nmt", translation_scorer=scorer).project([problem])[0]
+    assert (found.first, found.last) == (1, 2)
+    assert found.score == pytest.approx(0.5 * 0.5 + 0.5 * 0.5 + 0.4)
+    assert found.confidence == pytest.approx(found.score / 2)
+    with pytest.raises(ConfigurationError, match="--translation-model"):
+        make_projector("nmt")
+
+
+def test_the_small_scores():
+    problem = instance("Anna saw Bo", "Anna aliona wa", [(0, 1, "PER", 0.5), (2, 3, "PER")])
+    assert value(SourceScore(), problem, 0, 1) == 0.5
+    assert value(SourceScore(), problem, 0, 1, mention=1) == 1.0
+    assert value(LengthScore(), problem, 2, 3) == pytest.approx(0.5)
+    assert value(CasingScore(), problem, 0, 2) == 0.5
+    assert value(CasingScore(), problem, 0, 1) == 1.0
+    assert value(StringScore(), problem, 0, 1) == 1.0
+    both = Fusion([(LengthScore(), 2.0), (CasingScore(), 0.5)])
+    assert value(both, problem, 0, 1) == pytest.approx(2.5)
+    assert both.signature == "2*length+0.5*casing"
+    (found,) = fusion_projector("mine", [(StringScore(0.5), 1.0), (CasingScore(), 0.1)]).project([problem])[0]
+    assert (found.mention, found.first) == (0, 0)
+
+
+def test_every_projector_copes_with_nothing():
+    empty = msgspec.structs.replace(instance("a", "b", []), target_tags=())
+    unlinked = msgspec.structs.replace(instance("Zed a", "b", [(0, 1, "PER")]), target_tags=({},))
+    nowhere = msgspec.structs.replace(instance("Zed a", "", [(0, 1, "PER")]), target_tags=())
+    scorer = Table({}, {})
+    for name in PROJECTORS:
+        projector = make_projector(name, translation_scorer=scorer)
+        assert projector.project([empty, unlinked, nowhere]) == [[], [], []]
+        assert projector.project([]) == []
+    with pytest.raises(UsageError, match="choose one of"):
+        make_projector("nonsense")
