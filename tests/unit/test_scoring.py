@@ -14,7 +14,8 @@ from xner_label.projection.alignment.links import format_links
 from xner_label.projection.candidates import ngrams
 from xner_label.projection.instance import build_instance
 from xner_label.projection.matching import match, rank
-from xner_label.projection.projectors import PROJECTORS, dense_candidates, fusion_projector, make_projector
+from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.scored import dense_candidates, fusion_projector
 from xner_label.projection.scoring import (
     AlignScore,
     CasingScore,

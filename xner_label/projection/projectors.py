@@ -1,130 +1,14 @@
-"""Every projector by name."""
+"""Every projector by name. Implementations are imported when one is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Mapping
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.projection.candidates import alignment_window, ngrams
-from xner_label.projection.heuristic import HeuristicProjector
-from xner_label.projection.instance import Instance, Projection, Projector
+from xner_label.projection.instance import Projector
 from xner_label.projection.interfaces import TranslationScorer
-from xner_label.projection.matching import Candidate, match, match_greedy, rank
-from xner_label.projection.scoring import AlignScore, Fusion, NerScore, NmtScore, Score
-from xner_label.projection.sparse import Generator, align_candidates, link_dice_candidates, string_candidates
 
-
-class MatchingProjector:
-    """Scores candidates, then matches them exactly (or greedily).
-
-    ``scale`` turns a score into a confidence: min(1, scale * score). It is a rank of how sure the projector is,
-    no calibrated probability.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        generate: Generator,
-        *,
-        needs: frozenset[str] = frozenset(),
-        scale: float = 1.0,
-        greedy: bool = False,
-    ) -> None:
-        self.signature = name
-        self.needs = needs
-        self._generate = generate
-        self._scale = scale
-        self._greedy = greedy
-
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        """See :class:`xner_label.projection.instance.Projector`."""
-        generate = self._generate
-        return [self._choose(instance, generate(instance)) if instance.mentions else [] for instance in instances]
-
-    def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> list[Projection]:
-        ranked = [rank(own) for own in candidates]
-        if self._greedy:
-            chosen = [own[0] if own else -1 for own in match_greedy(ranked).chosen]
-        else:
-            chosen, _ = match(ranked)
-        projections = []
-        for index, choice in enumerate(chosen):
-            if choice >= 0:
-                score, first, last = ranked[index][choice]
-                label = instance.mentions[index].label
-                projections.append(Projection(index, first, last, label, score, min(1.0, self._scale * score)))
-        return sorted(projections, key=_first) if len(projections) > 1 else projections
-
-
-def _first(projection: Projection) -> int:
-    return projection.first
-
-
-class BestAvailableProjector:
-    """link-dice where a task has links, string similarity where it has none."""
-
-    signature = "link-dice|string"
-    needs: frozenset[str] = frozenset()
-
-    def __init__(self) -> None:
-        self._with_links = make_projector("link-dice")
-        self._without = make_projector("string")
-
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        """See :class:`xner_label.projection.instance.Projector`."""
-        return [
-            (self._without if instance.links is None else self._with_links).project([instance])[0]
-            for instance in instances
-        ]
-
-
-def dense_candidates(score: Score) -> Generator:
-    """Every run of up to MAX_LENGTH tokens with its score, where that isn't 0: the paper's formulation.
-
-    Where links are all that counts, only the alignment window is searched.
-    """
-
-    def generate(instance: Instance) -> list[list[Candidate]]:
-        first, last = 0, len(instance.target)
-        if isinstance(score, AlignScore):
-            first, last = alignment_window(instance.mentions, instance.links or ())
-        spans = ngrams(first, last)
-        if not spans:
-            return [[] for _ in instance.mentions]
-        matrix = score.matrix(instance, np.array(spans, dtype=np.int64))
-        return [
-            [(value, *span) for value, span in zip(row, spans, strict=True) if value > 0.0]
-            for row in matrix.tolist()
-        ]
-
-    return generate
-
-
-def fusion_projector(name: str, parts: Sequence[tuple[Score, float]]) -> MatchingProjector:
-    """Exact matching of a weighted fusion; its confidence is the score's share of the sum of the weights."""
-    score = Fusion(parts)
-    return MatchingProjector(
-        f"{name}({score.signature})",
-        dense_candidates(score if len(parts) > 1 else parts[0][0]),
-        needs=score.needs,
-        scale=1.0 / sum(weight for _, weight in parts),
-    )
-
-
-_LINKS = frozenset({"alignment"})
-
-_PLAIN: dict[str, Callable[[], Projector]] = {
-    "default": BestAvailableProjector,
-    "string": lambda: MatchingProjector("string", string_candidates),
-    "link-dice": lambda: MatchingProjector("link-dice", link_dice_candidates, needs=_LINKS),
-    "align": lambda: MatchingProjector("align", align_candidates, needs=_LINKS, scale=2.0),
-    "align-greedy": lambda: MatchingProjector(
-        "align-greedy", align_candidates, needs=_LINKS, scale=2.0, greedy=True
-    ),
-    "heuristic": HeuristicProjector,
-}
+_PLAIN = ("default", "string", "link-dice", "align", "align-greedy", "heuristic")
 
 # The paper's fusions: weights of align, ner, ner_spans and nmt. The last one is its best.
 _FUSIONS: dict[str, Mapping[str, float]] = {
@@ -144,23 +28,36 @@ def make_projector(name: str, *, translation_scorer: TranslationScorer | None = 
 
     Raises UsageError for an unknown one, ConfigurationError where it needs a translation scorer and has none.
     """
+    if name in _FUSIONS:
+        return _fusion(name, translation_scorer)
+    if name == "heuristic":
+        from xner_label.projection.heuristic import HeuristicProjector
+
+        return HeuristicProjector()
     if name in _PLAIN:
-        return _PLAIN[name]()
-    if name not in _FUSIONS:
-        raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
-    return fusion_projector(
-        name, [(_score(part, name, translation_scorer), weight) for part, weight in _FUSIONS[name].items()]
-    )
+        from xner_label.projection import scored
+
+        if name == "string":
+            return scored.string_projector()
+        if name == "link-dice":
+            return scored.link_dice_projector()
+        if name.startswith("align"):
+            return scored.align_projector(greedy=name == "align-greedy")
+        return scored.BestAvailableProjector()
+    raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
 
 
-def _score(part: str, projector: str, translation_scorer: TranslationScorer | None) -> Score:
-    if part == "align":
-        return AlignScore()
-    if part in ("ner", "ner_spans"):
-        return NerScore(any_type=part == "ner_spans")
-    if translation_scorer is None:
-        raise ConfigurationError(
-            f"the projector {projector!r} scores translations and there is no model for that",
-            hint="name one with --translation-model",
-        )
-    return NmtScore(translation_scorer)
+def _fusion(name: str, translation_scorer: TranslationScorer | None) -> Projector:
+    from xner_label.projection.scored import fusion_projector
+    from xner_label.projection.scoring import AlignScore, NerScore, NmtScore, Score
+
+    parts: dict[str, Score] = {"align": AlignScore(), "ner": NerScore(), "ner_spans": NerScore(any_type=True)}
+    weights = _FUSIONS[name]
+    if "nmt" in weights:
+        if translation_scorer is None:
+            raise ConfigurationError(
+                f"the projector {name!r} scores translations and there is no model for that",
+                hint="name one with --translation-model",
+            )
+        parts["nmt"] = NmtScore(translation_scorer)
+    return fusion_projector(name, [(parts[part], weight) for part, weight in weights.items()])
