@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -93,9 +93,9 @@ def insert_new(session: Session, table: type[Base], rows: Sequence[Mapping[str, 
     size = max(1, _VARIABLES // len(table.__table__.columns))
     inserted = 0
     for start in range(0, len(rows), size):
-        # the plain table: the unit of work would not count the rows on PostgreSQL
-        statement = insert(cast(Table, table.__table__)).values(list(rows[start : start + size]))
-        inserted += session.connection().execute(statement.on_conflict_do_nothing()).rowcount
+        statement = insert(table).values(list(rows[start : start + size])).on_conflict_do_nothing()
+        # counted by what comes back: drivers don't report how many of several rows were skipped
+        inserted += len(session.execute(statement.returning(literal_column("1"))).all())
     return inserted
 
 
