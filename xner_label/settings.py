@@ -73,6 +73,14 @@ class Settings:
         "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
     )
 
+    training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")
+    min_silver_confidence: float = setting(
+        0.3, "training.min_silver_confidence", "Projected entities below it are unknown text to training"
+    )
+    dev_share: float = setting(
+        0.2, "training.dev_share", "Share of the gold to hold out where no split but test has gold"
+    )
+
     backend_host: str = setting("127.0.0.1", "backend.host", "Address the ML backend listens on")
     backend_port: int = setting(9090, "backend.port", "Port the ML backend listens on; 0 picks a free one")
     backend_url: str = setting("", "backend.url", "Address at which Label Studio reaches the ML backend")

@@ -90,3 +90,12 @@ def test_features_take_any_words(words: list[str]) -> None:
     rows = features(words)
     assert len(rows) == len(words)
     assert all(shape(word) for word in words)
+
+
+def test_unknown_words_are_left_out_of_training() -> None:
+    sentences, tags = [["Juma", "left", "Amina"]], [["B-PER", "O", None]]
+    assert set(CrfTagger.train(sentences, tags).labels) == {"B-PER", "O"}
+    whole = CrfTagger.train([["Juma", "left", "Amina"]], [["B-PER", "O", "B-PER"]])
+    assert CrfTagger.train(sentences, tags).signature != whole.signature
+    with pytest.raises(UsageError):
+        CrfTagger.train([["Juma"]], [[None]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -67,6 +68,12 @@ def features(words: Sequence[str], extra: Sequence[Sequence[str]] | None = None)
     return rows
 
 
+def _known_runs(tags: Sequence[str | None]) -> list[tuple[int, int]]:
+    """The half-open ranges of consecutive words whose tag isn't None."""
+    borders = [-1, *(index for index, tag in enumerate(tags) if tag is None), len(tags)]
+    return [(before + 1, after) for before, after in pairwise(borders) if before + 1 < after]
+
+
 class CrfTagger:
     """A trained CRF. Safe to share between threads.
 
@@ -93,7 +100,7 @@ class CrfTagger:
     def train(
         cls,
         sentences: Sequence[Sequence[str]],
-        labels: Sequence[Sequence[str]],
+        labels: Sequence[Sequence[str | None]],
         *,
         extra: Sequence[Sequence[Sequence[str]]] | None = None,
         repeats: Sequence[int] | None = None,
@@ -103,6 +110,8 @@ class CrfTagger:
     ) -> CrfTagger:
         """Fit by L-BFGS on tokenised sentences with one tag per word.
 
+        A word tagged None is unknown: the sentence is learned in pieces around it, each with the features it has
+        in the whole.
         ``extra[k]`` holds additional features of sentence ``k`` (give the same when tagging); ``repeats[k]`` says
         how often the sentence counts (0 leaves it out), the only weighting the library knows. ``c1`` and ``c2``
         are the weights of the L1 and L2 penalties. Raises UsageError when nothing is left to learn from.
@@ -118,10 +127,12 @@ class CrfTagger:
             times = 1 if repeats is None else repeats[index]
             if not words or times <= 0:
                 continue
-            rows = pycrfsuite.ItemSequence(features(words, None if extra is None else extra[index]))
-            for _ in range(times):
-                trainer.append(rows, list(tags))
-            used += 1
+            rows = features(words, None if extra is None else extra[index])
+            for first, last in _known_runs(tags):
+                items = pycrfsuite.ItemSequence(rows[first:last])
+                for _ in range(times):
+                    trainer.append(items, list(tags[first:last]))
+                used += 1
         if not used:
             raise UsageError("no labelled sentence to train a CRF on", hint="import labelled data first")
         with tempfile.TemporaryDirectory() as folder:
@@ -167,23 +178,35 @@ class CrfTagger:
             matrix = np.array([[marginal(label, row) for label in self.labels] for row in range(len(words))])
         return tags, matrix
 
+    def tag_with_confidence(
+        self, words: Sequence[str], extra: Sequence[Sequence[str]] | None = None
+    ) -> tuple[list[str], list[float], float]:
+        """The Viterbi tags, P(tag | sentence) of each, and P(all of them | sentence)."""
+        if not words:
+            return [], [], 1.0
+        with self._lock:
+            tags: list[str] = self._tagger.tag(features(words, extra))
+            marginals = [self._tagger.marginal(tag, row) for row, tag in enumerate(tags)]
+            whole = self._tagger.probability(tags)
+        return tags, [_clipped(value) for value in marginals], _clipped(whole)
+
     def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
         """The entities of each text; an entity's score is the lowest marginal of its words' tags."""
         return [self._entities(tokens) for tokens in texts]
 
     def _entities(self, tokens: Tokens) -> list[Entity]:
-        words = tokens.words()
-        if not words:
-            return []
-        with self._lock:
-            tags: list[str] = self._tagger.tag(features(words))
-            found = decode(tags)
-            scores = [
-                min(self._tagger.marginal(tags[row], row) for row in range(first, last))
-                for first, last, _ in found
-            ]
-        entities: list[Entity] = []
-        for (first, last, label), score in zip(found, scores, strict=True):
-            span = tokens.span(first, last)
-            entities.append(Entity(span.start, span.end, label, min(max(score, 0.0), 1.0)))
-        return entities
+        tags, marginals, _ = self.tag_with_confidence(tokens.words())
+        return scored_entities(tokens, tags, marginals)
+
+
+def scored_entities(tokens: Tokens, tags: Sequence[str], probabilities: Sequence[float]) -> list[Entity]:
+    """The entities of IOB2 tags; an entity's score is the lowest probability of its words' tags."""
+    entities: list[Entity] = []
+    for first, last, label in decode(tags):
+        span = tokens.span(first, last)
+        entities.append(Entity(span.start, span.end, label, min(probabilities[first:last])))
+    return entities
+
+
+def _clipped(probability: float) -> float:
+    return min(max(probability, 0.0), 1.0)  # rounding can leave the interval

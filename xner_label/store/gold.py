@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import ColumnElement, func, select
@@ -34,6 +34,16 @@ def add_imported_gold(session: Session, gold: dict[int, Sequence[Entity]]) -> in
 
 def current_annotations(session: Session, project_id: int) -> list[Annotation]:
     """The newest state of every annotation that is neither deleted nor skipped, oldest annotation first."""
+    return [row for row in _newest(session, project_id) if not (row.deleted or row.skipped)]
+
+
+def skipped_task_ids(session: Session, project_id: int) -> set[int]:
+    """Ids of the tasks that somebody skipped, whatever else people said about them."""
+    return {row.task_id for row in _newest(session, project_id) if row.skipped and not row.deleted}
+
+
+def _newest(session: Session, project_id: int) -> Iterable[Annotation]:
+    """The newest state of every annotation, oldest annotation first."""
     query = (
         select(Annotation)
         .join(Task, Task.id == Annotation.task_id)
@@ -43,7 +53,7 @@ def current_annotations(session: Session, project_id: int) -> list[Annotation]:
     newest: dict[tuple[int, int | None], Annotation] = {}
     for row in session.scalars(query):
         newest[row.task_id, row.studio_annotation] = row
-    return [row for row in newest.values() if not (row.deleted or row.skipped)]
+    return newest.values()
 
 
 def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Gold]:

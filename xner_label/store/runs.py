@@ -29,3 +29,9 @@ def promoted_run(session: Session, project_id: int) -> ModelRun | None:
 def promote(session: Session, run: ModelRun, reason: str) -> None:
     """Make a run the one that is served, and say why."""
     session.add(Promotion(project_id=run.project_id, model_run_id=run.id, reason=reason))
+
+
+def find_run(session: Session, project_id: int, version: str) -> ModelRun | None:
+    """The model run of that version."""
+    query = select(ModelRun).where(ModelRun.project_id == project_id, ModelRun.version == version)
+    return session.scalars(query).one_or_none()

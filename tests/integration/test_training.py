@@ -1,0 +1,278 @@
+"""Training, promotion and serving on the sample corpus: real store, real projection, real CRF."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import update
+
+from xner_label import sample
+from xner_label.entities import Entity, Task
+from xner_label.errors import CheckFailedError, ConfigurationError, UsageError
+from xner_label.predicting import Predictor
+from xner_label.settings import Settings
+from xner_label.store import gold, models, projects, runs, schema, tasks
+from xner_label.store.database import open_store
+from xner_label.training.data import DataOptions, collect
+from xner_label.training.promotion import promote
+from xner_label.training.runs import TrainOptions, load_model, preview, train
+from xner_label.training.serving import load_promoted, predict_with_model
+
+PROJECT = "default"
+REVIEWED = 60
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A store with the sample imported and predicted, all gold of dev and test, and 60 reviewed pool tasks."""
+    file = tmp_path_factory.mktemp("training") / "store.db"
+    url = f"sqlite:///{file}"
+    with open_store(url, check=False) as store:
+        schema.upgrade(store)
+        everything = sample.read_sample()
+        with store.write() as session:
+            project = projects.ensure_project(session, PROJECT, sample.LABELS)
+            plain = [(msgspec.structs.replace(task, entities=None), task.split) for task in everything]
+            tasks.add_tasks(session, project.id, plain)
+            pool = [task.id for task in everything if task.split == "pool"]
+            reviewed = set(pool[:REVIEWED]) | {task.id for task in everything if task.split != "pool"}
+            ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in everything])
+            gold.add_imported_gold(
+                session, {ids[str(task.id)]: task.entities for task in everything if task.id in reviewed}
+            )
+        settings = Settings(database_url=url, aligner="none", projector="string")
+        Predictor(store, settings).predict_project()
+    return file
+
+
+@pytest.fixture
+def store(prepared, tmp_path):
+    copy = tmp_path / "store.db"
+    shutil.copy(prepared, copy)
+    with open_store(f"sqlite:///{copy}") as store:
+        yield store
+
+
+def run_cli(*arguments, cwd, **options):
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "xner_label", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **options)
+
+
+def pool_ids(session, project):
+    return [task.id for task in tasks.iterate_tasks(session, project.id, models.Task.split == "pool")]
+
+
+def annotate(session, task_id, number, entities=(), **fields):
+    session.add(
+        models.Annotation(
+            task_id=task_id,
+            origin="studio",
+            studio_annotation=number,
+            regions=[],
+            entities=msgspec.to_builtins(list(entities)),
+            **fields,
+        )
+    )
+
+
+def test_gold_wins_and_held_out_gold_is_never_learned(store):
+    with store.read() as session:
+        data = collect(session, PROJECT)
+        splits = {task.id: task.split for task in tasks.iterate_tasks(session, 1)}
+    learned = {item.sentence.task_id for item in data.gold}
+    silver = {sentence.task_id for sentence in data.silver}
+    assert len(learned) == REVIEWED
+    assert not learned & silver
+    assert {splits[task_id] for task_id in learned | silver} == {"pool"}
+    assert {splits[item.sentence.task_id] for item in data.dev} == {"dev"}
+    assert {splits[item.sentence.task_id] for item in data.test} == {"test"}
+    assert data.report.gold + data.report.silver == sum(split == "pool" for split in splits.values())
+
+
+def test_skipped_tasks_are_left_out_and_conflicts_named(store):
+    with store.write() as session:
+        project = projects.get_project(session, PROJECT)
+        skipped, empty, disputed = pool_ids(session, project)[-3:]
+        annotate(session, skipped, 1, [Entity(0, 1, "PER")], skipped=True)
+        annotate(session, empty, 2)
+        annotate(session, disputed, 3, [Entity(0, 1, "PER")])
+        annotate(session, disputed, 4)
+        before = collect(session, PROJECT)
+    used = {item.sentence.task_id: item.entities for item in before.gold}
+    assert skipped not in used
+    assert skipped not in {sentence.task_id for sentence in before.silver}
+    assert used[empty] == ()
+    assert used[disputed] == ()
+    assert before.report.skipped == 1
+    assert len(before.report.conflicts) == 1
+
+
+def test_tasks_with_the_text_of_held_out_gold_are_left_out(store):
+    with store.write() as session:
+        project = projects.get_project(session, PROJECT)
+        held_out = next(tasks.iterate_tasks(session, project.id, models.Task.split == "test"))
+        tasks.add_tasks(session, project.id, [(Task(id="copy", text=held_out.text), "pool")])
+        assert collect(session, PROJECT).report.same_text_as_held_out == 1
+
+
+def test_without_dev_gold_the_same_share_is_held_out_each_time(store):
+    with store.write() as session:
+        session.execute(update(models.Task).where(models.Task.split == "dev").values(split="pool"))
+        first = collect(session, PROJECT, DataOptions(dev_share=0.3))
+        annotate(session, first.silver[0].task_id, 9)
+        second = collect(session, PROJECT, DataOptions(dev_share=0.3))
+    assert first.report.dev_is_share
+    held_out = {item.sentence.task_id for item in first.dev}
+    assert held_out
+    assert not held_out & {item.sentence.task_id for item in first.gold}
+    assert held_out <= {item.sentence.task_id for item in second.dev}
+
+
+def test_train_promote_serve(store, tmp_path):
+    assert load_promoted(store, PROJECT) is None
+    report = train(store, PROJECT, tmp_path / "models")
+    assert report.version.startswith("crf-")
+    assert report.data.gold == REVIEWED
+    assert report.test is not None
+    assert report.test.model.f1 > report.test.text_only.f1 > 0.3
+    assert (report.test.tasks, report.dev.tasks) == (report.data.test, report.data.dev)
+    assert promote(store, PROJECT).reason == "first promotion"
+    served = load_promoted(store, PROJECT)
+    assert served.version == report.version
+    assert load_promoted(store, PROJECT) is served
+    task = Task(id="x", text="Rais Amina Wakesho alifika Nairobi leo.")
+    (prediction,) = served.predict([task])
+    assert prediction.pipeline == report.version
+    assert 0 <= prediction.confidence <= 1
+    for entity in prediction.entities:
+        assert task.text[entity.start : entity.end] == entity.text
+        assert 0 <= entity.confidence <= 1
+    assert served.predict([Task(id="e", text="")])[0].entities == ()
+
+    done = predict_with_model(store, PROJECT)
+    assert done.predicted == sum(task.split is not None for task in sample.read_sample())
+    assert predict_with_model(store, PROJECT).known == done.predicted
+
+    again = train(store, PROJECT, tmp_path / "models")
+    assert again.version != report.version
+    assert again.signature == report.signature
+    verdict = promote(store, PROJECT)
+    assert verdict.comparison.difference == 0
+    assert load_promoted(store, PROJECT).version == again.version
+    assert not promote(store, PROJECT).promoted
+
+
+def test_gate_refuses_a_worse_run_until_forced(store, tmp_path):
+    good = train(store, PROJECT, tmp_path / "models")
+    promote(store, PROJECT)
+    with store.write() as session:  # people's answers are lost: nothing but wrong gold is left
+        project = projects.get_project(session, PROJECT)
+        for number, task_id in enumerate(pool_ids(session, project)):
+            annotate(session, task_id, number)
+        session.execute(
+            update(models.Annotation)
+            .where(models.Annotation.task_id.in_(pool_ids(session, project)))
+            .values(entities=[])
+        )
+    bad = train(store, PROJECT, tmp_path / "models")
+    with pytest.raises(CheckFailedError, match="is worse"):
+        promote(store, PROJECT)
+    assert load_promoted(store, PROJECT).version == good.version
+    assert promote(store, PROJECT, force_reason="a test").reason == "forced: a test"
+    assert load_promoted(store, PROJECT).version == bad.version
+    assert promote(store, PROJECT, good.version).promoted
+    with pytest.raises(UsageError, match=r"no model run 'v9'"):
+        promote(store, PROJECT, "v9")
+
+
+def test_a_gate_without_gold_says_so(store, tmp_path):
+    train(store, PROJECT, tmp_path / "models")
+    promote(store, PROJECT)
+    train(store, PROJECT, tmp_path / "models")
+    with store.write() as session:
+        session.execute(update(models.Task).where(models.Task.split == "dev").values(split="pool"))
+    with pytest.raises(CheckFailedError, match="no held-out gold"):
+        promote(store, PROJECT, data=DataOptions(dev_share=0))
+
+
+def test_lost_or_damaged_files_are_explained(store, tmp_path):
+    report = train(store, PROJECT, tmp_path / "models")
+    with store.read() as session:
+        run = runs.find_run(session, 1, report.version)
+    assert run.metrics["test"]["model"]["f1"] == report.test.model.f1
+    (Path(report.path) / "crf.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="holds no CRF model"):
+        load_model(run)
+    shutil.rmtree(report.path)
+    with pytest.raises(ConfigurationError, match="put the folder back"):
+        load_model(run)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="can't write models"):
+        train(store, PROJECT, tmp_path / "file")
+
+
+def test_nothing_to_learn_from_is_explained(store):
+    with store.write() as session:
+        projects.ensure_project(session, "empty", ["PER"])
+    with pytest.raises(UsageError, match="nothing to learn from"):
+        train(store, "empty", Path("never-made"))
+    with pytest.raises(UsageError, match="no model run"):
+        promote(store, "empty")
+    assert preview(store, "empty", TrainOptions()).gold == 0
+    assert not Path("never-made").exists()
+
+
+def test_silver_alone_trains_a_model_too(store, tmp_path):
+    with store.write() as session:
+        session.execute(models.Annotation.__table__.delete())
+    report = train(store, PROJECT, tmp_path / "models")
+    assert (report.data.gold, report.dev, report.test) == (0, None, None)
+    promote(store, PROJECT)
+    assert load_promoted(store, PROJECT) is not None
+
+
+def test_killed_training_registers_nothing(store, tmp_path):
+    url = store.engine.url.render_as_string()
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xner_label", "train", "--database-url", url, "--training-folder", "m"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stderr=subprocess.PIPE,
+    )
+    assert b"training on" in process.stderr.readline()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    with store.read() as session:
+        for run in runs.model_runs(session, 1):  # killed too late: then it must be whole
+            load_model(run)
+
+
+def test_commands(store, tmp_path):
+    url = store.engine.url.render_as_string()
+    common = ["--database-url", url]
+    dry = run_cli("train", *common, "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(dry.stdout)["gold"] == REVIEWED
+    assert "judged by" in run_cli("train", *common, "--dry-run", cwd=tmp_path).stdout
+    assert not (tmp_path / "models").exists()
+    trained = run_cli("train", *common, "--json", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    report = json.loads(trained.stdout)
+    assert Path(report["path"]).parent == tmp_path / "models"
+    table = run_cli("train", *common, cwd=tmp_path)
+    assert "silver alone" in table.stdout
+    promoted = run_cli("promote", *common, "--run", report["version"], "--json", cwd=tmp_path)
+    assert json.loads(promoted.stdout)["promoted"] is True
+    assert run_cli("promote", *common, "--force", cwd=tmp_path).returncode == 2
+    assert run_cli("promote", *common, cwd=tmp_path).returncode == 0

@@ -1,0 +1,43 @@
+"""`xner-label promote`: serve a model run, if it isn't worse than the one that is served."""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import write_json
+from xner_label.errors import UsageError
+from xner_label.settings import Settings
+
+
+@click.command(name="promote")
+@with_settings("database_url", "project", "dev_share")
+@click.option("--run", "version", metavar="VERSION", help="The run to serve [default: the newest]")
+@click.option("--force", is_flag=True, help="Serve it whatever the gate says; needs --reason")
+@click.option("--reason", help="Why the gate is overridden; recorded")
+@json_option
+def command(settings: Settings, version: str | None, force: bool, reason: str | None, as_json: bool) -> None:
+    """Make a model run the one that is served.
+
+    It is compared with the one served now on gold that neither has learned from; a run that is worse there is
+    refused with exit code 6. The ML backend takes over a promoted run without a restart.
+    """
+    from xner_label.store.database import open_store
+    from xner_label.training.data import DataOptions
+    from xner_label.training.promotion import promote
+
+    if force != (reason is not None):
+        raise UsageError("--force and --reason belong together", hint="say why the gate is overridden")
+    with open_store(settings.database_url) as store:
+        report = promote(
+            store,
+            settings.project,
+            version,
+            force_reason=reason,
+            data=DataOptions(dev_share=settings.dev_share),
+        )
+    if as_json:
+        write_json(report)
+        return
+    state = "promoted" if report.promoted else "unchanged"
+    click.echo(f"{report.version}: {state}, {report.reason}")

@@ -1,0 +1,86 @@
+"""`xner-label train`: a model from gold and silver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import write_json
+from xner_label.settings import Settings
+
+if TYPE_CHECKING:
+    from xner_label.training.data import DataReport
+    from xner_label.training.evaluation import SplitScores
+
+
+@click.command(name="train")
+@with_settings("database_url", "project", "training_folder", "min_silver_confidence", "dev_share")
+@click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the gold when fine-tuning [default: 10]")
+@click.option("--seed", type=int, help="Seed of fine-tuning; a CRF needs none [default: 13]")
+@click.option("--dry-run", is_flag=True, help="Only say what the run would learn from and be judged by")
+@json_option
+def command(
+    settings: Settings, checkpoint: str | None, epochs: int | None, seed: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Train a model on the silver, then on the gold, judge it on held-out gold and record the run.
+
+    Only tasks of the splits pool and train are learned from. The new model isn't served until `promote`.
+    """
+    from xner_label.store.database import open_store
+    from xner_label.training.data import DataOptions
+    from xner_label.training.runs import TrainOptions, preview, train
+
+    data = DataOptions(min_silver_confidence=settings.min_silver_confidence, dev_share=settings.dev_share)
+    chosen = {"checkpoint": checkpoint, "epochs": epochs, "seed": seed}
+    options = TrainOptions(data, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    with open_store(settings.database_url) as store:
+        if dry_run:
+            found = preview(store, settings.project, options)
+            write_json(found) if as_json else click.echo(_data(found))
+            return
+        report = train(
+            store,
+            settings.project,
+            Path(settings.training_folder),
+            options,
+            lambda stage: click.echo(f"{stage} ...", err=True),
+        )
+    if as_json:
+        write_json(report)
+        return
+    click.echo(f"{report.version}: {report.data.gold} gold, {report.data.silver} silver tasks")
+    click.echo(f"\n{'split':<8}{'system':<24}{'tasks':>7}{'precision':>11}{'recall':>9}{'F1':>8}  95 % interval")
+    click.echo("\n".join(_rows("dev", report.dev) + _rows("test", report.test)) or "no held-out gold to judge by")
+    if report.data.conflicts:
+        click.echo(f"annotators disagree on {len(report.data.conflicts)} tasks; --json names them", err=True)
+
+
+def _rows(split: str, found: SplitScores | None) -> list[str]:
+    if found is None:
+        return []
+    systems = {"silver alone": found.silver, "model": found.model, "model, text alone": found.text_only}
+    return [
+        f"{split:<8}{name:<24}{found.tasks:>7}{scores.precision:>11.3f}{scores.recall:>9.3f}{scores.f1:>8.3f}"
+        f"  {scores.ci95[0]:.3f} .. {scores.ci95[1]:.3f}"
+        for name, scores in systems.items()
+        if scores is not None
+    ]
+
+
+def _data(found: DataReport) -> str:
+    share = " (a share of the reviewed tasks)" if found.dev_is_share else ""
+    lines = [
+        f"gold           {found.gold} tasks, {found.gold_entities} entities",
+        f"silver         {found.silver} tasks, {found.silver_entities} entities, "
+        f"{found.doubtful_entities} doubtful ones unknown",
+        f"judged by      {found.dev} dev{share}, {found.test} test tasks",
+        f"left out       {found.skipped} skipped, {found.unpredicted} without a prediction, "
+        f"{found.same_text_as_held_out} with the text of a held-out task",
+        f"conflicts      {', '.join(found.conflicts) or 'none'}",
+        f"pipeline       {found.pipeline or 'none: run `xner-label predict`'}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,205 @@
+"""What a model learns from: gold that people settled, silver that a pipeline projected and nobody has reviewed.
+
+Gold wins: a reviewed task is never silver. Training sees the splits of ``TRAINABLE`` alone; the gold of every
+other split is held out to judge by, and so is any training task with the same text as a held-out one. A project
+without such gold gives up a fixed share of its own, chosen by the hash of the text, so that every run holds out
+the same tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from xner_label import entities
+from xner_label.entities import Entity, Tokens
+from xner_label.iob2 import encode
+from xner_label.store import models, predictions, projects, tasks
+from xner_label.store.gold import Gold, gold_of, skipped_task_ids
+
+TRAINABLE = frozenset({"pool", "train"})
+TEST = "test"
+# Out of how many the share held out by hash is counted.
+_BUCKETS = 10_000
+
+_Item = TypeVar("_Item")
+
+
+class Sentence(msgspec.Struct, frozen=True):
+    """A task as a model sees it: its tokens and, where a pipeline has projected it, the projected entities."""
+
+    task_id: int
+    id: str
+    tokens: Tokens
+    silver: tuple[entities.ProjectedEntity, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.tokens.text
+
+
+class GoldSentence(msgspec.Struct, frozen=True):
+    """A sentence with the entities that people settled."""
+
+    sentence: Sentence
+    entities: tuple[Entity, ...]
+
+
+class DataOptions(msgspec.Struct, frozen=True):
+    """Which data a run uses.
+
+    ``min_silver_confidence``: projected entities below it become unknown text. ``dev_share``: share of the gold
+    that is held out when no other split than test has any. ``pipeline``: whose predictions are the silver, the
+    current one when None.
+    """
+
+    min_silver_confidence: float = 0.3
+    dev_share: float = 0.2
+    pipeline: str | None = None
+
+
+class DataReport(msgspec.Struct):
+    """What was used and what was left out, in tasks unless it says entities.
+
+    ``conflicts`` are ids of tasks whose annotators disagree: the newest answer is used, and they should be
+    settled. ``doubtful_entities`` are projected ones below the confidence threshold.
+    """
+
+    gold: int = 0
+    gold_entities: int = 0
+    silver: int = 0
+    silver_entities: int = 0
+    doubtful_entities: int = 0
+    foreign_entities: int = 0
+    skipped: int = 0
+    unpredicted: int = 0
+    same_text_as_held_out: int = 0
+    dev: int = 0
+    dev_is_share: bool = False
+    test: int = 0
+    conflicts: list[str] = []
+    pipeline: str | None = None
+
+
+class TrainingData(msgspec.Struct, frozen=True):
+    """Everything a run learns from and is judged by. ``labels`` is the project's label set."""
+
+    labels: tuple[str, ...]
+    gold: Sequence[GoldSentence]
+    silver: Sequence[Sentence]
+    dev: Sequence[GoldSentence]
+    test: Sequence[GoldSentence]
+    report: DataReport
+
+
+def collect(session: Session, project: str, options: DataOptions | None = None) -> TrainingData:
+    """Read a project's data. Raises UsageError when there is no such project."""
+    options = options or DataOptions()
+    found = projects.get_project(session, project)
+    labels = tuple(found.labels)
+    pipeline = options.pipeline or found.pipeline
+    projected = projections_of(session, found.id, pipeline)
+    report = DataReport(pipeline=pipeline)
+
+    gold = {item.task.id: item for item in gold_of(session, found.id)}
+    held_out = {key: item for key, item in gold.items() if item.task.split not in TRAINABLE}
+    if all(item.task.split == TEST for item in held_out.values()) and options.dev_share > 0:
+        share = {key: item for key, item in gold.items() if _falls_in_share(item.task, options.dev_share)}
+        report.dev_is_share = bool(share)
+        held_out |= share
+    hidden = {item.task.text_hash for item in held_out.values()}
+    skipped = skipped_task_ids(session, found.id) - gold.keys()
+
+    learned: list[GoldSentence] = []
+    silver: list[Sentence] = []
+    for task in tasks.iterate_tasks(session, found.id):
+        if task.split not in TRAINABLE or task.id in held_out:
+            continue
+        if task.text_hash in hidden:
+            report.same_text_as_held_out += 1
+        elif task.id in gold:
+            learned.append(_gold_sentence(gold[task.id], projected, labels, report))
+            report.gold_entities += len(learned[-1].entities)
+            if gold[task.id].conflict:
+                report.conflicts.append(task.external_id)
+        elif task.id in skipped:
+            report.skipped += 1
+        elif task.id not in projected:
+            report.unpredicted += 1
+        else:
+            silver.append(to_sentence(task, projected))
+            _count_silver(silver[-1], options, report)
+    judged = [_gold_sentence(item, projected, labels, report) for item in held_out.values()]
+    is_test = [item.task.split == TEST for item in held_out.values()]
+    data = TrainingData(
+        labels,
+        learned,
+        silver,
+        _where(judged, is_test, False),
+        _where(judged, is_test, True),
+        report,
+    )
+    report.gold, report.silver = len(learned), len(silver)
+    report.dev, report.test = len(data.dev), len(data.test)
+    return data
+
+
+def projections_of(
+    session: Session, project_id: int, pipeline: str | None
+) -> dict[int, tuple[entities.ProjectedEntity, ...]]:
+    """The projected entities by task id; empty where no pipeline has run."""
+    if pipeline is None:
+        return {}
+    found = predictions.predictions_of(session, project_id, pipeline)
+    return {task.id: predictions.to_record(task, prediction).entities for task, prediction in found}
+
+
+def to_sentence(task: models.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
+    """A stored task as a model sees it, with its projection if there is one."""
+    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    silver = projected.get(task.id)
+    return Sentence(task.id, task.external_id, tokens, None if silver is None else tuple(silver))
+
+
+def silver_tags(sentence: Sentence, labels: Collection[str], min_confidence: float) -> list[str | None]:
+    """The IOB2 tags of a sentence's projection; None, unknown, for the tokens of doubtful or foreign entities."""
+    sure: list[tuple[int, int, str]] = []
+    unknown: list[tuple[int, int]] = []
+    for entity in sentence.silver or ():
+        first, last, _ = sentence.tokens.covering(entity.start, entity.end)
+        if entity.label in labels and entity.confidence >= min_confidence:
+            sure.append((first, last, entity.label))
+        else:
+            unknown.append((first, last))
+    tags: list[str | None] = list(encode(sure, len(sentence.tokens)))
+    for first, last in unknown:
+        tags[first:last] = [None if tag == "O" else tag for tag in tags[first:last]]
+    return tags
+
+
+def _gold_sentence(
+    gold: Gold,
+    projected: Mapping[int, Sequence[entities.ProjectedEntity]],
+    labels: Collection[str],
+    report: DataReport,
+) -> GoldSentence:
+    known = tuple(entity for entity in gold.entities if entity.label in labels)
+    report.foreign_entities += len(gold.entities) - len(known)
+    return GoldSentence(to_sentence(gold.task, projected), known)
+
+
+def _count_silver(sentence: Sentence, options: DataOptions, report: DataReport) -> None:
+    doubtful = sum(entity.confidence < options.min_silver_confidence for entity in sentence.silver or ())
+    report.doubtful_entities += doubtful
+    report.silver_entities += len(sentence.silver or ()) - doubtful
+
+
+def _falls_in_share(task: models.Task, share: float) -> bool:
+    return task.split in TRAINABLE and int(task.text_hash[:8], 16) % _BUCKETS < share * _BUCKETS
+
+
+def _where(items: Sequence[_Item], flags: Sequence[bool], wanted: bool) -> list[_Item]:
+    return [item for item, flag in zip(items, flags, strict=True) if flag is wanted]

@@ -1,0 +1,90 @@
+"""How good a model is on gold it hasn't learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from xner_label.confidence.evaluation import JudgedEntity, JudgedTask, Scores, evaluate
+from xner_label.entities import Entity, ProjectedEntity
+from xner_label.training.data import GoldSentence
+from xner_label.training.model import NerModel
+
+
+class SystemScores(msgspec.Struct, frozen=True):
+    """Strict span scores of one system; ``ci95`` is the bootstrap interval of F1 over tasks, ``auroc`` and
+    ``ece`` judge its confidences (None where undefined)."""
+
+    precision: float
+    recall: float
+    f1: float
+    ci95: tuple[float, float]
+    per_label: dict[str, Scores]
+    auroc: float | None
+    ece: float | None
+
+
+class SplitScores(msgspec.Struct, frozen=True):
+    """What a split's gold says. ``tasks`` is its size.
+
+    ``silver`` is the projection by itself (None where nothing is projected), ``model`` the model as it is served,
+    with the projection of each task that has one, ``text_only`` the model without any projection.
+    """
+
+    tasks: int
+    silver: SystemScores | None
+    model: SystemScores
+    text_only: SystemScores
+
+
+def score_split(model: NerModel, gold: Sequence[GoldSentence]) -> SplitScores | None:
+    """Judge a model on the gold of a split; None when there is none."""
+    if not gold:
+        return None
+    projected = any(item.sentence.silver is not None for item in gold)
+    return SplitScores(
+        tasks=len(gold),
+        silver=score(gold, [item.sentence.silver or () for item in gold]) if projected else None,
+        model=score(gold, answers(model, gold)),
+        text_only=score(gold, answers(model, [_without_projection(item) for item in gold])),
+    )
+
+
+def answers(model: NerModel, gold: Sequence[GoldSentence]) -> list[tuple[Entity, ...]]:
+    """The entities that a model finds in each sentence."""
+    return [answer.entities for answer in model.predict([item.sentence for item in gold])]
+
+
+def score(
+    gold: Sequence[GoldSentence], found: Sequence[Iterable[Entity] | Iterable[ProjectedEntity]]
+) -> SystemScores:
+    """Score one system's entities, given per sentence in the order of ``gold``."""
+    truth = [
+        JudgedTask(item.sentence.task_id, item.sentence.text, tuple(map(_judged, item.entities))) for item in gold
+    ]
+    guesses = [
+        JudgedTask(item.sentence.task_id, item.sentence.text, tuple(map(_judged, entities)))
+        for item, entities in zip(gold, found, strict=True)
+    ]
+    result = evaluate(truth, guesses)
+    return SystemScores(
+        result.precision, result.recall, result.f1, result.ci95, result.per_label, result.auroc, result.ece
+    )
+
+
+def span_counts(gold: GoldSentence, found: Iterable[Entity]) -> tuple[int, int, int]:
+    """Correct, predicted and gold entities of one task, each distinct one counted once."""
+    truth = {(entity.start, entity.end, entity.label) for entity in gold.entities}
+    guesses = {(entity.start, entity.end, entity.label) for entity in found}
+    return len(truth & guesses), len(guesses), len(truth)
+
+
+def _judged(entity: Entity | ProjectedEntity) -> JudgedEntity:
+    confidence = entity.confidence if isinstance(entity, ProjectedEntity) else entity.score
+    return JudgedEntity(entity.start, entity.end, entity.label, confidence)
+
+
+def _without_projection(item: GoldSentence) -> GoldSentence:
+    sentence = msgspec.structs.replace(item.sentence, silver=None)
+    return msgspec.structs.replace(item, sentence=sentence)

@@ -1,0 +1,141 @@
+"""The promotion gate: a model run is served only if it isn't worse than the one that is.
+
+Both are judged on the same tasks: held-out gold that neither has learned from, never the test split. The
+difference of their F1 is resampled over tasks, in pairs (paired bootstrap, Efron & Tibshirani 1993; for NLP: Koehn
+2004). The new run is refused when it is worse in most resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from sqlalchemy.orm import Session
+
+from xner_label.confidence.metrics import f1_score, resampled_sums
+from xner_label.errors import CheckFailedError, UsageError
+from xner_label.store import projects, runs
+from xner_label.store.database import Store
+from xner_label.store.models import ModelRun
+from xner_label.store.tasks import text_hash
+from xner_label.training.data import DataOptions, GoldSentence, collect
+from xner_label.training.evaluation import answers, span_counts
+from xner_label.training.runs import load_model, trained_on
+
+# A run is refused when it is worse than the served one in more than this share of the resamples.
+MAX_WORSE = 0.9
+_RESAMPLES = 2_000
+_SEED = 13
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two runs on the same ``tasks`` gold tasks. ``difference`` is new minus old F1, ``ci95`` its interval,
+    ``worse`` the share of resamples in which the new run has the lower F1."""
+
+    tasks: int
+    f1: float
+    served_f1: float
+    difference: float
+    ci95: tuple[float, float]
+    worse: float
+
+
+class PromotionReport(msgspec.Struct, frozen=True):
+    """What happened. ``previous`` is the version served before; ``comparison`` is None where the gate had
+    nothing to compare."""
+
+    version: str
+    previous: str | None
+    promoted: bool
+    reason: str
+    comparison: Comparison | None = None
+
+
+def promote(
+    store: Store,
+    project: str,
+    version: str | None = None,
+    *,
+    force_reason: str | None = None,
+    data: DataOptions | None = None,
+) -> PromotionReport:
+    """Serve a run, the newest when ``version`` is None.
+
+    The first promotion of a project is free, ``force_reason`` overrides the gate and is recorded. Raises
+    UsageError when there is no such run, CheckFailedError when the gate says no or has no gold to judge by.
+    """
+    with store.read() as session:
+        project_id = projects.get_project(session, project).id
+        run = _wanted(session, project_id, version)
+        served = runs.promoted_run(session, project_id)
+        gold = collect(session, project, data).dev
+    if served is not None and served.id == run.id:
+        return PromotionReport(run.version, served.version, False, "it is the one that is served")
+    comparison = None
+    if force_reason is not None:
+        reason = f"forced: {force_reason}"
+    elif served is None:
+        load_model(run)  # a run that can't be opened must not be served
+        reason = "first promotion"
+    else:
+        comparison = compare(run, served, gold)
+        reason = _verdict(run, served, comparison)
+    with store.write() as session:
+        runs.promote(session, run, reason)
+    return PromotionReport(run.version, served.version if served else None, True, reason, comparison)
+
+
+def compare(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) -> Comparison:
+    """Judge two runs on the gold that neither has learned from. Raises CheckFailedError when none is left."""
+    seen = trained_on(run) | trained_on(served)
+    fresh = [item for item in gold if text_hash(item.sentence.text) not in seen]
+    if not any(item.entities for item in fresh):
+        raise CheckFailedError(
+            f"no held-out gold with an entity to compare {run.version} with {served.version} on",
+            hint="review tasks of a dev split, or promote with --force and a reason",
+        )
+    counts = np.array(
+        [
+            [*span_counts(item, new), *span_counts(item, old)]
+            for item, new, old in zip(
+                fresh, answers(load_model(run), fresh), answers(load_model(served), fresh), strict=True
+            )
+        ],
+        dtype=np.float64,
+    )
+    totals = counts.sum(axis=0)
+    f1, served_f1 = float(f1_score(*totals[:3])), float(f1_score(*totals[3:]))
+    sums = resampled_sums(counts, _RESAMPLES, _SEED)
+    differences = f1_score(*sums[:, :3].T) - f1_score(*sums[:, 3:].T)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return Comparison(
+        len(fresh), f1, served_f1, f1 - served_f1, (float(low), float(high)), float(np.mean(differences < 0))
+    )
+
+
+def _wanted(session: Session, project_id: int, version: str | None) -> ModelRun:
+    found = runs.model_runs(session, project_id)
+    if not found:
+        raise UsageError("the project has no model run", hint="run `xner-label train` first")
+    if version is None:
+        return found[-1]
+    for run in found:
+        if run.version == version:
+            return run
+    newest = ", ".join(run.version for run in found[-3:])
+    raise UsageError(f"the project has no model run {version!r}", hint=f"the newest are {newest}")
+
+
+def _verdict(run: ModelRun, served: ModelRun, found: Comparison) -> str:
+    low, high = found.ci95
+    summary = (
+        f"F1 {found.f1:.3f} against {found.served_f1:.3f} of {served.version} on {found.tasks} tasks "
+        f"(difference {found.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
+    )
+    if found.worse > MAX_WORSE:
+        raise CheckFailedError(
+            f"{run.version} is worse: {summary}",
+            hint="review more tasks and train again, or promote with --force and a reason",
+        )
+    return summary

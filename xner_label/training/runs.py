@@ -1,0 +1,195 @@
+"""Model runs: from the store's data to a registered model, and from a registered model back to one that answers.
+
+A run's files are written beside their place and renamed; only then is the run recorded. So whatever is recorded
+is whole, whenever the process was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import xner_label
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.store import projects
+from xner_label.store.database import Store
+from xner_label.store.models import ModelRun, utc_now
+from xner_label.store.tasks import text_hash
+from xner_label.training import crf
+from xner_label.training.data import DataOptions, DataReport, TrainingData, collect
+from xner_label.training.evaluation import SplitScores, score_split
+from xner_label.training.model import NerModel
+
+_TRAINED_ON = "trained-on.json"
+
+
+class TrainOptions(msgspec.Struct, frozen=True):
+    """How to train. ``checkpoint``: the token-classification model to fine-tune, a path or a name; None trains
+    a CRF. ``epochs`` and ``seed`` concern fine-tuning alone: CRF training has no randomness."""
+
+    data: DataOptions = DataOptions()
+    checkpoint: str | None = None
+    epochs: int = 10
+    seed: int = 13
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished run. ``signature`` names everything that made the model: software, data, options.
+
+    ``dev`` is the gold that the promotion gate looks at, ``test`` the gold that decides nothing; None where
+    there is none. ``fit_seconds`` is wall time.
+    """
+
+    version: str
+    kind: str
+    path: str
+    signature: str
+    data: DataReport
+    dev: SplitScores | None
+    test: SplitScores | None
+    fit_seconds: float
+
+
+def preview(store: Store, project: str, options: TrainOptions) -> DataReport:
+    """Which data a run would use. Raises UsageError when there is no such project."""
+    with store.read() as session:
+        return collect(session, project, options.data).report
+
+
+def train(
+    store: Store,
+    project: str,
+    folder: Path,
+    options: TrainOptions | None = None,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> RunReport:
+    """Train a model on a project's gold and silver, judge it, and record it under ``folder``.
+
+    ``progress`` is told which stage begins. Raises UsageError when the project is unknown or has nothing to
+    learn from, ConfigurationError when the folder can't be written or the checkpoint can't be used.
+    """
+    options = options or TrainOptions()
+    with store.read() as session:
+        project_id = projects.get_project(session, project).id
+        data = collect(session, project, options.data)
+    if not (data.gold or data.silver):
+        raise UsageError(
+            f"project {project!r} has nothing to learn from",
+            hint="run `xner-label predict` for silver, or review tasks and run `xner-label sync`",
+        )
+    progress(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
+    began = utc_now()
+    model = _fit(data, options)
+    seconds = (utc_now() - began).total_seconds()
+    progress("judging")
+    dev, test = score_split(model, data.dev), score_split(model, data.test)
+    version = f"{model.kind}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    signature = _signature(model.kind, data, options)
+    path = _write(model, data, folder, version)
+    run = ModelRun(
+        project_id=project_id,
+        version=version,
+        kind=model.kind,
+        path=str(path),
+        gold_tasks=len(data.gold),
+        silver_tasks=len(data.silver),
+        config={
+            "signature": signature,
+            "options": msgspec.to_builtins(options),
+            "data": msgspec.to_builtins(data.report),
+        },
+        metrics={"dev": _builtins(dev), "test": _builtins(test)},
+    )
+    try:
+        with store.write() as session:
+            session.add(run)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return RunReport(
+        version=version,
+        kind=model.kind,
+        path=str(path),
+        signature=signature,
+        data=data.report,
+        dev=dev,
+        test=test,
+        fit_seconds=seconds,
+    )
+
+
+def load_model(run: ModelRun) -> NerModel:
+    """Open the model of a run. Raises ConfigurationError when its files are missing or don't fit."""
+    folder = Path(run.path)
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"the files of {run.version} are not in {folder}",
+            hint="put the folder back, or train again with `xner-label train`",
+        )
+    if run.kind == crf.KIND:
+        return crf.CrfModel.load(folder)
+    raise ConfigurationError(
+        f"{run.version} is of kind {run.kind!r}, which this version can't load",
+        hint="use the version of xner-label that trained it",
+    )
+
+
+def trained_on(run: ModelRun) -> frozenset[str]:
+    """SHA-256 (hex) of the texts whose gold a run has learned from."""
+    file = Path(run.path) / _TRAINED_ON
+    try:
+        return frozenset(msgspec.json.decode(file.read_bytes(), type=list[str]))
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigurationError(
+            f"{file} can't be read: {error}", hint="put it back, or train again with `xner-label train`"
+        ) from None
+
+
+def _fit(data: TrainingData, options: TrainOptions) -> NerModel:
+    return crf.train_crf(data, options.data.min_silver_confidence)
+
+
+def _write(model: NerModel, data: TrainingData, folder: Path, version: str) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
+            inside = Path(temporary) / version
+            inside.mkdir()
+            model.save(inside)
+            learned = sorted({text_hash(item.sentence.text) for item in data.gold})
+            (inside / _TRAINED_ON).write_bytes(msgspec.json.encode(learned))
+            for file in inside.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            os.replace(inside, folder / version)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't write models to {folder}: {error.strerror}", hint="set training.folder to a folder you own"
+        ) from None
+    return (folder / version).resolve()
+
+
+def _flush(file: Path) -> None:
+    """Make sure that the file's content outlives a power cut before the run is recorded."""
+    with open(file, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _signature(kind: str, data: TrainingData, options: TrainOptions) -> str:
+    learned = [(item.sentence.text, item.entities) for item in data.gold]
+    silver = [(item.text, item.silver) for item in data.silver]
+    digest = hashlib.sha256(msgspec.json.encode([learned, silver, options])).hexdigest()[:12]
+    counts = f"gold={len(data.gold)}|silver={len(data.silver)}"
+    return f"xner-label={xner_label.__version__}|{kind}|{counts}|data+options={digest}"
+
+
+def _builtins(scores: SplitScores | None) -> Any:
+    return None if scores is None else msgspec.to_builtins(scores)

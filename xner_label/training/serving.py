@@ -1,0 +1,140 @@
+"""The promoted model as something that answers, for the ML backend and for bulk prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+
+import msgspec
+
+from xner_label import entities
+from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
+from xner_label.errors import UsageError
+from xner_label.store import predictions, projects, runs, tasks
+from xner_label.store.database import Store
+from xner_label.store.models import ModelRun
+from xner_label.training.data import Sentence, projections_of, to_sentence
+from xner_label.training.model import Answer, NerModel
+from xner_label.training.runs import load_model
+
+# Tasks per transaction.
+_CHUNK = 500
+
+
+class ServedModel:
+    """A model run that answers. ``version`` is what Label Studio sees as model_version."""
+
+    def __init__(self, version: str, model: NerModel) -> None:
+        self.version = version
+        self._model = model
+
+    def predict(
+        self, asked: Sequence[entities.Task], projections: Sequence[Prediction | None] | None = None
+    ) -> list[Prediction]:
+        """One prediction per task, in order; its pipeline is the version.
+
+        ``projections`` gives each task's projection where there is one: the model answers better with it.
+        Raises RecordError for tokens that aren't in the text.
+        """
+        known = projections or [None] * len(asked)
+        return self.answer([_sentence(task, found) for task, found in zip(asked, known, strict=True)])
+
+    def answer(self, sentences: Sequence[Sentence]) -> list[Prediction]:
+        """One prediction per sentence, in order."""
+        found = self._model.predict(sentences)
+        return [self._prediction(*pair) for pair in zip(sentences, found, strict=True)]
+
+    def _prediction(self, sentence: Sentence, answer: Answer) -> Prediction:
+        projected = {(item.start, item.end): item.source for item in sentence.silver or ()}
+        found = tuple(
+            ProjectedEntity(
+                start=entity.start,
+                end=entity.end,
+                label=entity.label,
+                text=sentence.text[entity.start : entity.end],
+                score=_probability(entity),
+                confidence=_probability(entity),
+                # where the model agrees with the projection's span, the reviewer still sees where it came from
+                source=projected.get((entity.start, entity.end)),
+            )
+            for entity in answer.entities
+        )
+        return Prediction(sentence.id, sentence.text, found, answer.confidence, self.version)
+
+
+class ModelPredictReport(msgspec.Struct):
+    """What a model predicted. ``known`` counts the tasks that it had predicted before."""
+
+    version: str
+    predicted: int = 0
+    known: int = 0
+    entities: int = 0
+
+
+class _Loaded:
+    """The model served last, kept open: opening takes longer than answering."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._path = ""
+        self._served: ServedModel | None = None
+
+    def get(self, run: ModelRun) -> ServedModel:
+        with self._lock:
+            if self._served is None or self._path != run.path:
+                self._served = ServedModel(run.version, load_model(run))
+                self._path = run.path
+            return self._served
+
+
+_LOADED = _Loaded()
+
+
+def load_promoted(store: Store, project: str) -> ServedModel | None:
+    """The promoted model; None before the first promotion.
+
+    Asks the store each time and opens the model's files only when another run has been promoted, so that a
+    server takes it over without a restart. Raises UsageError for an unknown project, ConfigurationError when
+    the files are missing.
+    """
+    with store.read() as session:
+        run = runs.promoted_run(session, projects.get_project(session, project).id)
+    return None if run is None else _LOADED.get(run)
+
+
+def predict_with_model(store: Store, project: str, *, version: str | None = None) -> ModelPredictReport:
+    """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
+
+    Tasks that the run has predicted before keep their prediction, so that it goes on where it was interrupted.
+    Raises UsageError when there is no such run.
+    """
+    with store.read() as session:
+        found = projects.get_project(session, project)
+        run = runs.find_run(session, found.id, version) if version else runs.promoted_run(session, found.id)
+        if run is None:
+            raise UsageError(
+                f"no model run {version!r}" if version else "no model run is promoted",
+                hint="`xner-label train`, then `xner-label promote`",
+            )
+        done = predictions.predicted_task_ids(session, found.id, run.version)
+        projected = projections_of(session, found.id, found.pipeline)
+        stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
+    model = _LOADED.get(run)
+    report = ModelPredictReport(run.version, known=len(done))
+    for start in range(0, len(stored), _CHUNK):
+        chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]
+        results = model.answer(chunk)
+        pairs = [(sentence.task_id, result) for sentence, result in zip(chunk, results, strict=True)]
+        with store.write() as session:
+            report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
+        report.entities += sum(len(result.entities) for result in results)
+    return report
+
+
+def _sentence(task: entities.Task, projection: Prediction | None) -> Sentence:
+    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    return Sentence(0, str(task.id), tokens, None if projection is None else projection.entities)
+
+
+def _probability(entity: Entity) -> float:
+    return 0.0 if entity.score is None else entity.score
