@@ -1,9 +1,11 @@
-"""Predictions for a stream of JSON Lines: same order, batch by batch, bad lines reported and left out."""
+"""Stages over a stream of JSON Lines: same order, batch by batch, bad lines reported and left out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+import select
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import IO, Any
 
 import msgspec
 
@@ -19,7 +21,7 @@ _ECHOED = frozenset({"id", "text"})
 
 
 class StreamSummary(msgspec.Struct, frozen=True):
-    """What became of a stream: lines that gave a prediction, and lines that were bad."""
+    """What became of a stream: lines that gave an output line, and lines that were bad."""
 
     predicted: int
     bad: int
@@ -48,7 +50,7 @@ def project_stream(
     encoder = msgspec.json.Encoder()
     kept_fields = _KeptFields(keep) if keep else None
     predicted = bad = 0
-    for batch in _batches(source):
+    for batch in line_batches(source):
         tasks: list[Task] = []
         slots: list[tuple[int, bytes, RecordError | None]] = []
         for number, line in batch:
@@ -78,6 +80,55 @@ def project_stream(
     return StreamSummary(predicted, bad)
 
 
+def annotate_stream(
+    source: IO[bytes],
+    sink: IO[bytes],
+    annotate: Callable[[Sequence[Task]], Sequence[Mapping[str, Any] | RecordError]],
+    *,
+    whole: bool = False,
+    strict: bool = False,
+    report: Callable[[RecordError], None],
+) -> StreamSummary:
+    """Write each good task line of ``source`` with the fields that a stage adds; all others stay as they are.
+
+    ``annotate`` gives, for a batch of tasks, the fields of each, or the error that keeps a task from having them.
+    ``whole`` hands it all tasks at once, for stages that learn from the text they are given. Bad lines go to
+    ``report``; with ``strict`` the first one is raised instead.
+    """
+    decoder = msgspec.json.Decoder(Task)
+    fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    encoder = msgspec.json.Encoder()
+    written = bad = 0
+    batches = line_batches(source)
+    for batch in [list(chain.from_iterable(batches))] if whole else batches:
+        tasks: list[Task] = []
+        slots: list[tuple[int, bytes, RecordError | None]] = []
+        for number, line in batch:
+            try:
+                tasks.append(decode_line(line, decoder))
+                slots.append((number, line, None))
+            except RecordError as error:
+                slots.append((number, line, error))
+        results = iter(annotate(tasks))
+        output = bytearray()
+        for number, line, problem in slots:
+            result = next(results) if problem is None else problem
+            if isinstance(result, RecordError):
+                result.line = number
+                if strict:
+                    raise result
+                report(result)
+                bad += 1
+                continue
+            written += 1
+            fields: dict[str, Any] = {**fields_decoder.decode(line), **result}
+            encoder.encode_into(fields, output, len(output))
+            output += b"\n"
+        sink.write(output)
+        sink.flush()
+    return StreamSummary(written, bad)
+
+
 class _KeptFields:
     """Copies fields from an input line to the end of an output object, byte for byte."""
 
@@ -96,10 +147,11 @@ class _KeptFields:
         output += b"}"
 
 
-def _batches(source: IO[bytes]) -> Iterator[list[tuple[int, bytes]]]:
-    """The non-blank lines, numbered from 1, in batches of what can be read at once.
+def line_batches(source: IO[bytes]) -> Iterator[list[tuple[int, bytes]]]:
+    """The non-blank lines, numbered from 1, in batches of what can be read without waiting.
 
-    A slow producer at the other end of a pipe gets its answers as its lines come in.
+    A slow producer at the other end of a pipe gets its answers as its lines come in; a quick one gets the
+    throughput of full batches.
     """
     read = getattr(source, "read1", source.read)
     rest = b""
@@ -116,8 +168,16 @@ def _batches(source: IO[bytes]) -> Iterator[list[tuple[int, bytes]]]:
             if len(lines) == BATCH_LINES:
                 yield lines
                 lines = []
-        if lines:
+        if lines and not (chunk and _has_more(source)):
             yield lines
             lines = []
         if not chunk:
             return
+
+
+def _has_more(source: IO[bytes]) -> bool:
+    """Whether a read would return at once (with data or at the end), as far as the system can say."""
+    try:
+        return bool(select.select([source], [], [], 0)[0])
+    except (OSError, ValueError, TypeError):
+        return False
