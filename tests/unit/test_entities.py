@@ -10,6 +10,7 @@ from xner_label.errors import RecordError
     ("text", "tokens"),
     [
         ("Ng'ombe wa Jean-Paul, 1,000.5!", ["Ng'ombe", "wa", "Jean-Paul", ",", "1,000.5", "!"]),
+        ("Kenya's Wang'ombe’s O'Neill's 's", ["Kenya", "'s", "Wang'ombe", "’s", "O'Neill", "'s", "'", "s"]),
         ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
         ("東京タワーへ", ["東", "京", "タ", "ワ", "ー", "へ"]),
         ("hi 👨‍👩‍👧🇰🇪", ["hi", "👨‍👩‍👧", "🇰🇪"]),

@@ -210,7 +210,8 @@ class ReviewItem(Base):
     """A task chosen for review; ``prediction_id`` is None where it is served blind.
 
     A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
-    Studio is known to hold the task.
+    Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
+    which sent it never learned whether it arrived.
     """
 
     __tablename__ = "review_items"
@@ -220,6 +221,7 @@ class ReviewItem(Base):
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), unique=True)
     prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"))
     position: Mapped[int]
+    sent_at: Mapped[datetime | None]
     pushed_at: Mapped[datetime | None]
 
 

@@ -109,6 +109,20 @@ def find_prediction(session: Session, task_id: int, pipeline: str) -> Prediction
     return session.scalars(query).one_or_none()
 
 
+def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]:
+    """These predictions with their entities and their tasks, in no particular order."""
+    found: list[tuple[Task, Prediction]] = []
+    for start in range(0, len(ids), _CHUNK):
+        query = (
+            select(Task, Prediction)
+            .join(Prediction, Prediction.task_id == Task.id)
+            .where(Prediction.id.in_(ids[start : start + _CHUNK]))
+            .options(selectinload(Prediction.entities))
+        )
+        found += session.execute(query).all()  # type: ignore[arg-type]
+    return found
+
+
 def predicted_task_ids(session: Session, project_id: int, pipeline: str) -> set[int]:
     """Ids of the tasks that a pipeline has predicted."""
     query = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from xner_label.errors import UsageError
+from xner_label.errors import ConfigurationError, UsageError
 from xner_label.store.models import Project
 
 
@@ -31,6 +31,24 @@ def ensure_project(session: Session, name: str, labels: Sequence[str]) -> Projec
     elif project.labels != list(labels):
         project.labels = list(labels)
     return project
+
+
+def connected_project(session: Session, name: str, studio_url: str) -> tuple[Project, int]:
+    """The project of that name and its id in the Label Studio at ``studio_url``.
+
+    Raises UsageError when the store has no such project, ConfigurationError when it isn't connected there.
+    """
+    project = get_project(session, name)
+    if project.studio_project is None:
+        raise ConfigurationError(
+            f"project {name!r} isn't connected to Label Studio", hint="run `xner-label connect`"
+        )
+    if project.studio_url != studio_url:
+        raise ConfigurationError(
+            f"project {name!r} is connected to {project.studio_url}, the settings name {studio_url}",
+            hint="correct LABEL_STUDIO_URL, or run `xner-label connect` again to move to the other server",
+        )
+    return project, project.studio_project
 
 
 def find_by_studio(session: Session, studio_project: int) -> Project | None:

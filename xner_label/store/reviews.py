@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+import msgspec
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
-from xner_label.store.models import ReviewBatch, ReviewItem, SyncState, Task, utc_now
+from xner_label.store.models import Annotation, Prediction, ReviewBatch, ReviewItem, SyncState, Task, utc_now
+
+# How many ids go into one IN (...).
+_CHUNK = 5_000
 
 
-def chosen_task_ids(session: Session, project_id: int) -> set[int]:
-    """Tasks that already belong to a review batch."""
+def eligible(
+    session: Session, project_id: int, pipeline: str, split: str, max_confidence: float | None = None
+) -> list[tuple[int, int, float]]:
+    """(task id, prediction id, confidence) of what may be chosen for review, least confident first.
+
+    That is what a pipeline predicted in a split, nobody has been asked about or has settled, and isn't in Label
+    Studio already: tasks made there get their predictions from the ML backend.
+    """
+    settled = select(Annotation.task_id)
     query = (
-        select(ReviewItem.task_id).join(Task, Task.id == ReviewItem.task_id).where(Task.project_id == project_id)
+        select(Task.id, Prediction.id, Prediction.confidence)
+        .join(Prediction, Prediction.task_id == Task.id)
+        .where(Task.project_id == project_id, Prediction.pipeline == pipeline, Task.split == split)
+        .where(Task.studio_task.is_(None))
+        .where(Task.id.not_in(select(ReviewItem.task_id)), Task.id.not_in(settled))
+        .order_by(Prediction.confidence, Task.id)
     )
-    return set(session.scalars(query))
+    if max_confidence is not None:
+        query = query.where(Prediction.confidence <= max_confidence)
+    return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
 
 
 def add_batch(
@@ -38,22 +56,102 @@ def add_batch(
     return batch
 
 
-def unpushed_items(session: Session, project_id: int) -> list[tuple[ReviewItem, Task]]:
+class Outgoing(msgspec.Struct, frozen=True):
+    """An item to be pushed. ``prediction`` carries its entities; None where the task is served blind."""
+
+    item: ReviewItem
+    task: Task
+    prediction: Prediction | None
+
+
+def unpushed_items(session: Session, project_id: int) -> list[Outgoing]:
     """Items that Label Studio isn't known to hold, in the order of review."""
     query = (
-        select(ReviewItem, Task)
+        select(ReviewItem, Task, Prediction)
         .join(Task, Task.id == ReviewItem.task_id)
+        .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
         .where(Task.project_id == project_id, ReviewItem.pushed_at.is_(None))
         .order_by(ReviewItem.batch_id, ReviewItem.position)
+        .options(selectinload(Prediction.entities))
     )
-    return list(session.execute(query).all())
+    return [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
 
 
-def mark_pushed(session: Session, studio_tasks: dict[int, int]) -> None:
+def claim_items(session: Session, items: Sequence[int]) -> set[int]:
+    """Note that these items are about to be sent; returns those that no other process is sending."""
+    free = (
+        update(ReviewItem)
+        .where(ReviewItem.id.in_(items), ReviewItem.sent_at.is_(None), ReviewItem.pushed_at.is_(None))
+        .values(sent_at=utc_now())
+        .returning(ReviewItem.id)
+    )
+    return set(session.scalars(free))
+
+
+def release_items(session: Session, items: Sequence[int]) -> None:
+    """Note that these items are not in Label Studio and not on their way either."""
+    for start in range(0, len(items), _CHUNK):
+        session.execute(
+            update(ReviewItem)
+            .where(ReviewItem.id.in_(items[start : start + _CHUNK]), ReviewItem.pushed_at.is_(None))
+            .values(sent_at=None)
+        )
+
+
+def mark_pushed(session: Session, studio_tasks: Mapping[int, int]) -> None:
     """Record that Label Studio holds these tasks (our task id -> its task id)."""
     for task_id, studio_task in studio_tasks.items():
         session.execute(update(Task).where(Task.id == task_id).values(studio_task=studio_task))
         session.execute(update(ReviewItem).where(ReviewItem.task_id == task_id).values(pushed_at=utc_now()))
+
+
+def forget_studio(session: Session, project_id: int) -> None:
+    """Start anew with another project of Label Studio: no task is there yet, and nothing has been synchronised.
+
+    Items that people have already answered stay as they are; the others can be pushed again.
+    """
+    ours = select(Task.id).where(Task.project_id == project_id)
+    answered = select(Annotation.task_id).where(Annotation.origin == "studio")
+    session.execute(update(Task).where(Task.project_id == project_id).values(studio_task=None))
+    session.execute(
+        update(ReviewItem)
+        .where(ReviewItem.task_id.in_(ours), ReviewItem.task_id.not_in(answered))
+        .values(pushed_at=None, sent_at=None)
+    )
+    session.execute(delete(SyncState).where(SyncState.project_id == project_id))
+
+
+def count_open(session: Session, project_id: int) -> int:
+    """How many chosen items wait for a person, in Label Studio or on their way there.
+
+    An item stops waiting when its task is annotated or skipped, and when somebody deletes the task there; it waits
+    again when the annotation is deleted.
+    """
+    later = aliased(Annotation)
+    undone = (
+        select(later.id)
+        .where(later.task_id == Annotation.task_id, later.studio_annotation == Annotation.studio_annotation)
+        .where(later.deleted)
+    )
+    answered = (
+        select(Annotation.id)
+        .where(Annotation.task_id == Task.id, Annotation.origin == "studio", Annotation.deleted.is_(False))
+        .where(~undone.exists())
+    )
+    query = (
+        select(func.count())
+        .select_from(ReviewItem)
+        .join(Task, Task.id == ReviewItem.task_id)
+        .where(Task.project_id == project_id, ~answered.exists())
+        .where(ReviewItem.pushed_at.is_(None) | Task.studio_task.is_not(None))
+    )
+    return session.scalar(query) or 0
+
+
+def is_blind(session: Session, task_id: int) -> bool:
+    """Whether the task belongs to the control slice: people must not see a prediction of it before they answer."""
+    query = select(ReviewItem.id).where(ReviewItem.task_id == task_id, ReviewItem.prediction_id.is_(None))
+    return session.scalar(query) is not None
 
 
 def count_items(session: Session, project_id: int) -> tuple[int, int]:

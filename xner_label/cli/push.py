@@ -1,0 +1,53 @@
+"""`xner-label push`: the least confident tasks to Label Studio."""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import write_json
+from xner_label.settings import Settings
+
+_PROBABILITY = click.FloatRange(0.0, 1.0)
+
+
+@click.command(name="push")
+@click.option("--limit", type=click.IntRange(min=0), required=True, help="Tasks that should wait for review")
+@click.option("--max-confidence", type=_PROBABILITY, help="Leave out tasks that are surer than this")
+@click.option("--split", default="pool", show_default=True, help="Choose from this split")
+@click.option(
+    "--blind-share",
+    type=_PROBABILITY,
+    default=0.0,
+    show_default=True,
+    help="Share of the tasks drawn at random and shown without a prediction: the control slice",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the control slice")
+@click.option("--dry-run", is_flag=True, help="Only say what would be pushed")
+@with_settings("database_url", "project", "studio_url")
+@json_option
+def command(settings: Settings, as_json: bool, **options: object) -> None:
+    """Send the least confident predictions to Label Studio, until LIMIT tasks wait there for review.
+
+    Pushing again adds nothing until some of them are done and synced. What an interrupted push chose goes first,
+    and no task is sent twice.
+    """
+    from xner_label.store.database import open_store
+    from xner_label.studio.push import PushOptions, push
+
+    with open_store(settings.database_url) as store:
+        report = push(store, settings, PushOptions(**options))  # type: ignore[arg-type]
+    if as_json:
+        write_json(report)
+    if report.pipeline is None:
+        click.echo("nothing is predicted yet: run `xner-label predict` first", err=True)
+        return
+    range_ = (
+        ""
+        if report.lowest_confidence is None
+        else (f" (confidence {report.lowest_confidence:.2f} to {report.highest_confidence:.2f})")
+    )
+    blind = f", {report.blind} of them blind" if report.blind else ""
+    done = "would be pushed" if report.dry_run else f"chosen{blind}, {report.resumed} left from before"
+    sent = "" if report.dry_run else f", {report.pushed} pushed"
+    click.echo(f"{report.chosen} tasks {done}{range_}{sent}; {report.waiting} wait for review", err=True)

@@ -1,0 +1,44 @@
+"""`xner-label sync`: what people did in Label Studio into the store."""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import write_json
+from xner_label.errors import ContractError
+from xner_label.settings import Settings
+
+
+@click.command(name="sync")
+@click.option("--full", is_flag=True, help="Look at every task again, not only at what changed")
+@with_settings("database_url", "project", "studio_url")
+@json_option
+def command(settings: Settings, as_json: bool, full: bool) -> None:
+    """Take over annotations, changes and deletions from Label Studio, and compute the corrections.
+
+    Syncing again adds nothing. An annotation whose offsets, text or labels don't fit its task is left out and
+    named every time until it is put right (exit 8).
+    """
+    from xner_label.store.database import open_store
+    from xner_label.studio.sync import sync
+
+    with open_store(settings.database_url) as store:
+        report = sync(store, settings, full=full)
+    if as_json:
+        write_json(report)
+    corrections = ", ".join(f"{count} {kind}" for kind, count in sorted(report.corrections.items())) or "none"
+    click.echo(
+        f"{report.added} annotations added, {report.updated} updated, {report.deleted} deleted, "
+        f"{report.skipped} tasks skipped, {report.new_tasks} tasks new, {report.deleted_tasks} tasks deleted; "
+        f"corrections: {corrections}",
+        err=True,
+    )
+    for rejected in report.rejected:
+        where = f"task {rejected.studio_task}, annotation {rejected.annotation}"
+        click.echo(f"{where}: {rejected.problem}", err=True)
+    if report.rejected:
+        raise ContractError(
+            f"{len(report.rejected)} annotations were left out; everything else is saved",
+            hint="correct them in Label Studio and run `xner-label sync` again",
+        )

@@ -1,0 +1,101 @@
+"""Queries for synchronisation: which annotations are known, and new states of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, selectinload
+
+from xner_label.store.models import Annotation, Prediction, Project, ReviewItem, Task
+
+# How many ids go into one IN (...).
+_CHUNK = 5_000
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is known about an annotation: its newest row."""
+
+    updated_at: datetime
+    deleted: bool
+
+
+def lock_project(session: Session, project_id: int) -> None:
+    """Let one synchronisation at a time write (SQLite has one writer anyway)."""
+    session.get(Project, project_id, with_for_update=True)
+
+
+def studio_tasks(session: Session, project_id: int) -> dict[int, int]:
+    """The tasks that Label Studio holds: its id -> our id."""
+    query = select(Task.studio_task, Task.id).where(Task.project_id == project_id, Task.studio_task.is_not(None))
+    return {studio_task: task for studio_task, task in session.execute(query) if studio_task is not None}
+
+
+def states(session: Session, task_ids: Sequence[int]) -> dict[int, dict[int, State]]:
+    """By our task id and Label Studio's annotation id, what is known about the annotations of these tasks."""
+    found: dict[int, dict[int, State]] = {}
+    for chunk in _chunks(task_ids):
+        query = (
+            select(
+                Annotation.task_id, Annotation.studio_annotation, Annotation.studio_updated_at, Annotation.deleted
+            )
+            .where(Annotation.task_id.in_(chunk), Annotation.origin == "studio")
+            .order_by(Annotation.id)
+        )
+        for task, annotation, updated_at, deleted in session.execute(query):
+            if annotation is not None and updated_at is not None:
+                found.setdefault(task, {})[annotation] = State(updated_at, deleted)
+    return found
+
+
+def mark_deleted(session: Session, task_id: int, annotation: int, state: State) -> None:
+    """Add the row which says that an annotation is gone."""
+    session.add(
+        Annotation(
+            task_id=task_id,
+            origin="studio",
+            studio_annotation=annotation,
+            studio_updated_at=state.updated_at,
+            deleted=True,
+            regions=[],
+            entities=[],
+        )
+    )
+
+
+def forget_studio_tasks(session: Session, task_ids: Sequence[int]) -> None:
+    """Note that Label Studio doesn't hold these tasks any more."""
+    for chunk in _chunks(task_ids):
+        session.execute(update(Task).where(Task.id.in_(chunk)).values(studio_task=None))
+
+
+def tasks_with_predictions(session: Session, task_ids: Sequence[int]) -> dict[int, tuple[Task, list[Prediction]]]:
+    """The tasks by id, each with all its predictions and their entities, oldest prediction first."""
+    found: dict[int, tuple[Task, list[Prediction]]] = {}
+    for chunk in _chunks(task_ids):
+        for task in session.scalars(select(Task).where(Task.id.in_(chunk))):
+            found[task.id] = (task, [])
+        query = (
+            select(Prediction)
+            .where(Prediction.task_id.in_(chunk))
+            .order_by(Prediction.id)
+            .options(selectinload(Prediction.entities))
+        )
+        for prediction in session.scalars(query):
+            found[prediction.task_id][1].append(prediction)
+    return found
+
+
+def served_predictions(session: Session, task_ids: Sequence[int]) -> Mapping[int, int | None]:
+    """For the tasks chosen for review, the prediction that was shown; None where the task was served blind."""
+    found: dict[int, int | None] = {}
+    for chunk in _chunks(task_ids):
+        query = select(ReviewItem.task_id, ReviewItem.prediction_id).where(ReviewItem.task_id.in_(chunk))
+        found.update((task, prediction) for task, prediction in session.execute(query))
+    return found
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))

@@ -1,0 +1,243 @@
+"""Pushing: which tasks people should look at, and bringing each of them to Label Studio exactly once.
+
+Label Studio takes the same task twice without complaint. So the choice is stored before anything is sent, each
+chunk is marked as sent before it leaves and as pushed once it is known to be there, and whatever was sent without
+an answer is looked for in Label Studio by its external id before it is sent again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from xner_label.errors import ConfigurationError, StudioError, UsageError
+from xner_label.settings import Settings
+from xner_label.store import predictions, projects, reviews
+from xner_label.store.database import Store
+from xner_label.store.models import Prediction, Project, Task, utc_now
+from xner_label.store.reviews import Outgoing
+from xner_label.studio.client import NotAnsweredError, Studio, open_studio
+from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, SOURCE, Control, find_control
+from xner_label.studio.regions import to_studio
+
+# Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
+_CHUNK = 500
+# How long Label Studio may go on with an import after its sender has gone.
+_SETTLE = timedelta(seconds=30)
+
+
+class PushOptions(msgspec.Struct, frozen=True):
+    """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds nothing
+    until some are done. ``max_confidence`` leaves out what is surer than that. ``blind_share`` of the chosen ones
+    are drawn at random from all that could be chosen and shown without a prediction: the control slice."""
+
+    limit: int
+    max_confidence: float | None = None
+    split: str = "pool"
+    blind_share: float = 0.0
+    seed: int = 0
+    dry_run: bool = False
+
+
+class PushReport(msgspec.Struct, frozen=True):
+    """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction; ``resumed`` had been
+    chosen by an earlier push; ``pushed`` went to Label Studio now; ``waiting`` is the length of the queue."""
+
+    project: str
+    pipeline: str | None
+    chosen: int
+    blind: int
+    resumed: int
+    pushed: int
+    waiting: int
+    lowest_confidence: float | None
+    highest_confidence: float | None
+    dry_run: bool
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    pipeline: str | None
+    items: list[tuple[int, int | None]]
+    confidences: list[float]
+
+    @property
+    def blind(self) -> int:
+        return sum(prediction is None for _, prediction in self.items)
+
+
+def push(store: Store, settings: Settings, options: PushOptions) -> PushReport:
+    """Fill the queue up to ``options.limit`` tasks, least confident first, and bring it to Label Studio.
+
+    What an earlier push chose and could not deliver goes first. Raises StudioError, ConfigurationError when the
+    project isn't connected, ContractError when a prediction doesn't fit its text; then nothing new is chosen.
+    """
+    if options.limit < 0:
+        raise UsageError("the limit must not be negative", hint="give --limit 100, for example")
+    with open_studio(settings) as studio:
+        with store.read() as session:
+            project, studio_project = projects.connected_project(session, settings.project, studio.url)
+            resumed = reviews.unpushed_items(session, project.id)
+        control = find_control(studio.project(studio_project).label_config, project.labels)
+        choice = _choose(store, project, options, control)
+        pushed = 0
+        if not options.dry_run:
+            if choice.items:
+                with store.write() as session:
+                    reviews.add_batch(session, project.id, "least-confident", choice.items)
+            pushed = _Delivery(store, studio, project.id, studio_project, control).run()
+            if choice.pipeline is not None:
+                show_version(studio, studio_project, choice.pipeline)
+        with store.read() as session:
+            waiting = reviews.count_open(session, project.id)
+    return PushReport(
+        project=project.name,
+        pipeline=choice.pipeline,
+        chosen=len(choice.items),
+        blind=choice.blind,
+        resumed=len(resumed),
+        pushed=pushed,
+        waiting=waiting,
+        lowest_confidence=min(choice.confidences, default=None),
+        highest_confidence=max(choice.confidences, default=None),
+        dry_run=options.dry_run,
+    )
+
+
+def show_version(studio: Studio, studio_project: int, version: str) -> bool:
+    """Make Label Studio show the predictions of this version; False when it holds none of them yet."""
+    if studio.project(studio_project).model_version == version:
+        return True
+    try:
+        studio.write(studio.api.projects.update, studio_project, model_version=version)
+    except StudioError as error:
+        if "Model version doesn't exist" in str(error):
+            return False
+        raise
+    return True
+
+
+def _choose(store: Store, project: Project, options: PushOptions, control: Control) -> _Choice:
+    """What to add to the queue, checked against the contract before anything is stored."""
+    with store.read() as session:
+        pipeline = project.pipeline
+        wanted = options.limit - reviews.count_open(session, project.id)
+        if pipeline is None or wanted <= 0:
+            return _Choice(pipeline, [], [])
+        found = reviews.eligible(session, project.id, pipeline, options.split, options.max_confidence)
+        blind = set()
+        if options.blind_share:
+            # not only from the doubtful ones: the slice is to say how good predictions are on the whole
+            everything = reviews.eligible(session, project.id, pipeline, options.split)
+            size = min(round(options.blind_share * wanted), len(everything))
+            drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)
+            blind = {task for task, _, _ in drawn}
+            found = [*drawn, *(item for item in found if item[0] not in blind)]
+        found = found[:wanted]
+        for task, prediction in predictions.by_id(session, [item[1] for item in found]):
+            to_studio(task.text, prediction, control)
+    items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
+    return _Choice(pipeline, items, [confidence for _, _, confidence in found])
+
+
+class _Delivery:
+    """Brings everything chosen and not yet pushed to one project of Label Studio."""
+
+    def __init__(
+        self, store: Store, studio: Studio, project_id: int, studio_project: int, control: Control
+    ) -> None:
+        self._store = store
+        self._studio = studio
+        self._project_id = project_id
+        self._studio_project = studio_project
+        self._control = control
+
+    def run(self) -> int:
+        """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
+        outgoing = self._after_looking()
+        payloads = [_payload(item.task, item.prediction, self._control) for item in outgoing]
+        sent = 0
+        for start in range(0, len(outgoing), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            try:
+                sent += self._send(outgoing[part], payloads[part])
+            except StudioError as error:
+                raise type(error)(
+                    f"{sent} of {len(outgoing)} tasks pushed, then: {error.args[0]}",
+                    hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
+                ) from None
+        return sent
+
+    def _after_looking(self) -> list[Outgoing]:
+        """What has to be sent, after looking for what an earlier process may have sent."""
+        while True:
+            with self._store.read() as session:
+                outgoing = reviews.unpushed_items(session, self._project_id)
+            doubtful = [item for item in outgoing if item.item.sent_at is not None]
+            if not doubtful:
+                return outgoing
+            there = self._found(doubtful)
+            settled = utc_now() - _SETTLE
+            lost = [
+                item.item.id
+                for item in doubtful
+                if item.task.id not in there and item.item.sent_at is not None and item.item.sent_at < settled
+            ]
+            with self._store.write() as session:
+                reviews.mark_pushed(session, there)
+                reviews.release_items(session, lost)
+            if len(there) + len(lost) < len(doubtful):
+                time.sleep(1.0)
+
+    def _found(self, items: Sequence[Outgoing]) -> dict[int, int]:
+        """Those of the items that Label Studio holds: our task id -> its task id."""
+        ids = {item.task.external_id: item.task.id for item in items}
+        there: dict[int, int] = {}
+        for row in self._studio.tasks(self._studio_project, include="id,data"):
+            task_id = ids.get(str(row.data.get(EXTERNAL_ID)))
+            if task_id is not None:
+                there.setdefault(task_id, row.id)
+        return there
+
+    def _send(self, outgoing: Sequence[Outgoing], payloads: Sequence[dict[str, Any]]) -> int:
+        with self._store.write() as session:
+            claimed = reviews.claim_items(session, [item.item.id for item in outgoing])
+        ours = [(item, body) for item, body in zip(outgoing, payloads, strict=True) if item.item.id in claimed]
+        if not ours:
+            return 0
+        try:
+            answer = self._studio.write(
+                self._studio.api.projects.import_tasks,
+                self._studio_project,
+                request=[body for _, body in ours],
+                return_task_ids=True,
+            )
+        except NotAnsweredError:
+            raise
+        except StudioError:
+            with self._store.write() as session:
+                reviews.release_items(session, sorted(claimed))
+            raise
+        ids = answer.task_ids or []
+        if len(ids) != len(ours):
+            raise ConfigurationError(
+                f"Label Studio answered an import of {len(ours)} tasks with {len(ids)} ids",
+                hint="only the community edition imports at once; run `xner-label push` again in a minute",
+            )
+        with self._store.write() as session:
+            reviews.mark_pushed(session, {item.task.id: row for (item, _), row in zip(ours, ids, strict=True)})
+        return len(ours)
+
+
+def _payload(task: Task, prediction: Prediction | None, control: Control) -> dict[str, Any]:
+    """A task as Label Studio imports it. A blind one must not give its confidence away either."""
+    data: dict[str, Any] = {SOURCE: task.source or "", EXTERNAL_ID: task.external_id, control.text_key: task.text}
+    if prediction is None:
+        return {"data": data}
+    lowest = min((entity.confidence for entity in prediction.entities), default=prediction.confidence)
+    data[MIN_CONFIDENCE] = round(lowest, 4)
+    return {"data": data, "predictions": [to_studio(task.text, prediction, control)]}
