@@ -7,6 +7,7 @@
     +-- StudioError             4  Label Studio is unreachable or refused
     +-- PartialError            5  some lines or items failed; what worked is saved, run again
     |   +-- RecordError         5  one input line is bad (carries line number and field)
+    |       +-- IncompleteError    its projection fails a completeness filter that the caller asked for
     +-- CheckFailedError        6  a check (doctor, promotion gate, evaluation threshold) said no
     +-- SchemaError             7  the database schema is not at head
     +-- ContractError           8  offsets or labels contradict the text; nothing was written
@@ -78,6 +79,14 @@ class RecordError(PartialError):
     def __str__(self) -> str:
         where = "" if self.line is None else f"line {self.line}: "
         return f"{where}{self.field}: {self.problem}"
+
+
+class IncompleteError(RecordError):
+    """A task is fine but its projection isn't complete enough; ``filters`` names what it failed."""
+
+    def __init__(self, filters: list[str]) -> None:
+        super().__init__("entities", f"incomplete ({', '.join(filters)})")
+        self.filters = filters
 
 
 class CheckFailedError(XnerLabelError):

@@ -178,3 +178,10 @@ def test_long_lines_and_control_characters():
         lines=[odd | {"tokens": ["Anna", "\u0000\u200f", "Nairobi"], "alignment": "3-2"}],
     )
     assert rows(fine)[0]["entities"][0]["text"] == "Nairobi"
+
+
+def test_filters_leave_incomplete_tasks_out_without_calling_them_bad():
+    done = run("--projector", "link-dice", "--filter", "aligned", lines=[GOOD, changed(id="b", alignment="0-0")])
+    assert done.returncode == 0
+    assert [row["id"] for row in rows(done)] == ["a"]
+    assert b"1 tasks left out by --filter aligned" in done.stderr

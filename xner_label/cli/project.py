@@ -7,8 +7,11 @@ import click
 from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option
 from xner_label.errors import RecordError
 from xner_label.jsonl import open_input, open_output
+from xner_label.projection.caching import MemoryCache
+from xner_label.projection.completeness import FILTERS
 from xner_label.projection.pipeline import Pipeline
 from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.stages import ALIGNERS, make_aligner
 from xner_label.projection.stream import project_stream
 
 
@@ -23,6 +26,13 @@ from xner_label.projection.stream import project_stream
     help="How spans are chosen",
 )
 @click.option(
+    "--aligner",
+    type=click.Choice(ALIGNERS),
+    default="given",
+    show_default=True,
+    help="Where links come from: the tasks, or an aligner (eflomal reads all input first)",
+)
+@click.option(
     "--min-confidence",
     type=click.FloatRange(0.0, 1.0),
     metavar="P",
@@ -32,14 +42,23 @@ from xner_label.projection.stream import project_stream
 @click.option(
     "--keep", callback=comma_separated, metavar="FIELD,...", help="Copy these input fields to the output"
 )
+@click.option(
+    "--filter",
+    "filters",
+    type=click.Choice(list(FILTERS)),
+    multiple=True,
+    help="Leave out tasks that aren't complete enough to train on; may be given several times",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first bad or adjusted line, leaving no output file")
 def command(
     input_path: str,
     output_path: str,
     projector: str,
+    aligner: str,
     min_confidence: float | None,
     labels: tuple[str, ...] | None,
     keep: tuple[str, ...] | None,
+    filters: tuple[str, ...],
     strict: bool,
 ) -> None:
     """Project source entities onto the text of each task (JSON Lines in, predictions out, same order).
@@ -47,13 +66,22 @@ def command(
     A task needs "id", "text", "source" and "source_entities", and "alignment" where the projector uses links. A
     bad line is left out and named on standard error; the command then ends with code 5.
     """
-    pipeline = Pipeline(make_projector(projector), min_confidence=min_confidence, labels=labels, strict=strict)
+    pipeline = Pipeline(
+        make_projector(projector),
+        aligner=make_aligner(aligner, cache=MemoryCache(), scope=""),
+        min_confidence=min_confidence,
+        labels=labels,
+        filters=filters,
+        strict=strict,
+    )
     try:
         with open_input(input_path) as source, open_output(output_path) as sink:
             summary = project_stream(source, sink, pipeline, keep=keep or (), strict=strict, report=_report)
     except RecordError as error:
         _report(error)
         raise click.exceptions.Exit(error.exit_code) from None
+    if summary.incomplete:
+        click.echo(f"{summary.incomplete} tasks left out by --filter {' '.join(filters)}", err=True)
     if summary.bad:
         raise click.exceptions.Exit(RecordError.exit_code)
 

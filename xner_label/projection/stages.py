@@ -10,8 +10,10 @@ import msgspec
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import tags_of
-from xner_label.projection.crf import FEATURES_VERSION, CrfTagger
 from xner_label.projection.interfaces import Aligner, Cache, Tagger, Translator
+
+# What makes links: those given with the tasks, or an aligner.
+ALIGNERS = ("given", "eflomal")
 
 LabelledText = tuple[str, Sequence[Entity]]
 
@@ -35,7 +37,9 @@ def make_tagger(name: str, *, cache: Cache, labelled: Sequence[LabelledText]) ->
     raise ConfigurationError(f"there is no tagger {name!r}", hint="see `xner-label tag --help`")
 
 
-def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> CrfTagger:
+def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> Tagger:
+    from xner_label.projection.crf import FEATURES_VERSION, CrfTagger
+
     namespace = f"source-crf:{FEATURES_VERSION}"
     key = hashlib.sha256(msgspec.json.encode(labelled)).hexdigest()
     stored = cache.get_many(namespace, [key])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 
 from xner_label.entities import Prediction, Task
-from xner_label.errors import RecordError, UsageError
+from xner_label.errors import IncompleteError, RecordError, UsageError
 from xner_label.jsonl import decode_line
 from xner_label.projection.pipeline import Pipeline
+
+T = TypeVar("T")
+# Numbered lines.
+Batch = list[tuple[int, bytes]]
 
 BATCH_LINES = 512
 _READ_BYTES = 1 << 18
@@ -21,10 +25,11 @@ _ECHOED = frozenset({"id", "text"})
 
 
 class StreamSummary(msgspec.Struct, frozen=True):
-    """What became of a stream: lines that gave an output line, and lines that were bad."""
+    """What became of a stream's lines: answered, bad, or failing the pipeline's filters."""
 
     predicted: int
     bad: int
+    incomplete: int = 0
 
 
 def project_stream(
@@ -38,46 +43,28 @@ def project_stream(
 ) -> StreamSummary:
     """Write one prediction line for each good task line of ``source``.
 
-    ``keep`` names input fields that are copied to the output as they stand. Each bad line is handed to
-    ``report``, with its number; with ``strict`` the first one is raised instead. Raises UsageError for a kept
-    field that the output has already.
+    Line by line, unless a stage of the pipeline learns from its input: then everything is read first. ``keep``
+    names input fields that are copied to the output as they stand. Each bad line is handed to ``report``, with its
+    number; with ``strict`` the first one is raised instead. Raises UsageError for a kept field that the output has
+    already.
     """
     keep = [name for name in keep if name not in _ECHOED]
     clashes = _OUTPUT_FIELDS.intersection(keep)
     if clashes:
         raise UsageError(f"--keep {', '.join(sorted(clashes))}: the output has that field of its own")
-    decoder = msgspec.json.Decoder(Task)
-    encoder = msgspec.json.Encoder()
+    encode_into = msgspec.json.Encoder().encode_into
     kept_fields = _KeptFields(keep) if keep else None
-    predicted = bad = 0
-    for batch in line_batches(source):
-        tasks: list[Task] = []
-        slots: list[tuple[int, bytes, RecordError | None]] = []
-        for number, line in batch:
-            try:
-                tasks.append(decode_line(line, decoder))
-                slots.append((number, line, None))
-            except RecordError as error:
-                slots.append((number, line, error))
-        results = iter(pipeline.predict(tasks))
-        output = bytearray()
-        for number, line, problem in slots:
-            result = next(results) if problem is None else problem
-            if isinstance(result, RecordError):
-                result.line = number
-                if strict:
-                    raise result
-                report(result)
-                bad += 1
-                continue
-            predicted += 1
-            encoder.encode_into(result, output, len(output))
-            if kept_fields is not None:
-                kept_fields.append(line, output)
-            output += b"\n"
-        sink.write(output)
-        sink.flush()
-    return StreamSummary(predicted, bad)
+
+    def write(prediction: Prediction, line: bytes, output: bytearray) -> None:
+        encode_into(prediction, output, -1)
+        if kept_fields is not None:
+            kept_fields.append(line, output)
+
+    batches: Iterable[Batch] = line_batches(source)
+    if pipeline.learns:
+        batches = list(batches)
+        pipeline.learn(_readable(batches))
+    return _answer(batches, sink, pipeline.predict, write, strict, report)
 
 
 def annotate_stream(
@@ -95,38 +82,68 @@ def annotate_stream(
     ``whole`` hands it all tasks at once, for stages that learn from the text they are given. Bad lines go to
     ``report``; with ``strict`` the first one is raised instead.
     """
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    encode_into = msgspec.json.Encoder().encode_into
+
+    def write(added: Mapping[str, Any], line: bytes, output: bytearray) -> None:
+        encode_into({**decode(line), **added}, output, -1)
+
+    batches: Iterable[Batch] = line_batches(source)
+    if whole:
+        batches = [list(chain.from_iterable(batches))]
+    return _answer(batches, sink, annotate, write, strict, report)
+
+
+def _answer(
+    batches: Iterable[Batch],
+    sink: IO[bytes],
+    answer: Callable[[Sequence[Task]], Sequence[T | RecordError]],
+    write: Callable[[T, bytes, bytearray], None],
+    strict: bool,
+    report: Callable[[RecordError], None],
+) -> StreamSummary:
+    """Decode each batch, ``answer`` its tasks, let ``write`` append each answer (given its line) to the output."""
     decoder = msgspec.json.Decoder(Task)
-    fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-    encoder = msgspec.json.Encoder()
-    written = bad = 0
-    batches = line_batches(source)
-    for batch in [list(chain.from_iterable(batches))] if whole else batches:
+    answered = bad = incomplete = 0
+    for batch in batches:
         tasks: list[Task] = []
-        slots: list[tuple[int, bytes, RecordError | None]] = []
+        problems: dict[int, RecordError] = {}
         for number, line in batch:
             try:
                 tasks.append(decode_line(line, decoder))
-                slots.append((number, line, None))
             except RecordError as error:
-                slots.append((number, line, error))
-        results = iter(annotate(tasks))
+                problems[number] = error
+        results = iter(answer(tasks))
         output = bytearray()
-        for number, line, problem in slots:
-            result = next(results) if problem is None else problem
-            if isinstance(result, RecordError):
+        for number, line in batch:
+            result = problems[number] if number in problems else next(results)
+            if not isinstance(result, RecordError):
+                write(result, line, output)
+                output += b"\n"
+                answered += 1
+            elif isinstance(result, IncompleteError):
+                incomplete += 1
+            else:
                 result.line = number
                 if strict:
                     raise result
                 report(result)
                 bad += 1
-                continue
-            written += 1
-            fields: dict[str, Any] = {**fields_decoder.decode(line), **result}
-            encoder.encode_into(fields, output, len(output))
-            output += b"\n"
         sink.write(output)
         sink.flush()
-    return StreamSummary(written, bad)
+    return StreamSummary(answered, bad, incomplete)
+
+
+def _readable(batches: Iterable[Batch]) -> list[Task]:
+    """The tasks of all lines that can be read; the others are reported when their turn comes."""
+    decoder = msgspec.json.Decoder(Task)
+    tasks = []
+    for _, line in chain.from_iterable(batches):
+        try:
+            tasks.append(decode_line(line, decoder))
+        except RecordError:
+            continue
+    return tasks
 
 
 class _KeptFields:
@@ -147,7 +164,7 @@ class _KeptFields:
         output += b"}"
 
 
-def line_batches(source: IO[bytes]) -> Iterator[list[tuple[int, bytes]]]:
+def line_batches(source: IO[bytes]) -> Iterator[Batch]:
     """The non-blank lines, numbered from 1, in batches of what can be read without waiting.
 
     A slow producer at the other end of a pipe gets its answers as its lines come in; a quick one gets the
@@ -156,7 +173,7 @@ def line_batches(source: IO[bytes]) -> Iterator[list[tuple[int, bytes]]]:
     read = getattr(source, "read1", source.read)
     rest = b""
     number = 0
-    lines: list[tuple[int, bytes]] = []
+    lines: Batch = []
     while True:
         chunk = read(_READ_BYTES)
         pieces = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
