@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
@@ -29,24 +30,28 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str], folder: Path
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    stdout: IO[bytes],
+    stderr: IO[bytes] | int = subprocess.STDOUT,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server in a process group of its own, its output appended to ``log``; stop the group at the end.
+    """Run a command in a process group of its own, in ``folder``; stop the group when the block ends.
 
     The group keeps Ctrl-C of a terminal away from the child, so that it is stopped in order and not in the middle
     of a request. On Linux the kernel ends it even if this process is killed with SIGKILL.
     """
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            cwd=folder,
-            start_new_session=True,
-            preexec_fn=_end_with_parent if _LIBC else None,
-        )
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=dict(environment),
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if _LIBC else None,
+    )
     try:
         yield process
     finally:

@@ -17,7 +17,6 @@ from typing import Any
 from demo.processes import free_port, running
 
 ROOT = Path(__file__).resolve().parents[1]
-USER = "reviewer@example.org"
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ def running_studio(
     executable: Path,
     folder: Path,
     *,
+    user: str = "reviewer@example.org",
     legacy_tokens: bool = True,
     local_backends: bool = True,
     restart_of: StudioServer | None = None,
@@ -64,8 +64,8 @@ def running_studio(
     url = restart_of.url if restart_of else f"http://127.0.0.1:{free_port()}"
     password = restart_of.password if restart_of else secrets.token_urlsafe(12)
     token = restart_of.token if restart_of else secrets.token_hex(20)
-    environment = _environment(os.environ) | {
-        "LABEL_STUDIO_USERNAME": USER,
+    environment = inherited_environment() | {
+        "LABEL_STUDIO_USERNAME": user,
         "LABEL_STUDIO_PASSWORD": password,
         "LABEL_STUDIO_USER_TOKEN": token,
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": str(legacy_tokens).lower(),
@@ -83,16 +83,19 @@ def running_studio(
     command = [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1"]
     command += ["--port", url.rpartition(":")[2], "--data-dir", str(folder)]
     log = folder / "label-studio.log"
-    with running(command, log=log, environment=environment, folder=folder) as process:
-        server = StudioServer(url, USER, password, token, log, process)
+    with (
+        log.open("ab") as output,
+        running(command, environment=environment, folder=folder, stdout=output) as process,
+    ):
+        server = StudioServer(url, user, password, token, log, process)
         _wait(server, timeout, legacy_tokens=legacy_tokens)
         yield server
 
 
-def _environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What the server inherits: nothing that configures another Label Studio or the Python of this one."""
+def inherited_environment() -> dict[str, str]:
+    """What a child inherits: nothing that configures another Label Studio, another store or this Python."""
     foreign = ("LABEL_STUDIO_", "XNER_LABEL_", "DJANGO_", "POSTGRE_", "ML_", "PYTHONPATH", "VIRTUAL_ENV")
-    return {name: value for name, value in inherited.items() if not name.startswith(foreign)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 def _wait(server: StudioServer, timeout: float, *, legacy_tokens: bool) -> None:

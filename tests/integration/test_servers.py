@@ -20,7 +20,11 @@ from pathlib import Path
 from demo.processes import ending_signals_unwind, running
 stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
 command = [sys.executable, "-c", stubborn]
-with ending_signals_unwind(), running(command, log=Path("log"), environment={}, folder=Path.cwd()) as process:
+with (
+    ending_signals_unwind(),
+    open("log", "wb") as log,
+    running(command, environment={}, folder=Path.cwd(), stdout=log) as process,
+):
     print(process.pid, flush=True)
     process.wait()
 """
