@@ -50,7 +50,7 @@ constraints: .venv/.made ## Resolve the dependencies anew and write the pins (AR
 	env -u PIP_CONSTRAINT $(BIN)/python tools/constraints.py $(ARGS)
 
 docs: .venv/.runs ## Write the parts of the documentation that are generated
-	$(BIN)/python tools/settings_page.py
+	$(BIN)/python -m tools.settings_page
 
 clean: ## Remove what these targets made
 	rm -rf .venv .venv-studio .demo .cache build dist test-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -37,11 +37,14 @@ class Commands:
         click.echo(f"{click.style(f'{time.monotonic() - self._began:4.0f} s', dim=True)}  {text}")
 
     def run(self, *arguments: str, accept: tuple[int, ...] = (0,)) -> int:
-        """Run a command, show its standard error as it comes; returns its exit code.
+        """Run a command, show its standard error as it comes and then its output; returns its exit code.
 
         Raises CommandFailedError for a code that isn't in ``accept``.
         """
-        return self._run(arguments, accept)[0]
+        code, output = self._run(arguments, accept)
+        for line in output.decode(errors="replace").splitlines():
+            click.echo(f"        {line}")
+        return code
 
     def ask(self, *arguments: str) -> dict[str, Any]:
         """Run a command with ``--json`` and return its document."""

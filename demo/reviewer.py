@@ -31,8 +31,8 @@ def review(url: str, token: str, project: int, gold: Mapping[str, SampleTask]) -
         shown = task.predictions[0] if task.predictions else None
         client.annotations.create(
             id=task.id,
-            result=edited(shown["result"] if shown else [], known.text, known.entities or ()),
-            parent_prediction=shown["id"] if shown else None,
+            result=edited(shown.result if shown else [], known.text, known.entities or ()),
+            parent_prediction=shown.id if shown else None,
         )
         reviewed += 1
     return reviewed
