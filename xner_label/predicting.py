@@ -169,7 +169,7 @@ class Predictor:
     def _tagger(self) -> Tagger | None:
         with self._store.read() as session:
             labelled = tasks.source_sentences(session, self._project)
-        return make_tagger(self._settings.tagger, cache=self._cache, labelled=labelled)
+        return make_tagger(self._settings, cache=self._cache, labelled=labelled)
 
     @cached_property
     def _aligner(self) -> Aligner | None:

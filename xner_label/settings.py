@@ -64,6 +64,9 @@ class Settings:
     translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
     tagger: str = setting("given", "pipeline.tagger", "Source tagger: given, crf or transformers")
     tagger_model: str = setting("", "pipeline.tagger_model", "Checkpoint of the source tagger")
+    tagger_map: tuple[str, ...] = setting(
+        (), "pipeline.tagger_map", "How labels of the tagger's checkpoint translate, for example GPE=LOC"
+    )
     aligner: str = setting(
         "given", "pipeline.aligner", "Word aligner: given, eflomal, simalign, mt-encoder or none"
     )
@@ -79,6 +82,11 @@ class Settings:
     )
     dev_share: float = setting(
         0.2, "training.dev_share", "Share of the gold to hold out where no split but test has gold"
+    )
+
+    device: str = setting("auto", "models.device", "Where models run: auto, cpu, cuda, cuda:N or mps")
+    dtype: str = setting(
+        "auto", "models.dtype", "Number format of models: auto, float32, bfloat16 or float16 (GPU only)"
     )
 
     backend_host: str = setting("127.0.0.1", "backend.host", "Address the ML backend listens on")

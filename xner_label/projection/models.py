@@ -7,6 +7,7 @@ fetched before; anything else is a ConfigurationError, at once. Weights come fro
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,7 @@ def load_model(auto_class: str, name: str, placement: Placement) -> Any:
         model = _models.get(key)
         if model is not None:
             return model
-        with _reading(name, f"a checkpoint for {auto_class}"):
+        with quiet_reading(name, f"a checkpoint for {auto_class}"):
             model, info = getattr(transformers, auto_class).from_pretrained(
                 folder,
                 local_files_only=True,
@@ -141,7 +142,7 @@ def load_tokenizer(name: str, **options: Any) -> Any:
     import transformers
 
     folder = find_checkpoint(name)
-    with _loading, _reading(name, "a tokenizer"):
+    with _loading, quiet_reading(name, "a tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
@@ -184,8 +185,30 @@ def find_checkpoint(name: str) -> str:
         ) from None
 
 
+# A checkpoint is named by a sample of its weights: reading gigabytes to hash them would take longer than loading.
+_SAMPLES, _SAMPLE_BYTES = 64, 4096
+
+
+def checkpoint_signature(name: str) -> str:
+    """A checkpoint's short name and a hash of its configuration and of blocks spread over its weights.
+
+    Two folders with the same content have the same signature. Raises ConfigurationError where there is none.
+    """
+    folder = Path(find_checkpoint(name))
+    digest = hashlib.sha256()
+    patterns = ("config.json", "tokenizer.json", "*.safetensors", "*.bin", "*.model")
+    for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
+        size = file.stat().st_size
+        digest.update(f"{file.name}\0{size}\0".encode())
+        with open(file, "rb") as stream:
+            for start in sorted({size * block // _SAMPLES for block in range(_SAMPLES)}):
+                stream.seek(start)
+                digest.update(stream.read(_SAMPLE_BYTES))
+    return f"{Path(name).name}@{digest.hexdigest()[:8]}"
+
+
 @contextmanager
-def _reading(name: str, what: str) -> Iterator[None]:
+def quiet_reading(name: str, what: str) -> Iterator[None]:
     """Turn what goes wrong while a checkpoint is read into a ConfigurationError; keep the libraries quiet."""
     from transformers.utils import logging as transformers_logging
 

@@ -11,9 +11,12 @@ from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import tags_of
 from xner_label.projection.interfaces import Aligner, Cache, Tagger, Translator
+from xner_label.settings import Settings
 
 # What makes links: those given with the tasks, or an aligner.
 ALIGNERS = ("given", "eflomal")
+
+TAGGERS = ("given", "crf", "transformers")
 
 LabelledText = tuple[str, Sequence[Entity]]
 
@@ -25,16 +28,29 @@ def make_translator(name: str) -> Translator | None:
     raise ConfigurationError(f"there is no translator {name!r}", hint="see `xner-label translate --help`")
 
 
-def make_tagger(name: str, *, cache: Cache, labelled: Sequence[LabelledText]) -> Tagger | None:
-    """The source tagger of that name; None for ``given`` (source entities come with the tasks).
+def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[LabelledText] = ()) -> Tagger | None:
+    """The source tagger that the settings name; None for ``given`` (source entities come with the tasks).
 
-    ``crf`` learns from labelled source data, once per data; without any there is no tagger (None).
+    ``crf`` is read from the file that ``tagger_model`` names, or learns from labelled source data, once per data;
+    without either there is no tagger (None). Raises ConfigurationError for an unknown name and for a model that
+    can't be used, MissingExtraError when the extra ``models`` is needed and missing.
     """
-    if name == "given" or (name == "crf" and not labelled):
+    name, model = settings.tagger, settings.tagger_model
+    if name == "given" or (name == "crf" and not (labelled or model)):
         return None
     if name == "crf":
-        return _trained_crf(cache, labelled)
-    raise ConfigurationError(f"there is no tagger {name!r}", hint="see `xner-label tag --help`")
+        from xner_label.projection.crf import CrfTagger
+
+        return CrfTagger.load(model) if model else _trained_crf(cache, labelled)
+    if name == "transformers":
+        from xner_label.projection.labels import parse_mapping
+        from xner_label.projection.models import choose_placement
+        from xner_label.projection.tagging import TransformersTagger
+
+        placement = choose_placement(settings.device, settings.dtype)
+        mapping = parse_mapping(settings.tagger_map)
+        return TransformersTagger(model, settings.labels, mapping=mapping, placement=placement)
+    raise ConfigurationError(f"there is no tagger {name!r}", hint=f"choose among {', '.join(TAGGERS)}")
 
 
 def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> Tagger:
