@@ -155,7 +155,8 @@ class Predictor:
     def _pipeline(self) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
-        return Pipeline(make_projector(self._settings.projector), upstream=upstream, labels=self._settings.labels)
+        projector = make_projector(self._settings.projector, weights=self._settings.projector_weights)
+        return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
 
     @cached_property
     def _cache(self) -> DatabaseCache:

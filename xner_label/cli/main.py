@@ -32,6 +32,7 @@ COMMANDS: tuple[str, ...] = (
     "promote",
     "export",
     "evaluate",
+    "fit-projector",
     "project",
 )
 

@@ -25,6 +25,7 @@ from xner_label.projection.stream import project_stream
     show_default=True,
     help="How spans are chosen",
 )
+@click.option("--weights", default="", metavar="FILE", help="Weights of the default projector [default: shipped]")
 @click.option(
     "--aligner",
     type=click.Choice(ALIGNERS),
@@ -54,6 +55,7 @@ def command(
     input_path: str,
     output_path: str,
     projector: str,
+    weights: str,
     aligner: str,
     min_confidence: float | None,
     labels: tuple[str, ...] | None,
@@ -67,7 +69,7 @@ def command(
     bad line is left out and named on standard error; the command then ends with code 5.
     """
     pipeline = Pipeline(
-        make_projector(projector),
+        make_projector(projector, weights=weights),
         aligner=make_aligner(aligner, cache=MemoryCache(), scope=""),
         min_confidence=min_confidence,
         labels=labels,

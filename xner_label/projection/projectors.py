@@ -23,11 +23,21 @@ _FUSIONS: dict[str, Mapping[str, float]] = {
 PROJECTORS: tuple[str, ...] = (*_PLAIN, *_FUSIONS)
 
 
-def make_projector(name: str, *, translation_scorer: TranslationScorer | None = None) -> Projector:
+def make_projector(
+    name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
+) -> Projector:
     """The projector of that name.
 
-    Raises UsageError for an unknown one, ConfigurationError where it needs a translation scorer and has none.
+    ``weights`` is a file that `xner-label fit-projector` wrote, for the default projector; empty: the shipped
+    one. Raises UsageError for an unknown projector, ConfigurationError where it needs a translation scorer and
+    has none, or the weights can't be read.
     """
+    if name == "default":
+        from xner_label.projection.loglinear import LogLinearProjector, Weights
+
+        return LogLinearProjector(Weights.load(weights or None))
+    if weights:
+        raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
     if name in _FUSIONS:
         return _fusion(name, translation_scorer)
     if name == "heuristic":
@@ -43,7 +53,6 @@ def make_projector(name: str, *, translation_scorer: TranslationScorer | None = 
             return scored.link_dice_projector()
         if name.startswith("align"):
             return scored.align_projector(greedy=name == "align-greedy")
-        return scored.BestAvailableProjector()
     raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
 
 

@@ -78,24 +78,6 @@ def align_projector(*, greedy: bool = False) -> MatchingProjector:
     return MatchingProjector(name, align_candidates, needs=_LINKS, scale=2.0, greedy=greedy)
 
 
-class BestAvailableProjector:
-    """link-dice where a task has links, string similarity where it has none."""
-
-    signature = "link-dice|string"
-    needs: frozenset[str] = frozenset()
-
-    def __init__(self) -> None:
-        self._with_links = link_dice_projector()
-        self._without = string_projector()
-
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        """See :class:`xner_label.projection.instance.Projector`."""
-        return [
-            (self._without if instance.links is None else self._with_links).project([instance])[0]
-            for instance in instances
-        ]
-
-
 def dense_candidates(score: Score) -> Generator:
     """Every run of up to MAX_LENGTH tokens with its score, where that isn't 0: the paper's formulation.
 

@@ -1,0 +1,181 @@
+"""The fitted default projector: probabilities, independence of batches, missing signals, fitting."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xner_label.entities import Task
+from xner_label.errors import ConfigurationError, RecordError, UsageError
+from xner_label.projection.columns import Vocabulary, fold
+from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
+from xner_label.projection.fitting import fit_files, fit_weights, read_example
+from xner_label.projection.instance import build_instance
+from xner_label.projection.loglinear import Batch, LogLinearProjector, Model, Weights
+
+PAIRS = [
+    ("Anna lives in Nairobi .", "Anna anaishi Nairobi .", "0-0 1-1 2-2:0.5 3-2 4-3", ["PER 0 1", "LOC 3 4"]),
+    ("The African Union met Amina Diallo .", "AU ilikutana na Amina Diallo .", "", ["ORG 1 3", "PER 4 6"]),
+    ("Lucie Zürich", "Lusi waku-Zurich", "0-0", ["PER 0 1", "LOC 1 2"]),
+    ("Kenya beat Kenya in Kenya", "Kenya Kenya Kenya", "0-0 2-1 4-2", ["LOC 0 1", "ORG 2 3", "LOC 4 5"]),
+]
+
+
+def task(number=0, *, scores=True, links=True, **changes):
+    source, text, alignment, mentions = PAIRS[number % len(PAIRS)]
+    words, entities, at = source.split(), [], 0
+    starts = []
+    for word in words:
+        starts.append(at)
+        at += len(word) + 1
+    for mention in mentions:
+        label, first, last = mention.split()
+        end = starts[int(last) - 1] + len(words[int(last) - 1])
+        entities.append(
+            {"start": starts[int(first)], "end": end, "label": label} | ({"score": 0.9} if scores else {})
+        )
+    row = {"id": number, "text": text, "tokens": text.split(), "source": source, "source_tokens": words}
+    row |= {"source_entities": entities} | ({"alignment": alignment} if links else {}) | changes
+    return msgspec.convert(row, Task)
+
+
+def instances(count=8, **options):
+    return [build_instance(task(number, **options))[0] for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def projector():
+    return LogLinearProjector(Weights.load())
+
+
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize("links", [True, False])
+def test_missing_signals_and_probabilities(projector, scores, links):
+    for instance, found in zip(
+        instances(scores=scores, links=links),
+        projector.project(instances(scores=scores, links=links)),
+        strict=True,
+    ):
+        assert [p.first for p in found] == sorted(p.first for p in found)
+        assert len({p.mention for p in found}) == len(found)
+        assert all(0 <= p.confidence <= 1 for p in found)
+        assert all(a.last <= b.first for a, b in itertools.pairwise(found))
+        if not scores:  # labels that people gave stay
+            assert all(p.label == instance.mentions[p.mention].label for p in found)
+
+
+def test_obvious_names_are_found(projector):
+    (found,) = projector.project(instances(1, scores=False))
+    assert [(p.first, p.last, p.label) for p in found] == [(0, 1, "PER"), (2, 3, "LOC")]
+    assert all(p.confidence > 0.8 for p in found)
+
+
+def test_nothing_to_project(projector):
+    empty = [task(source_entities=[]), task(text="", tokens=[], alignment=""), task(0, alignment="")]
+    found = projector.project([build_instance(own)[0] for own in empty])
+    assert found[:2] == [[], []]
+    assert found[2]  # by similarity of strings alone
+    assert projector.project([]) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(order=st.lists(st.integers(0, 7), min_size=1, max_size=12))
+def test_answers_do_not_depend_on_the_batch(order):
+    own = instances()
+    projector = LogLinearProjector(Weights.load())
+    together = projector.project([own[number] for number in order])
+    alone = [LogLinearProjector(Weights.load()).project([own[number]])[0] for number in order[:3]]
+    assert together[:3] == alone
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    text=st.lists(st.text(min_size=1, max_size=6).filter(lambda word: word.split() == [word]), max_size=8),
+    source=st.lists(
+        st.text(min_size=1, max_size=6).filter(lambda word: word.split() == [word]), min_size=1, max_size=8
+    ),
+    data=st.data(),
+)
+def test_any_text_is_survived(text, source, data):
+    last = data.draw(st.integers(1, len(source)))
+    joined = " ".join(source)
+    row = {
+        "id": 1,
+        "text": " ".join(text),
+        "tokens": text,
+        "source": joined,
+        "source_tokens": source,
+        "source_entities": [{"start": 0, "end": len(" ".join(source[:last])), "label": "X", "score": 0.5}],
+    }
+    instance, _ = build_instance(msgspec.convert(row, Task))
+    (found,) = LogLinearProjector(Weights.load()).project([instance])
+    assert all(0 <= p.first < p.last <= len(text) and 0 <= p.confidence <= 1 for p in found)
+
+
+def test_marginals_of_a_batch_sum_to_at_most_one():
+    batch = Batch(instances(), Vocabulary())
+    probability, groups = batch.posteriors(batch.log_odds(Model(Weights.load())))
+    totals = np.bincount(batch.found.mention, probability, len(batch.found.at) - 1)
+    assert (totals <= 1 + 1e-9).all()
+    assert groups  # the sentences of PAIRS make mentions compete
+
+
+def test_features_are_finite_and_named():
+    batch = Batch(instances(), Vocabulary())
+    assert batch.features.candidate.shape[1] == len(CANDIDATE_FEATURES) == len(set(CANDIDATE_FEATURES))
+    assert batch.features.mention.shape == (len(batch.columns.size), len(MENTION_FEATURES))
+    assert np.isfinite(batch.features.candidate).all()
+    assert np.isfinite(batch.features.mention).all()
+
+
+def gold_task(number):
+    text = PAIRS[number % len(PAIRS)][1]
+    first = text.split()[0]
+    return task(number, entities=[{"start": 0, "end": len(first), "label": "PER"}])
+
+
+def test_fitting_is_deterministic_and_adapts():
+    examples = [read_example(gold_task(number)) for number in range(24)]
+    weights = fit_weights([examples], "twenty-four")
+    assert weights.dump() == fit_weights([examples], "twenty-four").dump()
+    adapted = fit_weights([examples], "twenty-four", start=Weights.load())
+    assert adapted.digest != Weights.load().digest
+    found = LogLinearProjector(adapted).project([example.instance for example in examples])
+    assert all(own[0].first == 0 for own in found)
+
+
+def test_fitting_says_what_is_wrong(tmp_path):
+    with pytest.raises(UsageError, match="too few"):
+        fit_weights([[read_example(gold_task(0))]], "one")
+    bad = tmp_path / "gold.jsonl"
+    bad.write_text(json.dumps({"id": 1, "text": "a", "tokens": ["b"]}) + "\n")
+    with pytest.raises(RecordError, match="line 1: tokens"):
+        fit_files([bad])
+    with pytest.raises(ConfigurationError, match="can't read the weights"):
+        Weights.load(bad)
+
+
+def test_fold():
+    assert fold("Zürich") == "zurich"
+    assert fold("NAIROBI") == "nairobi"
+    assert fold("\u0301") == "\u0301"
+
+
+@pytest.mark.parametrize(("name", "floor"), [("europarl/de.weak", 0.87), ("lowres/tsn/projection", 0.64)])
+def test_shipped_weights_on_real_data(bench_data, projector, name, floor):
+    examples = [
+        read_example(msgspec.json.decode(line, type=Task))
+        for line in (bench_data / f"{name}.jsonl").read_bytes().splitlines()
+    ]
+    right = predicted = 0
+    for example, found in zip(examples, projector.project([e.instance for e in examples]), strict=True):
+        kept = [p for p in found if p.confidence >= projector.cut]
+        predicted += len(kept)
+        right += sum((p.first, p.last, p.label) in example.gold for p in kept)
+    assert 2 * right / (predicted + sum(len(example.gold) for example in examples)) > floor

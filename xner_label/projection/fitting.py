@@ -1,0 +1,377 @@
+"""Learning the weights of :mod:`loglinear` from tasks whose target entities are known.
+
+Spans: the marginal likelihood of "some right candidate" (or "not projected" where none is right), each mention on
+its own, with a Gaussian prior around a hand-set link-Dice score or around weights fitted before. Weights of tagged
+mentions are those of given ones plus a difference of its own, which the prior holds smaller (Daumé III 2007).
+Labels: the likelihood of the gold label of tagged mentions whose span is right. Calibration: logistic regression
+of "exactly right" on the log-odds of both. All by L-BFGS from a fixed start: the same data, the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from xner_label.entities import Task
+from xner_label.errors import RecordError, UsageError
+from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.projection.columns import Bools, Floats, Ints, Vocabulary
+from xner_label.projection.features import (
+    CANDIDATE_FEATURES,
+    MENTION_FEATURES,
+    TAGGED_CANDIDATE_FEATURES,
+    TAGGED_MENTION_FEATURES,
+)
+from xner_label.projection.instance import Instance, build_instance
+from xner_label.projection.labelling import BUCKETS, label_observations
+from xner_label.projection.loglinear import (
+    BATCH,
+    Batch,
+    LabelWeights,
+    Model,
+    ScoreWeights,
+    Weights,
+    confidence,
+    logit,
+)
+
+# Precisions of the Gaussian priors, for standardised features.
+SHARED, DIFFERENCE, LABEL = 20.0, 80.0, 20.0
+# The score that the prior is centred on where no earlier weights are given.
+_START = {"dice": 6.0, "edges": 1.0}
+_START_BIAS = 3.0
+_IDENTITY = (0.0, 1.0, 1.0)
+MIN_MENTIONS = 20
+
+Objective = Callable[[Floats], tuple[float, Floats]]
+
+
+class Example(NamedTuple):
+    """An instance and its gold entities as ``(first, last, label)``, half-open ranges of target tokens."""
+
+    instance: Instance
+    gold: tuple[tuple[int, int, str], ...]
+
+
+def read_example(task: Task) -> Example:
+    """A task with gold ``entities`` as an example. Entities whose borders lie inside a token are left out.
+
+    Raises RecordError for what isn't a valid task.
+    """
+    instance, _ = build_instance(task)
+    gold = []
+    for entity in task.entities or ():
+        first, last, fits = instance.target.covering(entity.start, entity.end)
+        if fits:
+            gold.append((first, last, entity.label))
+    return Example(instance, tuple(gold))
+
+
+def read_examples(path: Path) -> list[Example]:
+    """The examples of a JSON Lines file. Raises RecordError with the line number at the first bad line."""
+    decoder = msgspec.json.Decoder(Task)
+    examples = []
+    with open_input(path) as stream:
+        for number, line in numbered_lines(stream):
+            try:
+                examples.append(read_example(decode_line(line, decoder)))
+            except RecordError as error:
+                error.line = number
+                raise
+    return examples
+
+
+def fit_files(paths: Sequence[Path], *, from_scratch: bool = False) -> Weights:
+    """Fit on files, starting from the shipped weights unless ``from_scratch``. Raises as its parts do."""
+    files = [read_examples(path) for path in paths]
+    named = ", ".join(
+        f"{path.parent.name}/{path.name} ({len(own)})" for path, own in zip(paths, files, strict=True)
+    )
+    return fit_weights(files, named, start=None if from_scratch else Weights.load())
+
+
+class _Lesson:
+    """One batch of examples with what is right in it.
+
+    gold: (C,) label of the gold entity on the candidate's span, "" without one
+    """
+
+    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary) -> None:
+        self.batch = Batch([example.instance for example in examples], vocabulary)
+        columns, found = self.batch.columns, self.batch.found
+        spans = [{(first, last): label for first, last, label in example.gold} for example in examples]
+        sentence = columns.sentence[found.mention]
+        start = columns.target_at[sentence]
+        self.gold = [
+            spans[number].get(span, "")
+            for number, span in zip(
+                sentence.tolist(),
+                zip((found.first - start).tolist(), (found.last - start).tolist(), strict=True),
+                strict=True,
+            )
+        ]
+
+    def right(self, known: Sequence[str]) -> Bools:
+        """(C,) the right spans; where the label regression has no say, their label must be right, too."""
+        columns, mention = self.batch.columns, self.batch.found.mention
+        open_ = self.batch.relabelled(known)[mention].tolist()
+        own = columns.label[mention].tolist()
+        return np.array(
+            [
+                bool(gold) and (free or gold == columns.labels[label])
+                for gold, free, label in zip(self.gold, open_, own, strict=True)
+            ],
+            bool,
+        )
+
+
+def _lessons(files: Sequence[Sequence[Example]]) -> list[list[_Lesson]]:
+    vocabulary = Vocabulary()
+    result = []
+    for examples in files:
+        busy = [own for own in examples if own.instance.mentions and len(own.instance.target)]
+        result.append([_Lesson(busy[at : at + BATCH], vocabulary) for at in range(0, len(busy), BATCH)])
+    return result
+
+
+def fit_weights(files: Sequence[Sequence[Example]], fitted_on: str, *, start: Weights | None = None) -> Weights:
+    """Fit all weights on the examples of one or more files.
+
+    ``fitted_on`` is kept in the weights for people to read. ``start``: weights that the prior is centred on, so
+    that a little gold adapts them. Raises UsageError for fewer than MIN_MENTIONS source entities.
+    """
+    lessons = _lessons(files)
+    everything = [lesson for own in lessons for lesson in own]
+    mentions = sum(len(lesson.batch.columns.size) for lesson in everything)
+    if mentions < MIN_MENTIONS:
+        raise UsageError(
+            f"{mentions} source entities are too few to fit weights on",
+            hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
+        )
+    label = _fit_labels(everything, start)
+    given, tagged = _fit_spans(everything, label.labels, start)
+    weights = Weights(fitted_on=fitted_on, given=given, tagged=tagged, label=label, cut=0.0)
+    outcomes = [_outcomes(own, Model(weights)) for own in lessons]
+    weights = _calibrated(weights, outcomes)
+    gold = [sum(len(example.gold) for example in examples) for examples in files]
+    return _with_cut(weights, outcomes, gold)
+
+
+def _fit_spans(
+    lessons: Sequence[_Lesson], known: Sequence[str], start: Weights | None
+) -> tuple[ScoreWeights, ScoreWeights]:
+    own = np.concatenate([lesson.batch.features.candidate for lesson in lessons])
+    null = np.concatenate([lesson.batch.features.mention for lesson in lessons])
+    counts = [len(lesson.batch.columns.size) for lesson in lessons]
+    shifts = np.cumsum([0, *counts])
+    mention = np.concatenate(
+        [lesson.batch.found.mention + at for lesson, at in zip(lessons, shifts, strict=False)]
+    )
+    tagged = np.concatenate([lesson.batch.columns.scored for lesson in lessons])
+    right = np.concatenate([lesson.right(known) for lesson in lessons])
+    own_scale, null_scale = _scale(own), _scale(null)
+    shared_own = np.array([name not in TAGGED_CANDIDATE_FEATURES for name in CANDIDATE_FEATURES])
+    shared_null = np.array([name not in TAGGED_MENTION_FEATURES for name in MENTION_FEATURES])
+    centre = _centre(start, own_scale, null_scale)
+    precision = np.concatenate(
+        [
+            np.where(shared_own, SHARED, np.inf),
+            np.where(shared_null, SHARED, np.inf),
+            np.where(shared_own, DIFFERENCE, SHARED),
+            np.where(shared_null, DIFFERENCE, SHARED),
+        ]
+    )
+    objective = _span_objective(own / own_scale, null / null_scale, mention, tagged, right)
+    found = _minimise(objective, centre, precision)
+    columns = own.shape[1]
+    w, u, dw, du = np.split(found, np.cumsum([columns, null.shape[1], columns]))
+    return (
+        _named(w / own_scale, u / null_scale),
+        _named((w + dw) / own_scale, (u + du) / null_scale),
+    )
+
+
+def _span_objective(own: Floats, null: Floats, mention: Ints, tagged: Bools, right: Bools) -> Objective:
+    """Negative log-likelihood and gradient in (w, u, difference of w, difference of u)."""
+    count, columns, rows = len(null), own.shape[1], null.shape[1]
+    tag = tagged * 1.0
+    tag_own = tag[mention]
+    solvable = np.zeros(count, bool)
+    solvable[mention[right]] = True
+
+    def objective(theta: Floats) -> tuple[float, Floats]:
+        w, u, dw, du = np.split(theta, np.cumsum([columns, rows, columns]))
+        score = own @ w + tag_own * (own @ dw)
+        absent = null @ u + tag * (null @ du)
+        peak = absent.copy()
+        np.maximum.at(peak, mention, score)
+        power, power_absent = np.exp(score - peak[mention]), np.exp(absent - peak)
+        total = power_absent + np.bincount(mention, power, count)
+        good = np.where(solvable, np.bincount(mention, power * right, count), power_absent) + 1e-300
+        value = -float(np.sum(np.log(good) - np.log(total)))
+        slope = power / total[mention] - np.where(solvable[mention], power * right / good[mention], 0.0)
+        slope_absent = power_absent / total - ~solvable
+        return value, np.concatenate(
+            [slope @ own, slope_absent @ null, (slope * tag_own) @ own, (slope_absent * tag) @ null]
+        )
+
+    return objective
+
+
+def _fit_labels(lessons: Sequence[_Lesson], start: Weights | None) -> LabelWeights:
+    """The label regression from tagged mentions with a right span."""
+    pairs = [(lesson, number, gold) for lesson in lessons for number, gold in _gold_labels(lesson)]
+    if not pairs:
+        return start.label if start is not None else LabelWeights((), [])
+    labels = (
+        start.label.labels if start is not None and start.label.labels else tuple(sorted({p[2] for p in pairs}))
+    )
+    pairs = [pair for pair in pairs if pair[2] in labels]
+    observed = np.concatenate(
+        [
+            label_observations(lesson.batch.columns, labels)[
+                [number for other, number, _ in pairs if other is lesson]
+            ]
+            for lesson in lessons
+        ]
+    )
+    gold = np.array([labels.index(name) for _, _, name in pairs])
+    from scipy.sparse import csr_array
+
+    rows, places = np.nonzero(observed < BUCKETS)
+    hit = csr_array((np.ones(len(rows)), (rows, observed[rows, places])), shape=(len(observed), BUCKETS))
+    truth = np.zeros((len(gold), len(labels)))
+    truth[np.arange(len(gold)), gold] = 1.0
+
+    def objective(theta: Floats) -> tuple[float, Floats]:
+        scores = hit @ theta.reshape(BUCKETS, len(labels))
+        scores -= scores.max(axis=1, keepdims=True)
+        total = np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        value = -float(np.sum((scores - total) * truth))
+        return value, (hit.T @ (np.exp(scores - total) - truth)).ravel()
+
+    centre = np.zeros(BUCKETS * len(labels))
+    if start is not None and start.label.weights:
+        centre = np.array(start.label.weights).ravel()
+    found = _minimise(objective, centre, np.full(len(centre), LABEL))
+    return LabelWeights(labels, np.round(found.reshape(BUCKETS, -1), 3).tolist())
+
+
+def _gold_labels(lesson: _Lesson) -> Iterator[tuple[int, str]]:
+    """(mention, gold label) of the tagged mentions that have a right candidate."""
+    last = -1
+    tagged = lesson.batch.columns.scored
+    for mention, gold in zip(lesson.batch.found.mention.tolist(), lesson.gold, strict=True):
+        if gold and mention != last and tagged[mention]:
+            last = mention
+            yield mention, gold
+
+
+class _Outcomes(NamedTuple):
+    """Per projection, without a cut: P(span), P(label), whether tagged, whether exactly right; all (n,)."""
+
+    span: Floats
+    label: Floats
+    tagged: Bools
+    right: Bools
+
+
+def _outcomes(lessons: Iterable[_Lesson], model: Model) -> _Outcomes:
+    parts = []
+    for lesson in lessons:
+        batch = lesson.batch
+        probability, groups = batch.posteriors(batch.log_odds(model))
+        chosen = batch.choose(probability, groups)
+        names, label = batch.labels(model)
+        mentions = np.flatnonzero(chosen >= 0)
+        picked = chosen[mentions]
+        right = np.array([lesson.gold[c] == names[m] for m, c in zip(mentions, picked, strict=True)], bool)
+        parts.append(_Outcomes(probability[picked], label[mentions], batch.columns.scored[mentions], right))
+    return _Outcomes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes]) -> Weights:
+    span, label, tagged, right = (np.concatenate(column) for column in zip(*outcomes, strict=True))
+    changed = {}
+    for name, which in (("given", ~tagged), ("tagged", tagged)):
+        if which.sum() >= MIN_MENTIONS:
+            signals = np.column_stack([np.ones(which.sum()), logit(span[which]), logit(label[which])])
+            if name == "given":
+                signals[:, 2] = 0.0
+            numbers = _minimise(_logistic(signals, right[which]), np.array(_IDENTITY), np.array([0.1, 1.0, 1.0]))
+            part: ScoreWeights = getattr(weights, name)
+            a, b, c = (round(float(number), 6) for number in numbers)
+            changed[name] = msgspec.structs.replace(part, calibration=(a, b, c))
+    return msgspec.structs.replace(weights, **changed)
+
+
+def _logistic(signals: Floats, right: Bools) -> Objective:
+    sign = np.where(right, 1.0, -1.0)
+
+    def objective(theta: Floats) -> tuple[float, Floats]:
+        odds = sign * (signals @ theta)
+        slope = -sign / (1.0 + np.exp(odds))
+        return float(np.sum(np.logaddexp(0.0, -odds))), slope @ signals
+
+    return objective
+
+
+def _with_cut(weights: Weights, outcomes: Sequence[_Outcomes], gold: Sequence[int]) -> Weights:
+    """The cut (in steps of .01) that maximises the mean F1 over files."""
+    model = Model(weights)
+    steps = np.arange(0.0, 0.9, 0.01)
+    mean = np.zeros(len(steps))
+    for own, entities in zip(outcomes, gold, strict=True):
+        sure = confidence(own.span, own.label, own.tagged, model)
+        kept = sure[None, :] >= steps[:, None]
+        mean += 2.0 * (kept & own.right).sum(axis=1) / np.maximum(kept.sum(axis=1) + entities, 1)
+    return msgspec.structs.replace(weights, cut=round(float(steps[int(mean.argmax())]), 2))
+
+
+def _minimise(objective: Objective, centre: Floats, precision: Floats) -> Floats:
+    """L-BFGS with a Gaussian prior; an infinite precision pins a weight to its centre."""
+    from scipy.optimize import minimize
+
+    free = np.isfinite(precision)
+    penalty = precision[free]
+
+    def penalised(theta: Floats) -> tuple[float, Floats]:
+        full = centre.copy()
+        full[free] = theta
+        value, slope = objective(full)
+        off = theta - centre[free]
+        return value + 0.5 * float(np.sum(penalty * off * off)), slope[free] + penalty * off
+
+    solution = minimize(penalised, centre[free], jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    result = centre.copy()
+    result[free] = solution.x
+    return result
+
+
+def _scale(values: Floats) -> Floats:
+    deviation: Floats = values.std(axis=0)
+    return np.where(deviation > 1e-9, deviation, 1.0)
+
+
+def _centre(start: Weights | None, own_scale: Floats, null_scale: Floats) -> Floats:
+    """The centre of the prior for (w, u, difference of w, difference of u), for standardised features."""
+    if start is None:
+        w = np.array([_START.get(name, 0.0) for name in CANDIDATE_FEATURES])
+        u = np.array([_START_BIAS if name == "bias" else 0.0 for name in MENTION_FEATURES])
+        return np.concatenate([w * own_scale, u * null_scale, np.zeros(len(w) + len(u))])
+    model = Model(start)
+    w, u = model.candidate[:, 0] * own_scale, model.mention[:, 0] * null_scale
+    dw, du = model.candidate[:, 1] * own_scale - w, model.mention[:, 1] * null_scale - u
+    return np.concatenate([w, u, dw, du])
+
+
+def _named(own: Floats, null: Floats) -> ScoreWeights:
+    return ScoreWeights(
+        {name: round(float(value), 4) for name, value in zip(CANDIDATE_FEATURES, own, strict=True) if value},
+        {name: round(float(value), 4) for name, value in zip(MENTION_FEATURES, null, strict=True) if value},
+        _IDENTITY,
+    )
