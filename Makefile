@@ -58,13 +58,13 @@ clean: ## Remove what these targets made
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv --clear .venv \
+	@$(PYTHON) -m venv .venv \
 	  || { echo "Python's venv module is needed (on Debian: apt install python3-venv)"; exit 1; }
 	@touch $@
 
 .venv/.runs: .venv/.made constraints.txt pyproject.toml
 	@echo "Installing XNER-Label into .venv"
-	$(BIN)/python -m pip install --quiet --editable '.[studio,backend]'
+	@$(BIN)/python -m pip install --quiet --editable '.[studio,backend]'
 	@if ! $(BIN)/python -m pip install --quiet --editable '.[eflomal]' >.venv/eflomal.log 2>&1; then \
 	  echo "The aligner eflomal could not be installed (it needs a C compiler; see .venv/eflomal.log):"; \
 	  echo "XNER-Label goes on without it and projects by string similarity."; fi
@@ -72,12 +72,12 @@ clean: ## Remove what these targets made
 
 .venv/.tests: .venv/.runs
 	@echo "Installing the models' libraries and the test tools into .venv"
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable '.[studio,backend,models,eflomal,postgres,dev]'
+	@$(BIN)/python -m pip install --quiet torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --editable '.[studio,backend,models,eflomal,postgres,dev]'
 	@touch $@
 
 .venv-studio/.runs: constraints-studio.txt
 	@echo "Installing Label Studio into .venv-studio (two minutes)"
-	$(PYTHON) -m venv --clear .venv-studio
-	PIP_CONSTRAINT=constraints-studio.txt .venv-studio/bin/python -m pip install --quiet label-studio==1.23.2
+	@$(PYTHON) -m venv --clear .venv-studio
+	@PIP_CONSTRAINT=constraints-studio.txt .venv-studio/bin/python -m pip install --quiet label-studio==1.23.2
 	@touch $@

@@ -1,0 +1,61 @@
+"""What `doctor` says about the pipeline and the database, without a Label Studio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xner_label.diagnosis import Check, diagnose
+from xner_label.settings import Settings, load_settings
+from xner_label.store import schema
+from xner_label.store.database import open_store
+
+# Nothing listens there, so asking takes no time.
+NOWHERE = "http://127.0.0.1:1"
+
+
+def _check(name: str, settings: Settings) -> Check:
+    return next(check for check in diagnose(settings).checks if check.name == name)
+
+
+def test_every_refusal_has_a_remedy(tmp_path: Path) -> None:
+    found = diagnose(Settings(studio_url=NOWHERE, database_url=f"sqlite:///{tmp_path}/absent.db"))
+    assert {check.name for check in found.failed} == {"database", "Label Studio"}
+    assert all(check.remedy for check in found.failed)
+    assert not (tmp_path / "absent.db").exists()
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://localhost", "http://[", "http://localhost:x"])
+def test_an_address_that_is_none(url: str, tmp_path: Path) -> None:
+    check = _check("Label Studio", Settings(studio_url=url, database_url=f"sqlite:///{tmp_path}/absent.db"))
+    assert check.verdict == "no"
+
+
+def test_a_database_before_and_after_its_migration(tmp_path: Path) -> None:
+    settings = Settings(studio_url=NOWHERE, database_url=f"sqlite:///{tmp_path}/store.db")
+    (tmp_path / "store.db").touch()
+    assert "db upgrade" in _check("database", settings).remedy
+    with open_store(settings.database_url, check=False) as store:
+        schema.upgrade(store)
+    assert _check("database", settings).verdict == "ok"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://user:secret@host/name"])
+def test_a_database_url_that_cannot_be_used(url: str) -> None:
+    check = _check("database", Settings(studio_url=NOWHERE, database_url=url))
+    assert check.verdict == "no"
+    assert check.remedy
+    assert "secret" not in check.found
+
+
+@pytest.mark.models
+def test_checkpoints(tmp_path: Path) -> None:
+    def tagger(model: str) -> Check:
+        flags = {"studio_url": NOWHERE, "tagger": "transformers", "tagger_model": model}
+        return _check("tagger", load_settings(None, {}, flags))
+
+    assert tagger(str(tmp_path)).verdict == "ok"
+    assert tagger(str(tmp_path / "absent")).verdict == "no"
+    assert tagger("").verdict == "no"
+    assert tagger("nobody/has-downloaded-this").verdict == "note"
