@@ -111,7 +111,7 @@ def test_push_fills_the_queue_with_the_least_confident_once(store, studio_settin
     assert (again.chosen, again.pushed, again.waiting) == (0, 0, 4)
     rows = listed(api, connected)
     assert [row.data["xner_id"] for row in rows] == ["t0000", "t0001", "t0002", "t0003"]
-    assert rows[1].data["source"] == "Amina1 Wanjikũ went to Nairobi."
+    assert rows[1].data["source_text"] == "Amina1 Wanjikũ went to Nairobi."
     assert rows[1].data["min_conf"] == pytest.approx(0.201)
     (prediction,) = rows[1].predictions
     assert prediction.model_version == "pipeline-1"
@@ -223,7 +223,7 @@ def test_two_annotators_and_a_task_made_in_label_studio(store, studio_settings, 
     api.annotations.create(row.id, result=result)
     api.annotations.create(row.id, result=result[:1])
     made = api.projects.import_tasks(
-        connected, request=[{"data": {"text": "Mto Tana", "source": ""}}], return_task_ids=True
+        connected, request=[{"data": {"text": "Mto Tana", "source_text": ""}}], return_task_ids=True
     )
     report = sync(store, studio_settings)
     assert (report.added, report.new_tasks) == (2, 1)

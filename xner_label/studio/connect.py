@@ -28,9 +28,11 @@ VIEW_TITLE = "Least confident first"
 _PROJECT_OPTIONS = {"sampling": "Uncertainty sampling", "show_collab_predictions": True}
 # Columns of the data manager that say nothing here.
 _HIDDEN_COLUMNS = (
-    *("tasks:inner_id", "tasks:avg_lead_time", "tasks:draft_exists", "tasks:file_upload"),
-    *("tasks:storage_filename", "tasks:predictions_results", "tasks:annotations_results", "tasks:annotations_ids"),
-    *("tasks:created_at", "tasks:predictions_model_versions"),
+    *("tasks:inner_id", "tasks:completed_at", "tasks:total_predictions", "tasks:avg_lead_time"),
+    *("tasks:draft_exists", "tasks:file_upload", "tasks:storage_filename", "tasks:predictions_results"),
+    *("tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_model_versions"),
+    *("tasks:created_at", "tasks:updated_at", "tasks:updated_by", "tasks:comment_count"),
+    *("tasks:unresolved_comment_count", "tasks:last_comment_updated_at", "tasks:comment_authors"),
 )
 
 

@@ -14,9 +14,9 @@ import msgspec
 
 from xner_label.errors import ConfigurationError
 
-# Keys of a task's data in Label Studio.
+# Keys of a task's data in Label Studio. Its interface shows the whole task where a key is called `source`.
 TEXT = "text"
-SOURCE = "source"
+SOURCE = "source_text"
 EXTERNAL_ID = "xner_id"
 MIN_CONFIDENCE = "min_conf"
 
@@ -27,7 +27,8 @@ _FURTHER_COLOURS = ("#0891B2", "#65A30D", "#DC2626", "#4B5563", "#7C2D12", "#433
 _STYLE = (
     ".xner-source { background: #F3F4F6; border-left: 4px solid #9CA3AF; border-radius: 4px; "
     "padding: 8px 14px; margin-bottom: 14px } "
-    ".xner-text { font-size: 1.15em; line-height: 2.1 }"
+    ".xner-text [class*=richtext__line], .xner-text [class*=richtext__container] "
+    "{ font-size: 18px; line-height: 2.2 }"
 )
 
 
