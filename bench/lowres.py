@@ -1,0 +1,36 @@
+"""The real low-resource corpora as the benchmarks read them; they are not ours to ship."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from xner_label.entities import Task
+from xner_label.jsonl import decode_line, numbered_lines, open_input
+
+LABELS = ("PER", "ORG", "LOC")
+
+
+class CorpusTask(Task, frozen=True, omit_defaults=True, kw_only=True):
+    """A line of projection.jsonl: a task with its gold and its split (train, dev or test)."""
+
+    split: str
+
+
+def data_folder() -> Path:
+    """The folder of benchmark data. Ends the benchmark, saying so, where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("XNER_LABEL_BENCH_DATA", beside))
+    if not folder.is_dir():
+        sys.exit(f"skipped: no benchmark data in {folder}; set XNER_LABEL_BENCH_DATA to its folder")
+    return folder
+
+
+def read_corpus(language: str) -> list[CorpusTask]:
+    """Every task of a language, in file order."""
+    decoder = msgspec.json.Decoder(CorpusTask)
+    with open_input(data_folder() / "lowres" / language / "projection.jsonl") as stream:
+        return [decode_line(line, decoder) for _, line in numbered_lines(stream)]
