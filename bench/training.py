@@ -1,7 +1,7 @@
 """What gold buys on top of silver, by training strategy: `python bench/training.py --languages lug tsn`.
 
-The pool is the train split: N random tasks of it are reviewed (their gold is given), the projection of the others is
-silver. Everything is judged on the test split: strict span F1, mean and standard deviation over the draws. The
+The pool is the train split: N random tasks of it are reviewed (their gold is given), the projection of the others
+is silver. Everything is judged on the test split: strict span F1, mean and standard deviation over the draws. The
 rows differ in what is done with gold and silver, and in whether a test text comes with its projection.
 """
 
@@ -38,7 +38,9 @@ def sentences(tasks: Sequence[CorpusTask], projector: str) -> tuple[list[GoldSen
     pipeline = Pipeline(make_projector(projector), labels=LABELS)
     found = []
     for index, (task, prediction) in enumerate(zip(tasks, pipeline.predict(tasks), strict=True)):
-        assert isinstance(prediction, Prediction) and task.tokens and task.entities is not None
+        assert isinstance(prediction, Prediction)
+        assert task.tokens is not None
+        assert task.entities is not None
         tokens = Tokens.locate(task.text, task.tokens)
         found.append(GoldSentence(Sentence(index, str(task.id), tokens, prediction.entities), task.entities))
     return found, pipeline.signature
@@ -46,9 +48,7 @@ def sentences(tasks: Sequence[CorpusTask], projector: str) -> tuple[list[GoldSen
 
 def without_projection(items: Sequence[GoldSentence]) -> list[GoldSentence]:
     """The same sentences, unprojected."""
-    return [
-        GoldSentence(msgspec.structs.replace(item.sentence, silver=None), item.entities) for item in items
-    ]
+    return [GoldSentence(msgspec.structs.replace(item.sentence, silver=None), item.entities) for item in items]
 
 
 def training_data(gold: Sequence[GoldSentence], silver: Sequence[Sentence]) -> TrainingData:
@@ -85,7 +85,9 @@ def bench_language(language: str, arguments: argparse.Namespace) -> dict[str, ob
     projected = score(test, [item.sentence.silver or () for item in test])
     silver = score(pool, [item.sentence.silver or () for item in pool])
     print(f"\n{language}: pool {len(pool)}, test {len(test)}; {signature}")
-    print(f"projection alone: F1 {silver.f1:.3f} on the pool, {projected.f1:.3f} on test {_interval(projected.ci95)}")
+    print(
+        f"projection alone: F1 {silver.f1:.3f} on the pool, {projected.f1:.3f} on test {_interval(projected.ci95)}"
+    )
     print(f"{'reviewed':<24}" + "".join(f"{budget:>15}" for budget in arguments.budgets), flush=True)
     found: dict[str, dict[int, list[float]]] = {row: {} for row in ROWS}
     began = time.process_time()

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
+from xner_label.errors import UsageError
 from xner_label.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
 @click.command(name="train")
 @with_settings("database_url", "project", "training_folder", "min_silver_confidence", "dev_share")
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the gold when fine-tuning [default: 10]")
-@click.option("--seed", type=int, help="Seed of fine-tuning; a CRF needs none [default: 13]")
+@click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
+@click.option("--silver-epochs", type=click.IntRange(0), help="Fine-tuning: passes over the silver [default: 2]")
+@click.option("--learning-rate", type=float, help="Fine-tuning: peak of a linear decay [default: 5e-5]")
+@click.option("--batch-size", type=click.IntRange(1), help="Fine-tuning: sentences a step [default: 16]")
+@click.option("--seed", type=int, help="Fine-tuning: a CRF needs no seed [default: 13]")
 @click.option("--dry-run", is_flag=True, help="Only say what the run would learn from and be judged by")
 @json_option
 def command(
-    settings: Settings, checkpoint: str | None, epochs: int | None, seed: int | None, dry_run: bool, as_json: bool
+    settings: Settings, checkpoint: str | None, dry_run: bool, as_json: bool, **fine_tuning: float | None
 ) -> None:
     """Train a model on the silver, then on the gold, judge it on held-out gold and record the run.
 
@@ -32,11 +37,16 @@ def command(
     """
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions
+    from xner_label.training.fine_tuning import FineTuningOptions
     from xner_label.training.runs import TrainOptions, preview, train
 
     data = DataOptions(min_silver_confidence=settings.min_silver_confidence, dev_share=settings.dev_share)
-    chosen = {"checkpoint": checkpoint, "epochs": epochs, "seed": seed}
-    options = TrainOptions(data, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    given = {name: value for name, value in fine_tuning.items() if value is not None}
+    if given and checkpoint is None:
+        raise UsageError(
+            f"--{next(iter(given)).replace('_', '-')} is for fine-tuning", hint="name a checkpoint with --model"
+        )
+    options = TrainOptions(data, checkpoint, msgspec.convert(given, FineTuningOptions))
     with open_store(settings.database_url) as store:
         if dry_run:
             found = preview(store, settings.project, options)

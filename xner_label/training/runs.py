@@ -11,7 +11,9 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +25,22 @@ from xner_label.store import projects
 from xner_label.store.database import Store
 from xner_label.store.models import ModelRun, utc_now
 from xner_label.store.tasks import text_hash
-from xner_label.training import crf
+from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect
 from xner_label.training.evaluation import SplitScores, score_split
+from xner_label.training.fine_tuning import FineTuningOptions
 from xner_label.training.model import NerModel
 
 _TRAINED_ON = "trained-on.json"
 
 
 class TrainOptions(msgspec.Struct, frozen=True):
-    """How to train. ``checkpoint``: the token-classification model to fine-tune, a path or a name; None trains
-    a CRF. ``epochs`` and ``seed`` concern fine-tuning alone: CRF training has no randomness."""
+    """How to train. ``checkpoint``: the model to fine-tune for token classification, a path or a name; None
+    trains a CRF, which has no randomness and needs none of ``fine_tuning``."""
 
     data: DataOptions = DataOptions()
     checkpoint: str | None = None
-    epochs: int = 10
-    seed: int = 13
+    fine_tuning: FineTuningOptions = FineTuningOptions()
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,14 +88,15 @@ def train(
             hint="run `xner-label predict` for silver, or review tasks and run `xner-label sync`",
         )
     progress(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
-    began = utc_now()
-    model = _fit(data, options)
-    seconds = (utc_now() - began).total_seconds()
-    progress("judging")
-    dev, test = score_split(model, data.dev), score_split(model, data.test)
-    version = f"{model.kind}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    with _workspace(folder) as workspace:
+        began = time.perf_counter()
+        model = _fit(data, options, workspace)
+        seconds = time.perf_counter() - began
+        progress("judging")
+        dev, test = score_split(model, data.dev), score_split(model, data.test)
+        version = f"{model.kind}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        path = _write(model, data, workspace / version, folder / version)
     signature = _signature(model.kind, data, options)
-    path = _write(model, data, folder, version)
     run = ModelRun(
         project_id=project_id,
         version=version,
@@ -136,6 +139,8 @@ def load_model(run: ModelRun) -> NerModel:
         )
     if run.kind == crf.KIND:
         return crf.CrfModel.load(folder)
+    if run.kind == fine_tuning.KIND:
+        return fine_tuning.TransformersModel.load(folder)
     raise ConfigurationError(
         f"{run.version} is of kind {run.kind!r}, which this version can't load",
         hint="use the version of xner-label that trained it",
@@ -153,28 +158,37 @@ def trained_on(run: ModelRun) -> frozenset[str]:
         ) from None
 
 
-def _fit(data: TrainingData, options: TrainOptions) -> NerModel:
-    return crf.train_crf(data, options.data.min_silver_confidence)
-
-
-def _write(model: NerModel, data: TrainingData, folder: Path, version: str) -> Path:
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """A folder inside the models' folder that is gone afterwards."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as temporary:
-            inside = Path(temporary) / version
-            inside.mkdir()
-            model.save(inside)
-            learned = sorted({text_hash(item.sentence.text) for item in data.gold})
-            (inside / _TRAINED_ON).write_bytes(msgspec.json.encode(learned))
-            for file in inside.rglob("*"):
-                if file.is_file():
-                    _flush(file)
-            os.replace(inside, folder / version)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as workspace:
+            yield Path(workspace)
     except OSError as error:
         raise ConfigurationError(
             f"can't write models to {folder}: {error.strerror}", hint="set training.folder to a folder you own"
         ) from None
-    return (folder / version).resolve()
+
+
+def _fit(data: TrainingData, options: TrainOptions, workspace: Path) -> NerModel:
+    cut = options.data.min_silver_confidence
+    if options.checkpoint is None:
+        return crf.train_crf(data, cut)
+    return fine_tuning.fine_tune(data, options.checkpoint, workspace / "fine-tuned", cut, options.fine_tuning)
+
+
+def _write(model: NerModel, data: TrainingData, beside: Path, target: Path) -> Path:
+    """Save a model ``beside`` its place and move it there whole."""
+    beside.mkdir()
+    model.save(beside)
+    learned = sorted({text_hash(item.sentence.text) for item in data.gold})
+    (beside / _TRAINED_ON).write_bytes(msgspec.json.encode(learned))
+    for file in beside.rglob("*"):
+        if file.is_file():
+            _flush(file)
+    os.replace(beside, target)
+    return target.resolve()
 
 
 def _flush(file: Path) -> None:

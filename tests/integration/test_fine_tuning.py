@@ -1,0 +1,97 @@
+"""Fine-tuning a tiny real checkpoint on gold and silver."""
+
+import json
+
+import pytest
+
+from tests.checkpoints import save_xlm_roberta
+from xner_label import sample
+from xner_label.entities import ProjectedEntity, Task, Tokens
+from xner_label.errors import ConfigurationError
+from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData
+from xner_label.training.evaluation import answers, score
+from xner_label.training.fine_tuning import FineTuningOptions, TransformersModel, examples_of, fine_tune
+
+pytestmark = pytest.mark.models
+OPTIONS = FineTuningOptions(epochs=15, silver_epochs=1, learning_rate=5e-3, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    sizes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return str(save_xlm_roberta(folder, layers=2, hidden=64, **sizes))
+
+
+def sentence(task: Task, number: int, confidence: float | None = None) -> Sentence:
+    silver = None
+    if confidence is not None:
+        silver = tuple(
+            ProjectedEntity(item.start, item.end, item.label, task.text[item.start : item.end], 1.0, confidence)
+            for item in task.entities
+        )
+    return Sentence(number, str(task.id), Tokens.tokenize(task.text), silver)
+
+
+@pytest.fixture(scope="module")
+def data():
+    tasks = sample.read_sample()[:140]
+    gold = [GoldSentence(sentence(task, number), task.entities) for number, task in enumerate(tasks[:100])]
+    silver = [sentence(task, 100 + number, 0.8) for number, task in enumerate(tasks[100:])]
+    return TrainingData(sample.LABELS, gold, silver, (), (), DataReport())
+
+
+@pytest.fixture(scope="module")
+def model(data, checkpoint, tmp_path_factory):
+    return fine_tune(data, checkpoint, tmp_path_factory.mktemp("model") / "fine-tuned", 0.3, OPTIONS)
+
+
+def test_it_learns_what_it_is_shown(model, data):
+    assert score(data.gold, answers(model, data.gold)).f1 > 0.5
+
+
+def test_what_is_saved_answers_the_same(model, data, tmp_path):
+    model.save(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    some = [item.sentence for item in data.gold[:5]]
+    assert TransformersModel.load(tmp_path).predict(some) == model.predict(some)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["label2id"]["O"] == 0
+
+
+def test_training_says_nothing_on_standard_output(data, checkpoint, tmp_path, capfd):
+    fine_tune(data, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1, silver_epochs=0))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_same_seed_gives_the_same_weights(model, data, checkpoint, tmp_path):
+    fine_tune(data, checkpoint, tmp_path / "again", 0.3, OPTIONS)
+    model.save(tmp_path / "first")
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "again")]
+    assert weights[0] == weights[1]
+
+
+def test_weights_say_how_far_silver_is_believed(data):
+    silver, gold = examples_of(data, 0.3, 0.5)
+    assert {weight for example in gold for weight in example.weights} == {1.0}
+    assert {weight for example in silver for weight in example.weights} == {0.5, 0.8}
+    doubtful, _ = examples_of(data, 0.9, 0.5)
+    assert any(tag is None for example in doubtful for tag in example.tags)
+    assert not any(tag not in (None, "O") for example in doubtful for tag in example.tags)
+
+
+def test_texts_longer_than_the_model_reads_are_learned_and_tagged(data, checkpoint, tmp_path):
+    long = Task(id="long", text=" ".join(item.sentence.text for item in data.gold[:12]), entities=())
+    some = TrainingData(
+        data.labels, [GoldSentence(sentence(long, 0), data.gold[0].entities)], (), (), (), DataReport()
+    )
+    model = fine_tune(some, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1))
+    (answer,) = model.predict([sentence(long, 0)])
+    assert 0 <= answer.confidence <= 1
+
+
+def test_a_folder_that_holds_no_checkpoint_is_explained(data, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"config\.json"):
+        fine_tune(data, str(tmp_path), tmp_path / "model", 0.3)
+    with pytest.raises(ConfigurationError, match="no checkpoint at"):
+        fine_tune(data, str(tmp_path / "absent"), tmp_path / "model", 0.3)

@@ -1,0 +1,300 @@
+"""Fine-tuning a token-classification checkpoint: silver first, gold last.
+
+As with the CRF, gold has the last word (Liang et al. 2020, arXiv 2106.08977): the model passes over the silver,
+then over the gold alone. Silver counts by token: an entity's tokens by its confidence, a token outside any entity
+by ``outside_weight``, because a projection misses entities (Mayhew et al. 2019, arXiv 1909.09270), and an unknown
+token not at all.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from xner_label.errors import ConfigurationError, MissingExtraError
+from xner_label.iob2 import tags_of
+from xner_label.projection.alignment.layers import position_limit
+from xner_label.projection.alignment.subwords import Subwords, windows
+from xner_label.projection.crf import scored_entities
+from xner_label.projection.models import (
+    find_checkpoint,
+    is_out_of_memory,
+    load_tokenizer,
+    quiet_reading,
+    require_models,
+)
+from xner_label.training.data import Sentence, TrainingData, silver_tags
+from xner_label.training.model import Answer
+
+KIND = "transformers"
+_LABELS = "labels.json"
+# torch leaves positions with this label out of the loss.
+_IGNORED = -100
+
+
+class FineTuningOptions(msgspec.Struct, frozen=True):
+    """``epochs`` are passes over the gold, ``silver_epochs`` over the silver before it; ``learning_rate`` is the
+    peak of a linear decay; ``outside_weight`` the weight of a silver token outside any entity."""
+
+    epochs: int = 10
+    silver_epochs: int = 2
+    learning_rate: float = 5e-5
+    batch_size: int = 16
+    outside_weight: float = 0.5
+    seed: int = 13
+
+
+class Example(msgspec.Struct, frozen=True):
+    """Words with a tag and a weight each; None is an unknown tag."""
+
+    words: list[str]
+    tags: list[str | None]
+    weights: list[float]
+
+
+class TransformersModel:
+    """A fine-tuned checkpoint, read from its folder when it is first asked."""
+
+    kind = KIND
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tagger: Any = None
+
+    def predict(self, sentences: Sequence[Sentence]) -> list[Answer]:
+        """One answer per sentence, from its text alone; probabilities are those of its words' tags."""
+        from xner_label.projection.tagging import TransformersTagger
+
+        if self._tagger is None:
+            labels = msgspec.json.decode((self._folder / _LABELS).read_bytes(), type=list[str])
+            self._tagger = TransformersTagger(str(self._folder), labels)
+        tags = self._tagger.tags
+        answers = []
+        for sentence, probabilities in zip(
+            sentences, self._tagger.token_probabilities([item.tokens for item in sentences]), strict=True
+        ):
+            best = probabilities.argmax(axis=1)
+            values = [min(float(value), 1.0) for value in probabilities[np.arange(len(best)), best]]
+            entities = scored_entities(sentence.tokens, [tags[column] for column in best], values)
+            answers.append(Answer(tuple(entities), prod(values)))
+        return answers
+
+    def save(self, folder: Path) -> None:
+        """Copy the checkpoint into a folder."""
+        shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> TransformersModel:
+        """A saved model. Raises ConfigurationError when the checkpoint can't be read."""
+        model = cls(Path(find_checkpoint(str(folder))))
+        model.predict([])
+        return model
+
+
+def examples_of(
+    data: TrainingData, min_silver_confidence: float, outside_weight: float
+) -> tuple[list[Example], list[Example]]:
+    """The silver and the gold as weighted examples."""
+    silver = [_silver_example(item, data.labels, min_silver_confidence, outside_weight) for item in data.silver]
+    gold = [
+        Example(
+            item.sentence.tokens.words(),
+            list(tags_of(item.sentence.tokens, item.entities)),
+            [1.0] * len(item.sentence.tokens),
+        )
+        for item in data.gold
+    ]
+    return silver, gold
+
+
+def _silver_example(
+    sentence: Sentence, labels: Sequence[str], min_confidence: float, outside_weight: float
+) -> Example:
+    tags = silver_tags(sentence, labels, min_confidence)
+    weights = [outside_weight] * len(tags)
+    for entity in sentence.silver or ():
+        first, last, _ = sentence.tokens.covering(entity.start, entity.end)
+        weights[first:last] = [entity.confidence] * (last - first)
+    return Example(sentence.tokens.words(), tags, weights)
+
+
+def fine_tune(
+    data: TrainingData,
+    checkpoint: str,
+    folder: Path,
+    min_silver_confidence: float,
+    options: FineTuningOptions | None = None,
+) -> TransformersModel:
+    """Fine-tune a checkpoint into a new ``folder``. The same data, options and machine give the same weights.
+
+    Raises MissingExtraError without torch, transformers and accelerate, ConfigurationError when the checkpoint
+    isn't there or can't be read for token classification.
+    """
+    require_models()
+    try:
+        import accelerate  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("models", "fine-tuning") from None
+    import transformers
+
+    options = options or FineTuningOptions()
+    transformers.set_seed(options.seed)
+    tokenizer = load_tokenizer(checkpoint)
+    if getattr(tokenizer, "add_prefix_space", None) is False:
+        tokenizer = load_tokenizer(checkpoint, add_prefix_space=True)  # words are given one by one
+    model = _load_for_training(checkpoint, data.labels)
+    encoder = _Encoder(tokenizer, model)
+    silver, gold = examples_of(data, min_silver_confidence, options.outside_weight)
+    for examples, epochs in ((silver, options.silver_epochs), (gold, options.epochs)):
+        rows = [row for example in examples for row in encoder.rows(example)]
+        if rows:
+            _fit(model, rows, tokenizer.pad_token_id or 0, epochs, folder, options)
+    with _no_progress_bar():
+        model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    (folder / _LABELS).write_bytes(msgspec.json.encode(data.labels))
+    return TransformersModel(folder)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _load_for_training(checkpoint: str, labels: Sequence[str]) -> Any:
+    import transformers
+
+    tags = ["O", *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
+    folder = find_checkpoint(checkpoint)
+    with quiet_reading(checkpoint, "a checkpoint for token classification"):
+        known = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).label2id or {}
+        if set(known) == set(tags):  # it has learned exactly these tags: keep its head
+            tags = sorted(known, key=known.__getitem__)
+        return transformers.AutoModelForTokenClassification.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            weights_only=True,
+            num_labels=len(tags),
+            id2label=dict(enumerate(tags)),
+            label2id={tag: index for index, tag in enumerate(tags)},
+            ignore_mismatched_sizes=True,
+        )
+
+
+class _Encoder:
+    """Examples to rows of subtokens, as many per example as its length takes."""
+
+    def __init__(self, tokenizer: Any, model: Any) -> None:
+        self._subwords = Subwords(tokenizer)
+        self._before, self._after = self._subwords.frame()
+        self._limit = position_limit(model.base_model, tokenizer) - len(self._before) - len(self._after)
+        self._ids = model.config.label2id
+
+    def rows(self, example: Example) -> list[dict[str, list[Any]]]:
+        """The first subtoken of a word carries its tag; the others are ignored, as at prediction."""
+        (pieces,) = self._subwords.split([example.words])
+        ids: list[int] = []
+        labels: list[int] = []
+        weights: list[float] = []
+        for word, tag, weight in zip(pieces, example.tags, example.weights, strict=True):
+            ids += word
+            head = [_IGNORED if tag is None else self._ids[tag]] if word else []
+            labels += head + [_IGNORED] * (len(word) - 1)
+            weights += [weight] * len(word)
+        return [
+            self._framed(ids, labels, weights, window.start, window.end)
+            for window in windows(len(ids), self._limit)
+            if any(label != _IGNORED for label in labels[window.start : window.end])
+        ]
+
+    def _framed(
+        self, ids: list[int], labels: list[int], weights: list[float], start: int, end: int
+    ) -> dict[str, list[Any]]:
+        before, after = len(self._before), len(self._after)
+        return {
+            "input_ids": [*self._before, *ids[start:end], *self._after],
+            "labels": [_IGNORED] * before + labels[start:end] + [_IGNORED] * after,
+            "weights": [0.0] * before + weights[start:end] + [0.0] * after,
+        }
+
+
+def _fit(
+    model: Any,
+    rows: list[dict[str, list[Any]]],
+    pad_id: int,
+    epochs: int,
+    folder: Path,
+    options: FineTuningOptions,
+) -> None:
+    import torch
+    import transformers
+
+    class WeightedTrainer(transformers.Trainer):  # type: ignore[misc]
+        """Cross-entropy by token weight; weights can't reach a ``compute_loss_func``."""
+
+        def compute_loss(
+            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **unused: Any
+        ) -> Any:
+            weights = inputs.pop("weights").flatten()
+            labels = inputs.pop("labels").flatten()
+            outputs = model(**inputs)
+            losses = torch.nn.functional.cross_entropy(
+                outputs.logits.flatten(0, 1).float(), labels, ignore_index=_IGNORED, reduction="none"
+            )
+            loss = (losses * weights).sum() / (weights * (labels != _IGNORED)).sum().clamp(min=1e-6)
+            return (loss, outputs) if return_outputs else loss
+
+    def collate(batch: list[dict[str, list[Any]]]) -> dict[str, Any]:
+        longest = max(len(row["input_ids"]) for row in batch)
+
+        def padded(field: str, filler: float) -> Any:
+            return torch.tensor([row[field] + [filler] * (longest - len(row[field])) for row in batch])
+
+        lengths = torch.tensor([[len(row["input_ids"])] for row in batch])
+        return {
+            "input_ids": padded("input_ids", pad_id),
+            "attention_mask": (torch.arange(longest)[None] < lengths).long(),
+            "labels": padded("labels", _IGNORED),
+            "weights": padded("weights", 0.0),
+        }
+
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=epochs,
+        learning_rate=options.learning_rate,
+        per_device_train_batch_size=options.batch_size,
+        seed=options.seed,
+        data_seed=options.seed,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+    )
+    trainer = WeightedTrainer(model=model, args=arguments, train_dataset=rows, data_collator=collate)
+    trainer.remove_callback(transformers.PrinterCallback)  # standard output isn't its to write to
+    try:
+        trainer.train()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ConfigurationError(
+            "fine-tuning ran out of memory", hint="choose a smaller batch (--batch-size) or a smaller checkpoint"
+        ) from error
