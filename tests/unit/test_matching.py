@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xner_label.projection import matching
+from xner_label.projection.candidates import ngrams
 from xner_label.projection.marginals import marginals
 from xner_label.projection.matching import match, match_greedy, match_milp, rank, undominated
 
@@ -131,3 +133,39 @@ def test_several_candidates_per_mention():
     infeasible = match_milp([[(1.0, 0, 1)], [(1.0, 0, 1)]], limit=1, constraint="==")
     assert not infeasible.exact
     assert infeasible.chosen == [[0], []]
+
+
+def test_forty_entities_with_equal_scores_in_five_hundred_tokens():
+    problem = [[(1.0, first, last) for first, last in ngrams(0, 500)] for _ in range(40)]
+    for own in problem:
+        rank(own)
+    chosen, exact = match(problem)
+    assert exact
+    assert feasible(problem, chosen)
+    assert total(problem, chosen) == 40.0
+    posteriors = marginals(problem)
+    assert not posteriors.exact
+    assert all(sum(own) <= 1.0 + 1e-9 for own in posteriors.projected)
+
+
+def test_a_long_sentence_whose_entities_compete_only_with_neighbours_stays_exact():
+    """The live set keeps the programme small however many mentions a chain of competitors holds."""
+    problem = [
+        rank([(1.0 + (index % 3) / 10, 2 * index, 2 * index + 3), (0.5, 2 * index, 2 * index + 1)])
+        for index in range(60)
+    ]
+    chosen, exact = match(problem)
+    by_milp = match_milp(problem)
+    assert exact
+    assert total(problem, chosen) == pytest.approx(
+        total(problem, [own[0] if own else -1 for own in by_milp.chosen])
+    )
+    assert marginals(problem).exact
+
+
+def test_beyond_the_caps_greedy_answers_and_says_so(monkeypatch):
+    monkeypatch.setattr(matching, "STEP_LIMIT", 0)
+    monkeypatch.setattr(matching, "CANDIDATE_LIMIT", 0)
+    problem = [rank([(1.0, 0, 2), (0.6, 0, 1)]), rank([(0.9, 1, 2)])]
+    chosen, exact = match(problem)
+    assert (chosen, exact) == ([0, -1], False)

@@ -26,12 +26,16 @@ from typing import Literal, NamedTuple
 Candidate = tuple[float, int, int]
 Constraint = Literal["<=", "==", ">="]
 
-# Beyond this many states of one component the dynamic programme gives way to HiGHS: measured crossover in
-# bench/projection.py.
-STATE_LIMIT = 4_000
-# Branch-and-bound nodes granted to HiGHS for one component. Instances met in practice need one.
+# Beyond this many steps (a state, a candidate that may start there) in one component the dynamic programme gives
+# way to HiGHS: some ten milliseconds of either, reached at seven or eight mentions that all compete
+# (bench/projection.py crossover).
+STEP_LIMIT = 10_000
+# Branch-and-bound nodes, and candidates of one component, that HiGHS is granted: a second or two. Instances met in
+# practice need one node and some hundred candidates.
 NODE_LIMIT = 2_000
+CANDIDATE_LIMIT = 50_000
 _STEPS = float(2**40)
+_FAR = 1 << 60
 
 
 class Matching(NamedTuple):
@@ -57,7 +61,7 @@ def match(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[int], bool]:
 
     ``candidates[m]`` lists mention m's candidates in rank order; those with a score <= 0 are never chosen.
     Returns for each mention the index of its candidate, or -1, and whether the answer is a proven optimum (False
-    only where a component exceeded both STATE_LIMIT and NODE_LIMIT and was solved greedily).
+    only where a component exceeded STEP_LIMIT and what HiGHS is granted, and was solved greedily).
     """
     chosen = [0 if own and own[0][0] > 0.0 else -1 for own in candidates]
     if not _conflict(candidates, chosen):
@@ -87,16 +91,17 @@ def undominated(ranked: Sequence[Candidate]) -> list[int]:
     for marginals, where every candidate carries mass.
     """
     kept: list[int] = []
-    spans: list[tuple[int, int]] = []
+    # nearest[l]: the smallest end of a kept candidate that starts at l or later.
+    nearest = [_FAR] * (1 + max((last for _, _, last in ranked), default=0))
     for index, (score, first, last) in enumerate(ranked):
         if score <= 0.0:
             break
-        for inner_first, inner_last in spans:
-            if first <= inner_first and inner_last <= last:
-                break
-        else:
+        if nearest[first] > last:
             kept.append(index)
-            spans.append((first, last))
+            for position in range(first, -1, -1):
+                if nearest[position] <= last:
+                    break
+                nearest[position] = last
     return kept
 
 
@@ -167,7 +172,7 @@ def stages(candidates: Sequence[Sequence[Candidate]]) -> list[Stage]:
 
 
 def _dynamic_programme(candidates: Sequence[Sequence[Candidate]]) -> list[int] | None:
-    """Exact matching of one component; None where more than STATE_LIMIT states would be needed."""
+    """Exact matching of one component; None where more than STEP_LIMIT steps would be needed."""
     count = len(candidates)
     weights = [[round(score * _STEPS) for score, _, _ in own] for own in candidates]
     unused = max(map(len, candidates))
@@ -175,11 +180,11 @@ def _dynamic_programme(candidates: Sequence[Sequence[Candidate]]) -> list[int] |
     # For each stage: used live mentions -> (total, choice of each mention; ``unused`` where there is none).
     tables: list[dict[int, tuple[int, tuple[int, ...]]]] = [{} for _ in programme]
     tables[0][0] = (0, (unused,) * count)
-    states = 0
+    steps = 0
     for place, stage in enumerate(programme[:-1]):
         table = tables[place]
-        states += len(table)
-        if states > STATE_LIMIT:
+        steps += len(table) * (1 + len(stage.starts))
+        if steps > STEP_LIMIT:
             return None
         for used, state in table.items():
             _keep(tables[place + 1], used & programme[place + 1].live, state)
@@ -226,7 +231,8 @@ def match_milp(
     """Solve with HiGHS: each mention gets ``<=``, ``==`` or ``>=`` ``limit`` candidates.
 
     With ``==`` and ``>=`` a mention that has fewer than ``limit`` candidates must get all of them. Where that
-    can't be met without overlaps, or HiGHS gives up after NODE_LIMIT nodes, the answer is greedy's and not exact.
+    can't be met without overlaps, or there are more than CANDIDATE_LIMIT candidates or NODE_LIMIT nodes, the
+    answer is greedy's and not exact.
     """
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -240,6 +246,8 @@ def match_milp(
     ]
     if not variables:
         return Matching([[] for _ in candidates], True)
+    if len(variables) > CANDIDATE_LIMIT:
+        return match_greedy(candidates, limit)
     length = max(candidates[mention][choice][2] for mention, choice in variables)
     costs = np.empty(len(variables))
     rows: list[int] = []

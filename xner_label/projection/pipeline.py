@@ -170,6 +170,8 @@ class Pipeline:
             failed = failed_filters(instance, kept, self._filters)
             if failed:
                 return IncompleteError(failed)
+        if projections and not projections[0].exact:
+            notes = [*notes, "too many entities compete for the same words: matched approximately"]
         return Prediction(
             task.id,
             task.text,

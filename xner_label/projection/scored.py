@@ -41,17 +41,20 @@ class MatchingProjector:
         return [self._choose(instance, generate(instance)) if instance.mentions else [] for instance in instances]
 
     def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> list[Projection]:
-        ranked = [rank(own) for own in candidates]
+        for own in candidates:
+            if len(own) > 1:
+                rank(own)
         if self._greedy:
-            chosen = [own[0] if own else -1 for own in match_greedy(ranked).chosen]
+            chosen, exact = [own[0] if own else -1 for own in match_greedy(candidates).chosen], True
         else:
-            chosen, _ = match(ranked)
+            chosen, exact = match(candidates)
+        mentions = instance.mentions
         projections = []
         for index, choice in enumerate(chosen):
             if choice >= 0:
-                score, first, last = ranked[index][choice]
-                label = instance.mentions[index].label
-                projections.append(Projection(index, first, last, label, score, min(1.0, self._scale * score)))
+                score, first, last = candidates[index][choice]
+                confidence = min(1.0, self._scale * score)
+                projections.append(Projection(index, first, last, mentions[index].label, score, confidence, exact))
         return sorted(projections, key=_first) if len(projections) > 1 else projections
 
 

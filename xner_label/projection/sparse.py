@@ -6,6 +6,7 @@ from link to link is an order of magnitude faster than filling matrices.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 from xner_label.projection.candidates import windows
@@ -63,18 +64,14 @@ def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
         start, stop = mention.first, mention.last
         mass: dict[int, float] = {}
         row, token, token_mass = 0.0, -1, 0.0
-        for source, target, weight in links:
-            if source < start:
-                continue
-            if source >= stop:
-                break
+        for source, target, weight in links[bisect_left(links, (start,)) : bisect_left(links, (stop,))]:
             mass[target] = mass.get(target, 0.0) + weight
             if source != token:
                 row += token_mass if token_mass < ROW_CAP else ROW_CAP
                 token, token_mass = source, 0.0
             token_mass += weight
         row += token_mass if token_mass < ROW_CAP else ROW_CAP
-        anchors = sorted(target for target, weight in mass.items() if weight > EDGE_MASS)
+        anchors = sorted([target for target, weight in mass.items() if weight > EDGE_MASS])
         longest = longest_candidate(stop - start)
         own: list[Candidate] = []
         for place, first in enumerate(anchors):
@@ -87,7 +84,8 @@ def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
                     linked = column.get(target)
                     if linked is not None:
                         around += linked if linked < COLUMN_CAP else COLUMN_CAP
-                        inside += mass.get(target, 0.0)
+                        if target in mass:
+                            inside += mass[target]
                 reached = last + 1
                 own.append((2.0 * inside / (row + around), first, reached))
         result.append(own)
