@@ -46,7 +46,7 @@ class Projection(msgspec.Struct, frozen=True):
     """A mention matched to the target tokens ``[first, last)``.
 
     ``mention`` is an index into the instance's mentions, None for an entity added without one. ``score`` is the
-    projector's raw objective, ``confidence`` a probability. ``exact`` is False, for all projections of an instance,
+    projector's raw objective, ``confidence`` a probability. ``exact`` is False, for all of an instance,
     where too many mentions competed for the same words to match them (or to compute confidences) exactly.
     """
 
