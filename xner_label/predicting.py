@@ -14,6 +14,7 @@ import msgspec
 from xner_label import entities
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, RecordError
+from xner_label.projection.alignment.ensemble import learns
 from xner_label.projection.alignment.links import format_links
 from xner_label.projection.interfaces import Aligner, Tagger, Translator
 from xner_label.projection.pipeline import Pipeline
@@ -70,7 +71,7 @@ class Predictor:
                 hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
             )
         progress("aligning")
-        if self._aligner is not None and hasattr(self._aligner, "fit"):
+        if learns(self._aligner):
             self._aligner.fit([_words(task) for task in stored if task.source is not None])
         alignments = self._align(ready)
         pipeline = self._pipeline()
@@ -174,7 +175,7 @@ class Predictor:
 
     @cached_property
     def _aligner(self) -> Aligner | None:
-        return make_aligner(self._settings.aligner, cache=self._cache, scope=self._settings.project)
+        return make_aligner(self._settings, cache=self._cache, scope=self._settings.project)
 
 
 def _source_tokens(task: Task) -> Tokens:

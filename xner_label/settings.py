@@ -68,9 +68,20 @@ class Settings:
         (), "pipeline.tagger_map", "How labels of the tagger's checkpoint translate, for example GPE=LOC"
     )
     aligner: str = setting(
-        "given", "pipeline.aligner", "Word aligner: given, eflomal, simalign, mt-encoder or none"
+        "given",
+        "pipeline.aligner",
+        "Word aligner: given, none, eflomal, simalign, mt-encoder, simalign-package, or several joined by +",
     )
     aligner_model: str = setting("", "pipeline.aligner_model", "Checkpoint of the aligner")
+    aligner_method: str = setting(
+        "", "pipeline.aligner_method", "inter, itermax, mwmf, fwd, rev or softmax; empty: the aligner's own"
+    )
+    aligner_token_type: str = setting(
+        "bpe", "pipeline.aligner_token_type", "What the aligner compares: bpe (subtokens) or word"
+    )
+    aligner_layer: int = setting(
+        -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own"
+    )
     projector: str = setting("default", "pipeline.projector", "Projector, see `xner-label project --help`")
     projector_weights: str = setting(
         "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"

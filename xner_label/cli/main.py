@@ -33,6 +33,7 @@ COMMANDS: tuple[str, ...] = (
     "export",
     "evaluate",
     "fit-projector",
+    "align",
     "project",
 )
 

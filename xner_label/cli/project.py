@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option
+from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option, with_settings
 from xner_label.errors import RecordError
 from xner_label.jsonl import open_input, open_output
 from xner_label.projection.caching import MemoryCache
 from xner_label.projection.completeness import FILTERS
 from xner_label.projection.pipeline import Pipeline
 from xner_label.projection.projectors import PROJECTORS, make_projector
-from xner_label.projection.stages import ALIGNERS, make_aligner
+from xner_label.projection.stages import make_aligner
 from xner_label.projection.stream import project_stream
+from xner_label.settings import Settings
 
 
 @click.command()
@@ -28,11 +31,11 @@ from xner_label.projection.stream import project_stream
 @click.option("--weights", default="", metavar="FILE", help="Weights of the default projector [default: shipped]")
 @click.option(
     "--aligner",
-    type=click.Choice(ALIGNERS),
     default="given",
     show_default=True,
-    help="Where links come from: the tasks, or an aligner (eflomal reads all input first)",
+    help="Where links come from: the tasks, or an aligner, see `xner-label align` (eflomal reads all input first)",
 )
+@with_settings("aligner_model", "device", "dtype")
 @click.option(
     "--min-confidence",
     type=click.FloatRange(0.0, 1.0),
@@ -57,6 +60,7 @@ def command(
     projector: str,
     weights: str,
     aligner: str,
+    settings: Settings,
     min_confidence: float | None,
     labels: tuple[str, ...] | None,
     keep: tuple[str, ...] | None,
@@ -70,7 +74,7 @@ def command(
     """
     pipeline = Pipeline(
         make_projector(projector, weights=weights),
-        aligner=make_aligner(aligner, cache=MemoryCache(), scope=""),
+        aligner=make_aligner(replace(settings, aligner=aligner), cache=MemoryCache()),
         min_confidence=min_confidence,
         labels=labels,
         filters=filters,

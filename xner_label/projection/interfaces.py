@@ -13,6 +13,9 @@ import msgspec
 
 from xner_label.entities import Entity, Link, Tokens
 
+# Source words, target words.
+Pair = tuple[Sequence[str], Sequence[str]]
+
 
 class Translation(msgspec.Struct, frozen=True):
     """A translated text; ``score`` is the mean log-probability per target subtoken, None for a human one."""
@@ -44,10 +47,21 @@ class Tagger(Protocol):
 class Aligner(Protocol):
     """Links the words of sentence pairs."""
 
-    signature: str
+    @property
+    def signature(self) -> str:
+        """What names this aligner; that of one that learns changes when it has."""
+        ...
 
-    def align(self, pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[list[Link]]:
+    def align(self, pairs: Sequence[Pair]) -> list[list[Link]]:
         """For each (source words, target words) its links ``(source, target, weight)``, sorted."""
+        ...
+
+
+class LearningAligner(Aligner, Protocol):
+    """An aligner that learns from parallel text, and so should get all of it before it aligns any."""
+
+    def fit(self, pairs: Sequence[Pair]) -> bool:
+        """Learn from a project's parallel text; True when that changed the signature."""
         ...
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 
 from xner_label import __version__
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import IncompleteError, RecordError
+from xner_label.projection.alignment.ensemble import learns
 from xner_label.projection.instance import Instance, Projection, Projector, build_instance
 from xner_label.projection.interfaces import Aligner, TargetTagger, Translator
 
@@ -78,7 +78,7 @@ class Pipeline:
     @property
     def learns(self) -> bool:
         """Whether a stage wants to see all tasks before the first one is answered."""
-        return hasattr(self._aligner, "fit") or hasattr(self._projector, "learn")
+        return learns(self._aligner) or hasattr(self._projector, "learn")
 
     def learn(self, tasks: Sequence[Task]) -> None:
         """Let the stages learn from all tasks; bad ones teach nothing."""
@@ -88,9 +88,8 @@ class Pipeline:
                 instances.append(self._instance(task)[0])
             except RecordError:
                 continue
-        fit: Callable[[list[Any]], object] | None = getattr(self._aligner, "fit", None)
-        if fit is not None:
-            fit([(instance.source.words(), instance.target.words()) for instance in instances])
+        if learns(self._aligner):
+            self._aligner.fit([(instance.source.words(), instance.target.words()) for instance in instances])
         learn: Callable[[list[Instance]], object] | None = getattr(self._projector, "learn", None)
         if learn is not None:
             learn(self._complete(instances))

@@ -10,11 +10,10 @@ import msgspec
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import tags_of
+from xner_label.projection.alignment import aligners
+from xner_label.projection.alignment.aligners import AlignerOptions
 from xner_label.projection.interfaces import Aligner, Cache, Tagger, Translator
 from xner_label.settings import Settings
-
-# What makes links: those given with the tasks, or an aligner.
-ALIGNERS = ("given", "eflomal")
 
 TAGGERS = ("given", "crf", "transformers")
 
@@ -68,16 +67,14 @@ def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> Tagger:
     return tagger
 
 
-def make_aligner(name: str, *, cache: Cache, scope: str) -> Aligner | None:
-    """The aligner of that name; None for ``given`` (links come with the tasks) and ``none`` (no links).
+def make_aligner(settings: Settings, *, cache: Cache, scope: str = "") -> Aligner | None:
+    """The aligner that the settings name; None for ``given`` (links come with the tasks) and ``none`` (no links).
 
-    ``scope`` separates the fits of different projects in the cache. Raises ConfigurationError for an unknown
-    name, MissingExtraError when the aligner's package isn't installed.
+    ``scope`` separates the fits of different projects in the cache. Raises what
+    :func:`xner_label.projection.alignment.aligners.make_aligner` does.
     """
-    if name in ("given", "none"):
+    if settings.aligner in ("given", "none"):
         return None
-    if name == "eflomal":
-        from xner_label.projection.alignment.eflomal import EflomalAligner
-
-        return EflomalAligner(cache, scope=scope)
-    raise ConfigurationError(f"there is no aligner {name!r}", hint="see `xner-label align --help` for their names")
+    return aligners.make_aligner(
+        settings.aligner, AlignerOptions.from_settings(settings), cache=cache, scope=scope
+    )

@@ -21,9 +21,8 @@ import msgspec
 from xner_label.entities import Link
 from xner_label.errors import MissingExtraError, XnerLabelError
 from xner_label.projection.alignment.links import format_links, parse_links
-from xner_label.projection.interfaces import Cache
+from xner_label.projection.interfaces import Cache, Pair
 
-Pair = tuple[Sequence[str], Sequence[str]]
 # What a run needs to know beforehand: lines in eflomal's priors format.
 Priors = str
 

@@ -13,21 +13,19 @@ from xner_label.entities import Link
 from xner_label.errors import ConfigurationError
 from xner_label.projection.alignment import extraction
 from xner_label.projection.alignment.encoder import Encoder, Indices, Vectors
+from xner_label.projection.alignment.names import METHODS, TOKEN_TYPES
+from xner_label.projection.interfaces import Pair
 
 Tensor = Any
-Pair = tuple[Sequence[str], Sequence[str]]
 Pieces = list[tuple[int, ...]]
 
-# What decides on links, by SimAlign's names; softmax is AWESoME's.
-METHODS = {
+_EXTRACT = {
     "inter": extraction.intersection,
     "itermax": extraction.itermax,
     "mwmf": extraction.maximum_matching,
     "fwd": extraction.forward_argmax,
     "rev": extraction.backward_argmax,
 }
-SOFTMAX = "softmax"
-TOKEN_TYPES = ("bpe", "word")
 # The four decimals of the text format must not round a weight to 0.
 _LEAST_WEIGHT = 1e-4
 # Numbers in one batch of similarities, and of the vectors they are made of.
@@ -62,9 +60,9 @@ class EmbeddingAligner:
         threshold: float = 1e-3,
         dtype: str = "",
     ) -> None:
-        if method not in METHODS and method != SOFTMAX:
+        if method not in METHODS:
             raise ConfigurationError(
-                f"there is no alignment method {method!r}", hint=f"choose one of {', '.join([*METHODS, SOFTMAX])}"
+                f"there is no alignment method {method!r}", hint=f"choose one of {', '.join(METHODS)}"
             )
         if token_type not in TOKEN_TYPES:
             raise ConfigurationError(
@@ -75,13 +73,14 @@ class EmbeddingAligner:
                 raise ConfigurationError(f"{option} must lie in 0..1, not {value}", hint="correct the value")
         self._encoder = encoder
         self._method = method
+        self._softmax = method not in _EXTRACT
         self._by_word = token_type == "word"
         self._distortion = distortion
         self._null_align = null_align
         self._threshold = threshold
         self._cells = _CELLS.get(encoder.device.partition(":")[0], _CELLS["cpu"])
         options = [method, token_type, f"layer{encoder.layer}"]
-        options += [f"threshold{threshold:g}"] * (method == SOFTMAX)
+        options += [f"threshold{threshold:g}"] * self._softmax
         options += [f"distortion{distortion:g}"] * bool(distortion)
         options += [f"null{null_align:g}"] * (null_align < 1.0)
         options += [dtype] * bool(dtype)
@@ -128,7 +127,7 @@ class EmbeddingAligner:
         found: list[list[Link]] = [[] for _ in range(count)]
         with torch.inference_mode():
             states = vectors.states
-            if self._method != SOFTMAX:
+            if not self._softmax:
                 states = torch.nn.functional.normalize(states, dim=1)
             # A row of zeros, for places beyond the end of a sentence.
             states = torch.cat([states, states.new_zeros(1, states.shape[1])])
@@ -175,17 +174,17 @@ class EmbeddingAligner:
                 hint="check the checkpoint, or compute in float32 (--dtype float32)",
             )
         similarity = (products + 1.0) / 2.0
-        if self._method == SOFTMAX:
+        if self._softmax:
             scores = extraction.mutual_softmax(products, inside)
             links = scores > self._threshold
         else:
             if self._distortion:
                 similarity = extraction.distort(similarity, rows, columns, self._distortion)
             scores = similarity.masked_fill_(~inside, -1.0)
-            links = METHODS[self._method](scores, inside)
+            links = _EXTRACT[self._method](scores, inside)
         if self._null_align < 1.0:
             # The uncertainty is one of similarities; softmax has no cosine at hand and takes its probabilities.
-            basis = scores if self._method == SOFTMAX else similarity
+            basis = scores if self._softmax else similarity
             links = links & extraction.certain(basis, inside, self._null_align)
         return scores, links
 

@@ -1,0 +1,102 @@
+"""``xner-label align``: tasks in, tasks with links out, line by line."""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import input_argument, output_option, with_settings
+from xner_label.errors import ConfigurationError, RecordError
+from xner_label.jsonl import open_input, open_output
+from xner_label.projection.alignment.names import ALIGNERS, METHODS, RULES, TOKEN_TYPES
+from xner_label.settings import Settings
+
+_SHARE = click.FloatRange(0.0, 1.0)
+
+
+@click.command()
+@input_argument
+@output_option
+@with_settings("aligner", "device", "dtype")
+@click.option("--model", help="Checkpoint of the encoder: a folder or a fetched hub name [default: the settings']")
+@click.option(
+    "--method", type=click.Choice(METHODS), help="[default: itermax for simalign, softmax for mt-encoder]"
+)
+@click.option("--token-type", type=click.Choice(TOKEN_TYPES), help="Compare subtokens or words [default: bpe]")
+@click.option(
+    "--layer", type=click.IntRange(min=0), help="[default: two thirds up for simalign, the last for mt-encoder]"
+)
+@click.option(
+    "--distortion", type=_SHARE, default=0.0, show_default=True, help="How much words off the diagonal lose"
+)
+@click.option(
+    "--null-align", type=_SHARE, default=1.0, show_default=True, help="Leave out links less certain than this"
+)
+@click.option("--threshold", type=_SHARE, default=0.001, show_default=True, help="Least probability, for softmax")
+@click.option(
+    "--combine",
+    type=click.Choice(RULES),
+    default="vote",
+    show_default=True,
+    help="Of several aligners joined by +",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
+def command(
+    input_path: str,
+    output_path: str,
+    settings: Settings,
+    model: str | None,
+    method: str | None,
+    token_type: str | None,
+    layer: int | None,
+    distortion: float,
+    null_align: float,
+    threshold: float,
+    combine: str,
+    strict: bool,
+) -> None:
+    """Align the words of each task with those of its source (JSON Lines in, the same lines with links out).
+
+    A task needs "id", "text" and "source"; its "tokens" and "source_tokens" are used when it has them. Added are
+    "tokens", "source_tokens" and "alignment". Aligners: eflomal reads everything first and learns from it;
+    simalign and mt-encoder need a checkpoint and answer as the lines come in. A bad line is left out and named on
+    standard error; the command then ends with code 5.
+    """
+    import msgspec
+
+    from xner_label.projection.alignment.aligners import AlignerOptions, make_aligner
+    from xner_label.projection.alignment.ensemble import learns
+    from xner_label.projection.alignment.tasks import align_tasks
+    from xner_label.projection.caching import MemoryCache
+    from xner_label.projection.stream import annotate_stream
+
+    if settings.aligner in ("given", "none"):
+        raise ConfigurationError("no aligner is chosen", hint=f"--aligner {'|'.join(ALIGNERS)}")
+    flags = {"model": model, "method": method, "token_type": token_type, "layer": layer}
+    options = msgspec.structs.replace(
+        AlignerOptions.from_settings(settings),
+        distortion=distortion,
+        null_align=null_align,
+        threshold=threshold,
+        rule=combine,
+        **{name: value for name, value in flags.items() if value is not None},
+    )
+    aligner = make_aligner(settings.aligner, options, cache=MemoryCache())
+    try:
+        with open_input(input_path) as source, open_output(output_path) as sink:
+            summary = annotate_stream(
+                source,
+                sink,
+                lambda tasks: align_tasks(aligner, tasks),
+                whole=learns(aligner),
+                strict=strict,
+                report=_report,
+            )
+    except RecordError as error:
+        _report(error)
+        raise click.exceptions.Exit(error.exit_code) from None
+    if summary.bad:
+        raise click.exceptions.Exit(RecordError.exit_code)
+
+
+def _report(error: RecordError) -> None:
+    click.echo(str(error), err=True)
