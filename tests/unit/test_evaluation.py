@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -122,3 +125,60 @@ def test_seqeval_agrees_on_real_data(bench_data, name):
 
 def tag(tags, first, last, label):
     tags[first:last] = [f"B-{label}"] + [f"I-{label}"] * (last - first - 1)
+
+
+def evaluate_command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "xner_label", "evaluate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(name, *rows):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write
+
+
+def row(text="Oslo", confidence=None, **fields):
+    entity = {"start": 0, "end": 4, "label": "LOC"} | ({} if confidence is None else {"confidence": confidence})
+    return {"id": 1, "text": text, "entities": [entity]} | fields
+
+
+def test_the_command_writes_one_document_or_a_table(files):
+    gold, predicted = files("gold", row()), files("pred", row(confidence=0.8), row(id="x"))
+    done = evaluate_command(gold, predicted, "--json")
+    assert done.returncode == 0
+    result = json.loads(done.stdout)
+    keys = "precision recall f1 ci95 per_label n auroc ap_errors brier ece coverage_at_95 unknown_ids"
+    assert list(result) == keys.split()
+    assert (result["f1"], result["n"], result["coverage_at_95"], result["unknown_ids"]) == (1.0, 1, 1.0, ["x"])
+    assert "'x'" in done.stderr
+    assert "LOC" in evaluate_command(gold, predicted).stdout
+
+
+@pytest.mark.parametrize(
+    ("predicted", "code", "message"),
+    [
+        (row(text="Rome"), 8, "differ"),
+        (row(text="Oslo") | {"entities": [{"start": 0, "end": 9, "label": "LOC"}]}, 8, "doesn't fit"),
+        (row(confidence=1.5), 5, "confidence"),
+        ({"id": 1}, 5, "text"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_compare(files, predicted, code, message):
+    done = evaluate_command(files("gold", row()), files("pred", predicted))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+
+
+def test_the_command_needs_its_files(files, tmp_path):
+    done = evaluate_command(files("gold", row()), tmp_path / "none")
+    assert done.returncode == 2

@@ -13,7 +13,7 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.projection.alignment.links import format_links
 from xner_label.projection.candidates import ngrams
 from xner_label.projection.instance import build_instance
-from xner_label.projection.matching import match, rank
+from xner_label.projection.matching import match, match_milp, rank
 from xner_label.projection.projectors import PROJECTORS, make_projector
 from xner_label.projection.scored import dense_candidates, fusion_projector
 from xner_label.projection.scoring import (
@@ -27,7 +27,7 @@ from xner_label.projection.scoring import (
     SourceScore,
     StringScore,
 )
-from xner_label.projection.sparse import align_candidates, link_dice_candidates
+from xner_label.projection.sparse import align_candidates, link_dice_candidates, string_candidates
 
 
 def instance(source, target, spans, links="", **fields):
@@ -171,3 +171,35 @@ def test_every_projector_copes_with_nothing():
         assert projector.project([]) == []
     with pytest.raises(UsageError, match="choose one of"):
         make_projector("nonsense")
+
+
+@pytest.mark.parametrize(
+    "name", ["europarl/de.voted", "europarl/es.weak", "lowres/lug/projection", "lowres/tsn/projection"]
+)
+def test_matching_real_instances_is_optimal(bench_data, name):
+    """The programme and HiGHS agree wherever two mentions of a real sentence compete."""
+    decoder = msgspec.json.Decoder(Task)
+    competing = 0
+    for line in (bench_data / f"{name}.jsonl").read_bytes().splitlines():
+        problem = build_instance(decoder.decode(line))[0]
+        for generate in (align_candidates, link_dice_candidates, string_candidates):
+            candidates = [rank(own) for own in generate(problem)]
+            chosen, exact = match(candidates)
+            assert exact
+            if all(own and choice == 0 for own, choice in zip(candidates, chosen, strict=True)):
+                continue  # everyone has the best candidate there is
+            by_milp = [own[0] if own else -1 for own in match_milp(candidates).chosen]
+            totals = [
+                sum(own[choice][0] for own, choice in zip(candidates, answer, strict=True) if choice >= 0)
+                for answer in (chosen, by_milp)
+            ]
+            assert totals[0] == pytest.approx(totals[1], abs=1e-9)
+            taken = [
+                index
+                for own, choice in zip(candidates, chosen, strict=True)
+                if choice >= 0
+                for index in range(*own[choice][1:])
+            ]
+            assert len(taken) == len(set(taken))
+            competing += 1
+    assert competing > 0
