@@ -30,6 +30,7 @@ COMMANDS: tuple[str, ...] = (
     "status",
     "train",
     "promote",
+    "serve",
     "export",
     "evaluate",
     "fit-projector",

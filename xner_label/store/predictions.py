@@ -123,6 +123,19 @@ def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]
     return found
 
 
+def of_tasks(session: Session, task_ids: Sequence[int], pipeline: str) -> dict[int, Prediction]:
+    """The predictions of these tasks by a pipeline, with their entities, by task id."""
+    found: dict[int, Prediction] = {}
+    for start in range(0, len(task_ids), _CHUNK):
+        query = (
+            select(Prediction)
+            .where(Prediction.task_id.in_(task_ids[start : start + _CHUNK]), Prediction.pipeline == pipeline)
+            .options(selectinload(Prediction.entities))
+        )
+        found.update((prediction.task_id, prediction) for prediction in session.scalars(query))
+    return found
+
+
 def predicted_task_ids(session: Session, project_id: int, pipeline: str) -> set[int]:
     """Ids of the tasks that a pipeline has predicted."""
     query = (

@@ -148,10 +148,15 @@ def count_open(session: Session, project_id: int) -> int:
     return session.scalar(query) or 0
 
 
-def is_blind(session: Session, task_id: int) -> bool:
-    """Whether the task belongs to the control slice: people must not see a prediction of it before they answer."""
-    query = select(ReviewItem.id).where(ReviewItem.task_id == task_id, ReviewItem.prediction_id.is_(None))
-    return session.scalar(query) is not None
+def blind_tasks(session: Session, task_ids: Sequence[int]) -> set[int]:
+    """Those of the tasks that belong to the control slice: people must not see a prediction of them."""
+    found: set[int] = set()
+    for start in range(0, len(task_ids), _CHUNK):
+        query = select(ReviewItem.task_id).where(
+            ReviewItem.task_id.in_(task_ids[start : start + _CHUNK]), ReviewItem.prediction_id.is_(None)
+        )
+        found.update(session.scalars(query))
+    return found
 
 
 def count_items(session: Session, project_id: int) -> tuple[int, int]:

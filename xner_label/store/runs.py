@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from xner_label.store.models import ModelRun, Promotion
+from xner_label.store.models import ModelRun, Project, Promotion
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """What a project serves: the promoted model run, else its current pipeline.
+
+    ``version`` is what Label Studio sees as model_version, both of pushed predictions and of those that the ML
+    backend gives; None as long as nothing has been predicted.
+    """
+
+    project_id: int
+    studio_project: int | None
+    pipeline: str | None
+    run: ModelRun | None
+
+    @property
+    def version(self) -> str | None:
+        return self.pipeline if self.run is None else self.run.version
+
+
+def serving(session: Session, project: str) -> Serving | None:
+    """What the project of that name serves now; None when the store doesn't have it yet."""
+    found = session.scalars(select(Project).where(Project.name == project)).one_or_none()
+    if found is None:
+        return None
+    return Serving(found.id, found.studio_project, found.pipeline, promoted_run(session, found.id))
 
 
 def model_runs(session: Session, project_id: int) -> list[ModelRun]:

@@ -87,6 +87,27 @@ def find_by_text(session: Session, project_id: int, text: str) -> Task | None:
     return next((task for task in session.scalars(query) if task.text == text), None)
 
 
+def find_tasks(
+    session: Session,
+    project_id: int,
+    *,
+    external_ids: Sequence[str],
+    studio_tasks: Sequence[int],
+    texts: Sequence[str],
+) -> list[Task]:
+    """Every task that has one of these external ids, Label Studio ids or texts, in the order they came."""
+    found: dict[int, Task] = {}
+    for column, values in (
+        (Task.external_id, external_ids),
+        (Task.studio_task, studio_tasks),
+        (Task.text_hash, [text_hash(text) for text in texts]),
+    ):
+        for chunk in _chunks(values):
+            query = select(Task).where(Task.project_id == project_id, column.in_(chunk))
+            found.update((task.id, task) for task in session.scalars(query))
+    return [found[key] for key in sorted(found)]
+
+
 def to_record(task: Task, alignment: str | None = None) -> entities.Task:
     """The stored task as the value type that the pipeline works on."""
     return entities.Task(

@@ -36,11 +36,12 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
     return {
         "model_version": prediction.pipeline,
         "score": prediction.confidence,
-        "result": [_region(text, entity, control) for entity in prediction.entities],
+        "result": [region_of(text, entity, control) for entity in prediction.entities],
     }
 
 
-def _region(text: str, entity: ProjectedEntity, control: Control) -> dict[str, Any]:
+def region_of(text: str, entity: ProjectedEntity, control: Control) -> dict[str, Any]:
+    """A stored entity of ``text`` as a region. Raises ContractError when it doesn't fit the text or the labels."""
     _check(text, entity.start, entity.end, entity.text, entity.label, control.labels, f"entity {entity.region}")
     region: dict[str, Any] = {
         "id": entity.region,

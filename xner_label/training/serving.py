@@ -99,7 +99,15 @@ def load_promoted(store: Store, project: str) -> ServedModel | None:
     """
     with store.read() as session:
         run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else _LOADED.get(run)
+    return None if run is None else load_run(run)
+
+
+def load_run(run: ModelRun) -> ServedModel:
+    """The model of a run; its files are opened only if another one was served last.
+
+    Raises ConfigurationError when they are missing or don't fit.
+    """
+    return _LOADED.get(run)
 
 
 def predict_with_model(store: Store, project: str, *, version: str | None = None) -> ModelPredictReport:
@@ -119,7 +127,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
         done = predictions.predicted_task_ids(session, found.id, run.version)
         projected = projections_of(session, found.id, found.pipeline)
         stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
-    model = _LOADED.get(run)
+    model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
     for start in range(0, len(stored), _CHUNK):
         chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]

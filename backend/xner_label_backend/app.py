@@ -1,0 +1,216 @@
+"""The routes: what Label Studio 1.23 asks its ML backends, and how it is answered.
+
+Health and set-up are asked at every page that shows the model, so they look at the store and load nothing. A
+prediction that isn't ready in time, or can't be made because the store is out of reach, is a 503: Label Studio
+keeps nothing of it and asks again, while an empty result would stay for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from xner_label import __version__
+from xner_label.errors import ConfigurationError, XnerLabelError
+from xner_label.serving import Answer, Asked, PredictionService
+from xner_label.settings import Settings
+from xner_label.store.runs import Serving
+from xner_label.studio.connect import SECRET_HEADER
+from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control
+from xner_label_backend.batching import MicroBatcher
+from xner_label_backend.guard import Credentials, Guard
+from xner_label_backend.protocol import AskedTask, PredictRequest, SetupRequest, WebhookEvent
+from xner_label_backend.results import control_of, empty, result_of, same_name_elsewhere
+
+_LOG = logging.getLogger(__name__)
+
+# Label Studio hangs up after 100 seconds.
+_DEADLINE = 90.0
+# Tasks that a model gets at once.
+_BATCH = 64
+# What may wait for the model, in tasks, before more is refused.
+_QUEUE = 20_000
+# START_TRAINING, which carries no secret, is a small document.
+_MAX_UNSIGNED = 64 * 1024
+# As model_version while there is no prediction at all.
+UNPREDICTED = f"xner-label/{__version__} nothing-predicted-yet"
+
+
+class Backend:
+    """What the routes work with."""
+
+    def __init__(self, service: PredictionService, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._batcher = MicroBatcher(service.predict, _BATCH)
+
+    def close(self, timeout: float) -> None:
+        """Stop predicting; ``timeout`` is in seconds."""
+        self._batcher.close(timeout)
+
+    async def version(self) -> str:
+        """The model_version of what is served now."""
+        return _version(await run_in_threadpool(self._service.current))
+
+    async def versions(self) -> list[str]:
+        """All versions, the served one first."""
+        return await run_in_threadpool(self._service.versions) or [UNPREDICTED]
+
+    async def predict(self, request: PredictRequest) -> list[dict[str, Any]]:
+        """One result per task, in order. Raises NotReadyError."""
+        serving = await run_in_threadpool(self._service.current)
+        try:
+            control = control_of(request.label_config, self._settings.labels)
+        except ConfigurationError as error:
+            _LOG.warning("no predictions for project %s: %s", request.project, error)
+            return [empty(_version(serving)) for _ in request.tasks]
+        ours = serving is not None and serving.studio_project in (None, request.studio_project)
+        asked = [_asked(task, control, ours=ours) for task in request.tasks]
+        usable = [one for one in asked if isinstance(one, Asked)]
+        interactive = request.params is not None and request.params.context is not None
+        found = iter(await self._answers(serving, usable, interactive=interactive))
+        answers = [next(found) if isinstance(one, Asked) else Answer(reason=one) for one in asked]
+        if serving is None or serving.version is None:
+            serving = await run_in_threadpool(self._service.current)
+        version = _version(serving)
+        results = []
+        for task, one, answer in zip(request.tasks, asked, answers, strict=True):
+            name, text = f"task {task.id}", one.text if isinstance(one, Asked) else ""
+            if request.params is not None and request.params.context is not None:
+                selected = request.params.context.result
+                results.append(same_name_elsewhere(name, text, selected, answer, control, version))
+            else:
+                results.append(result_of(name, text, answer, control, version))
+        return results
+
+    async def _answers(
+        self, serving: Serving | None, asked: Sequence[Asked], *, interactive: bool
+    ) -> Sequence[Answer]:
+        stored = await run_in_threadpool(self._service.stored, serving, asked)
+        missing = [one for one, answer in zip(asked, stored, strict=True) if answer is None]
+        if interactive or not missing:
+            return [answer or Answer() for answer in stored]
+        if self._batcher.waiting() + len(missing) > _QUEUE:
+            raise NotReadyError(f"more than {_QUEUE} tasks are waiting to be predicted")
+        futures = [asyncio.wrap_future(future) for future in self._batcher.submit(missing)]
+        _, late = await asyncio.wait(futures, timeout=_DEADLINE)
+        if late:
+            # What is late goes on and is stored, so that asking again finds it.
+            raise NotReadyError(f"{len(asked) - len(late)} of {len(asked)} tasks are predicted; ask again")
+        made = iter([future.result() for future in futures])
+        return [answer or next(made) for answer in stored]
+
+
+class NotReadyError(XnerLabelError):
+    """There is more to predict than the time allows."""
+
+
+def create_app(service: PredictionService, settings: Settings) -> FastAPI:
+    """The application. Its state's ``backend`` is to be closed at the end."""
+    app = FastAPI(title="XNER-Label ML backend", version=__version__)
+    backend = Backend(service, settings)
+    credentials = Credentials(settings.backend_user, settings.backend_password, settings.webhook_secret)
+    app.state.backend = backend
+    app.add_middleware(Guard, credentials=credentials, observe=lambda path, status, seconds: None)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(XnerLabelError)(_unavailable)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "UP", "version": __version__, "model_version": await backend.version()}
+
+    @app.post("/setup")
+    async def setup(request: SetupRequest) -> dict[str, str]:
+        return {"model_version": await backend.version()}
+
+    @app.get("/versions")
+    async def versions() -> dict[str, list[str]]:
+        return {"versions": await backend.versions()}
+
+    @app.post("/predict")
+    async def predict(request: PredictRequest) -> Response:
+        return _json({"results": await backend.predict(request)})
+
+    @app.post("/webhook")
+    async def webhook(request: Request) -> Response:
+        return await _webhook(request, credentials)
+
+    return app
+
+
+async def _webhook(request: Request, credentials: Credentials) -> Response:
+    signed = credentials.webhook_allows(request.headers.get(SECRET_HEADER))
+    # START_TRAINING comes from Label Studio's ML page, which knows the backend's user but no webhook headers
+    unsigned = (
+        not signed
+        and credentials.basic_allows(request.headers.get("authorization"))
+        and int(request.headers.get("content-length", _MAX_UNSIGNED)) < _MAX_UNSIGNED
+    )
+    if not (signed or unsigned):
+        return _refused()
+    try:
+        event = WebhookEvent.model_validate_json(await request.body())
+    except ValidationError:
+        return _json({"detail": "expected a JSON object with `action`"}, 422) if signed else _refused()
+    if unsigned and event.action != "START_TRAINING":
+        return _refused()
+    if event.action == "START_TRAINING":
+        _LOG.warning("training isn't started from Label Studio: run `xner-label train`, then `xner-label promote`")
+    return _json({"status": "noted"}, 202)
+
+
+def _refused() -> Response:
+    return _json({"detail": f"the header {SECRET_HEADER} is missing or wrong"}, 401)
+
+
+def _asked(task: AskedTask, control: Control, *, ours: bool) -> Asked | str:
+    """What to look for in the store, or why there can't be a prediction. ``ours``: ids mean the store's tasks."""
+    text, external_id = task.data.get(control.text_key), task.data.get(EXTERNAL_ID)
+    # ours, else the name it has in the files of `xner-label import`
+    source = task.data.get(SOURCE) or task.data.get("source")
+    if not isinstance(text, str) or not text.strip():
+        return f"its data has no text under {control.text_key!r}"
+    if "\0" in text or not _encodable(text):
+        return "its text holds NUL or half a surrogate pair, which can't be stored"
+    return Asked(
+        text=text,
+        source=source if isinstance(source, str) and source.strip() and "\0" not in source else None,
+        external_id=str(external_id) if isinstance(external_id, str | int) and ours else None,
+        studio_task=task.id if ours else None,
+    )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _version(serving: Serving | None) -> str:
+    return serving.version if serving is not None and serving.version is not None else UNPREDICTED
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """What is wrong with a request, without repeating it: it may carry a token."""
+    assert isinstance(error, RequestValidationError)
+    problems = [{"loc": problem["loc"], "msg": problem["msg"]} for problem in error.errors()]
+    return _json({"detail": problems}, 422)
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    _LOG.warning("%s %s: %s", request.method, request.url.path, error)
+    return _json({"detail": str(error)}, 503, {"Retry-After": "5"})
+
+
+def _json(document: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(document), status, headers, media_type="application/json")

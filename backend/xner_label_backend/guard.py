@@ -1,0 +1,115 @@
+"""What every request passes before it reaches a route: credentials, size, and one line in the log."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOG = logging.getLogger(__name__)
+
+# "Retrieve predictions" sends all selected tasks in one request: ten thousand of 5 kB fit.
+MAX_BYTES = 64 * 1024 * 1024
+# Called with path, status and seconds after every request.
+Observer = Callable[[str, int, float], None]
+
+
+class Credentials(NamedTuple):
+    """What requests must bring: Basic auth (none asked for if the user is empty) and the secret of webhooks."""
+
+    user: str
+    password: str
+    webhook_secret: str
+
+    def basic_allows(self, header: str | None) -> bool:
+        """Whether an Authorization header is right, or none is asked for."""
+        if not self.user:
+            return True
+        scheme, _, encoded = (header or "").partition(" ")
+        try:
+            given = base64.b64decode(encoded.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.compare_digest(given, f"{self.user}:{self.password}".encode()) and scheme.lower() == "basic"
+
+    def webhook_allows(self, header: str | None) -> bool:
+        """Whether a webhook carries our secret; without one there are no webhooks."""
+        # header values come decoded as Latin-1, and their bytes are UTF-8 if anything
+        given = (header or "").encode("latin-1", "replace")
+        return bool(self.webhook_secret) and hmac.compare_digest(given, self.webhook_secret.encode())
+
+
+class Guard:
+    """ASGI middleware. /webhook looks at its credentials itself: they depend on who calls."""
+
+    def __init__(
+        self, app: ASGIApp, credentials: Credentials, observe: Observer, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._app = app
+        self._credentials = credentials
+        self._observe = observe
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._pass(scope, receive, noting)
+        finally:
+            seconds = time.perf_counter() - began
+            _LOG.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, 1000 * seconds)
+            self._observe(scope["path"], status, seconds)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if scope["path"] != "/webhook" and not self._credentials.basic_allows(headers.get("authorization")):
+            await _refuse(
+                send, 401, "user or password is wrong", (b"www-authenticate", b'Basic realm="XNER-Label"')
+            )
+            return
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            await _refuse(send, 413, self._too_large)
+            return
+        taken = 0
+
+        async def limited() -> Message:
+            # a request that doesn't say how long it is
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._max_bytes:
+                raise HTTPException(413, self._too_large)
+            return message
+
+        await self._app(scope, limited, send)
+
+    @property
+    def _too_large(self) -> str:
+        return f"the request is larger than {self._max_bytes} bytes: select fewer tasks"
+
+
+async def _refuse(send: Send, status: int, detail: str, *headers: tuple[bytes, bytes]) -> None:
+    body = json.dumps({"detail": detail}).encode()
+    start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,99 @@
+"""Running the backend: settings that must be right, a socket, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from xner_label.errors import ConfigurationError
+from xner_label.serving import PredictionService
+from xner_label.settings import Settings
+from xner_label.store.database import Store
+from xner_label_backend.app import create_app
+
+# Seconds that requests, and then the work under way, get to end.
+_GRACE = 2
+# Connections that may wait for the event loop.
+_BACKLOG = 1024
+
+
+def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> None:
+    """Answer requests until SIGINT or SIGTERM. ``started`` gets the address once requests are taken.
+
+    Must run in the main thread. Raises ConfigurationError when the settings contradict or the port can't be had.
+    """
+    if bool(settings.backend_user) != bool(settings.backend_password):
+        raise ConfigurationError(
+            "Basic auth needs both a user and a password",
+            hint="set backend.user and XNER_LABEL_BACKEND_PASSWORD, or neither",
+        )
+    with _terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        app = create_app(PredictionService(store, settings), settings)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
+        )
+        server = _Server(config, lambda: started(url))
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            # how uvicorn passes on the signal after it has shut down in order; before that it is a real interrupt
+            if not server.started:
+                raise
+        finally:
+            app.state.backend.close(_GRACE)
+
+
+class _Server(uvicorn.Server):
+    """Says when requests are taken."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._announce()
+
+
+@contextmanager
+def _terminating_interrupts() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises ConfigurationError."""
+    if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
+        raise ConfigurationError(f"{port} is no port", hint="give --backend-port 0 to 65535; 0 takes a free one")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named, asyncio switches Nagle's algorithm off, which would add 40 ms to every answer.
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't listen on {host}:{port}: {error.strerror or error}",
+            hint="choose another --backend-host or --backend-port; port 0 takes a free one",
+        ) from None

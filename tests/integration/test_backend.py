@@ -1,0 +1,437 @@
+"""`xner-label serve` as a process: what Label Studio 1.23 asks, how it is answered, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from demo.studio_server import ROOT
+from xner_label import sample
+from xner_label.entities import Entity, Task
+from xner_label.predicting import Predictor
+from xner_label.settings import Settings
+from xner_label.store import models, predictions, projects, reviews, runs, tasks
+from xner_label.store.database import Store, open_store
+from xner_label.studio.connect import SECRET_HEADER
+from xner_label.studio.labelling import SOURCE, labelling_config
+from xner_label.training.promotion import promote
+from xner_label.training.runs import train
+
+SECRET = "hook-8d1f"
+PASSWORD = "pass-41c7"
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+CONFIG = labelling_config(sample.LABELS)
+EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED", "PROJECT_UPDATED")
+
+
+@dataclass
+class Served:
+    """A running backend. ``log`` is everything it wrote."""
+
+    url: str
+    process: subprocess.Popen[str]
+    folder: Path
+    auth: tuple[str, str] | None = None
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, timeout=60, auth=self.auth)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "stderr").read_text(encoding="utf-8")
+
+    def predict(self, *asked: dict, config: str = CONFIG, context: object = None, project: str = "7.179") -> list:
+        body = {
+            "tasks": list(asked),
+            "project": project,
+            "label_config": config,
+            "params": {"login": None, "password": None, "context": context},
+        }
+        answer = self.client.post("/predict", json=body)
+        assert answer.status_code == 200, answer.text
+        results = answer.json()["results"]
+        assert len(results) == len(asked)
+        return results
+
+
+def asked(number: int, text: object, **data: object) -> dict:
+    """A task as Label Studio sends it."""
+    return {
+        "id": number,
+        "data": {"text": text, **data},
+        "meta": {},
+        "created_at": "2026-11-22T16:00:28.307709Z",
+        "is_labeled": False,
+        "inner_id": number,
+        "total_annotations": 0,
+        "project": 7,
+        "annotations": [],
+        "predictions": [],
+    }
+
+
+@pytest.fixture
+def served(
+    command_line: list[str], database_url: str, tmp_path: Path
+) -> Callable[..., contextlib.AbstractContextManager[Served]]:
+    """Starts a backend on the test's store for the length of a block."""
+
+    @contextlib.contextmanager
+    def start(*flags: str, user: str = "", **environment: str) -> Iterator[Served]:
+        variables = {
+            "PYTHONPATH": str(ROOT),
+            "XNER_LABEL_DATABASE_URL": database_url,
+            "XNER_LABEL_PIPELINE_ALIGNER": "none",
+            "XNER_LABEL_PIPELINE_PROJECTOR": "string",
+            "XNER_LABEL_WEBHOOK_SECRET": SECRET,
+            "LABEL_STUDIO_API_KEY": TOKEN,
+        }
+        if user:
+            variables |= {"XNER_LABEL_BACKEND_USER": user, "XNER_LABEL_BACKEND_PASSWORD": PASSWORD}
+        with (tmp_path / "stderr").open("w") as errors:
+            process = subprocess.Popen(
+                [*command_line, "serve", "--verbose", "--backend-port", "0", *flags],
+                cwd=tmp_path,
+                env=os.environ | variables | environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        with process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("listening on http://127.0.0.1:"), (tmp_path / "stderr").read_text()
+            running = Served(line.split()[-1], process, tmp_path, (user, PASSWORD) if user else None)
+            try:
+                yield running
+            finally:
+                running.client.close()
+                process.terminate()
+                try:
+                    process.wait(10)
+                finally:
+                    process.kill()
+
+    return start
+
+
+@pytest.fixture
+def predicted(store: Store, database_url: str) -> list[Task]:
+    """The sample's dev split in the store, predicted by string similarity."""
+    dev = sample.read_sample(split="dev")
+    with store.write() as session:
+        project = projects.ensure_project(session, "default", sample.LABELS)
+        tasks.add_tasks(session, project.id, [(task, "pool") for task in dev])
+    Predictor(store, settings(database_url)).predict_project()
+    return dev
+
+
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url, aligner="none", projector="string")
+
+
+def current_pipeline(store: Store) -> str:
+    with store.read() as session:
+        serving = runs.serving(session, "default")
+    assert serving is not None
+    assert serving.version is not None
+    return serving.version
+
+
+def test_every_endpoint_answers_before_there_is_a_project(served, store):
+    with served() as backend:
+        assert backend.client.get("/health").json()["status"] == "UP"
+        body = {"project": "7.179", "schema": CONFIG, "hostname": "http://x", "access_token": TOKEN}
+        version = backend.client.post("/setup", json={**body, "extra_params": '{"a": 1}'}).json()["model_version"]
+        assert version
+        assert backend.client.get("/versions").json() == {"versions": [version]}
+        (result,) = backend.predict(asked(1, "Amina alifika Nairobi."))
+        assert (result["result"], result["score"]) == ([], 0.0)
+        assert "task 1: source: missing" in backend.log
+
+
+def test_stored_predictions_come_from_the_store(served, store, predicted):
+    version = current_pipeline(store)
+    with served() as backend:
+        results = backend.predict(*(asked(number, task.text) for number, task in enumerate(predicted, 1)))
+        assert {result["model_version"] for result in results} == {version}
+        assert backend.client.post("/setup", json={"project": "7.179"}).json() == {"model_version": version}
+        assert backend.client.get("/versions").json()["versions"][0] == version
+        assert any(result["result"] for result in results)
+        for task, result in zip(predicted, results, strict=True):
+            assert 0 <= result["score"] <= 1
+            for region in result["result"]:
+                value = region["value"]
+                assert task.text[value["start"] : value["end"]] == value["text"]
+                assert (region["from_name"], region["to_name"], region["type"]) == ("label", "text", "labels")
+    with store.read() as session:
+        assert sum(predictions.count_predictions(session, 1).values()) == len(predicted)
+
+
+def test_a_new_task_is_predicted_and_stored(served, store, predicted):
+    mentions = (Entity(10, 24, "PER"), Entity(36, 43, "LOC"))
+    with store.write() as session:
+        tasks.add_source_sentences(
+            session,
+            1,
+            [("s", "President Amina Wakesho travelled to Nairobi.", [Entity(10, 23, "PER"), mentions[1]])],
+        )
+    text = "Rais Amina Wakesho alisafiri kwenda Nairobi."
+    source = "President Amina Wakesho travelled to Nairobi."
+    with served(XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+        (first,) = backend.predict(asked(501, text, **{SOURCE: source}))
+        (again,) = backend.predict(asked(501, text, **{SOURCE: source}))
+    assert first == again
+    with store.read() as session:
+        stored = tasks.find_by_text(session, 1, text)
+        assert stored is not None
+        assert stored.source == source
+        assert stored.studio_task == 501
+        assert stored.external_id == "studio-501"
+        assert sum(predictions.count_predictions(session, 1).values()) == len(predicted) + 1
+
+
+def test_what_cannot_be_predicted_gets_an_empty_result_and_a_logged_reason(served, store, predicted):
+    with served() as backend:
+        good = predicted[0].text
+        results = backend.predict(
+            asked(1, good),
+            asked(2, "hakuna chanzo hapa"),
+            asked(3, ""),
+            asked(4, None),
+            asked(5, "NUL \0 ndani"),
+            asked(6, good),
+            asked(7, "a" * 100_000),
+        )
+        for result in results[1:5]:
+            assert (result["result"], result["score"]) == ([], 0.0)
+        assert results[0] == results[5]
+        assert len({result["model_version"] for result in results}) == 1
+        for number, reason in ((2, "source: missing"), (3, "no text"), (4, "no text"), (5, "NUL")):
+            assert f"task {number}: " in backend.log
+            assert reason in backend.log
+        assert "Traceback" not in backend.log
+
+
+def test_regions_follow_the_label_config_of_the_request(served, store, predicted):
+    other = (
+        '<View><Text name="body" value="$content"/><Labels name="ner" toName="body">'
+        '<Label value="LOC"/><Label value="EVENT"/></Labels></View>'
+    )
+    with served() as backend:
+        tasks_sent = [asked(n, None, content=task.text) for n, task in enumerate(predicted)]
+        regions = [region for result in backend.predict(*tasks_sent, config=other) for region in result["result"]]
+        assert regions
+        for region in regions:
+            assert (region["from_name"], region["to_name"]) == ("ner", "body")
+            assert region["value"]["labels"] == ["LOC"]
+        assert "label 'PER' isn't one of LOC, EVENT" in backend.log
+        for config in ("<View", '<View><Text name="t" value="$text"/></View>'):
+            (result,) = backend.predict(asked(1, predicted[0].text), config=config)
+            assert result["result"] == []
+
+
+def test_the_control_slice_stays_blind(served, store, predicted):
+    with store.write() as session:
+        reviews.add_batch(session, 1, "control", [(1, None)])
+    with served() as backend:
+        first, second = backend.predict(*(asked(number, predicted[number].text) for number in (0, 1)))
+        assert (first["result"], first["score"]) == ([], 0.0)
+        assert second["score"] > 0
+        assert "control slice" in backend.log
+
+
+def test_a_changed_text_is_another_task(served, store, predicted):
+    with store.write() as session:
+        reviews.mark_pushed(session, {1: 11})
+        project = projects.get_project(session, "default")
+        project.studio_project = 7
+    with served() as backend:
+        backend.predict(asked(11, predicted[0].text + " Zaidi.", xner_id=predicted[0].id, **{SOURCE: "More."}))
+    with store.read() as session:
+        added = tasks.find_by_text(session, 1, predicted[0].text + " Zaidi.")
+        assert added is not None
+        assert added.studio_task is None
+        assert added.external_id not in {str(task.id) for task in predicted}
+
+
+def test_a_selection_is_answered_with_the_same_name_elsewhere(served, store):
+    text = "Nairobi 👩🏽‍🌾 na Nairobian: Nairobi, (Nairobi)."
+    selection = {"id": "k", "value": {"start": 0, "end": 7, "labels": ["LOC"]}}
+    with served() as backend:
+        (result,) = backend.predict(asked(1, text), context={"result": [selection]})
+        places = [(region["value"]["start"], region["value"]["end"]) for region in result["result"]]
+        assert [text[start:end] for start, end in places] == ["Nairobi", "Nairobi"]
+        assert (0, 7) not in places
+        broken = {"id": "k", "value": {"start": 0, "end": 700, "labels": ["LOC"]}}
+        assert backend.predict(asked(1, text), context={"result": [broken]})[0]["result"] == []
+        assert backend.predict(asked(1, text), context={})[0]["result"] == []
+    with store.read() as session:
+        assert runs.serving(session, "default") is None, "a selection stores nothing"
+
+
+def test_a_promoted_run_is_served_without_a_restart(served, store, predicted, tmp_path):
+    with served() as backend:
+        before = backend.predict(asked(1, predicted[0].text))[0]["model_version"]
+        run = train(store, "default", tmp_path / "models")
+        assert backend.predict(asked(1, predicted[0].text))[0]["model_version"] == before
+        promote(store, "default")
+        assert backend.client.post("/setup", json={}).json() == {"model_version": run.version}
+        stored, new = backend.predict(asked(1, predicted[0].text), asked(2, "Amina alifika bila chanzo."))
+        assert (stored["model_version"], new["model_version"]) == (run.version, run.version)
+        assert backend.client.get("/versions").json()["versions"] == [run.version, before]
+        assert "no prediction" not in backend.log
+    with store.read() as session:
+        assert predictions.find_prediction(session, 1, run.version).model_run_id is not None
+
+
+def test_malformed_requests_are_refused(served, store):
+    bodies = (b"", b"{", b"[]", b'"text"', b'{"tasks": 3}', b'{"tasks": [{"id": 1}]}', b"\xff\xfe", b"[" * 100_000)
+    with served() as backend:
+        for path in ("/predict", "/setup", "/webhook"):
+            for body in bodies:
+                headers = {"Content-Type": "application/json", SECRET_HEADER: SECRET}
+                status = backend.client.post(path, content=body, headers=headers).status_code
+                # set-up needs nothing of its body
+                assert 400 <= status < 500 or (path == "/setup" and body.startswith(b'{"tasks"'))
+        assert backend.client.post("/predict", content=b"{}").status_code == 422
+        assert backend.client.get("/predict").status_code == 405
+        assert backend.client.get("/validate").status_code == 404
+        assert "Traceback" not in backend.log
+
+
+def test_webhooks_need_the_secret_and_are_answered_at_once(served, store):
+    with served(user="studio") as backend:
+        hook = httpx.Client(base_url=backend.url, timeout=1)
+        with hook:
+            for action in EVENTS:
+                body = {"action": action, "project": {"id": 7, "token": TOKEN}}
+                assert hook.post("/webhook", json=body).status_code == 401
+                assert hook.post("/webhook", json=body, headers={SECRET_HEADER: "hook-8d1e"}).status_code == 401
+                assert hook.post("/webhook", json=body, headers={SECRET_HEADER: "ü".encode()}).status_code == 401
+                assert hook.post("/webhook", json=body, headers={SECRET_HEADER: SECRET}).status_code == 202
+            training = {"action": "START_TRAINING", "project": {"id": 7}}
+            assert hook.post("/webhook", json=training).status_code == 401
+            # Label Studio's ML page knows the user, but nothing of our header
+            assert hook.post("/webhook", json=training, auth=("studio", PASSWORD)).status_code == 202
+            assert hook.post("/webhook", json=body, auth=("studio", PASSWORD)).status_code == 401
+        assert "xner-label train" in backend.log
+
+
+def test_basic_auth_guards_the_rest(served, store):
+    with served(user="studio") as backend, httpx.Client(base_url=backend.url) as stranger:
+        for method, path in (("GET", "/health"), ("POST", "/setup"), ("POST", "/predict"), ("GET", "/versions")):
+            for auth in (None, ("studio", "wrong"), ("other", PASSWORD), ("studio", "")):
+                answer = stranger.request(method, path, auth=auth, content=b"{")
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"].startswith("Basic")
+            for header in ("Basic", "Basic %%%", "Bearer abc", "basic " + "=" * 3):
+                assert stranger.request(method, path, headers={"Authorization": header}).status_code == 401
+        assert backend.client.get("/health").status_code == 200
+
+
+def test_no_secret_reaches_the_log(served, store, predicted):
+    with served(user="studio") as backend:
+        backend.client.post("/setup", json={"access_token": TOKEN, "project": "7.1"})
+        backend.client.post("/setup", json=[{"access_token": TOKEN}])
+        backend.client.post("/setup", content=f'{{"access_token": "{TOKEN}"'.encode())
+        backend.client.post("/predict", json={"access_token": TOKEN, "tasks": [{"data": TOKEN}]})
+        backend.client.post("/webhook", json={"action": 3, "token": TOKEN}, headers={SECRET_HEADER: SECRET})
+        backend.client.get("/health", auth=("studio", "wrong-" + PASSWORD))
+        backend.predict(asked(1, predicted[0].text))
+    for secret in (TOKEN, SECRET, PASSWORD):
+        assert secret not in backend.log
+    for file in backend.folder.iterdir():
+        if file.name.startswith("store.db"):
+            assert TOKEN.encode() not in file.read_bytes()
+
+
+def test_too_large_a_request_is_refused_before_it_is_read(served, store):
+    with served() as backend:
+        address = backend.url.removeprefix("http://")
+        with contextlib.closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+            connection.putrequest("POST", "/predict")
+            connection.putheader("Content-Length", str(10**12))
+            connection.endheaders()
+            assert connection.getresponse().status == 413
+
+
+def test_many_clients_ask_for_new_tasks_at_once(served, store, predicted):
+    results: list[list] = [[] for _ in range(16)]
+
+    def ask(number: int) -> None:
+        # every text twice, so that two requests are about the same new task
+        text = f"Amina{number // 2} alifika Nairobi."
+        results[number] = backend.predict(asked(number, text, **{SOURCE: f"Amina{number // 2} reached Nairobi."}))
+
+    with served() as backend:
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(len(answer) == 1 for answer in results)
+    with store.read() as session:
+        added = [task for task in tasks.iterate_tasks(session, 1) if task.text.startswith("Amina")]
+    assert len({task.text for task in added}) == len(added) == 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_in_order(served, store, number):
+    with served() as backend:
+        backend.client.get("/health")
+        began = time.monotonic()
+        backend.process.send_signal(number)
+        assert backend.process.wait(10) == 0
+        assert time.monotonic() - began < 5
+        assert "Traceback" not in backend.log
+
+
+def run_serve(command_line: list[str], folder: Path, *flags: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*command_line, "serve", *flags],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+def test_it_does_not_start_on_a_schema_that_is_not_at_head(command_line, tmp_path):
+    code, shown = run_serve(command_line, tmp_path)
+    assert code == 7
+    assert "xner-label db upgrade" in shown
+
+
+def test_it_does_not_start_on_bad_settings(command_line, store, database_url, tmp_path):
+    flags = ("--database-url", database_url)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, shown = run_serve(command_line, tmp_path, *flags, "--backend-port", port)
+        assert (code, "can't listen" in shown) == (3, True)
+    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 3
+    assert run_serve(command_line, tmp_path, *flags, "--backend-host", "no.such.host.invalid")[0] == 3
+    code, shown = run_serve(command_line, tmp_path, *flags, "--backend-user", "studio")
+    assert (code, "XNER_LABEL_BACKEND_PASSWORD" in shown) == (3, True)
+
+
+def test_another_writer_does_not_stop_stored_predictions(served, store, predicted, database_url):
+    with open_store(database_url) as other, served() as backend, other.write() as session:
+        session.add(models.CacheEntry(namespace="n", key="k", value=b""))
+        session.flush()
+        assert backend.predict(asked(1, predicted[0].text))[0]["score"] > 0

@@ -1,0 +1,34 @@
+"""`xner-label serve`: run the ML backend."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from xner_label.cli.options import with_settings
+from xner_label.errors import MissingExtraError
+from xner_label.settings import Settings
+
+
+@click.command(name="serve")
+@click.option("--verbose", is_flag=True, help="Log every request, not only what needs attention")
+@with_settings("database_url", "project", "preset", "backend_host", "backend_port", "backend_user", "projector")
+def command(settings: Settings, verbose: bool) -> None:
+    """Answer Label Studio until interrupted (Ctrl-C or SIGTERM).
+
+    Writes `listening on URL` to standard output once requests are taken, and its log to standard error.
+    Predictions that are in the store are served from it; new tasks are predicted and stored; a newly promoted
+    model is served from the next request on.
+    """
+    try:
+        from xner_label_backend.server import serve
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("backend", f"`xner-label serve` (no module {error.name})") from None
+    from xner_label.store.database import open_store
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("xner_label", "xner_label_backend"):
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+    with open_store(settings.database_url) as store:
+        serve(store, settings, lambda url: click.echo(f"listening on {url}"))
