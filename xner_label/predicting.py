@@ -165,7 +165,7 @@ class Predictor:
 
     @cached_property
     def _translator(self) -> Translator | None:
-        return make_translator(self._settings.translator)
+        return make_translator(self._settings, cache=self._cache)
 
     @cached_property
     def _tagger(self) -> Tagger | None:

@@ -62,6 +62,7 @@ class Settings:
 
     translator: str = setting("given", "pipeline.translator", "Translator: given, transformers or ctranslate2")
     translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
+    translator_beams: int = setting(4, "pipeline.translator_beams", "Beams of the translator's search")
     tagger: str = setting("given", "pipeline.tagger", "Source tagger: given, crf or transformers")
     tagger_model: str = setting("", "pipeline.tagger_model", "Checkpoint of the source tagger")
     tagger_map: tuple[str, ...] = setting(
@@ -96,6 +97,7 @@ class Settings:
     )
 
     device: str = setting("auto", "models.device", "Where models run: auto, cpu, cuda, cuda:N or mps")
+    model_cache: str = setting("~/.cache/xner-label", "models.cache", "Folder for converted models")
     dtype: str = setting(
         "auto", "models.dtype", "Number format of models: auto, float32, bfloat16 or float16 (GPU only)"
     )

@@ -11,17 +11,28 @@ from typing import Protocol
 
 import msgspec
 
-from xner_label.entities import Entity, Link, Tokens
+from xner_label.entities import Entity, Link, Span, Tokens
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A part of a text that was translated by itself, and its translation, as code-point spans of both."""
+
+    text: Span
+    translation: Span
 
 # Source words, target words.
 Pair = tuple[Sequence[str], Sequence[str]]
 
 
 class Translation(msgspec.Struct, frozen=True):
-    """A translated text; ``score`` is the mean log-probability per target subtoken, None for a human one."""
+    """A translated text; ``score`` is the mean log-probability per target subtoken, None for a human one.
+
+    ``segments`` says which part of the translation came from which part of a text that was cut, in order.
+    """
 
     text: str
     score: float | None = None
+    segments: tuple[Segment, ...] = ()
 
 
 class Translator(Protocol):

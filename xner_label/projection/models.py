@@ -136,8 +136,8 @@ def load_model(auto_class: str, name: str, placement: Placement) -> Any:
         return model
 
 
-def load_tokenizer(name: str, **options: Any) -> Any:
-    """Load a checkpoint's fast tokenizer. Raises ConfigurationError where there is none."""
+def load_tokenizer(name: str, *, fast: bool = True, **options: Any) -> Any:
+    """Load a checkpoint's tokenizer. Raises ConfigurationError where there is none, or no ``fast`` one."""
     require_models()
     import transformers
 
@@ -146,7 +146,7 @@ def load_tokenizer(name: str, **options: Any) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **options
         )
-    if not tokenizer.is_fast:
+    if fast and not tokenizer.is_fast:
         raise ConfigurationError(
             f"{name} has no fast tokenizer",
             hint="choose a checkpoint with a tokenizer.json, or convert its tokenizer",

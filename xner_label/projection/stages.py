@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -15,16 +16,36 @@ from xner_label.projection.alignment.aligners import AlignerOptions
 from xner_label.projection.interfaces import Aligner, Cache, Tagger, Translator
 from xner_label.settings import Settings
 
+TRANSLATORS = ("given", "transformers", "ctranslate2")
 TAGGERS = ("given", "crf", "transformers")
 
 LabelledText = tuple[str, Sequence[Entity]]
 
 
-def make_translator(name: str) -> Translator | None:
-    """The translator of that name; None for ``given`` (the source comes with the tasks)."""
-    if name == "given":
+def make_translator(settings: Settings, *, cache: Cache) -> Translator | None:
+    """The translator that the settings name; None for ``given`` (the source comes with the tasks).
+
+    Raises ConfigurationError for an unknown name or language and for a model that can't be used,
+    MissingExtraError when the extra ``models`` is missing.
+    """
+    if settings.translator == "given":
         return None
-    raise ConfigurationError(f"there is no translator {name!r}", hint="see `xner-label translate --help`")
+    if settings.translator not in TRANSLATORS:
+        known = ", ".join(TRANSLATORS)
+        raise ConfigurationError(f"there is no translator {settings.translator!r}", hint=f"choose among {known}")
+    from xner_label.projection.models import choose_placement
+    from xner_label.projection.seq2seq import ctranslate2_translator, transformers_translator
+    from xner_label.projection.translation import CachedTranslator
+
+    placement = choose_placement(settings.device, settings.dtype)
+    model, beams = settings.translator_model, settings.translator_beams
+    languages = settings.target_language, settings.source_language  # a translator reads the language annotated
+    if settings.translator == "transformers":
+        translator = transformers_translator(model, *languages, placement, beams=beams)
+    else:
+        folder = Path(settings.model_cache).expanduser()
+        translator = ctranslate2_translator(model, *languages, placement, folder, beams=beams)
+    return CachedTranslator(translator, cache)
 
 
 def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[LabelledText] = ()) -> Tagger | None:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xner_label.projection.sentences import pieces, sentences
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["Dr. Amina Nabatanzi met J. Okello.", "They talked!", "Did they?", "(Yes.)", "Good."],
+        ["He said “No.”", "Then he left…", "Later, 3.5 million came."],
+        ["第一句。", "第二句！", "第三句"],
+        ["यह पहला है।", "यह दूसरा है।"],
+        ["ይህ የመጀመሪያው ነው።", "ይህ ሁለተኛው ነው።"],
+        ["A headline without a stop\n", "And the text below."],
+        ["the U.S. Senate voted."],
+    ],
+)
+def test_cuts_where_sentences_end(parts: list[str]) -> None:
+    text = ("" if "。" in parts[0] else " ").join(parts)
+    assert [text[span.start : span.end] for span in sentences(text)] == [part.strip() for part in parts]
+
+
+@given(st.text(alphabet=st.sampled_from("aB. \n。!?'\"…\u00a0"), max_size=60), st.integers(1, 12))
+def test_nothing_but_white_space_is_lost_and_every_piece_fits(text: str, limit: int) -> None:
+    found = pieces(text, lambda part: len(part) <= limit)
+    position = 0
+    for span in found:
+        assert not text[position : span.start].strip()
+        assert 0 < span.end - span.start <= limit
+        assert text[span.start : span.end].strip() == text[span.start : span.end]
+        position = span.end
+    assert not text[position:].strip()
