@@ -31,7 +31,7 @@ def example(number: int) -> tuple[Task, Prediction]:
     name = f"Amina{number} Wanjikũ"
     text = TEXTS[number % len(TEXTS)].format(name=name)
     spans = [(text.index(name), name, "PER"), (text.index("Nairobi"), "Nairobi", "LOC")]
-    confidence = 0.2 + 0.001 * number
+    confidence = 0.2 + 0.0005 * number
     found = tuple(
         ProjectedEntity(
             start, start + len(word), label, word, 1.0, confidence, SourceMention(0, len(word), label, word)

@@ -36,7 +36,12 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
     from xner_label.studio.push import PushOptions, push
 
     with open_store(settings.database_url) as store:
-        report = push(store, settings, PushOptions(**options))  # type: ignore[arg-type]
+        report = push(
+            store,
+            settings,
+            PushOptions(**options),  # type: ignore[arg-type]
+            lambda words: click.echo(words, err=True),
+        )
     if as_json:
         write_json(report)
     if report.pipeline is None:

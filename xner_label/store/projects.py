@@ -51,6 +51,11 @@ def connected_project(session: Session, name: str, studio_url: str) -> tuple[Pro
     return project, project.studio_project
 
 
+def lock_project(session: Session, project_id: int) -> None:
+    """Let one process at a time decide about a project (SQLite has one writer anyway)."""
+    session.get(Project, project_id, with_for_update=True)
+
+
 def find_by_studio(session: Session, studio_project: int) -> Project | None:
     """The project that is connected to a Label Studio project id, if any."""
     return session.scalars(select(Project).where(Project.studio_project == studio_project)).first()

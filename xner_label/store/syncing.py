@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, selectinload
 
-from xner_label.store.models import Annotation, Prediction, Project, ReviewItem, Task
+from xner_label.store.models import Annotation, Prediction, ReviewItem, Task
 
 # How many ids go into one IN (...).
 _CHUNK = 5_000
@@ -20,11 +20,6 @@ class State(msgspec.Struct, frozen=True):
 
     updated_at: datetime
     deleted: bool
-
-
-def lock_project(session: Session, project_id: int) -> None:
-    """Let one synchronisation at a time write (SQLite has one writer anyway)."""
-    session.get(Project, project_id, with_for_update=True)
 
 
 def studio_tasks(session: Session, project_id: int) -> dict[int, int]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
+from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.settings import Settings
@@ -70,11 +71,14 @@ class _Choice(msgspec.Struct, frozen=True):
         return sum(prediction is None for _, prediction in self.items)
 
 
-def push(store: Store, settings: Settings, options: PushOptions) -> PushReport:
+def push(
+    store: Store, settings: Settings, options: PushOptions, progress: Callable[[str], None] = lambda _: None
+) -> PushReport:
     """Fill the queue up to ``options.limit`` tasks, least confident first, and bring it to Label Studio.
 
-    What an earlier push chose and could not deliver goes first. Raises StudioError, ConfigurationError when the
-    project isn't connected, ContractError when a prediction doesn't fit its text; then nothing new is chosen.
+    What an earlier push chose and could not deliver goes first. ``progress`` is told, in words, what takes long.
+    Raises StudioError, ConfigurationError when the project isn't connected, ContractError when a prediction
+    doesn't fit its text; then nothing new is chosen.
     """
     if options.limit < 0:
         raise UsageError("the limit must not be negative", hint="give --limit 100, for example")
@@ -83,13 +87,15 @@ def push(store: Store, settings: Settings, options: PushOptions) -> PushReport:
             project, studio_project = projects.connected_project(session, settings.project, studio.url)
             resumed = reviews.unpushed_items(session, project.id)
         control = find_control(studio.project(studio_project).label_config, project.labels)
-        choice = _choose(store, project, options, control)
+        with store.read() if options.dry_run else store.write() as session:
+            if not options.dry_run:
+                projects.lock_project(session, project.id)
+            choice = _choose(session, project, options, control)
+            if choice.items and not options.dry_run:
+                reviews.add_batch(session, project.id, "least-confident", choice.items)
         pushed = 0
         if not options.dry_run:
-            if choice.items:
-                with store.write() as session:
-                    reviews.add_batch(session, project.id, "least-confident", choice.items)
-            pushed = _Delivery(store, studio, project.id, studio_project, control).run()
+            pushed = _Delivery(store, studio, project.id, studio_project, control, progress).run()
             if choice.pipeline is not None:
                 show_version(studio, studio_project, choice.pipeline)
         with store.read() as session:
@@ -121,40 +127,45 @@ def show_version(studio: Studio, studio_project: int, version: str) -> bool:
     return True
 
 
-def _choose(store: Store, project: Project, options: PushOptions, control: Control) -> _Choice:
+def _choose(session: Session, project: Project, options: PushOptions, control: Control) -> _Choice:
     """What to add to the queue, checked against the contract before anything is stored."""
-    with store.read() as session:
-        pipeline = project.pipeline
-        wanted = options.limit - reviews.count_open(session, project.id)
-        if pipeline is None or wanted <= 0:
-            return _Choice(pipeline, [], [])
-        found = reviews.eligible(session, project.id, pipeline, options.split, options.max_confidence)
-        blind = set()
-        if options.blind_share:
-            # not only from the doubtful ones: the slice is to say how good predictions are on the whole
-            everything = reviews.eligible(session, project.id, pipeline, options.split)
-            size = min(round(options.blind_share * wanted), len(everything))
-            drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)
-            blind = {task for task, _, _ in drawn}
-            found = [*drawn, *(item for item in found if item[0] not in blind)]
-        found = found[:wanted]
-        for task, prediction in predictions.by_id(session, [item[1] for item in found]):
-            to_studio(task.text, prediction, control)
+    wanted = options.limit - reviews.count_open(session, project.id)
+    if project.pipeline is None or wanted <= 0:
+        return _Choice(project.pipeline, [], [])
+    found = reviews.eligible(session, project.id, project.pipeline, options.split, options.max_confidence)
+    blind = set()
+    if options.blind_share:
+        # not only from the doubtful ones: the slice is to say how good predictions are on the whole
+        everything = reviews.eligible(session, project.id, project.pipeline, options.split)
+        size = min(round(options.blind_share * wanted), len(everything))
+        drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)
+        blind = {task for task, _, _ in drawn}
+        found = [*drawn, *(item for item in found if item[0] not in blind)]
+    found = found[:wanted]
+    for task, prediction in predictions.by_id(session, [item[1] for item in found]):
+        to_studio(task.text, prediction, control)
     items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
-    return _Choice(pipeline, items, [confidence for _, _, confidence in found])
+    return _Choice(project.pipeline, items, [confidence for _, _, confidence in found])
 
 
 class _Delivery:
     """Brings everything chosen and not yet pushed to one project of Label Studio."""
 
     def __init__(
-        self, store: Store, studio: Studio, project_id: int, studio_project: int, control: Control
+        self,
+        store: Store,
+        studio: Studio,
+        project_id: int,
+        studio_project: int,
+        control: Control,
+        progress: Callable[[str], None],
     ) -> None:
         self._store = store
         self._studio = studio
         self._project_id = project_id
         self._studio_project = studio_project
         self._control = control
+        self._progress = progress
 
     def run(self) -> int:
         """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
@@ -170,6 +181,8 @@ class _Delivery:
                     f"{sent} of {len(outgoing)} tasks pushed, then: {error.args[0]}",
                     hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
                 ) from None
+            if len(outgoing) > _CHUNK:
+                self._progress(f"{sent} of {len(outgoing)} tasks pushed ...")
         return sent
 
     def _after_looking(self) -> list[Outgoing]:
@@ -190,7 +203,11 @@ class _Delivery:
             with self._store.write() as session:
                 reviews.mark_pushed(session, there)
                 reviews.release_items(session, lost)
-            if len(there) + len(lost) < len(doubtful):
+            waiting = len(doubtful) - len(there) - len(lost)
+            if waiting:
+                self._progress(
+                    f"{waiting} tasks were on their way when a push was interrupted: looking for them ..."
+                )
                 time.sleep(1.0)
 
     def _found(self, items: Sequence[Outgoing]) -> dict[int, int]:

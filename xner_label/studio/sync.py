@@ -83,7 +83,7 @@ def sync(store: Store, settings: Settings, *, full: bool = False) -> SyncReport:
         fetched = _fetch(store, studio, project.id, studio_project, since)
     report = SyncReport(project.name, changed_tasks=len(fetched.changed))
     with store.write() as session:
-        syncing.lock_project(session, project.id)
+        projects.lock_project(session, project.id)
         _Writer(session, project.id, control, fetched, report).run()
         blocked = {rejected.studio_task for rejected in report.rejected}
         held = [task.updated_at for task in fetched.changed if task.id in blocked]
