@@ -19,6 +19,7 @@ the same for the same input.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -153,21 +154,24 @@ class Stage(NamedTuple):
 def stages(candidates: Sequence[Sequence[Candidate]]) -> list[Stage]:
     """The positions at which candidates start, left to right, ending in an empty stage."""
     positions = sorted({first for own in candidates for _, first, _ in own})
-    following: dict[int, int] = {}
-    index = 0
-    for position in range(max((last for own in candidates for _, _, last in own), default=0) + 1):
-        if index < len(positions) and positions[index] < position:
-            index += 1
-        following[position] = index
-    result = [Stage([], 0) for _ in range(len(positions) + 1)]
+    place_of = {position: place for place, position in enumerate(positions)}
+    after = {last: bisect_left(positions, last) for own in candidates for _, _, last in own}
+    starts: list[list[tuple[int, int, int]]] = [[] for _ in range(len(positions) + 1)]
+    ending: dict[int, int] = {}  # by place: the mentions whose last start it is
     for mention, own in enumerate(candidates):
+        latest = -1
         for choice, (_, first, last) in enumerate(own):
-            result[following[first]].starts.append((mention, choice, following[last]))
+            place = place_of[first]
+            starts[place].append((mention, choice, after[last]))
+            if place > latest:
+                latest = place
+        ending[latest] = ending.get(latest, 0) | 1 << mention
+    result: list[Stage] = []
     live = 0
-    for place in range(len(positions) - 1, -1, -1):
-        for mention, _, _ in result[place].starts:
-            live |= 1 << mention
-        result[place] = Stage(result[place].starts, live)
+    for place in range(len(positions), -1, -1):
+        live |= ending.get(place, 0)
+        result.append(Stage(starts[place], live))
+    result.reverse()
     return result
 
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 Batch = list[tuple[int, bytes]]
 
 BATCH_LINES = 512
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 20
 _OUTPUT_FIELDS = frozenset(Prediction.__struct_fields__)
 _ECHOED = frozenset({"id", "text"})
 
