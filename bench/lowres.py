@@ -10,6 +10,7 @@ import msgspec
 
 from xner_label.entities import Task
 from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.projection.fitting import fit_files
 
 LABELS = ("PER", "ORG", "LOC")
 
@@ -34,3 +35,16 @@ def read_corpus(language: str) -> list[CorpusTask]:
     decoder = msgspec.json.Decoder(CorpusTask)
     with open_input(data_folder() / "lowres" / language / "projection.jsonl") as stream:
         return [decode_line(line, decoder) for _, line in numbered_lines(stream)]
+
+
+def left_out_weights(language: str, folder: Path) -> str:
+    """Fit the default projector on everything but a language; returns the weights' file, made in ``folder``.
+
+    The shipped weights were fitted on all the corpora here, so that they would flatter the projection.
+    """
+    data = data_folder()
+    others = sorted(path for path in (data / "lowres").glob("*/projection.jsonl") if path.parent.name != language)
+    europarl = sorted((data / "europarl").glob("*.jsonl"))
+    file = folder / f"without-{language}.json"
+    file.write_bytes(fit_files([*others, *europarl], from_scratch=True).dump())
+    return str(file)

@@ -12,12 +12,13 @@ import json
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from lowres import LABELS, CorpusTask, read_corpus
+from lowres import LABELS, CorpusTask, left_out_weights, read_corpus
 
 import xner_label
 from xner_label.entities import Prediction, Tokens
@@ -33,9 +34,9 @@ MIXED, GOLD, STAGED, SERVED = "mixed, text", "gold only, text", "staged, text", 
 ROWS = (MIXED, GOLD, STAGED, SERVED)
 
 
-def sentences(tasks: Sequence[CorpusTask], projector: str) -> tuple[list[GoldSentence], str]:
+def sentences(tasks: Sequence[CorpusTask], projector: str, weights: str = "") -> tuple[list[GoldSentence], str]:
     """Every task with its gold and its projection, and the pipeline's signature."""
-    pipeline = Pipeline(make_projector(projector), labels=LABELS)
+    pipeline = Pipeline(make_projector(projector, weights=weights), labels=LABELS)
     found = []
     for index, (task, prediction) in enumerate(zip(tasks, pipeline.predict(tasks), strict=True)):
         assert isinstance(prediction, Prediction)
@@ -79,7 +80,9 @@ def f1_by_row(
 
 def bench_language(language: str, arguments: argparse.Namespace) -> dict[str, object]:
     tasks = read_corpus(language)
-    items, signature = sentences(tasks, arguments.projector)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = left_out_weights(language, Path(folder)) if arguments.projector == "default" else ""
+        items, signature = sentences(tasks, arguments.projector, weights)
     pool = [item for item, task in zip(items, tasks, strict=True) if task.split == "train"]
     test = [item for item, task in zip(items, tasks, strict=True) if task.split == "test"]
     projected = score(test, [item.sentence.silver or () for item in test])
@@ -128,7 +131,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", default=["lug", "tsn"])
     parser.add_argument("--budgets", nargs="+", type=int, default=[0, 50, 100, 200, 500])
     parser.add_argument("--seeds", type=int, default=5, help="random draws of the reviewed tasks")
-    parser.add_argument("--projector", default="default")
+    parser.add_argument("--projector", default="default", help="the default one is fitted without the language")
     parser.add_argument("--min-silver-confidence", type=float, default=DataOptions().min_silver_confidence)
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     arguments = parser.parse_args()

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
+from tests.checkpoints import save_xlm_roberta
 from xner_label import sample
 from xner_label.entities import Entity, Task
 from xner_label.errors import CheckFailedError, ConfigurationError, UsageError
@@ -20,6 +21,7 @@ from xner_label.predicting import Predictor
 from xner_label.settings import Settings
 from xner_label.store import gold, models, projects, runs, schema, tasks
 from xner_label.store.database import open_store
+from xner_label.training.crf import train_crf
 from xner_label.training.data import DataOptions, collect
 from xner_label.training.promotion import promote
 from xner_label.training.runs import TrainOptions, load_model, preview, train
@@ -220,6 +222,35 @@ def test_lost_or_damaged_files_are_explained(store, tmp_path):
         train(store, PROJECT, tmp_path / "file")
 
 
+def test_without_gold_a_projection_stands_as_it_is(store, tmp_path):
+    with store.write() as session:
+        data = collect(session, PROJECT)
+    model = train_crf(msgspec.structs.replace(data, gold=[]), 0.3)
+    projected = next(sentence for sentence in data.silver if sentence.silver)
+    (answer,) = model.predict([projected])
+    assert [(item.start, item.end, item.label) for item in answer.entities] == [
+        (item.start, item.end, item.label) for item in projected.silver
+    ]
+    (unprojected,) = model.predict([msgspec.structs.replace(projected, silver=None)])
+    assert 0 < unprojected.confidence < 1
+
+
+@pytest.mark.models
+def test_a_fine_tuned_checkpoint_is_registered_and_served_like_a_crf(store, tmp_path):
+    checkpoint = save_xlm_roberta(tmp_path / "checkpoint", layers=1)
+    url = store.engine.url.render_as_string()
+    few = ["--epochs", "1", "--silver-epochs", "1", "--learning-rate", "1e-3", "--batch-size", "32", "--seed", "3"]
+    done = run_cli("train", "--database-url", url, "--model", str(checkpoint), *few, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["version"].startswith("transformers-")
+    promote(store, PROJECT)
+    served = load_promoted(store, PROJECT)
+    assert served.version == report["version"]
+    (prediction,) = served.predict([Task(id=1, text="Rais alifika Nairobi.")])
+    assert prediction.pipeline == report["version"]
+
+
 def test_nothing_to_learn_from_is_explained(store):
     with store.write() as session:
         projects.ensure_project(session, "empty", ["PER"])
@@ -275,4 +306,5 @@ def test_commands(store, tmp_path):
     promoted = run_cli("promote", *common, "--run", report["version"], "--json", cwd=tmp_path)
     assert json.loads(promoted.stdout)["promoted"] is True
     assert run_cli("promote", *common, "--force", cwd=tmp_path).returncode == 2
+    assert run_cli("train", *common, "--epochs", "3", cwd=tmp_path).returncode == 2
     assert run_cli("promote", *common, cwd=tmp_path).returncode == 0

@@ -5,29 +5,35 @@ Mixing silver sentences among the gold ones holds a model back as soon as there 
 (Wolpert 1992):
 
 1. the *teacher* learns from silver alone;
-2. two students learn from gold alone with the teacher's tags as features. One of them also sees the tags that the
-   pipeline projected; it answers for texts that have a projection.
+2. two students learn from gold alone, with the teacher's tags as features. One of them also sees what the pipeline
+   projected; it answers for texts that have a projection.
 
-A reviewed task is never silver, so the teacher hasn't seen the sentences whose tags the students get from it: they
-learn how far to trust it on new text.
+A reviewed task is never silver, so the teacher hasn't seen the sentences whose tags the students get from it:
+they learn how far to trust it on new text. A student has to earn its place: on little gold it is cross-validated
+against what it would replace, the teacher or the projection itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import prod
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from xner_label.confidence.metrics import f1_score
+from xner_label.entities import Entity, ProjectedEntity
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.iob2 import encode, tags_of
+from xner_label.iob2 import decode, encode, tags_of
 from xner_label.projection.crf import FEATURES_VERSION, CrfTagger, scored_entities
 from xner_label.training.data import GoldSentence, Sentence, TrainingData, silver_tags
 from xner_label.training.model import Answer
 
 KIND = "crf"
 _DESCRIPTION = "crf.json"
-_STAGES = ("teacher", "text", "projected")
+_FOLDS = 5
+_CONFIDENCE_STEPS = 5
 
 Hints = list[list[str]]
 
@@ -35,7 +41,8 @@ Hints = list[list[str]]
 class CrfOptions(msgspec.Struct, frozen=True):
     """L1 and L2 penalties of the two stages; the teacher's are stronger because its labels are noisy.
 
-    ``min_gold``: sentences below which the students would be worse than the teacher, so that it stays alone.
+    ``min_gold``: sentences below which students aren't tried; ``validate_up_to``: sentences above which they
+    needn't be cross-validated, because they win.
     """
 
     teacher_c1: float = 0.1
@@ -43,6 +50,7 @@ class CrfOptions(msgspec.Struct, frozen=True):
     c1: float = 0.1
     c2: float = 0.05
     min_gold: int = 20
+    validate_up_to: int = 400
 
 
 class _Description(msgspec.Struct, frozen=True):
@@ -76,16 +84,20 @@ class CrfModel:
 
     def _answer(self, sentence: Sentence) -> Answer:
         words = sentence.tokens.words()
-        student = self._stages.get("text")
-        hints: Hints | None = None
+        hints = hints_of(words, self._teacher)
+        if sentence.silver is not None:
+            student = self._stages.get("projected")
+            if student is None:
+                return _as_projected(sentence.silver)
+            hints = joined(hints, projection_hints(sentence))
+        else:
+            student = self._stages.get("text")
         if student is not None:
-            hints = hints_of(sentence, words, self._teacher)
-            if sentence.silver is not None and "projected" in self._stages:
-                student = self._stages["projected"]
-                hints = joined(hints, projection_hints(sentence))
-        tagger = student or self._teacher
-        assert tagger is not None
-        tags, marginals, confidence = tagger.tag_with_confidence(words, hints)
+            tags, marginals, confidence = student.tag_with_confidence(words, hints)
+        elif self._teacher is not None:
+            tags, marginals, confidence = self._teacher.tag_with_confidence(words)
+        else:
+            return Answer((), 0.0)
         return Answer(tuple(scored_entities(sentence.tokens, tags, marginals)), confidence)
 
     def save(self, folder: Path) -> None:
@@ -122,28 +134,70 @@ def train_crf(data: TrainingData, min_silver_confidence: float, options: CrfOpti
         words = [sentence.tokens.words() for sentence in data.silver]
         stages["teacher"] = CrfTagger.train(words, tags, c1=options.teacher_c1, c2=options.teacher_c2)
     teacher = stages.get("teacher")
-    if data.gold and (teacher is None or len(data.gold) >= options.min_gold):
-        hints = [hints_of(item.sentence, item.sentence.tokens.words(), teacher) for item in data.gold]
-        stages["text"] = _student(data.gold, hints, options)
-        projected = [
-            (item, joined(hint, projection_hints(item.sentence)))
-            for item, hint in zip(data.gold, hints, strict=True)
-            if item.sentence.silver is not None
-        ]
-        if len(projected) >= options.min_gold:
-            stages["projected"] = _student(
-                [item for item, _ in projected], [hint for _, hint in projected], options
-            )
+    text = _Lesson(data.gold, [hints_of(item.sentence.tokens.words(), teacher) for item in data.gold])
+    stages |= _student(
+        "text", text, None if teacher is None else [teacher.tag_words(words) for words in text.words], options
+    )
+    seen = [index for index, item in enumerate(data.gold) if item.sentence.silver is not None]
+    gold = [data.gold[index] for index in seen]
+    projected = _Lesson(
+        gold, [joined(text.hints[index], projection_hints(data.gold[index].sentence)) for index in seen]
+    )
+    stages |= _student("projected", projected, [projected_tags(item.sentence) for item in gold], options)
     return CrfModel(stages)
 
 
-def _student(gold: Sequence[GoldSentence], hints: Sequence[Hints], options: CrfOptions) -> CrfTagger:
-    words = [item.sentence.tokens.words() for item in gold]
-    tags = [tags_of(item.sentence.tokens, item.entities) for item in gold]
-    return CrfTagger.train(words, tags, extra=hints, c1=options.c1, c2=options.c2)
+class _Lesson:
+    """Gold sentences as a student sees them."""
+
+    def __init__(self, gold: Sequence[GoldSentence], hints: Sequence[Hints]) -> None:
+        self.words = [item.sentence.tokens.words() for item in gold]
+        self.tags = [tags_of(item.sentence.tokens, item.entities) for item in gold]
+        self.hints = hints
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def train(self, options: CrfOptions, without: Collection[int] = ()) -> CrfTagger:
+        """Learn from the sentences, ``without`` some by index."""
+        repeats = [int(index not in without) for index in range(len(self))]
+        return CrfTagger.train(
+            self.words, self.tags, extra=self.hints, repeats=repeats, c1=options.c1, c2=options.c2
+        )
+
+    def cross_validated(self, options: CrfOptions) -> list[list[str]]:
+        """The tags that a student gives each sentence when it hasn't learned from it."""
+        found: list[list[str]] = [[] for _ in range(len(self))]
+        for first in range(_FOLDS):
+            fold = range(first, len(self), _FOLDS)
+            student = self.train(options, without=fold)
+            for index in fold:
+                found[index] = student.tag_words(self.words[index], self.hints[index])
+        return found
 
 
-def hints_of(sentence: Sentence, words: Sequence[str], teacher: CrfTagger | None) -> Hints:
+def _student(
+    name: str, lesson: _Lesson, rival: Sequence[Sequence[str]] | None, options: CrfOptions
+) -> dict[str, CrfTagger]:
+    """A student by its name, or nothing where ``rival``, the tags that it would replace, is as good."""
+    if not len(lesson) or (rival is not None and len(lesson) < options.min_gold):
+        return {}
+    if rival is not None and len(lesson) <= options.validate_up_to:
+        rival_f1 = _span_f1(rival, lesson.tags)
+        if _span_f1(lesson.cross_validated(options), lesson.tags) < rival_f1:
+            return {}
+    return {name: lesson.train(options)}
+
+
+def _span_f1(found: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> float:
+    counts = np.zeros(3)
+    for tags, truth in zip(found, gold, strict=True):
+        spans, wanted = set(decode(tags)), set(decode(truth))
+        counts += len(spans & wanted), len(spans), len(wanted)
+    return float(f1_score(*counts))
+
+
+def hints_of(words: Sequence[str], teacher: CrfTagger | None) -> Hints:
     """What the teacher thinks of each word, as observations; empty without a teacher."""
     if teacher is None:
         return [[] for _ in words]
@@ -151,15 +205,33 @@ def hints_of(sentence: Sentence, words: Sequence[str], teacher: CrfTagger | None
 
 
 def projection_hints(sentence: Sentence) -> Hints:
-    """What the pipeline projected onto each word, as observations."""
+    """What the pipeline projected onto each word, and how sure it was, as observations."""
+    tags = projected_tags(sentence)
+    hints = _observations("silver", tags)
+    for entity in sentence.silver or ():
+        first, last, _ = sentence.tokens.covering(entity.start, entity.end)
+        step = min(int(entity.confidence * _CONFIDENCE_STEPS), _CONFIDENCE_STEPS - 1)
+        for index in range(first, last):
+            hints[index].append(f"silver={tags[index]}|{step}")
+    return hints
+
+
+def projected_tags(sentence: Sentence) -> list[str]:
+    """The projection as IOB2 tags."""
     tokens = sentence.tokens
     spans = [(*tokens.covering(item.start, item.end)[:2], item.label) for item in sentence.silver or ()]
-    return _observations("silver", encode(spans, len(tokens)))
+    return encode(spans, len(tokens))
 
 
 def joined(first: Hints, second: Hints) -> Hints:
     """Both observations at each word."""
     return [one + other for one, other in zip(first, second, strict=True)]
+
+
+def _as_projected(silver: Sequence[ProjectedEntity]) -> Answer:
+    """The projection itself, for want of a student that knows better."""
+    entities = tuple(Entity(item.start, item.end, item.label, item.confidence) for item in silver)
+    return Answer(entities, prod(item.confidence for item in silver))
 
 
 def _observations(name: str, tags: Sequence[str]) -> Hints:
