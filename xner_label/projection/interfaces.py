@@ -20,6 +20,7 @@ class Segment(msgspec.Struct, frozen=True):
     text: Span
     translation: Span
 
+
 # Source words, target words.
 Pair = tuple[Sequence[str], Sequence[str]]
 
