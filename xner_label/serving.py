@@ -17,7 +17,7 @@ from xner_label.errors import ConfigurationError, PartialError, RecordError, Sch
 from xner_label.predicting import Predictor
 from xner_label.settings import Settings
 from xner_label.store import models, predictions, projects, reviews, runs, tasks
-from xner_label.store.database import Store
+from xner_label.store.database import Store, require_head
 from xner_label.store.runs import Serving
 
 _LOG = logging.getLogger(__name__)
@@ -66,6 +66,10 @@ class PredictionService:
         """What is served now; None while the store has no such project."""
         with self._store.read() as session:
             return runs.serving(session, self._settings.project)
+
+    def check(self) -> None:
+        """Raises SchemaError or ConfigurationError when the store can't be used."""
+        require_head(self._store)
 
     def versions(self) -> list[str]:
         """Every version there are predictions or models of, the one that is served first."""

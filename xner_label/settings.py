@@ -116,6 +116,11 @@ class Settings:
         env="XNER_LABEL_WEBHOOK_SECRET",
         secret=True,
     )
+    backend_sync_after: float = setting(
+        0.0,
+        "backend.sync_after",
+        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to `sync`",
+    )
 
 
 # What each preset changes; everything else keeps its default.

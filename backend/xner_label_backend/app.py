@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST as METRICS_TYPE
 from pydantic import ValidationError
 
 from xner_label import __version__
@@ -27,6 +28,8 @@ from xner_label.studio.connect import SECRET_HEADER
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials, Guard
+from xner_label_backend.jobs import Debouncer
+from xner_label_backend.metrics import Metrics
 from xner_label_backend.protocol import AskedTask, PredictRequest, SetupRequest, WebhookEvent
 from xner_label_backend.results import control_of, empty, result_of, same_name_elsewhere
 
@@ -47,14 +50,27 @@ UNPREDICTED = f"xner-label/{__version__} nothing-predicted-yet"
 class Backend:
     """What the routes work with."""
 
-    def __init__(self, service: PredictionService, settings: Settings) -> None:
+    def __init__(self, service: PredictionService, settings: Settings, sync: Callable[[], None]) -> None:
         self._service = service
         self._settings = settings
         self._batcher = MicroBatcher(service.predict, _BATCH)
+        self._sync = Debouncer(sync, settings.backend_sync_after) if settings.backend_sync_after > 0 else None
+        self.metrics = Metrics(self._batcher.waiting)
 
     def close(self, timeout: float) -> None:
-        """Stop predicting; ``timeout`` is in seconds."""
+        """Stop predicting and synchronising; what is under way gets ``timeout`` seconds each."""
         self._batcher.close(timeout)
+        if self._sync is not None:
+            self._sync.close(timeout)
+
+    def changed(self, action: str) -> None:
+        """A webhook told of a change; returns at once."""
+        self.metrics.webhook()
+        if action.startswith("ANNOTATION"):
+            if self._sync is not None:
+                self._sync.note()
+            else:
+                _LOG.info("%s: `xner-label sync` will find it", action)
 
     async def version(self) -> str:
         """The model_version of what is served now."""
@@ -80,6 +96,7 @@ class Backend:
         answers = [next(found) if isinstance(one, Asked) else Answer(reason=one) for one in asked]
         if serving is None or serving.version is None:
             serving = await run_in_threadpool(self._service.current)
+        self.metrics.predictions(answers)
         version = _version(serving)
         results = []
         for task, one, answer in zip(request.tasks, asked, answers, strict=True):
@@ -96,8 +113,10 @@ class Backend:
     ) -> Sequence[Answer]:
         stored = await run_in_threadpool(self._service.stored, serving, asked)
         missing = [one for one, answer in zip(asked, stored, strict=True) if answer is None]
-        if interactive or not missing:
-            return [answer or Answer() for answer in stored]
+        if interactive:
+            return [answer or Answer(reason="a selection is answered from the text") for answer in stored]
+        if not missing:
+            return [answer for answer in stored if answer is not None]
         if self._batcher.waiting() + len(missing) > _QUEUE:
             raise NotReadyError(f"more than {_QUEUE} tasks are waiting to be predicted")
         futures = [asyncio.wrap_future(future) for future in self._batcher.submit(missing)]
@@ -113,13 +132,13 @@ class NotReadyError(XnerLabelError):
     """There is more to predict than the time allows."""
 
 
-def create_app(service: PredictionService, settings: Settings) -> FastAPI:
-    """The application. Its state's ``backend`` is to be closed at the end."""
+def create_app(service: PredictionService, settings: Settings, sync: Callable[[], None]) -> FastAPI:
+    """The application; ``sync`` takes annotations over. Its state's ``backend`` is to be closed at the end."""
     app = FastAPI(title="XNER-Label ML backend", version=__version__)
-    backend = Backend(service, settings)
+    backend = Backend(service, settings, sync)
     credentials = Credentials(settings.backend_user, settings.backend_password, settings.webhook_secret)
     app.state.backend = backend
-    app.add_middleware(Guard, credentials=credentials, observe=lambda path, status, seconds: None)
+    app.add_middleware(Guard, credentials=credentials, observe=backend.metrics.request)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(XnerLabelError)(_unavailable)
 
@@ -141,12 +160,21 @@ def create_app(service: PredictionService, settings: Settings) -> FastAPI:
 
     @app.post("/webhook")
     async def webhook(request: Request) -> Response:
-        return await _webhook(request, credentials)
+        return await _webhook(request, credentials, backend.changed)
+
+    @app.get("/ready")
+    async def ready() -> dict[str, str]:
+        await run_in_threadpool(service.check)
+        return {"status": "READY", "model_version": await backend.version()}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(backend.metrics.exposition(), media_type=METRICS_TYPE)
 
     return app
 
 
-async def _webhook(request: Request, credentials: Credentials) -> Response:
+async def _webhook(request: Request, credentials: Credentials, changed: Callable[[str], None]) -> Response:
     signed = credentials.webhook_allows(request.headers.get(SECRET_HEADER))
     # START_TRAINING comes from Label Studio's ML page, which knows the backend's user but no webhook headers
     unsigned = (
@@ -164,6 +192,8 @@ async def _webhook(request: Request, credentials: Credentials) -> Response:
         return _refused()
     if event.action == "START_TRAINING":
         _LOG.warning("training isn't started from Label Studio: run `xner-label train`, then `xner-label promote`")
+    else:
+        changed(event.action)
     return _json({"status": "noted"}, 202)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +15,10 @@ from xner_label.errors import ConfigurationError
 from xner_label.serving import PredictionService
 from xner_label.settings import Settings
 from xner_label.store.database import Store
+from xner_label.studio.sync import sync
 from xner_label_backend.app import create_app
+
+_LOG = logging.getLogger(__name__)
 
 # Seconds that requests, and then the work under way, get to end.
 _GRACE = 2
@@ -32,10 +36,15 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             "Basic auth needs both a user and a password",
             hint="set backend.user and XNER_LABEL_BACKEND_PASSWORD, or neither",
         )
+    if settings.backend_sync_after > 0 and not settings.studio_api_key:
+        raise ConfigurationError(
+            "backend.sync_after needs a token for Label Studio",
+            hint="set LABEL_STUDIO_API_KEY, or sync_after to 0",
+        )
     with _terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        app = create_app(PredictionService(store, settings), settings)
+        app = create_app(PredictionService(store, settings), settings, lambda: _synchronise(store, settings))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
         )
@@ -48,6 +57,13 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
                 raise
         finally:
             app.state.backend.close(_GRACE)
+
+
+def _synchronise(store: Store, settings: Settings) -> None:
+    report = sync(store, settings)
+    _LOG.info("synchronised: %d added, %d updated, %d deleted", report.added, report.updated, report.deleted)
+    for rejected in report.rejected:
+        _LOG.warning("task %d, annotation %d: %s", rejected.studio_task, rejected.annotation, rejected.problem)
 
 
 class _Server(uvicorn.Server):

@@ -1,5 +1,6 @@
 """Fixtures of the tests that need a store and Label Studio."""
 
+from tests.backend_process import served as served
 from tests.studio_fixtures import api as api
 from tests.studio_fixtures import backend_address as backend_address
 from tests.studio_fixtures import database_url as database_url

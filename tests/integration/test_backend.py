@@ -10,61 +10,25 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 
 from demo.studio_server import ROOT
+from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN
 from xner_label import sample
 from xner_label.entities import Entity, Task
 from xner_label.predicting import Predictor
 from xner_label.settings import Settings
-from xner_label.store import models, predictions, projects, reviews, runs, tasks
+from xner_label.store import models, predictions, projects, reviews, runs, schema, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.studio.connect import SECRET_HEADER
-from xner_label.studio.labelling import SOURCE, labelling_config
+from xner_label.studio.labelling import SOURCE
 from xner_label.training.promotion import promote
 from xner_label.training.runs import train
 
-SECRET = "hook-8d1f"
-PASSWORD = "pass-41c7"
-TOKEN = "0123456789abcdef0123456789abcdef01234567"
-CONFIG = labelling_config(sample.LABELS)
 EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED", "PROJECT_UPDATED")
-
-
-@dataclass
-class Served:
-    """A running backend. ``log`` is everything it wrote."""
-
-    url: str
-    process: subprocess.Popen[str]
-    folder: Path
-    auth: tuple[str, str] | None = None
-    client: httpx.Client = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.client = httpx.Client(base_url=self.url, timeout=60, auth=self.auth)
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "stderr").read_text(encoding="utf-8")
-
-    def predict(self, *asked: dict, config: str = CONFIG, context: object = None, project: str = "7.179") -> list:
-        body = {
-            "tasks": list(asked),
-            "project": project,
-            "label_config": config,
-            "params": {"login": None, "password": None, "context": context},
-        }
-        answer = self.client.post("/predict", json=body)
-        assert answer.status_code == 200, answer.text
-        results = answer.json()["results"]
-        assert len(results) == len(asked)
-        return results
 
 
 def asked(number: int, text: object, **data: object) -> dict:
@@ -81,51 +45,6 @@ def asked(number: int, text: object, **data: object) -> dict:
         "annotations": [],
         "predictions": [],
     }
-
-
-@pytest.fixture
-def served(
-    command_line: list[str], database_url: str, tmp_path: Path
-) -> Callable[..., contextlib.AbstractContextManager[Served]]:
-    """Starts a backend on the test's store for the length of a block."""
-
-    @contextlib.contextmanager
-    def start(*flags: str, user: str = "", **environment: str) -> Iterator[Served]:
-        variables = {
-            "PYTHONPATH": str(ROOT),
-            "XNER_LABEL_DATABASE_URL": database_url,
-            "XNER_LABEL_PIPELINE_ALIGNER": "none",
-            "XNER_LABEL_PIPELINE_PROJECTOR": "string",
-            "XNER_LABEL_WEBHOOK_SECRET": SECRET,
-            "LABEL_STUDIO_API_KEY": TOKEN,
-        }
-        if user:
-            variables |= {"XNER_LABEL_BACKEND_USER": user, "XNER_LABEL_BACKEND_PASSWORD": PASSWORD}
-        with (tmp_path / "stderr").open("w") as errors:
-            process = subprocess.Popen(
-                [*command_line, "serve", "--verbose", "--backend-port", "0", *flags],
-                cwd=tmp_path,
-                env=os.environ | variables | environment,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        with process:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line.startswith("listening on http://127.0.0.1:"), (tmp_path / "stderr").read_text()
-            running = Served(line.split()[-1], process, tmp_path, (user, PASSWORD) if user else None)
-            try:
-                yield running
-            finally:
-                running.client.close()
-                process.terminate()
-                try:
-                    process.wait(10)
-                finally:
-                    process.kill()
-
-    return start
 
 
 @pytest.fixture
@@ -435,3 +354,51 @@ def test_another_writer_does_not_stop_stored_predictions(served, store, predicte
         session.add(models.CacheEntry(namespace="n", key="k", value=b""))
         session.flush()
         assert backend.predict(asked(1, predicted[0].text))[0]["score"] > 0
+
+
+def test_metrics_and_readiness(served, store, predicted):
+    with served() as backend:
+        backend.predict(asked(1, predicted[0].text), asked(2, "hakuna chanzo"))
+        backend.predict(asked(3, "Amina alifika.", source_text="Amina came.", xner_id="new"))
+        backend.client.post("/webhook", json={"action": "ANNOTATION_CREATED"}, headers={SECRET_HEADER: SECRET})
+        backend.client.get("/no/such/page")
+        assert backend.client.get("/ready").json() == {"status": "READY", "model_version": current_pipeline(store)}
+        shown = backend.client.get("/metrics").text
+        for line in (
+            'xner_label_requests_total{path="/predict",status="200"} 2.0',
+            'xner_label_requests_total{path="other",status="404"} 1.0',
+            'xner_label_predictions_total{origin="store"} 1.0',
+            'xner_label_predictions_total{origin="none"} 2.0',
+            "xner_label_webhooks_total 1.0",
+            "xner_label_waiting_tasks 0.0",
+        ):
+            assert line in shown
+        schema.downgrade(store, "base")
+        assert backend.client.get("/ready").status_code == 503
+        assert backend.client.post("/predict", json={"tasks": [asked(1, "x")]}).status_code == 503
+        assert "Traceback" not in backend.log
+
+
+@pytest.mark.postgres
+def test_on_postgresql(served, postgres_url, tmp_path):
+    dev = sample.read_sample(split="dev")[:5]
+    with open_store(postgres_url, check=False) as store:
+        schema.upgrade(store)
+        with store.write() as session:
+            project = projects.ensure_project(session, "default", sample.LABELS)
+            tasks.add_tasks(session, project.id, [(task, "pool") for task in dev])
+        Predictor(store, settings(postgres_url)).predict_project()
+    with served(XNER_LABEL_DATABASE_URL=postgres_url) as backend:
+        results = backend.predict(*(asked(n, task.text) for n, task in enumerate(dev)), asked(9, "Mpya.\n"))
+        assert [bool(result["score"]) for result in results] == [True] * 5 + [False]
+
+
+def test_hundreds_of_new_tasks_in_one_request(served, store, predicted):
+    new = [
+        asked(1000 + n, f"Amina{n} Wanjiku alifika.", source_text=f"Amina{n} Wanjiku came.") for n in range(300)
+    ]
+    with served(XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+        results = backend.predict(*new, *(asked(n, task.text) for n, task in enumerate(predicted)))
+        assert [bool(result["score"]) for result in results[300:]] == [True] * len(predicted)
+    with store.read() as session:
+        assert sum(tasks.count_tasks(session, 1).values()) == 300 + len(predicted)

@@ -13,7 +13,10 @@ from xner_label.settings import Settings
 
 @click.command(name="serve")
 @click.option("--verbose", is_flag=True, help="Log every request, not only what needs attention")
-@with_settings("database_url", "project", "preset", "backend_host", "backend_port", "backend_user", "projector")
+@with_settings(
+    *("database_url", "project", "preset", "projector", "studio_url"),
+    *("backend_host", "backend_port", "backend_user", "backend_sync_after"),
+)
 def command(settings: Settings, verbose: bool) -> None:
     """Answer Label Studio until interrupted (Ctrl-C or SIGTERM).
 

@@ -1,0 +1,150 @@
+"""The backend's batcher, debouncer and guard by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xner_label.errors import StudioError
+from xner_label_backend.batching import MicroBatcher
+from xner_label_backend.guard import Credentials, Guard
+from xner_label_backend.jobs import Debouncer
+from xner_label_backend.protocol import PredictRequest
+
+
+class Gate:
+    """Work that waits to be let through, and remembers what it got together."""
+
+    def __init__(self):
+        self.batches = []
+        self.open = threading.Event()
+        self.entered = threading.Event()
+
+    def __call__(self, items):
+        self.batches.append(list(items))
+        self.entered.set()
+        assert self.open.wait(10)
+        return [item * 10 for item in items]
+
+
+def test_what_arrives_meanwhile_goes_together_and_every_request_in_turn():
+    gate = Gate()
+    batcher = MicroBatcher(gate, limit=4)
+    first = batcher.submit([1])
+    assert gate.entered.wait(10)
+    large, small = batcher.submit([2, 3, 4, 5, 6]), batcher.submit([7])
+    assert batcher.waiting() == 6
+    gate.open.set()
+    assert [future.result(10) for future in (*first, *large, *small)] == [10, 20, 30, 40, 50, 60, 70]
+    assert gate.batches == [[1], [2, 7, 3, 4], [5, 6]]
+    batcher.close(10)
+
+
+def test_an_error_reaches_its_batch_only():
+    def work(items):
+        if 0 in items:
+            raise StudioError("zero")
+        return items
+
+    batcher = MicroBatcher(work, limit=1)
+    good, bad, late = batcher.submit([1, 0, 2])
+    assert (good.result(10), late.result(10)) == (1, 2)
+    with pytest.raises(StudioError):
+        bad.result(10)
+    assert batcher.submit([]) == []
+    batcher.close(10)
+
+
+def test_closing_drops_what_waits():
+    gate = Gate()
+    batcher = MicroBatcher(gate, limit=1)
+    running, waiting = batcher.submit([1, 2])
+    assert gate.entered.wait(10)
+    batcher.close(0)
+    gate.open.set()
+    assert running.result(10) == 10
+    assert waiting.cancelled()
+
+
+def test_notes_are_joined_and_a_failed_job_runs_again_after_the_next():
+    done = threading.Semaphore(0)
+    runs = []
+
+    def job():
+        runs.append(len(runs))
+        done.release()
+        if len(runs) == 1:
+            raise StudioError("unreachable")
+        if len(runs) == 2:
+            raise ValueError("unforeseen")
+
+    debouncer = Debouncer(job, quiet=0.02)
+    for _ in range(5):
+        debouncer.note()
+    assert done.acquire(timeout=10)
+    for _ in range(2):
+        debouncer.note()
+        assert done.acquire(timeout=10)
+    debouncer.close(10)
+    debouncer.note()
+    assert runs == [0, 1, 2]
+
+
+@given(st.text(min_size=1).filter(lambda user: ":" not in user), st.text(min_size=1), st.text())
+def test_only_the_right_user_and_password_pass(user, password, other):
+    credentials = Credentials(user, password, "s")
+
+    def header(secret):
+        return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
+
+    assert credentials.basic_allows(header(password))
+    assert credentials.basic_allows(header(other)) == (other == password)
+    assert not credentials.basic_allows(None)
+    assert Credentials("", "", "").basic_allows(None)
+
+
+@pytest.mark.parametrize(("secret", "header", "allowed"), [("s", "s", True), ("s", "t", False), ("", "", False)])
+def test_webhooks_without_a_configured_secret_are_refused(secret, header, allowed):
+    assert Credentials("", "", secret).webhook_allows(header) is allowed
+    assert not Credentials("", "", secret).webhook_allows(None)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_over_the_limit_is_refused(declared):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    observed = []
+    guard = Guard(app, Credentials("", "", ""), lambda *seen: observed.append(seen[:2]), max_bytes=10)
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"x" * 11, "more_body": False}
+
+    headers = [(b"content-length", b"11")] if declared else []
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+    if declared:
+        asyncio.run(guard(scope, receive, send))
+        assert sent[0]["status"] == 413
+    else:
+        from starlette.exceptions import HTTPException
+
+        with pytest.raises(HTTPException, match="413"):
+            asyncio.run(guard(scope, receive, send))
+    assert observed[0][0] == "/predict"
+
+
+@pytest.mark.parametrize(
+    ("sent", "number"), [("2.1795363227", 2), ("7", 7), ("", None), ("x.1", None), (None, None), ("²", None)]
+)
+def test_the_project_of_a_request(sent, number):
+    assert PredictRequest(tasks=[], project=sent).studio_project == number
