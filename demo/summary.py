@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-ORDER = ("kept", "moved", "relabelled", "removed", "added")
 _IN_WORDS = {
-    "kept": "kept as they were",
-    "moved": "given other borders",
-    "relabelled": "given another label",
-    "removed": "removed",
-    "added": "added by hand",
+    "kept": "were kept as they were",
+    "moved": "were given other borders",
+    "relabelled": "were given another label",
+    "removed": "were removed",
 }
 
 
@@ -38,13 +36,15 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Silver: on the {silver['n']} sentences of the pool the projection alone reaches F1 {silver['f1']:.3f}"
     yield f"({silver['ci95'][0]:.3f} to {silver['ci95'][1]:.3f}), before anybody has looked at them."
+    if silver["auroc"] is not None:
+        yield f"Its confidence ranks a right entity above a wrong one in {silver['auroc']:.0%} of pairs (AUROC)."
     yield ""
     corrections: dict[str, int] = found["corrections"]
-    proposed = sum(corrections.get(kind, 0) for kind in ORDER[:-1])
     yield f"Review (SIMULATED, by a script that submits the sample's gold): {found['reviewed']} sentences,"
-    yield f"the least confident first. Of {proposed} proposed entities:"
-    for kind in ORDER:
-        yield f"  {corrections.get(kind, 0):4}  {_IN_WORDS[kind]}"
+    yield f"the least confident first. Of {sum(corrections.get(kind, 0) for kind in _IN_WORDS)} proposed entities"
+    for kind, words in _IN_WORDS.items():
+        yield f"  {corrections.get(kind, 0):4}  {words}"
+    yield f"and {corrections.get('added', 0)} that had been missed were added."
     yield ""
     yield "The sample was written for demonstration: these figures say little about real text."
     if not found["eflomal"]:
