@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
-from xner_label.store import gold, models
+from xner_label.store import gold, models, runs
 from xner_label.studio.connect import SECRET_HEADER, VIEW_TITLE, WEBHOOK_ACTIONS, ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -124,6 +124,58 @@ def test_push_fills_the_queue_with_the_least_confident_once(store, studio_settin
     report = push(store, studio_settings, PushOptions(limit=5, max_confidence=0.2021))
     assert (report.chosen, report.waiting) == (1, 5)
     assert api.projects.get(connected).model_version == "pipeline-2"
+
+
+def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api, connected, examples):
+    push(store, studio_settings, PushOptions(limit=4, blind_share=0.25))
+    answered, *_ = [row for row in listed(api, connected) if row.predictions]
+    api.annotations.create(answered.id, result=[])
+    sync(store, studio_settings)
+    examples(store, range(6), pipeline="pipeline-2")
+    assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
+    assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 0
+    # as after a kill between sending and noting it
+    with store.write() as session:
+        for item in session.scalars(select(models.ReviewItem).where(models.ReviewItem.prediction_id.is_not(None))):
+            item.prediction_id = min(
+                session.scalars(select(models.Prediction.id).where(models.Prediction.task_id == item.task_id))
+            )
+    assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
+    versions = [sorted(found.model_version for found in row.predictions) for row in listed(api, connected)]
+    assert sorted(versions) == [[], ["pipeline-1"], ["pipeline-1", "pipeline-2"], ["pipeline-1", "pipeline-2"]]
+    assert api.projects.get(connected).model_version == "pipeline-2"
+    row = next(row for row in listed(api, connected) if len(row.predictions) == 2)
+    api.annotations.create(row.id, result=[])
+    assert sync(store, studio_settings).corrections == {"removed": 2}
+    with store.read() as session:
+        newest = session.scalars(select(models.Annotation).order_by(models.Annotation.id.desc())).first()
+        assert session.get(models.Prediction, newest.prediction_id).pipeline == "pipeline-2"
+
+
+def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio_settings, connected, examples):
+    with store.write() as session:
+        run = models.ModelRun(
+            project_id=1,
+            version="run-1",
+            kind="crf",
+            path="m",
+            gold_tasks=1,
+            silver_tasks=1,
+            config={},
+            metrics={},
+        )
+        session.add(run)
+        session.flush()
+        runs.promote(session, run, "better")
+    examples(store, range(3), pipeline="run-1")
+    with store.write() as session:
+        session.get(models.Project, 1).pipeline = "pipeline-1"
+    assert push(store, studio_settings, PushOptions(limit=1)).version == "pipeline-1"
+    examples(store, range(6), pipeline="run-1")
+    with store.write() as session:
+        session.get(models.Project, 1).pipeline = "pipeline-1"
+    report = push(store, studio_settings, PushOptions(limit=2))
+    assert (report.version, report.chosen, report.refreshed) == ("run-1", 1, 1)
 
 
 def test_a_dry_run_changes_nothing(store, studio_settings, api, connected):

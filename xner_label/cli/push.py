@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.settings import Settings
+
+if TYPE_CHECKING:
+    from xner_label.studio.push import PushReport
 
 _PROBABILITY = click.FloatRange(0.0, 1.0)
 
@@ -30,7 +35,7 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
     """Send the least confident predictions to Label Studio, until LIMIT tasks wait there for review.
 
     Pushing again adds nothing until some of them are done and synced. What an interrupted push chose goes first,
-    and no task is sent twice.
+    no task is sent twice, and tasks that wait already get the newest predictions.
     """
     from xner_label.store.database import open_store
     from xner_label.studio.push import PushOptions, push
@@ -44,15 +49,22 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
         )
     if as_json:
         write_json(report)
-    if report.pipeline is None:
+    if report.version is None:
         click.echo("nothing is predicted yet: run `xner-label predict` first", err=True)
         return
-    range_ = (
-        ""
-        if report.lowest_confidence is None
-        else (f" (confidence {report.lowest_confidence:.2f} to {report.highest_confidence:.2f})")
-    )
-    blind = f", {report.blind} of them blind" if report.blind else ""
-    done = "would be pushed" if report.dry_run else f"chosen{blind}, {report.resumed} left from before"
-    sent = "" if report.dry_run else f", {report.pushed} pushed"
-    click.echo(f"{report.chosen} tasks {done}{range_}{sent}; {report.waiting} wait for review", err=True)
+    click.echo(_summary(report), err=True)
+
+
+def _summary(report: PushReport) -> str:
+    parts = [f"{report.chosen} tasks {'would be chosen' if report.dry_run else 'chosen'}"]
+    if report.lowest_confidence is not None:
+        parts.append(f"confidence {report.lowest_confidence:.2f} to {report.highest_confidence:.2f}")
+    if report.blind:
+        parts.append(f"{report.blind} of them blind")
+    if report.resumed:
+        parts.append(f"{report.resumed} left from an earlier push")
+    if not report.dry_run:
+        parts.append(f"{report.pushed} pushed")
+    if report.refreshed:
+        parts.append(f"{report.refreshed} waiting ones refreshed")
+    return f"{', '.join(parts)}; {report.waiting} wait for review"

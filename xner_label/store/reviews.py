@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
@@ -121,12 +121,8 @@ def forget_studio(session: Session, project_id: int) -> None:
     session.execute(delete(SyncState).where(SyncState.project_id == project_id))
 
 
-def count_open(session: Session, project_id: int) -> int:
-    """How many chosen items wait for a person, in Label Studio or on their way there.
-
-    An item stops waiting when its task is annotated or skipped, and when somebody deletes the task there; it waits
-    again when the annotation is deleted.
-    """
+def _unanswered() -> ColumnElement[bool]:
+    """No annotation of the task, skipped or not, is left."""
     later = aliased(Annotation)
     undone = (
         select(later.id)
@@ -137,12 +133,42 @@ def count_open(session: Session, project_id: int) -> int:
         select(Annotation.id)
         .where(Annotation.task_id == Task.id, Annotation.origin == "studio", Annotation.deleted.is_(False))
         .where(~undone.exists())
+        .correlate(Task)
     )
+    return ~answered.exists()
+
+
+def outdated_items(session: Session, project_id: int, version: str) -> list[Outgoing]:
+    """Items waiting in Label Studio with another version's prediction, each with this version's if it has one."""
+    query = (
+        select(ReviewItem, Task, Prediction)
+        .join(Task, Task.id == ReviewItem.task_id)
+        .join(Prediction, Prediction.task_id == Task.id)
+        .where(Task.project_id == project_id, Task.studio_task.is_not(None), Prediction.pipeline == version)
+        .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, _unanswered())
+        .order_by(ReviewItem.id)
+        .options(selectinload(Prediction.entities))
+    )
+    return [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
+
+
+def set_shown(session: Session, shown: Mapping[int, int]) -> None:
+    """Record which prediction people see now (item id -> prediction id)."""
+    for item, prediction in shown.items():
+        session.execute(update(ReviewItem).where(ReviewItem.id == item).values(prediction_id=prediction))
+
+
+def count_open(session: Session, project_id: int) -> int:
+    """How many chosen items wait for a person, in Label Studio or on their way there.
+
+    An item stops waiting when its task is annotated or skipped, and when somebody deletes the task there; it waits
+    again when the annotation is deleted.
+    """
     query = (
         select(func.count())
         .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
-        .where(Task.project_id == project_id, ~answered.exists())
+        .where(Task.project_id == project_id, _unanswered())
         .where(ReviewItem.pushed_at.is_(None) | Task.studio_task.is_not(None))
     )
     return session.scalar(query) or 0

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from xner_label.store.models import ModelRun, Project, Promotion
+from xner_label.store.models import ModelRun, Prediction, Project, Promotion, Task
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -32,6 +32,23 @@ def serving(session: Session, project: str) -> Serving | None:
     if found is None:
         return None
     return Serving(found.id, found.studio_project, found.pipeline, promoted_run(session, found.id))
+
+
+def reviewed_version(session: Session, project: Project, split: str) -> str | None:
+    """Whose predictions of a split go to review: the promoted run's once it has predicted all of them, till then
+    those of the project's pipeline; None as long as nothing has been predicted."""
+    run = promoted_run(session, project.id)
+    if run is None or project.pipeline is None:
+        return project.pipeline
+    of_run = select(Prediction.task_id).where(Prediction.pipeline == run.version)
+    missing = (
+        select(Prediction.id)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project.id, Task.split == split, Prediction.pipeline == project.pipeline)
+        .where(Task.id.not_in(of_run))
+        .limit(1)
+    )
+    return run.version if session.scalar(missing) is None else project.pipeline
 
 
 def model_runs(session: Session, project_id: int) -> list[ModelRun]:

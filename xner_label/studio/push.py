@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.settings import Settings
-from xner_label.store import predictions, projects, reviews
+from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
 from xner_label.store.models import Prediction, Project, Task, utc_now
 from xner_label.store.reviews import Outgoing
 from xner_label.studio.client import NotAnsweredError, Studio, open_studio
 from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, SOURCE, Control, find_control
+from xner_label.studio.refreshing import refresh, show_version
 from xner_label.studio.regions import to_studio
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
@@ -47,14 +48,16 @@ class PushOptions(msgspec.Struct, frozen=True):
 
 class PushReport(msgspec.Struct, frozen=True):
     """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction; ``resumed`` had been
-    chosen by an earlier push; ``pushed`` went to Label Studio now; ``waiting`` is the length of the queue."""
+    chosen by an earlier push; ``pushed`` went to Label Studio now; ``refreshed`` were waiting there and got the
+    prediction of a newer ``version``; ``waiting`` is the length of the queue."""
 
     project: str
-    pipeline: str | None
+    version: str | None
     chosen: int
     blind: int
     resumed: int
     pushed: int
+    refreshed: int
     waiting: int
     lowest_confidence: float | None
     highest_confidence: float | None
@@ -62,7 +65,7 @@ class PushReport(msgspec.Struct, frozen=True):
 
 
 class _Choice(msgspec.Struct, frozen=True):
-    pipeline: str | None
+    version: str | None
     items: list[tuple[int, int | None]]
     confidences: list[float]
 
@@ -93,20 +96,22 @@ def push(
             choice = _choose(session, project, options, control)
             if choice.items and not options.dry_run:
                 reviews.add_batch(session, project.id, "least-confident", choice.items)
-        pushed = 0
+        pushed = refreshed = 0
         if not options.dry_run:
             pushed = _Delivery(store, studio, project.id, studio_project, control, progress).run()
-            if choice.pipeline is not None:
-                show_version(studio, studio_project, choice.pipeline)
+            if choice.version is not None:
+                refreshed = refresh(store, studio, project, choice.version, control, progress)
+                show_version(studio, studio_project, choice.version)
         with store.read() as session:
             waiting = reviews.count_open(session, project.id)
     return PushReport(
         project=project.name,
-        pipeline=choice.pipeline,
+        version=choice.version,
         chosen=len(choice.items),
         blind=choice.blind,
         resumed=len(resumed),
         pushed=pushed,
+        refreshed=refreshed,
         waiting=waiting,
         lowest_confidence=min(choice.confidences, default=None),
         highest_confidence=max(choice.confidences, default=None),
@@ -114,29 +119,17 @@ def push(
     )
 
 
-def show_version(studio: Studio, studio_project: int, version: str) -> bool:
-    """Make Label Studio show the predictions of this version; False when it holds none of them yet."""
-    if studio.project(studio_project).model_version == version:
-        return True
-    try:
-        studio.write(studio.api.projects.update, studio_project, model_version=version)
-    except StudioError as error:
-        if "Model version doesn't exist" in str(error):
-            return False
-        raise
-    return True
-
-
 def _choose(session: Session, project: Project, options: PushOptions, control: Control) -> _Choice:
     """What to add to the queue, checked against the contract before anything is stored."""
+    version = runs.reviewed_version(session, project, options.split)
     wanted = options.limit - reviews.count_open(session, project.id)
-    if project.pipeline is None or wanted <= 0:
-        return _Choice(project.pipeline, [], [])
-    found = reviews.eligible(session, project.id, project.pipeline, options.split, options.max_confidence)
+    if version is None or wanted <= 0:
+        return _Choice(version, [], [])
+    found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
     blind = set()
     if options.blind_share:
         # not only from the doubtful ones: the slice is to say how good predictions are on the whole
-        everything = reviews.eligible(session, project.id, project.pipeline, options.split)
+        everything = reviews.eligible(session, project.id, version, options.split)
         size = min(round(options.blind_share * wanted), len(everything))
         drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)
         blind = {task for task, _, _ in drawn}
@@ -145,7 +138,7 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     for task, prediction in predictions.by_id(session, [item[1] for item in found]):
         to_studio(task.text, prediction, control)
     items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
-    return _Choice(project.pipeline, items, [confidence for _, _, confidence in found])
+    return _Choice(version, items, [confidence for _, _, confidence in found])
 
 
 class _Delivery:
