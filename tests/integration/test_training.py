@@ -305,6 +305,8 @@ def test_commands(store, tmp_path):
     assert "silver alone" in table.stdout
     promoted = run_cli("promote", *common, "--run", report["version"], "--json", cwd=tmp_path)
     assert json.loads(promoted.stdout)["promoted"] is True
+    predicted = run_cli("predict", *common, "--with-model", "--json", cwd=tmp_path)
+    assert json.loads(predicted.stdout)["version"] == report["version"]
     assert run_cli("promote", *common, "--force", cwd=tmp_path).returncode == 2
     assert run_cli("train", *common, "--epochs", "3", cwd=tmp_path).returncode == 2
     assert run_cli("promote", *common, cwd=tmp_path).returncode == 0

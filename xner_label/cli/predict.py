@@ -12,13 +12,17 @@ from xner_label.settings import Settings
 
 @click.command(name="predict")
 @with_settings("database_url", "project", "preset", "translator", "tagger", "aligner", "projector")
+@click.option("--with-model", is_flag=True, help="Predict with the promoted model instead of the pipeline")
 @json_option
-def command(settings: Settings, as_json: bool) -> None:
+def command(settings: Settings, with_model: bool, as_json: bool) -> None:
     """Translate, tag, align and project every task that this pipeline hasn't predicted yet.
 
     What a task brings along (source, source entities, links) is used as it is. Interrupt it freely: it goes on
     where it stopped.
     """
+    if with_model:
+        _predict_with_model(settings, as_json)
+        return
     from xner_label.predicting import Predictor
     from xner_label.store.database import open_store
 
@@ -36,3 +40,18 @@ def command(settings: Settings, as_json: bool) -> None:
         raise PartialError(
             "some tasks have no prediction", hint="complete them and run `xner-label predict` again"
         )
+
+
+def _predict_with_model(settings: Settings, as_json: bool) -> None:
+    from xner_label.store.database import open_store
+    from xner_label.training.serving import predict_with_model
+
+    with open_store(settings.database_url) as store:
+        report = predict_with_model(store, settings.project)
+    if as_json:
+        write_json(report)
+    click.echo(
+        f"{report.version}: {report.predicted} tasks predicted with {report.entities} entities, "
+        f"{report.known} already predicted",
+        err=True,
+    )

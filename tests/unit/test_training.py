@@ -1,0 +1,108 @@
+"""The parts of training that need no database."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xner_label.entities import Entity, ProjectedEntity, Tokens
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.training.crf import CrfModel, CrfOptions, projection_hints, train_crf
+from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData, silver_tags
+from xner_label.training.evaluation import score, score_split, span_counts
+
+NAMES = ["Amina", "Juma", "Neema", "Baraka", "Zawadi", "Rehema", "Salma", "Tatu"]
+TOWNS = ["Arusha", "Dodoma", "Mwanza", "Tanga", "Lindi"]
+
+
+def projected(text, start, end, label, confidence):
+    return ProjectedEntity(start, end, label, text[start:end], 1.0, confidence)
+
+
+def sentence(name, town, *, confidence=None, number=0):
+    text = f"{name} anaishi {town} ."
+    start = len(name) + 9
+    silver = None
+    if confidence is not None:
+        silver = (
+            projected(text, 0, len(name), "PER", confidence),
+            projected(text, start, start + len(town), "LOC", confidence),
+        )
+    gold = (Entity(0, len(name), "PER"), Entity(start, start + len(town), "LOC"))
+    return GoldSentence(Sentence(number, str(number), Tokens.tokenize(text), silver), gold)
+
+
+def data_of(gold, silver=()):
+    return TrainingData(("PER", "LOC"), gold, [item.sentence for item in silver], (), (), DataReport())
+
+
+ALL = [
+    sentence(name, town, confidence=0.9, number=number)
+    for number, (name, town) in enumerate((name, town) for name in NAMES for town in TOWNS)
+]
+
+
+def test_doubtful_and_foreign_entities_are_unknown_text():
+    text = "Amina anaishi Lindi leo"
+    silver = (
+        projected(text, 0, 5, "PER", 0.9),
+        projected(text, 14, 19, "LOC", 0.1),
+        projected(text, 20, 23, "DATE", 0.9),
+    )
+    tags = silver_tags(Sentence(1, "1", Tokens.tokenize(text), silver), ("PER", "LOC"), 0.3)
+    assert tags == ["B-PER", "O", None, None]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 22), st.integers(1, 23), st.sampled_from(["PER", "X"]), st.floats(0, 1))),
+    st.floats(0, 1),
+)
+def test_silver_tags_are_valid_whatever_is_projected(spans, cut):
+    text = "Amina anaishi Lindi leo"
+    silver = tuple(
+        projected(text, start, end, label, confidence) for start, end, label, confidence in spans if start < end
+    )
+    item = Sentence(1, "1", Tokens.tokenize(text), silver)
+    tags = silver_tags(item, ("PER",), cut)
+    assert len(tags) == len(item.tokens) == len(projection_hints(item))
+    for before, tag in pairwise([None, *tags]):
+        assert tag != "I-PER" or before in ("B-PER", "I-PER")
+
+
+def test_students_learn_from_gold_and_survive_a_file(tmp_path):
+    model = train_crf(data_of(ALL[:30], ALL[30:]), 0.3, CrfOptions(validate_up_to=0))
+    assert set(model.stages) == {"teacher", "text", "projected"}
+    model.save(tmp_path)
+    unseen = sentence("Farida", "Iringa").sentence
+    (answer,) = model.predict([unseen])
+    assert [(item.start, item.end, item.label) for item in answer.entities] == [(0, 6, "PER"), (15, 21, "LOC")]
+    assert CrfModel.load(tmp_path).predict([unseen]) == [answer]
+
+
+def test_a_student_that_is_no_better_than_the_projection_is_not_kept():
+    noisy = [GoldSentence(item.sentence, ()) if number % 2 else item for number, item in enumerate(ALL)]
+    assert "projected" not in train_crf(data_of(noisy[:21]), 0.3, CrfOptions(validate_up_to=400)).stages
+    assert "projected" in train_crf(data_of(noisy[:21]), 0.3, CrfOptions(validate_up_to=0)).stages
+
+
+def test_nothing_to_learn_from_is_explained():
+    with pytest.raises(UsageError, match="nothing to train on"):
+        train_crf(data_of(()), 0.3)
+
+
+def test_a_model_of_other_features_is_refused(tmp_path):
+    train_crf(data_of(ALL), 0.3).save(tmp_path)
+    (tmp_path / "crf.json").write_text('{"features_version": 0, "stages": ["text"]}')
+    with pytest.raises(ConfigurationError, match="features of version 0"):
+        CrfModel.load(tmp_path)
+
+
+def test_scores_of_a_split():
+    model = train_crf(data_of(ALL), 0.3)
+    assert score_split(model, ()) is None
+    found = score_split(model, ALL[:5])
+    assert found.tasks == 5
+    assert found.silver.f1 == found.model.f1 == 1
+    assert score(ALL[:2], [[], ALL[1].entities]).recall == 0.5
+    assert span_counts(ALL[0], [Entity(0, 5, "PER"), Entity(0, 5, "LOC")]) == (1, 2, 2)
