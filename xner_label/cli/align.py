@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import input_argument, output_option, with_settings
-from xner_label.errors import ConfigurationError, RecordError
-from xner_label.jsonl import open_input, open_output
+from xner_label.cli.output import LineCounter, run_stage
+from xner_label.errors import ConfigurationError
 from xner_label.projection.alignment.names import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 from xner_label.settings import Settings
 
@@ -67,7 +67,6 @@ def command(
     from xner_label.projection.alignment.ensemble import learns
     from xner_label.projection.alignment.tasks import align_tasks
     from xner_label.projection.caching import MemoryCache
-    from xner_label.projection.stream import annotate_stream
 
     if settings.aligner in ("given", "none"):
         raise ConfigurationError("no aligner is chosen", hint=f"--aligner {'|'.join(ALIGNERS)}")
@@ -81,22 +80,11 @@ def command(
         **{name: value for name, value in flags.items() if value is not None},
     )
     aligner = make_aligner(settings.aligner, options, cache=MemoryCache())
-    try:
-        with open_input(input_path) as source, open_output(output_path) as sink:
-            summary = annotate_stream(
-                source,
-                sink,
-                lambda tasks: align_tasks(aligner, tasks),
-                whole=learns(aligner),
-                strict=strict,
-                report=_report,
-            )
-    except RecordError as error:
-        _report(error)
-        raise click.exceptions.Exit(error.exit_code) from None
-    if summary.bad:
-        raise click.exceptions.Exit(RecordError.exit_code)
-
-
-def _report(error: RecordError) -> None:
-    click.echo(str(error), err=True)
+    counter = LineCounter("aligned")
+    run_stage(
+        input_path,
+        output_path,
+        lambda tasks: counter.counted(align_tasks(aligner, tasks)),
+        whole=learns(aligner),
+        strict=strict,
+    )

@@ -34,6 +34,8 @@ COMMANDS: tuple[str, ...] = (
     "export",
     "evaluate",
     "fit-projector",
+    "translate",
+    "tag",
     "align",
     "project",
 )

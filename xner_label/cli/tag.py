@@ -1,0 +1,79 @@
+"""``xner-label tag``: tasks in, tasks with source entities out, line by line."""
+
+from __future__ import annotations
+
+import click
+
+from xner_label.cli.options import input_argument, labels_option, output_option, with_settings
+from xner_label.cli.output import LineCounter, run_stage
+from xner_label.errors import ConfigurationError
+from xner_label.settings import Settings
+
+
+@click.command()
+@input_argument
+@output_option
+@with_settings("tagger", "device", "dtype")
+@click.option(
+    "--model", help="Checkpoint, or file of a CRF: a path or a fetched hub name [default: the settings']"
+)
+@click.option(
+    "--labelled",
+    metavar="FILE",
+    help='Train the CRF on these labelled source texts: JSON Lines with "text" and "entities"',
+)
+@click.option(
+    "--map", "mapping", multiple=True, metavar="NAME=LABEL", help="How a label of the checkpoint translates"
+)
+@labels_option
+@click.option("--again", is_flag=True, help="Tag tasks that have source entities, too")
+@click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
+def command(
+    input_path: str,
+    output_path: str,
+    settings: Settings,
+    model: str | None,
+    labelled: str | None,
+    mapping: tuple[str, ...],
+    labels: tuple[str, ...] | None,
+    again: bool,
+    strict: bool,
+) -> None:
+    """Find the entities of each task's source (JSON Lines in, the same lines with "source_entities" out).
+
+    A task needs "id", "text" and "source"; its "source_tokens" are used when it has them. An entity's "score" is
+    the lowest probability among its words. A task that has source entities keeps them. A bad line is left out and
+    named on standard error; the command then ends with code 5.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from xner_label.projection.annotating import read_labelled, tag_tasks
+    from xner_label.projection.caching import MemoryCache
+    from xner_label.projection.stages import TAGGERS, make_tagger
+
+    kind = settings.tagger
+    if labelled or model:
+        kind = "crf" if labelled or Path(model or "").is_file() else "transformers"
+    settings = replace(
+        settings,
+        tagger=kind,
+        tagger_model="" if labelled else model or settings.tagger_model,
+        labels=labels or settings.labels,
+        tagger_map=mapping or settings.tagger_map,
+    )
+    texts = read_labelled(Path(labelled), settings.labels) if labelled else ()
+    tagger = make_tagger(settings, cache=MemoryCache(), labelled=texts)
+    if tagger is None:
+        choices = "|".join(name for name in TAGGERS if name != "given")
+        raise ConfigurationError(
+            "no tagger is chosen, or there is nothing to make one of",
+            hint=f"--tagger {choices} with --model, or --labelled FILE",
+        )
+    counter = LineCounter("tagged")
+    run_stage(
+        input_path,
+        output_path,
+        lambda tasks: counter.counted(tag_tasks(tagger, tasks, settings.labels, again=again)),
+        strict=strict,
+    )
