@@ -115,7 +115,7 @@ def _checkpoint(stage: str, choice: str, checkpoint: str) -> Check:
 
     if isinstance(try_to_load_from_cache(checkpoint, "config.json"), str):
         return Check(stage, "ok", f"{choice}, {checkpoint} (downloaded)")
-    return Check(stage, "note", f"{choice}, {checkpoint} isn't here yet", "it is downloaded when first used")
+    return Check(stage, "no", f"{choice}: {checkpoint} isn't here", f"run `xner-label models pull {checkpoint}`")
 
 
 def _database(url: str) -> Check:

@@ -22,6 +22,7 @@ COMMANDS: tuple[str, ...] = (
     "init",
     "doctor",
     "db",
+    "models",
     "connect",
     "import",
     "predict",
