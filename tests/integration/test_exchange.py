@@ -120,6 +120,7 @@ def test_predict_is_idempotent_and_says_what_it_left_out(run, tmp_path):
     assert (again["predicted"], again["known"], again["pipeline"]) == (0, 1, first["pipeline"])
     silver = json.loads(run("export", "--silver").stdout)
     assert [(found["start"], found["end"], found["label"]) for found in silver["entities"]] == [(10, 17, "LOC")]
+    assert 0 <= silver["entities"][0]["confidence"] <= 1
 
 
 def test_raw_text_without_a_translator_names_the_presets(run, tmp_path):

@@ -17,6 +17,12 @@ from xner_label.store.database import Store
 from xner_label.store.gold import gold_of
 
 
+class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
+    """A projected entity; ``confidence`` is the probability that it is exactly right."""
+
+    confidence: float
+
+
 class Labelled(msgspec.Struct, frozen=True):
     """One exported task."""
 
@@ -72,9 +78,8 @@ def _rows(
             yield task, [_silver(entity) for entity in prediction.entities], "silver"
 
 
-def _silver(entity: models.ProjectedEntity) -> Entity:
-    """A projected entity as silver; its score is the confidence."""
-    return Entity(entity.start, entity.end, entity.label, entity.confidence)
+def _silver(entity: models.ProjectedEntity) -> SilverEntity:
+    return SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
 
 
 def _conll(task: models.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
