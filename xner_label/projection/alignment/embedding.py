@@ -28,6 +28,8 @@ _EXTRACT = {
 }
 # The four decimals of the text format must not round a weight to 0.
 _LEAST_WEIGHT = 1e-4
+# The norm that a vector of zeros is taken to have.
+_TINY = 1e-12
 # Numbers in one batch of similarities, and of the vectors they are made of.
 _CELLS = {"cpu": 1 << 16, "cuda": 1 << 22}
 
@@ -128,9 +130,8 @@ class EmbeddingAligner:
         with torch.inference_mode():
             states = vectors.states
             if not self._softmax:
-                states = torch.nn.functional.normalize(states, dim=1)
-            # A row of zeros, for places beyond the end of a sentence.
-            states = torch.cat([states, states.new_zeros(1, states.shape[1])])
+                # In place: nobody else has them, and they are most of the memory in use.
+                states /= torch.linalg.vector_norm(states, dim=1, keepdim=True).clamp_(min=_TINY)
             for batch in self._batches(heights, widths):
                 rows, columns = batch, batch + count
                 scores, links = self._link_batch(
@@ -222,7 +223,8 @@ def _word_means(vectors: Vectors) -> Vectors:
     begins = np.concatenate(([True], np.diff(word) != 0))
     begins[bounds[:-1][bounds[:-1] < len(word)]] = True
     starts = np.flatnonzero(begins)
-    lengths = torch.from_numpy(np.diff(np.append(starts, len(word)))).to(vectors.states.device)
+    # The row of zeros behind the last subtoken becomes the one behind the last word.
+    lengths = torch.from_numpy(np.diff([*starts, len(word), len(word) + 1])).to(vectors.states.device)
     with torch.inference_mode():
         means = torch.segment_reduce(vectors.states, "mean", lengths=lengths, unsafe=True)
     counts = np.concatenate(([0], np.cumsum(begins)))

@@ -27,8 +27,9 @@ Indices = npt.NDArray[np.int64]
 class Vectors:
     """The subtoken vectors of sentences, one sentence after the other.
 
-    ``states`` is ``(subtokens, width)`` in float32 on the encoder's device; ``word`` the word of each subtoken,
-    counted within its sentence; ``bounds[k]..bounds[k + 1]`` the subtokens of sentence ``k``.
+    ``states`` is ``(subtokens + 1, width)`` in float32 on the encoder's device, the last row zeros, to stand for
+    places beyond the end of a sentence; ``word`` the word of each subtoken, counted within its sentence;
+    ``bounds[k]..bounds[k + 1]`` the subtokens of sentence ``k``.
     """
 
     __slots__ = ("bounds", "states", "word")
@@ -106,7 +107,8 @@ class Encoder:
             [len(row) for row in rows], lambda b: self._runner([rows[k] for k in b])
         ):
             if states is None:
-                states = torch.empty(len(word), found.shape[1], device=self.device)
+                states = torch.empty(len(word) + 1, found.shape[1], device=self.device)
+                states[-1] = 0.0
             start, source, target = 0, [], []
             for index in batch:
                 first, count, goal = kept[index]
@@ -116,9 +118,9 @@ class Encoder:
             with torch.inference_mode():
                 picked = torch.from_numpy(np.concatenate(source)).to(self.device)
                 places = torch.from_numpy(np.concatenate(target)).to(self.device)
-                states[places] = found[picked].float()
+                states.index_copy_(0, places, found.index_select(0, picked).float())
         if states is None:
-            states = torch.empty(0, 1, device=self.device)
+            states = torch.zeros(1, 1, device=self.device)
         return Vectors(states, np.array(word, dtype=np.int64), np.array(bounds, dtype=np.int64))
 
     def split(self, sentences: Sequence[Sequence[str]]) -> list[list[tuple[int, ...]]]:

@@ -2,7 +2,7 @@
 
 The model's own forward pads, allocates every intermediate anew (page faults for anything of a few MB) and runs
 attention kernels made for long texts. Here the subtokens of a batch stand one after the other without padding,
-intermediates live in buffers that are used again, and attention is batched over sentences of equal length.
+large intermediates live in buffers that are used again, and attention is batched over sentences of equal length.
 Biases are folded where the function allows it: a key's bias adds the same to every score of a query, which the
 softmax cancels; a value's bias passes through the weighted mean and joins that of the output projection.
 """
@@ -76,37 +76,26 @@ class PackedBert:
     def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
         import torch
 
-        lengths = [len(row) for row in rows]
-        groups = [(length, len(list(run))) for length, run in groupby(lengths)]
-        total = sum(lengths)
+        groups = [(length, len(list(run))) for length, run in groupby(map(len, rows))]
         ids = torch.tensor([index for row in rows for index in row])
         with torch.inference_mode():
-            buffers = self._buffers(total)
-            states, spare = buffers.states[:total], buffers.spare[:total]
-            torch.index_select(self._words, 0, ids, out=states)
+            buffers = self._buffers(len(ids))
+            states = self._words.index_select(0, ids)
             start = 0
             for length, count in groups:
                 end = start + length * count
                 first = self._first_position
                 states[start:end].view(count, length, -1).add_(self._positions[first : first + length])
                 start = end
-            self._normalise(self._norm, states, spare, buffers)
-            states, spare = spare, states
+            states = self._normalised(self._norm, states)
             for module, bias in zip(self._layers, self._output_biases, strict=True):
-                self._layer(module, bias, groups, states, spare, buffers)
-            # A copy of its own: the buffers serve the next batch.
-            return states.clone()
+                states = self._layer(module, bias, groups, states, buffers)
+            return states
 
     def _layer(
-        self,
-        module: Any,
-        output_bias: Tensor,
-        groups: list[tuple[int, int]],
-        states: Tensor,
-        spare: Tensor,
-        buffers: _Buffers,
-    ) -> None:
-        """One layer, from ``states`` to ``states``."""
+        self, module: Any, output_bias: Tensor, groups: list[tuple[int, int]], states: Tensor, buffers: _Buffers
+    ) -> Tensor:
+        """One layer; what ``states`` holds is used up."""
         import torch
 
         total = len(states)
@@ -122,14 +111,14 @@ class PackedBert:
             rows = slice(start, start + length * count)
             self._attend(query[rows], key[rows], value[rows], count, length, buffers)
             start = rows.stop
-        # What attention read from the query's buffer is done with, and holds the mixed values now.
+        # The query's buffer holds the mixed values now.
         states.add_(output_bias).addmm_(query, module.attention.output.dense.weight.t())
-        self._normalise(module.attention.output.LayerNorm, states, spare, buffers)
+        states = self._normalised(module.attention.output.LayerNorm, states)
         inner = buffers.inner[:total]
-        torch.addmm(module.intermediate.dense.bias, spare, module.intermediate.dense.weight.t(), out=inner)
+        torch.addmm(module.intermediate.dense.bias, states, module.intermediate.dense.weight.t(), out=inner)
         torch.ops.aten.gelu_(inner)
-        spare.add_(module.output.dense.bias).addmm_(inner, module.output.dense.weight.t())
-        self._normalise(module.output.LayerNorm, spare, states, buffers)
+        states.add_(module.output.dense.bias).addmm_(inner, module.output.dense.weight.t())
+        return self._normalised(module.output.LayerNorm, states)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, count: int, length: int, buffers: _Buffers
@@ -137,43 +126,38 @@ class PackedBert:
         """Attention within ``count`` sentences of ``length`` subtokens; the result replaces the queries."""
         import torch
 
-        shape = (count, length, self._heads, self._width // self._heads)
-        queries, keys, values = query.view(shape), key.view(shape), value.view(shape)
+        heads, size = self._heads, self._width // self._heads
+        queries, keys, values = (part.view(count, length, heads, size) for part in (query, key, value))
         if length > _FUSED_ATTENTION_LENGTH:
             mixed = torch.nn.functional.scaled_dot_product_attention(
                 queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), scale=1.0
             )
             queries.copy_(mixed.transpose(1, 2))
             return
-        scores, weights = buffers.scores(self._heads, count, length)
-        # Head by head the products read queries, keys and values where they stand; all heads at once would copy.
-        for head, (left, right) in enumerate(zip(queries.unbind(2), keys.unbind(2), strict=True)):
-            torch.bmm(left, right.transpose(1, 2), out=scores[head])
+        # Head by head, or sentence by sentence where those are fewer, the products read queries, keys and values
+        # where they stand; all of them at once would copy.
+        by_head = heads <= count
+        order = (2, 0, 1, 3) if by_head else (0, 2, 1, 3)
+        outer, inner = (heads, count) if by_head else (count, heads)
+        left, middle, right = (part.permute(order).unbind(0) for part in (queries, keys, values))
+        scores, weights = buffers.scores(outer, inner, length)
+        for part, other, target in zip(left, middle, scores.unbind(0), strict=True):
+            torch.bmm(part, other.transpose(1, 2), out=target)
         torch.softmax(scores, -1, out=weights)
-        mixed = key.view(self._heads, count, length, -1)
-        for head, right in enumerate(values.unbind(2)):
-            torch.bmm(weights[head], right, out=mixed[head])
-        queries.copy_(mixed.permute(1, 2, 0, 3))
+        mixed = key.view(outer, inner, length, size)  # the keys are done with
+        for part, other, target in zip(weights.unbind(0), right, mixed.unbind(0), strict=True):
+            torch.bmm(part, other, out=target)
+        queries.copy_(mixed.permute((1, 2, 0, 3) if by_head else (0, 2, 1, 3)))
 
-    def _normalise(self, norm: Any, source: Tensor, target: Tensor, buffers: _Buffers) -> None:
+    def _normalised(self, norm: Any, states: Tensor) -> Tensor:
         import torch
 
-        statistics = buffers.statistics[:, : len(source)]
-        torch.ops.aten.native_layer_norm.out(
-            source,
-            (self._width,),
-            norm.weight,
-            norm.bias,
-            self._epsilon,
-            out0=target,
-            out1=statistics[0],
-            out2=statistics[1],
-        )
+        return torch.nn.functional.layer_norm(states, (self._width,), norm.weight, norm.bias, self._epsilon)
 
     def _buffers(self, total: int) -> _Buffers:
         """This thread's buffers, made anew when they are too small."""
         buffers: _Buffers | None = getattr(self._local, "buffers", None)
-        if buffers is None or len(buffers.states) < total:
+        if buffers is None or len(buffers.query) < total:
             buffers = self._local.buffers = _Buffers(total, self._width, self._inner)
         return buffers
 
@@ -184,17 +168,16 @@ class _Buffers:
     def __init__(self, total: int, width: int, inner: int) -> None:
         import torch
 
-        self.states, self.spare, self.query, self.key, self.value = (torch.empty(total, width) for _ in range(5))
+        self.query, self.key, self.value = (torch.empty(total, width) for _ in range(3))
         self.inner = torch.empty(total, inner)
-        self.statistics = torch.empty(2, total, 1)
         self._scores = torch.empty(2, 0)
 
-    def scores(self, heads: int, count: int, length: int) -> tuple[Tensor, Tensor]:
-        """Two buffers of shape ``(heads, count, length, length)``: attention's scores and weights."""
+    def scores(self, outer: int, inner: int, length: int) -> tuple[Tensor, Tensor]:
+        """Two buffers of shape ``(outer, inner, length, length)``: attention's scores and weights."""
         import torch
 
-        size = heads * count * length * length
+        size = outer * inner * length * length
         if self._scores.shape[1] < size:
             self._scores = torch.empty(2, size)
-        scores, weights = self._scores[:, :size].view(2, heads, count, length, length)
+        scores, weights = self._scores[:, :size].view(2, outer, inner, length, length)
         return scores, weights
