@@ -111,6 +111,9 @@ class Tokens:
 
     __slots__ = ("_words", "ends", "starts", "text")
 
+    starts: Sequence[int]
+    ends: Sequence[int]
+
     def __init__(
         self, text: str, starts: Sequence[int], ends: Sequence[int], words: Sequence[str] | None = None
     ) -> None:
@@ -118,6 +121,18 @@ class Tokens:
         self.starts = starts
         self.ends = ends
         self._words = words
+
+    def __getattr__(self, name: str) -> Sequence[int]:
+        """The borders of tokens that are the text split at single spaces: worked out when first asked for.
+
+        Many texts have no entities, and nobody asks for theirs.
+        """
+        if name not in ("starts", "ends") or self._words is None:
+            raise AttributeError(name)
+        lengths = list(map(len, self._words))
+        self.ends = list(map(add, accumulate(lengths), count()))
+        self.starts = list(map(sub, self.ends, lengths))
+        return self.starts if name == "starts" else self.ends
 
     @classmethod
     def tokenize(cls, text: str) -> Tokens:
@@ -135,11 +150,12 @@ class Tokens:
             index = tokens.index("")
             raise RecordError(field, f"token {index} is empty; leave it out and count links without it")
         if " ".join(tokens) == text:  # the usual case, and six times cheaper than searching
-            lengths = list(map(len, tokens))
-            ends = list(map(add, accumulate(lengths), count()))
-            return cls(text, list(map(sub, ends, lengths)), ends, tokens)
+            found = cls.__new__(cls)
+            found.text = text
+            found._words = tokens
+            return found
         starts: list[int] = []
-        ends = []
+        ends: list[int] = []
         position = 0
         for token in tokens:
             start = text.find(token, position)
@@ -155,7 +171,7 @@ class Tokens:
         return cls(text, starts, ends, tokens)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.starts if self._words is None else self._words)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.words())

@@ -126,7 +126,7 @@ class Pipeline:
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")
             raise RecordError(field, f"{problem}; give borders that agree with the tokens")
-        if task.source_entities != () and instance.target.starts:
+        if task.source_entities != () and len(instance.target):
             for field in ("source", "source_entities", *sorted(self._projector.needs)):
                 if getattr(task, field) is None and not self._supplied(field, task):
                     raise RecordError(field, f"missing; {_HINTS[field]}")

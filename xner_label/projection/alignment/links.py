@@ -26,15 +26,18 @@ def parse_links(text: str, source_length: int, target_length: int) -> list[Link]
         links = [_PARSED[item] for item in items]
     except KeyError:
         links = [_PARSED.get(item) or _parse(item) for item in items]
-    if max(links)[0] >= source_length or max(map(_target, links)) >= target_length:
-        for item, (source, target, _) in zip(items, links, strict=True):
+    links.sort()
+    if links[-1][0] >= source_length or max(map(_target, links)) >= target_length:
+        for item in items:
+            source, target, _ = _PARSED.get(item) or _parse(item)
             if source >= source_length or target >= target_length:
                 raise RecordError(
                     "alignment",
                     f"{item[:40]!r} is out of range for {source_length} source and {target_length} target tokens; "
                     "links are 0-based, source first",
                 )
-    links.sort()
+    if ":" not in text and len(set(links)) == len(links):
+        return links
     weights = {(source, target): weight for source, target, weight in links}  # of equal pairs the largest is last
     if len(weights) < len(links):
         return [(source, target, weight) for (source, target), weight in weights.items()]
