@@ -185,3 +185,18 @@ def test_filters_leave_incomplete_tasks_out_without_calling_them_bad():
     assert done.returncode == 0
     assert [row["id"] for row in rows(done)] == ["a"]
     assert b"1 tasks left out by --filter aligned" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "hint"),
+    [
+        (["--back-translate"], 2, "--translator"),
+        (["--projector", "nmt"], 3, "--translator-model"),
+        (["--projector", "none"], 2, "link-dice"),
+        (["--min-confidence", "2"], 2, "range"),
+    ],
+)
+def test_what_a_choice_needs_is_named(arguments, code, hint):
+    done = run(*arguments, lines=[GOOD])
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert hint in done.stderr.decode()

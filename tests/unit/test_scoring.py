@@ -141,7 +141,7 @@ def test_nmt_and_the_papers_best_fusion():
     assert (found.first, found.last) == (1, 2)
     assert found.score == pytest.approx(0.5 * 0.5 + 0.5 * 0.5 + 0.4)
     assert found.confidence == pytest.approx(found.score / 2)
-    with pytest.raises(ConfigurationError, match="--translation-model"):
+    with pytest.raises(ConfigurationError, match="--translator-model"):
         make_projector("nmt")
 
 

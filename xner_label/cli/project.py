@@ -13,7 +13,12 @@ from xner_label.projection.caching import MemoryCache
 from xner_label.projection.completeness import FILTERS
 from xner_label.projection.pipeline import Pipeline
 from xner_label.projection.projectors import PROJECTORS, make_projector
-from xner_label.projection.stages import make_aligner
+from xner_label.projection.stages import (
+    make_aligner,
+    make_back_translator,
+    make_target_tagger,
+    make_translation_scorer,
+)
 from xner_label.projection.stream import project_stream
 from xner_label.settings import Settings
 
@@ -35,7 +40,19 @@ from xner_label.settings import Settings
     show_default=True,
     help="Where links come from: the tasks, or an aligner, see `xner-label align` (eflomal reads all input first)",
 )
-@with_settings("aligner_model", "device", "dtype")
+@click.option("--target-tagger", metavar="MODEL", help="Tagger of the target language, for ner projectors")
+@click.option(
+    "--back-translate", is_flag=True, help="Correct links by translating source entities back (needs --translator)"
+)
+@with_settings(
+    "aligner_model",
+    "translator",
+    "translator_model",
+    "source_language",
+    "target_language",
+    "device",
+    "dtype",
+)
 @click.option(
     "--min-confidence",
     type=click.FloatRange(0.0, 1.0),
@@ -60,6 +77,8 @@ def command(
     projector: str,
     weights: str,
     aligner: str,
+    target_tagger: str | None,
+    back_translate: bool,
     settings: Settings,
     min_confidence: float | None,
     labels: tuple[str, ...] | None,
@@ -72,9 +91,13 @@ def command(
     A task needs "id", "text", "source" and "source_entities", and "alignment" where the projector uses links. A
     bad line is left out and named on standard error; the command then ends with code 5.
     """
+    cache = MemoryCache()
+    scorer = make_translation_scorer(settings) if "nmt" in projector else None
     pipeline = Pipeline(
-        make_projector(projector, weights=weights),
-        aligner=make_aligner(replace(settings, aligner=aligner), cache=MemoryCache()),
+        make_projector(projector, weights=weights, translation_scorer=scorer),
+        aligner=make_aligner(replace(settings, aligner=aligner), cache=cache),
+        back_translator=make_back_translator(settings, cache=cache) if back_translate else None,
+        target_tagger=make_target_tagger(target_tagger, settings) if target_tagger else None,
         min_confidence=min_confidence,
         labels=labels,
         filters=filters,

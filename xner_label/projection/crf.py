@@ -190,6 +190,15 @@ class CrfTagger:
             whole = self._tagger.probability(tags)
         return tags, [_clipped(value) for value in marginals], _clipped(whole)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags, in the order of the columns of :meth:`token_probabilities`."""
+        return self.labels
+
+    def token_probabilities(self, texts: Sequence[Tokens]) -> list[NDArray[np.float64]]:
+        """P(tag at word | sentence) of each text, shape (words, tags)."""
+        return [self.tag_with_marginals(tokens.words())[1] for tokens in texts]
+
     def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
         """The entities of each text; an entity's score is the lowest marginal of its words' tags."""
         return [self._entities(tokens) for tokens in texts]

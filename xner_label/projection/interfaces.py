@@ -7,9 +7,13 @@ changes its output. Two stages with the same signature give the same answers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 from xner_label.entities import Entity, Link, Span, Tokens
 
@@ -94,8 +98,13 @@ class TargetTagger(Protocol):
 
     signature: str
 
-    def tag_probabilities(self, texts: Sequence[Tokens]) -> list[list[dict[str, float]]]:
-        """For each text and token P(tag) by IOB2 tag; tags that are left out have probability 0."""
+    @property
+    def tags(self) -> Sequence[str]:
+        """The IOB2 tags, in the order of the columns of :meth:`token_probabilities`."""
+        ...
+
+    def token_probabilities(self, texts: Sequence[Tokens]) -> Sequence[NDArray[np.float64]]:
+        """P(tag | token) of each text, shape (tokens, tags)."""
         ...
 
 

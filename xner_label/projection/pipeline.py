@@ -19,7 +19,7 @@ _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
     "source_entities": "give them ([] if there are none), or run `xner-label tag` first",
     "alignment": "give the links, run `xner-label align` first, or choose a projector or aligner that needs none",
-    "target_tags": "give P(tag) of each token, or choose a projector that needs none",
+    "target_tags": "give P(tag) of each token, name a --target-tagger, or choose a projector that needs none",
 }
 
 
@@ -151,10 +151,13 @@ class Pipeline:
 
             instances = [refine_links(instance) if instance.translations else instance for instance in instances]
         if self._target_tagger is not None:
-            tags = self._target_tagger.tag_probabilities([instance.target for instance in instances])
+            tags = self._target_tagger.tags
+            found = self._target_tagger.token_probabilities([instance.target for instance in instances])
             instances = [
-                msgspec.structs.replace(instance, target_tags=own)
-                for instance, own in zip(instances, tags, strict=True)
+                msgspec.structs.replace(
+                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in own.tolist()]
+                )
+                for instance, own in zip(instances, found, strict=True)
             ]
         return instances
 

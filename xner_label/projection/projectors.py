@@ -66,7 +66,7 @@ def _fusion(name: str, translation_scorer: TranslationScorer | None) -> Projecto
         if translation_scorer is None:
             raise ConfigurationError(
                 f"the projector {name!r} scores translations and there is no model for that",
-                hint="name one with --translation-model",
+                hint="name an NLLB or M2M-100 checkpoint with --translator-model, and both languages",
             )
         parts["nmt"] = NmtScore(translation_scorer)
     return fusion_projector(name, [(parts[part], weight) for part, weight in weights.items()])

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from xner_label.entities import Entity, Tokens
-from xner_label.errors import ConfigurationError
+from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import tags_of
 from xner_label.projection.alignment import aligners
 from xner_label.projection.alignment.aligners import AlignerOptions
-from xner_label.projection.interfaces import Aligner, Cache, Tagger, Translator
+from xner_label.projection.interfaces import (
+    Aligner,
+    Cache,
+    Tagger,
+    TargetTagger,
+    TranslationScorer,
+    Translator,
+)
 from xner_label.settings import Settings
 
 TRANSLATORS = ("given", "transformers", "ctranslate2")
@@ -86,6 +94,50 @@ def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> Tagger:
     tagger = CrfTagger.train([own.words() for own in tokens], tags)
     cache.put_many(namespace, {key: tagger.to_bytes()})
     return tagger
+
+
+def make_back_translator(settings: Settings, *, cache: Cache) -> Translator:
+    """The settings' translator the other way round: from the source language into the one annotated.
+
+    Raises UsageError where the settings name no translator, and what make_translator raises.
+    """
+    turned = replace(settings, source_language=settings.target_language, target_language=settings.source_language)
+    translator = make_translator(turned, cache=cache)
+    if translator is None:
+        raise UsageError(
+            "back-translation needs a translator", hint="choose one with --translator, or give back_translations"
+        )
+    return translator
+
+
+def make_target_tagger(model: str, settings: Settings) -> TargetTagger:
+    """A tagger of the target language: a CRF from a file, or a checkpoint for token classification.
+
+    Raises ConfigurationError for a model that can't be used, MissingExtraError when ``models`` is missing.
+    """
+    if Path(model).is_file():
+        from xner_label.projection.crf import CrfTagger
+
+        return CrfTagger.load(model)
+    from xner_label.projection.models import choose_placement
+    from xner_label.projection.tagging import TransformersTagger
+
+    return TransformersTagger(model, settings.labels, placement=choose_placement(settings.device, settings.dtype))
+
+
+def make_translation_scorer(settings: Settings) -> TranslationScorer | None:
+    """Scores by the checkpoint that ``translator_model`` names; None where it names none.
+
+    Raises ConfigurationError for a checkpoint or language that can't be used.
+    """
+    if not settings.translator_model:
+        return None
+    from xner_label.projection.models import choose_placement
+    from xner_label.projection.nmt import TransformersScorer
+
+    placement = choose_placement(settings.device, settings.dtype)
+    languages = settings.source_language, settings.target_language
+    return TransformersScorer(settings.translator_model, *languages, placement)
 
 
 def make_aligner(settings: Settings, *, cache: Cache, scope: str = "") -> Aligner | None:
