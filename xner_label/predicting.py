@@ -16,6 +16,7 @@ from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.projection.alignment.ensemble import learns
 from xner_label.projection.alignment.links import format_links
+from xner_label.projection.flow import chained
 from xner_label.projection.interfaces import Aligner, Tagger, Translator
 from xner_label.projection.pipeline import Pipeline
 from xner_label.projection.projectors import make_projector
@@ -99,24 +100,39 @@ class Predictor:
         return results
 
     def _complete(self, stored: Sequence[Task]) -> None:
-        """Translate and tag what lacks a source or source entities, as far as stages are configured."""
-        for start in range(0, len(stored), _CHUNK):
-            chunk = stored[start : start + _CHUNK]
-            untranslated = [task for task in chunk if task.source is None]
-            if untranslated and self._translator is not None:
-                translated = self._translator.translate([task.text for task in untranslated])
-                for task, translation in zip(untranslated, translated, strict=True):
-                    task.source = translation.text
-                with self._store.write() as session:
-                    tasks.set_sources(session, {task.id: task.source for task in untranslated if task.source})
-            untagged = [task for task in chunk if task.source is not None and task.source_entities is None]
-            if untagged and self._tagger is not None:
-                found = self._tagger.tag([_source_tokens(task) for task in untagged])
-                for task, mentions in zip(untagged, found, strict=True):
-                    task.source_entities = msgspec.to_builtins(self._known(mentions))
-                with self._store.write() as session:
-                    by_id = {task.id: self._known(found) for task, found in zip(untagged, found, strict=True)}
-                    tasks.set_source_entities(session, by_id)
+        """Translate and tag what lacks a source or source entities, as far as stages are configured.
+
+        One batch is tagged while the next is translated.
+        """
+        chunks = (stored[start : start + _CHUNK] for start in range(0, len(stored), _CHUNK))
+        stages = [
+            complete
+            for complete, stage in ((self._translate, self._translator), (self._tag, self._tagger))
+            if stage is not None
+        ]
+        for _ in chained(chunks, stages):
+            pass
+
+    def _translate(self, chunk: Sequence[Task]) -> Sequence[Task]:
+        untranslated = [task for task in chunk if task.source is None]
+        if untranslated and self._translator is not None:
+            translated = self._translator.translate([task.text for task in untranslated])
+            for task, translation in zip(untranslated, translated, strict=True):
+                task.source = translation.text
+            with self._store.write() as session:
+                tasks.set_sources(session, {task.id: task.source for task in untranslated if task.source})
+        return chunk
+
+    def _tag(self, chunk: Sequence[Task]) -> Sequence[Task]:
+        untagged = [task for task in chunk if task.source is not None and task.source_entities is None]
+        if untagged and self._tagger is not None:
+            found = self._tagger.tag([_source_tokens(task) for task in untagged])
+            for task, mentions in zip(untagged, found, strict=True):
+                task.source_entities = msgspec.to_builtins(self._known(mentions))
+            with self._store.write() as session:
+                by_id = {task.id: self._known(found) for task, found in zip(untagged, found, strict=True)}
+                tasks.set_source_entities(session, by_id)
+        return chunk
 
     def _known(self, mentions: Sequence[Entity]) -> list[Entity]:
         """The mentions whose label the project has."""
