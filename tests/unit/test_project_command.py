@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -57,6 +58,16 @@ def test_entities_offsets_and_fields():
     assert person["source"] == {"start": 0, "end": 4, "label": "PER", "text": "Anna"}
     assert (place["label"], place["text"]) == ("LOC", "Nairobi")
     assert all(0 <= entity["confidence"] <= 1 for entity in row["entities"])
+
+
+def test_doubt_about_what_was_left_out_counts_for_the_task():
+    low, high = (
+        rows(run("--projector", "default", "--min-confidence", cut, lines=[GOOD]))[0] for cut in ("0", "1")
+    )
+    confidences = [entity["confidence"] for entity in low["entities"]]
+    assert high["entities"] == []
+    assert low["confidence"] == pytest.approx(math.prod(confidences))
+    assert high["confidence"] == pytest.approx(math.prod(1 - confidence for confidence in confidences))
 
 
 def test_options_filter_and_keep():

@@ -165,7 +165,9 @@ class Pipeline:
         self, task: Task, instance: Instance, notes: list[str], projections: list[Projection], signature: str
     ) -> Prediction | RecordError:
         cut, labels = self._cut, self._labels
-        kept = [own for own in projections if own.confidence >= cut and (labels is None or own.label in labels)]
+        if labels is not None:
+            projections = [own for own in projections if own.label in labels]
+        kept = [own for own in projections if own.confidence >= cut]
         if self._filters:
             from xner_label.projection.completeness import failed_filters
 
@@ -178,7 +180,8 @@ class Pipeline:
             task.id,
             task.text,
             tuple([_entity(instance, own) for own in kept]),
-            prod([own.confidence for own in kept], start=1.0),
+            # a projection left out by the cut was rightly left out with the complement of its probability
+            prod([own.confidence if own.confidence >= cut else 1.0 - own.confidence for own in projections]),
             signature,
             "; ".join(notes) or None,
         )
