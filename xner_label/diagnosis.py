@@ -14,8 +14,7 @@ from xner_label import __version__
 from xner_label.errors import MissingExtraError, StudioError, XnerLabelError
 from xner_label.settings import Settings
 
-# ok; worth knowing, but nothing that stops the loop; something that must be put right.
-Verdict = Literal["ok", "note", "no"]
+Verdict = Literal["ok", "no"]
 
 # The parts that a choice of a stage needs: extra, and the module that shows whether it is installed.
 _NEEDS = {
@@ -104,18 +103,12 @@ def _stages(settings: Settings) -> Iterator[Check]:
 
 
 def _checkpoint(stage: str, choice: str, checkpoint: str) -> Check:
-    key = f"pipeline.{stage}_model"
-    if not checkpoint:
-        return Check(stage, "no", f"{choice} without a checkpoint", f"set {key} to a folder or a name on the hub")
-    if Path(checkpoint).is_dir():
-        return Check(stage, "ok", f"{choice}, {checkpoint}")
-    if checkpoint.count("/") > 1 or checkpoint.startswith((".", "~")):
-        return Check(stage, "no", f"{choice}: {checkpoint} isn't a folder", f"correct {key}")
-    from huggingface_hub import try_to_load_from_cache
+    from xner_label.projection.models import find_checkpoint
 
-    if isinstance(try_to_load_from_cache(checkpoint, "config.json"), str):
-        return Check(stage, "ok", f"{choice}, {checkpoint} (downloaded)")
-    return Check(stage, "no", f"{choice}: {checkpoint} isn't here", f"run `xner-label models pull {checkpoint}`")
+    try:
+        return Check(stage, "ok", f"{choice}, {checkpoint} in {find_checkpoint(checkpoint)}")
+    except XnerLabelError as error:
+        return Check(stage, "no", f"{choice}: {error.args[0]}", error.hint)
 
 
 def _database(url: str) -> Check:

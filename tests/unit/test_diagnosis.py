@@ -55,7 +55,9 @@ def test_checkpoints(tmp_path: Path) -> None:
         flags = {"studio_url": NOWHERE, "tagger": "transformers", "tagger_model": model}
         return _check("tagger", load_settings(None, {}, flags))
 
+    (tmp_path / "config.json").write_text("{}")
     assert tagger(str(tmp_path)).verdict == "ok"
-    assert tagger(str(tmp_path / "absent")).verdict == "no"
-    assert tagger("").verdict == "no"
-    assert tagger("nobody/has-downloaded-this").verdict == "note"
+    for absent in (str(tmp_path / "absent"), "", "nobody/has-downloaded-this"):
+        assert tagger(absent).verdict == "no"
+        assert tagger(absent).remedy
+    assert "models pull" in tagger("nobody/has-downloaded-this").remedy

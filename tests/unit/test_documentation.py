@@ -11,7 +11,7 @@ from tools.settings_page import PAGE, page
 from xner_label.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -26,6 +26,10 @@ def test_the_readme_lists_every_command_once_in_the_order_of_help() -> None:
 def test_the_first_install_line_names_the_extras_of_the_offline_preset() -> None:
     first = next(line for line in README.splitlines() if "pip install" in line)
     assert "xner-label[studio,backend,eflomal]" in first
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in README] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

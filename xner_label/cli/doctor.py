@@ -24,9 +24,9 @@ def command(settings: Settings, as_json: bool) -> None:
     else:
         width = max(len(check.name) for check in found.checks)
         for check in found.checks:
-            click.echo(f"{check.verdict:4}  {check.name:{width}}  {check.found}")
+            click.echo(f"{check.verdict:2}  {check.name:{width}}  {check.found}")
             if check.remedy:
-                click.echo(f"{'':6}{'':{width}}  -> {check.remedy}")
+                click.echo(f"{'':4}{'':{width}}  -> {check.remedy}")
     if found.failed:
         names = ", ".join(check.name for check in found.failed)
         raise CheckFailedError(f"put right: {names}", hint="each remedy is shown beside its check")
