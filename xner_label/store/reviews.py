@@ -100,9 +100,14 @@ def release_items(session: Session, items: Sequence[int]) -> None:
 
 def mark_pushed(session: Session, studio_tasks: Mapping[int, int]) -> None:
     """Record that Label Studio holds these tasks (our task id -> its task id)."""
-    for task_id, studio_task in studio_tasks.items():
-        session.execute(update(Task).where(Task.id == task_id).values(studio_task=studio_task))
-        session.execute(update(ReviewItem).where(ReviewItem.task_id == task_id).values(pushed_at=utc_now()))
+    if studio_tasks:
+        rows = [{"id": task_id, "studio_task": studio_task} for task_id, studio_task in studio_tasks.items()]
+        session.execute(update(Task), rows)
+    now, ids = utc_now(), list(studio_tasks)
+    for start in range(0, len(ids), _CHUNK):
+        session.execute(
+            update(ReviewItem).where(ReviewItem.task_id.in_(ids[start : start + _CHUNK])).values(pushed_at=now)
+        )
 
 
 def forget_studio(session: Session, project_id: int) -> None:
@@ -154,8 +159,9 @@ def outdated_items(session: Session, project_id: int, version: str) -> list[Outg
 
 def set_shown(session: Session, shown: Mapping[int, int]) -> None:
     """Record which prediction people see now (item id -> prediction id)."""
-    for item, prediction in shown.items():
-        session.execute(update(ReviewItem).where(ReviewItem.id == item).values(prediction_id=prediction))
+    rows = [{"id": item, "prediction_id": prediction} for item, prediction in shown.items()]
+    if rows:
+        session.execute(update(ReviewItem), rows)
 
 
 def count_open(session: Session, project_id: int) -> int:

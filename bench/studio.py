@@ -1,0 +1,115 @@
+"""How fast the loop through Label Studio is: `python bench/studio.py --tasks 2000 --reviewed 200`.
+
+Starts a Label Studio of its own (XNER_LABEL_STUDIO_EXECUTABLE, or the one of `make setup`). `push` is measured
+beside the bare import of the same tasks in one request, a `sync` of few changes beside one of everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from demo.studio_server import StudioServer, running_studio, studio_executable  # noqa: E402
+from xner_label.entities import Prediction, ProjectedEntity, Task  # noqa: E402
+from xner_label.settings import Settings  # noqa: E402
+from xner_label.store import predictions, projects, schema, tasks  # noqa: E402
+from xner_label.store.database import Store, open_store  # noqa: E402
+from xner_label.studio.client import open_studio  # noqa: E402
+from xner_label.studio.connect import ConnectOptions, connect  # noqa: E402
+from xner_label.studio.push import PushOptions, push  # noqa: E402
+from xner_label.studio.sync import sync  # noqa: E402
+
+TEXT = "Waziri Mkuu Amina Mwakasege alifungua ofisi mpya ya Benki ya Dunia mjini Dodoma siku ya Jumanne."
+ENTITIES = (("Amina Mwakasege", "PER"), ("Benki ya Dunia", "ORG"), ("Dodoma", "LOC"), ("Jumanne", "DATE"))
+
+
+def fill(store: Store, settings: Settings, count: int) -> None:
+    """Tasks with four predicted entities each."""
+    with store.write() as session:
+        project = projects.ensure_project(session, settings.project, settings.labels)
+        found = [Task(id=str(number), text=f"{TEXT} {number}", source=TEXT) for number in range(count)]
+        tasks.add_tasks(session, project.id, [(task, "pool") for task in found])
+        ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in found])
+        entities = tuple(
+            ProjectedEntity(TEXT.index(words), TEXT.index(words) + len(words), label, words, 1.0, 0.7)
+            for words, label in ENTITIES
+        )
+        rows = [
+            (ids[str(task.id)], Prediction(task.id, task.text, entities, 0.9 * int(task.id) / count, "bench"))
+            for task in found
+        ]
+        predictions.add_predictions(session, rows)
+        project.pipeline = "bench"
+
+
+def timed(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def measure(server: StudioServer, count: int, reviewed: int) -> dict[str, float]:
+    """Seconds of each step."""
+    with tempfile.TemporaryDirectory() as folder, open_store(f"sqlite:///{folder}/store.db", check=False) as store:
+        schema.upgrade(store)
+        settings = Settings(studio_url=server.url, studio_api_key=server.token)
+        fill(store, settings, count)
+        seconds = {"connect": timed(lambda: connect(store, settings, ConnectOptions()))}
+        seconds["push"] = timed(lambda: push(store, settings, PushOptions(limit=count)))
+        seconds["push again"] = timed(lambda: push(store, settings, PushOptions(limit=count)))
+        with open_studio(settings) as studio:
+            with store.read() as session:
+                _, project = projects.connected_project(session, settings.project, studio.url)
+            rows = list(studio.full_tasks(project, [row.id for row in studio.tasks(project, include="id")]))
+            made = studio.write(
+                studio.api.projects.create, title="reference", label_config=studio.project(project).label_config
+            )
+            body: list[dict[str, Any]] = [{"data": row.data, "predictions": _plain(row)} for row in rows]
+            seconds["bare import"] = timed(
+                lambda: studio.write(studio.api.projects.import_tasks, made.id, request=body)
+            )
+            seconds["sync, nothing reviewed"] = timed(lambda: sync(store, settings))
+            for row in rows[:reviewed]:
+                studio.write(studio.api.annotations.create, row.id, result=row.predictions[0].result)
+            seconds[f"sync, {reviewed} reviewed"] = timed(lambda: sync(store, settings))
+            seconds["sync --full"] = timed(lambda: sync(store, settings, full=True))
+    return seconds
+
+
+def _plain(row: Any) -> list[dict[str, Any]]:
+    return [{"model_version": "bench", "score": one.score, "result": one.result} for one in row.predictions]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--reviewed", type=int, default=200)
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    arguments = parser.parse_args()
+    executable = studio_executable(os.environ)
+    if executable is None:
+        parser.error("no Label Studio: `make setup`, or name one in XNER_LABEL_STUDIO_EXECUTABLE")
+    with tempfile.TemporaryDirectory() as folder, running_studio(executable, Path(folder)) as server:
+        seconds = measure(server, arguments.tasks, arguments.reviewed)
+    print(f"{'step':24} {'seconds':>8}   {arguments.tasks} tasks with 4 entities")
+    for name, value in seconds.items():
+        print(f"{name:24} {value:8.2f}")
+    print(f"push takes {seconds['push'] / seconds['bare import']:.2f} times the bare import")
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps({**vars(arguments), "json": None, "seconds": seconds}, indent=2) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
