@@ -10,7 +10,8 @@ Mixing silver sentences among the gold ones holds a model back as soon as there 
 
 A reviewed task is never silver, so the teacher hasn't seen the sentences whose tags the students get from it:
 they learn how far to trust it on new text. A student has to earn its place: on little gold it is cross-validated
-against what it would replace, the teacher or the projection itself.
+against the teacher or the projection. Where it loses, the projection stands as it is, and texts without one are
+answered by a model of gold and silver mixed, which is best as long as there is hardly any gold.
 """
 
 from __future__ import annotations
@@ -39,14 +40,10 @@ Hints = list[list[str]]
 
 
 class CrfOptions(msgspec.Struct, frozen=True):
-    """L1 and L2 penalties of the two stages; the teacher's are stronger because its labels are noisy.
-
-    ``min_gold``: sentences below which students aren't tried; ``validate_up_to``: sentences above which they
-    needn't be cross-validated, because they win.
+    """``c1`` and ``c2`` are the L1 and L2 penalties. ``min_gold``: sentences below which students aren't tried;
+    ``validate_up_to``: sentences above which they needn't be cross-validated, because they win.
     """
 
-    teacher_c1: float = 0.1
-    teacher_c2: float = 1.0
     c1: float = 0.1
     c2: float = 0.05
     min_gold: int = 20
@@ -84,21 +81,16 @@ class CrfModel:
 
     def _answer(self, sentence: Sentence) -> Answer:
         words = sentence.tokens.words()
-        hints = hints_of(words, self._teacher)
         if sentence.silver is not None:
             student = self._stages.get("projected")
             if student is None:
                 return _as_projected(sentence.silver)
-            hints = joined(hints, projection_hints(sentence))
-        else:
-            student = self._stages.get("text")
-        if student is not None:
-            tags, marginals, confidence = student.tag_with_confidence(words, hints)
-        elif self._teacher is not None:
-            tags, marginals, confidence = self._teacher.tag_with_confidence(words)
-        else:
-            return Answer((), 0.0)
-        return Answer(tuple(scored_entities(sentence.tokens, tags, marginals)), confidence)
+            hints = joined(hints_of(words, self._teacher), projection_hints(sentence))
+            return _tagged(student, sentence, words, hints)
+        if "text" in self._stages:
+            return _tagged(self._stages["text"], sentence, words, hints_of(words, self._teacher))
+        tagger = self._stages.get("mixed", self._teacher)
+        return Answer((), 0.0) if tagger is None else _tagged(tagger, sentence, words)
 
     def save(self, folder: Path) -> None:
         """Write the stages into a folder."""
@@ -129,21 +121,22 @@ def train_crf(data: TrainingData, min_silver_confidence: float, options: CrfOpti
     """Train all stages for which there is data. Deterministic. Raises UsageError when there is none."""
     options = options or CrfOptions()
     stages: dict[str, CrfTagger] = {}
+    silver_words = [sentence.tokens.words() for sentence in data.silver]
+    silver = [silver_tags(sentence, data.labels, min_silver_confidence) for sentence in data.silver]
     if data.silver:
-        tags = [silver_tags(sentence, data.labels, min_silver_confidence) for sentence in data.silver]
-        words = [sentence.tokens.words() for sentence in data.silver]
-        stages["teacher"] = CrfTagger.train(words, tags, c1=options.teacher_c1, c2=options.teacher_c2)
+        stages["teacher"] = CrfTagger.train(silver_words, silver, c1=options.c1, c2=options.c2)
     teacher = stages.get("teacher")
     text = _Lesson(data.gold, [hints_of(item.sentence.tokens.words(), teacher) for item in data.gold])
-    stages |= _student(
-        "text", text, None if teacher is None else [teacher.tag_words(words) for words in text.words], options
-    )
+    rival = None if teacher is None else [teacher.tag_words(words) for words in text.words]
+    stages |= _student("text", text, rival, options)
+    if data.gold and "text" not in stages:
+        tags: list[Sequence[str | None]] = [*text.tags, *silver]
+        stages["mixed"] = CrfTagger.train([*text.words, *silver_words], tags, c1=options.c1, c2=options.c2)
     seen = [index for index, item in enumerate(data.gold) if item.sentence.silver is not None]
-    gold = [data.gold[index] for index in seen]
-    projected = _Lesson(
-        gold, [joined(text.hints[index], projection_hints(data.gold[index].sentence)) for index in seen]
-    )
-    stages |= _student("projected", projected, [projected_tags(item.sentence) for item in gold], options)
+    gold = [data.gold[index].sentence for index in seen]
+    hints = [joined(text.hints[index], projection_hints(data.gold[index].sentence)) for index in seen]
+    projected = _Lesson([data.gold[index] for index in seen], hints)
+    stages |= _student("projected", projected, [projected_tags(sentence) for sentence in gold], options)
     return CrfModel(stages)
 
 
@@ -226,6 +219,11 @@ def projected_tags(sentence: Sentence) -> list[str]:
 def joined(first: Hints, second: Hints) -> Hints:
     """Both observations at each word."""
     return [one + other for one, other in zip(first, second, strict=True)]
+
+
+def _tagged(tagger: CrfTagger, sentence: Sentence, words: Sequence[str], hints: Hints | None = None) -> Answer:
+    tags, marginals, confidence = tagger.tag_with_confidence(words, hints)
+    return Answer(tuple(scored_entities(sentence.tokens, tags, marginals)), confidence)
 
 
 def _as_projected(silver: Sequence[ProjectedEntity]) -> Answer:
