@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from xner_label.confidence.metrics import f1_score
+from xner_label.confidence.metrics import f1_score, resampled_sums
 from xner_label.entities import Entity, ProjectedEntity
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import decode, encode, tags_of
@@ -34,6 +34,8 @@ from xner_label.training.model import Answer
 KIND = "crf"
 _DESCRIPTION = "crf.json"
 _FOLDS = 5
+_RESAMPLES = 1_000
+_SEED = 13
 _CONFIDENCE_STEPS = 5
 
 Hints = list[list[str]]
@@ -41,13 +43,15 @@ Hints = list[list[str]]
 
 class CrfOptions(msgspec.Struct, frozen=True):
     """``c1`` and ``c2`` are the L1 and L2 penalties. ``min_gold``: sentences below which students aren't tried;
-    ``validate_up_to``: sentences above which they needn't be cross-validated, because they win.
+    ``validate_up_to``: sentences above which they needn't be cross-validated, because they win; ``min_better``:
+    the share of bootstrap resamples in which a cross-validated student must be better.
     """
 
     c1: float = 0.1
     c2: float = 0.05
     min_gold: int = 20
     validate_up_to: int = 400
+    min_better: float = 0.9
 
 
 class _Description(msgspec.Struct, frozen=True):
@@ -172,22 +176,34 @@ class _Lesson:
 def _student(
     name: str, lesson: _Lesson, rival: Sequence[Sequence[str]] | None, options: CrfOptions
 ) -> dict[str, CrfTagger]:
-    """A student by its name, or nothing where ``rival``, the tags that it would replace, is as good."""
+    """A student by its name, or nothing unless it is clearly better than ``rival``, the tags it would replace."""
     if not len(lesson) or (rival is not None and len(lesson) < options.min_gold):
         return {}
     if rival is not None and len(lesson) <= options.validate_up_to:
-        rival_f1 = _span_f1(rival, lesson.tags)
-        if _span_f1(lesson.cross_validated(options), lesson.tags) < rival_f1:
+        better = _share_better(lesson.cross_validated(options), rival, lesson.tags)
+        if better < options.min_better:
             return {}
     return {name: lesson.train(options)}
 
 
-def _span_f1(found: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> float:
-    counts = np.zeros(3)
-    for tags, truth in zip(found, gold, strict=True):
-        spans, wanted = set(decode(tags)), set(decode(truth))
-        counts += len(spans & wanted), len(spans), len(wanted)
-    return float(f1_score(*counts))
+def _share_better(
+    found: Sequence[Sequence[str]], rival: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]
+) -> float:
+    """In which share of bootstrap resamples of the sentences ``found`` has a higher span F1 than ``rival``."""
+    counts = np.array(
+        [
+            [*_span_counts(own, truth), *_span_counts(other, truth)]
+            for own, other, truth in zip(found, rival, gold, strict=True)
+        ],
+        dtype=np.float64,
+    )
+    sums = resampled_sums(counts, _RESAMPLES, _SEED)
+    return float(np.mean(f1_score(*sums[:, :3].T) > f1_score(*sums[:, 3:].T)))
+
+
+def _span_counts(tags: Sequence[str], truth: Sequence[str]) -> tuple[int, int, int]:
+    spans, wanted = set(decode(tags)), set(decode(truth))
+    return len(spans & wanted), len(spans), len(wanted)
 
 
 def hints_of(words: Sequence[str], teacher: CrfTagger | None) -> Hints:
