@@ -19,6 +19,7 @@ T = TypeVar("T")
 def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode one line. Raises RecordError that names the field, without a line number."""
     try:
+        line.decode()  # the decoder doesn't look into fields that it skips
         return decoder.decode(line)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$")

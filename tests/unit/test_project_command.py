@@ -211,3 +211,13 @@ def test_what_a_choice_needs_is_named(arguments, code, hint):
     done = run(*arguments, lines=[GOOD])
     assert (done.returncode, done.stdout) == (code, b"")
     assert hint in done.stderr.decode()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line_and_bad_utf8_is_a_bad_line(tmp_path):
+    source = tmp_path / "tasks.jsonl"
+    good = json.dumps(changed(source_entities=[])).encode()
+    source.write_bytes(b"\xef\xbb\xbf" + good + b"\n" + good[:-1] + b', "x": "\xff"}\r\n' + good + b"\r\n")
+    done = run(source, "--keep", "x")
+    assert done.returncode == 5
+    assert len(rows(done)) == 2
+    assert done.stderr.startswith(b"line 2: json: ")

@@ -181,7 +181,10 @@ class Pipeline:
             task.text,
             tuple([_entity(instance, own) for own in kept]),
             # a projection left out by the cut was rightly left out with the complement of its probability
-            prod([own.confidence if own.confidence >= cut else 1.0 - own.confidence for own in projections]),
+            prod(
+                [own.confidence if own.confidence >= cut else 1.0 - own.confidence for own in projections],
+                start=1.0,
+            ),
             signature,
             "; ".join(notes) or None,
         )

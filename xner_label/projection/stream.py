@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import IO, Any, TypeVar
@@ -180,6 +181,8 @@ def line_batches(source: IO[bytes]) -> Iterator[Batch]:
         rest = pieces.pop() if chunk else b""
         for line in pieces:
             number += 1
+            if number == 1:
+                line = line.removeprefix(BOM_UTF8)
             if line and not line.isspace():
                 lines.append((number, line))
             if len(lines) == BATCH_LINES:
