@@ -1,4 +1,4 @@
-"""What each idea adds to eflomal's links: `XNER_LABEL_BENCH_DATA=... python bench/eflomal.py --json out.json`.
+"""What each idea adds to eflomal's links: `XNER_LABEL_BENCH_DATA=... python bench/links.py --json out.json`.
 
 Links are judged by what they are for: strict span F1 of two projectors on Europarl-NER's 799 sentence pairs (gold
 English entities, gold target entities) and on low-resource news. Options were chosen on German; the others report.
