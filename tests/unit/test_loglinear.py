@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
 from xner_label.projection.columns import Vocabulary, fold
+from xner_label.projection.decoding import posteriors
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.fitting import fit_files, fit_weights, read_example
 from xner_label.projection.instance import build_instance
-from xner_label.projection.loglinear import Batch, LogLinearProjector, Model, Weights
+from xner_label.projection.loglinear import Batch, LogLinearProjector, Model
+from xner_label.projection.parameters import Weights
 
 PAIRS = [
     ("Anna lives in Nairobi .", "Anna anaishi Nairobi .", "0-0 1-1 2-2:0.5 3-2 4-3", ["PER 0 1", "LOC 3 4"]),
@@ -120,7 +122,7 @@ def test_any_text_is_survived(text, source, data):
 
 def test_marginals_of_a_batch_sum_to_at_most_one():
     batch = Batch(instances(), Vocabulary())
-    probability, groups = batch.posteriors(batch.log_odds(Model(Weights.load())))
+    probability, groups = posteriors(batch.found, batch.log_odds(Model(Weights.load())))
     totals = np.bincount(batch.found.mention, probability, len(batch.found.at) - 1)
     assert (totals <= 1 + 1e-9).all()
     assert groups  # the sentences of PAIRS make mentions compete

@@ -20,8 +20,9 @@ from xner_label.cli.output import write_json
 )
 @output_option
 @click.option("--from-scratch", is_flag=True, help="Forget the shipped weights instead of adapting them")
+@click.option("--corpus", is_flag=True, help="Fit corpus mode as well: minutes; each file is a corpus")
 @json_option
-def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, as_json: bool) -> None:
+def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, corpus: bool, as_json: bool) -> None:
     """Fit the default projector's weights on files of tasks whose "entities" people have settled.
 
     Each task is as for `xner-label project`. A few dozen sentences adapt the shipped weights to a language; the
@@ -30,7 +31,7 @@ def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, as_jso
     from xner_label.jsonl import open_output
     from xner_label.projection.fitting import fit_files
 
-    weights = fit_files(gold, from_scratch=from_scratch)
+    weights = fit_files(gold, from_scratch=from_scratch, corpus=corpus)
     with open_output(output_path) as sink:
         sink.write(weights.dump())
     if as_json and output_path != "-":

@@ -35,6 +35,9 @@ from xner_label.settings import Settings
 )
 @click.option("--weights", default="", metavar="FILE", help="Weights of the default projector [default: shipped]")
 @click.option(
+    "--corpus", is_flag=True, help="Read all tasks first and let them inform each other; entities may be added"
+)
+@click.option(
     "--aligner",
     default="given",
     show_default=True,
@@ -76,6 +79,7 @@ def command(
     output_path: str,
     projector: str,
     weights: str,
+    corpus: bool,
     aligner: str,
     target_tagger: str | None,
     back_translate: bool,
@@ -94,7 +98,7 @@ def command(
     cache = MemoryCache()
     scorer = make_translation_scorer(settings) if "nmt" in projector else None
     pipeline = Pipeline(
-        make_projector(projector, weights=weights, translation_scorer=scorer),
+        make_projector(projector, weights=weights, corpus=corpus, translation_scorer=scorer),
         aligner=make_aligner(replace(settings, aligner=aligner), cache=cache),
         back_translator=make_back_translator(settings, cache=cache) if back_translate else None,
         target_tagger=make_target_tagger(target_tagger, settings) if target_tagger else None,

@@ -19,10 +19,11 @@ _PRIME, _OTHER = np.uint64(0x9E3779B1), np.uint64(0x85EBCA6B)
 _MASK, _SHIFT = np.uint64(0xFFFFFFFF), np.uint64(15)
 
 
-def label_observations(columns: Columns, known: Sequence[str]) -> Ints:
+def label_observations(columns: Columns, known: Sequence[str], *, blind: bool = False) -> Ints:
     """The buckets that each mention falls into, shape (M, observations); BUCKETS stands for "nothing here".
 
-    ``known`` are the labels of the regression; the label given by the tagger enters by its place among them.
+    ``known`` are the labels of the regression; the label given by the tagger enters by its place among them, and
+    not at all with ``blind``: then mentions look like those that the tagger missed.
     """
     table = columns.table[columns.source].astype(np.uint64)
     words, endings, shapes = table[:, WORD], table[:, ENDING], table[:, SHAPE]
@@ -31,6 +32,9 @@ def label_observations(columns: Columns, known: Sequence[str]) -> Ints:
     place = {label: number + 1 for number, label in enumerate(known)}
     label = np.array([place.get(name, 0) for name in columns.labels], np.uint64)[columns.label]
     tenths = (np.nan_to_num(columns.score, nan=1.0) * 10).astype(np.uint64)
+    if blind:
+        label = np.zeros_like(label)
+    tenths[label == 0] = 0
 
     def near(offset: Ints) -> Numbers:
         inside = (offset >= low) & (offset < high)

@@ -18,87 +18,21 @@ with a, b, c fitted too; the default cut on it maximised F1 on the data that the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
-from importlib.resources import files
-from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from xner_label.errors import ConfigurationError
-from xner_label.projection.columns import Bools, Columns, Floats, Ints, Vocabulary
+from xner_label.projection.columns import Bools, Columns, Floats, Vocabulary
+from xner_label.projection.decoding import choose, posteriors
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES, build_features
 from xner_label.projection.instance import Instance, Projection
-from xner_label.projection.labelling import BUCKETS, label_observations, label_probabilities
-from xner_label.projection.marginals import marginals
-from xner_label.projection.matching import match, rank
+from xner_label.projection.labelling import label_observations, label_probabilities
+from xner_label.projection.parameters import Weights
 from xner_label.projection.windows import Candidates, build_candidates, build_grid
 
-# Candidates less probable than this on their own don't take part in the competition for tokens.
-NEGLIGIBLE = 1e-4
 BATCH = 256  # sentences
 MAX_TYPES = 200_000  # a vocabulary that outgrows this starts afresh: flat memory on endless streams
 _ROUND = float(2**30)  # scores are rounded, so that the order of summation can't show
 _LOGIT_LIMIT = 12.0
-
-
-class ScoreWeights(msgspec.Struct, frozen=True):
-    """Weights by feature name, for candidates (w) and for mentions (u); absent ones are 0."""
-
-    candidate: dict[str, float]
-    mention: dict[str, float]
-    calibration: tuple[float, float, float]
-
-
-class LabelWeights(msgspec.Struct, frozen=True):
-    """The label regression: ``weights`` has BUCKETS rows of one number per label."""
-
-    labels: tuple[str, ...]
-    weights: list[list[float]]
-
-
-class Weights(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the projector has learned, and from what.
-
-    ``given`` serves source entities without a score, ``tagged`` those with one; ``cut`` is the default cut on the
-    confidence.
-    """
-
-    format: int = 1
-    fitted_on: str
-    given: ScoreWeights
-    tagged: ScoreWeights
-    label: LabelWeights
-    cut: float
-
-    @classmethod
-    def load(cls, path: Path | str | None = None) -> Weights:
-        """Read a weights file; None: the one that is shipped. Raises ConfigurationError when it isn't one."""
-        try:
-            if path is None:
-                data = files("xner_label.projection").joinpath("weights/default.json").read_bytes()
-            else:
-                data = Path(path).read_bytes()
-            weights = msgspec.json.decode(data, type=cls)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ConfigurationError(
-                f"can't read the weights {path or 'shipped with the package'}: {error}",
-                hint="fit them with `xner-label fit-projector`",
-            ) from None
-        if weights.format != 1 or len(weights.label.weights) not in (0, BUCKETS):
-            raise ConfigurationError(
-                f"the weights {path} are of another version", hint="fit them with `xner-label fit-projector`"
-            )
-        return weights
-
-    def dump(self) -> bytes:
-        """The file's content."""
-        return msgspec.json.encode(self) + b"\n"
-
-    @property
-    def digest(self) -> str:
-        """A short hash of all numbers."""
-        return sha256(self.dump()).hexdigest()[:10]
 
 
 class Model:
@@ -137,70 +71,6 @@ class Batch:
         )
         result: Floats = np.rint(scores * _ROUND) / _ROUND
         return result
-
-    def posteriors(self, scores: Floats) -> tuple[Floats, list[Ints]]:
-        """(C,) marginals of the candidates, and the groups of mentions that compete for tokens."""
-        mention, at = self.found.mention, self.found.at
-        count = len(at) - 1
-        peak = np.zeros(count)
-        np.maximum.at(peak, mention, scores)
-        powers = np.exp(scores - peak[mention])
-        total = np.exp(-peak) + np.bincount(mention, powers, count)
-        probability: Floats = powers / total[mention]
-        groups = self._competing(probability)
-        for group in groups:
-            members = [np.arange(at[m], at[m + 1]) for m in group.tolist()]
-            kept = [own[probability[own] >= NEGLIGIBLE] for own in members]
-            answer = marginals([self._candidates(own, scores) for own in kept])
-            for own, some, values in zip(members, kept, answer.projected, strict=True):
-                probability[own] = 0.0
-                probability[some] = values
-        return probability, groups
-
-    def _candidates(self, which: Ints, scores: Floats) -> list[tuple[float, int, int]]:
-        found = self.found
-        return list(
-            zip(scores[which].tolist(), found.first[which].tolist(), found.last[which].tolist(), strict=True)
-        )
-
-    def _competing(self, probability: Floats) -> list[Ints]:
-        """Groups of mentions whose windows meet."""
-        kept = np.flatnonzero(probability >= NEGLIGIBLE)
-        mention = self.found.mention[kept]
-        count = len(self.found.at) - 1
-        low = np.full(count, np.iinfo(np.int64).max)
-        high = np.full(count, -1)
-        np.minimum.at(low, mention, self.found.first[kept])
-        np.maximum.at(high, mention, self.found.last[kept])
-        order = np.flatnonzero(high >= 0)
-        order = order[np.argsort(low[order], kind="stable")]
-        if len(order) < 2:
-            return []
-        apart = low[order][1:] >= np.maximum.accumulate(high[order])[:-1]
-        parts = np.split(order, np.flatnonzero(apart) + 1)
-        return [np.sort(part) for part in parts if len(part) > 1]
-
-    def choose(self, probability: Floats, groups: Sequence[Ints]) -> Ints:
-        """(M,) the candidate of each mention that maximises the sum of marginals without overlaps, or -1."""
-        found = self.found
-        chosen = np.full(len(found.at) - 1, -1)
-        order = np.lexsort((found.first, found.last - found.first, -probability, found.mention))
-        filled = np.flatnonzero(np.diff(found.at))
-        chosen[filled] = order[found.at[filled]]
-        for group in groups:
-            ranked = [rank(self._candidates(np.arange(found.at[m], found.at[m + 1]), probability)) for m in group]
-            places = [
-                {(first, last): number for number, (first, last) in enumerate(zip(*self._spans(m), strict=True))}
-                for m in group
-            ]
-            choices, _ = match(ranked)
-            for mention, own, place, choice in zip(group.tolist(), ranked, places, choices, strict=True):
-                chosen[mention] = found.at[mention] + place[own[choice][1:]] if choice >= 0 else -1
-        return chosen
-
-    def _spans(self, mention: int) -> tuple[list[int], list[int]]:
-        own = slice(self.found.at[mention], self.found.at[mention + 1])
-        return self.found.first[own].tolist(), self.found.last[own].tolist()
 
     def labels(self, model: Model) -> tuple[list[str], Floats]:
         """The label of each mention and its probability, shape (M,); 1 where labels aren't touched."""
@@ -267,8 +137,8 @@ class LogLinearProjector:
         columns, found = batch.columns, batch.found
         results: list[list[Projection]] = [[] for _ in range(len(columns.target_at) - 1)]
         scores = batch.log_odds(self._model)
-        probability, groups = batch.posteriors(scores)
-        chosen = batch.choose(probability, groups)
+        probability, groups = posteriors(found, scores)
+        chosen = choose(found, probability, groups)
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]

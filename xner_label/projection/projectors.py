@@ -24,20 +24,29 @@ PROJECTORS: tuple[str, ...] = (*_PLAIN, *_FUSIONS)
 
 
 def make_projector(
-    name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
+    name: str, *, weights: str = "", corpus: bool = False, translation_scorer: TranslationScorer | None = None
 ) -> Projector:
     """The projector of that name.
 
-    ``weights`` is a file that `xner-label fit-projector` wrote, for the default projector; empty: the shipped
-    one. Raises UsageError for an unknown projector, ConfigurationError where it needs a translation scorer and
-    has none, or the weights can't be read.
+    The default one takes ``weights``, a file that `xner-label fit-projector` wrote (empty: the shipped one), and
+    ``corpus``: to see all tasks before it answers. Raises UsageError for an unknown projector, ConfigurationError
+    where it needs a translation scorer and has none, or the weights can't be read.
     """
     if name == "default":
-        from xner_label.projection.loglinear import LogLinearProjector, Weights
+        from xner_label.projection.loglinear import LogLinearProjector
+        from xner_label.projection.parameters import Weights
 
-        return LogLinearProjector(Weights.load(weights or None))
-    if weights:
-        raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
+        loaded = Weights.load(weights or None)
+        if corpus:
+            from xner_label.projection.corpus import CorpusProjector
+
+            return CorpusProjector(loaded)
+        return LogLinearProjector(loaded)
+    if weights or corpus:
+        raise UsageError(
+            f"the projector {name!r} has neither weights nor a corpus mode",
+            hint="leave --weights and --corpus out",
+        )
     if name in _FUSIONS:
         return _fusion(name, translation_scorer)
     if name == "heuristic":

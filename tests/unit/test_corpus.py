@@ -1,0 +1,123 @@
+"""Corpus mode: sentences inform each other, and what is added says that it has no source entity."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import numpy as np
+import pytest
+
+from xner_label.entities import Task
+from xner_label.errors import ConfigurationError
+from xner_label.projection.corpus import CorpusProjector
+from xner_label.projection.corpus_fitting import fit_rounds
+from xner_label.projection.evidence import MISSED, elsewhere, missed_mentions
+from xner_label.projection.fitting import fit_weights, read_example
+from xner_label.projection.instance import build_instance
+from xner_label.projection.parameters import Weights
+
+PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima")
+PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa")
+
+
+def corpus(count=90, *, scores=True):
+    """Sentences "PERSON went to PLACE ." whose tagger misses every fifth place."""
+    tasks = []
+    for number in range(count):
+        person, place = PEOPLE[number % len(PEOPLE)], PLACES[number % len(PLACES)]
+        source, text = f"{person} went to {place} .", f"{person} alienda {place} ."
+        score = {"score": 0.9} if scores else {}
+        at = len(person) + len(" went to ")
+        entities = [{"start": 0, "end": len(person), "label": "PER"} | score]
+        if not scores or number % 5:
+            entities.append({"start": at, "end": at + len(place), "label": "LOC"} | score)
+        start = len(person) + len(" alienda ")
+        gold = [
+            {"start": 0, "end": len(person), "label": "PER"},
+            {"start": start, "end": start + len(place), "label": "LOC"},
+        ]
+        row = {"id": number, "text": text, "source": source, "source_entities": entities, "entities": gold}
+        tasks.append(msgspec.convert(row | {"alignment": "0-0 1-1 3-2 4-3"}, Task))
+    return tasks
+
+
+def instances(**options):
+    return [build_instance(task)[0] for task in corpus(**options)]
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return Weights.load()
+
+
+def test_what_the_tagger_missed_is_added_without_a_source_entity(weights):
+    projector = CorpusProjector(weights)
+    own = instances()
+    projector.learn(own)
+    found = projector.project(own)
+    places = [(p.first, p.last, p.label) for p in itertools.chain(*found) if p.mention is None]
+    assert places.count((2, 3, "LOC")) >= 15
+    for instance, spans in zip(own, found, strict=True):
+        assert all(a.last <= b.first for a, b in itertools.pairwise(spans))
+        assert all(0 <= p.confidence <= 1 and p.label != MISSED for p in spans)
+        kept = [p.mention for p in spans if p.mention is not None]
+        assert len(set(kept)) == len(kept)
+        assert all(mention < len(instance.mentions) for mention in kept)
+
+
+def test_the_same_corpus_gives_the_same_answers(weights):
+    first, second = CorpusProjector(weights), CorpusProjector(weights)
+    first.learn(instances())
+    second.learn(instances())
+    assert first.project(instances()) == second.project(instances()[:40]) + second.project(instances()[40:])
+
+
+def test_entities_that_people_gave_are_complete_and_keep_their_labels(weights):
+    projector = CorpusProjector(weights)
+    own = instances(scores=False)
+    projector.learn(own)
+    for instance, spans in zip(own, projector.project(own), strict=True):
+        assert all(p.label == instance.mentions[p.mention].label for p in spans if p.mention is not None)
+
+
+def test_small_and_empty_corpora(weights):
+    projector = CorpusProjector(weights)
+    projector.learn([])
+    few = instances(count=3)
+    assert [len(own) for own in projector.project(few)] == [2, 2, 2]
+    bare = build_instance(Task(id=1, text="", source=""))[0]
+    assert projector.project([bare]) == [[]]
+
+
+def test_weights_without_rounds_are_refused(weights):
+    with pytest.raises(ConfigurationError, match="no corpus mode"):
+        CorpusProjector(msgspec.structs.replace(weights, rounds=()))
+
+
+def test_rounds_are_fitted_deterministically():
+    examples = [read_example(task) for task in corpus(120)]
+    base = fit_weights([examples], "synthetic")
+    fitted = fit_rounds([examples], base)
+    assert fitted.dump() == fit_rounds([examples], base).dump()
+    assert len(fitted.rounds) == 3
+    projector = CorpusProjector(fitted)
+    own = [example.instance for example in examples]
+    projector.learn(own)
+    right = sum(
+        (p.first, p.last, p.label) in example.gold
+        for example, spans in zip(examples, projector.project(own), strict=True)
+        for p in spans
+    )
+    assert right >= 0.95 * sum(len(example.gold) for example in examples)
+
+
+def test_missed_mentions_are_capitalised_runs_outside_mentions():
+    (instance,) = instances(count=1)
+    grown = missed_mentions(instance)
+    assert [(m.first, m.last, m.label) for m in grown.mentions] == [(0, 1, "PER"), (3, 4, MISSED)]
+
+
+def test_counts_leave_the_own_sentence_out():
+    code, sentence = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    assert elsewhere(code, sentence, np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [4.0, 4.0, 3.0, 0.0]
