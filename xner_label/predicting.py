@@ -17,6 +17,7 @@ from xner_label.errors import ConfigurationError, RecordError
 from xner_label.projection.alignment.ensemble import learns
 from xner_label.projection.alignment.links import format_links
 from xner_label.projection.flow import chained
+from xner_label.projection.instance import Projector
 from xner_label.projection.interfaces import Aligner, Tagger, Translator
 from xner_label.projection.pipeline import Pipeline
 from xner_label.projection.projectors import make_projector
@@ -172,8 +173,11 @@ class Predictor:
     def _pipeline(self) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
-        projector = make_projector(self._settings.projector, weights=self._settings.projector_weights)
-        return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
+        return Pipeline(self._projector, upstream=upstream, labels=self._settings.labels)
+
+    @cached_property
+    def _projector(self) -> Projector:
+        return make_projector(self._settings.projector, weights=self._settings.projector_weights)
 
     @cached_property
     def _cache(self) -> DatabaseCache:

@@ -116,6 +116,7 @@ class Settings:
         env="XNER_LABEL_WEBHOOK_SECRET",
         secret=True,
     )
+    backend_batch: int = setting(64, "backend.batch", "Tasks that the ML backend predicts at once, at most")
     backend_sync_after: float = setting(
         0.0,
         "backend.sync_after",

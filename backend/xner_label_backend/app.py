@@ -37,8 +37,6 @@ _LOG = logging.getLogger(__name__)
 
 # Label Studio hangs up after 100 seconds.
 _DEADLINE = 90.0
-# Tasks that a model gets at once.
-_BATCH = 64
 # What may wait for the model, in tasks, before more is refused.
 _QUEUE = 20_000
 # START_TRAINING, which carries no secret, is a small document.
@@ -53,7 +51,7 @@ class Backend:
     def __init__(self, service: PredictionService, settings: Settings, sync: Callable[[], None]) -> None:
         self._service = service
         self._settings = settings
-        self._batcher = MicroBatcher(service.predict, _BATCH)
+        self._batcher = MicroBatcher(service.predict, settings.backend_batch)
         self._sync = Debouncer(sync, settings.backend_sync_after) if settings.backend_sync_after > 0 else None
         self.metrics = Metrics(self._batcher.waiting)
 
