@@ -39,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 _DEADLINE = 90.0
 # What may wait for the model, in tasks, before more is refused.
 _QUEUE = 20_000
+# "Retrieve predictions" sends all selected tasks in one request: ten thousand of 5 kB fit.
+_MAX_BYTES = 64 * 1024 * 1024
 # START_TRAINING, which carries no secret, is a small document.
 _MAX_UNSIGNED = 64 * 1024
 # As model_version while there is no prediction at all.
@@ -54,6 +56,11 @@ class Backend:
         self._batcher = MicroBatcher(service.predict, settings.backend_batch)
         self._sync = Debouncer(sync, settings.backend_sync_after) if settings.backend_sync_after > 0 else None
         self.metrics = Metrics(self._batcher.waiting)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let requests that wait for predictions end now, with a 503."""
+        self._stopping.set()
 
     def close(self, timeout: float) -> None:
         """Stop predicting and synchronising; what is under way gets ``timeout`` seconds each."""
@@ -118,10 +125,14 @@ class Backend:
         if self._batcher.waiting() + len(missing) > _QUEUE:
             raise NotReadyError(f"more than {_QUEUE} tasks are waiting to be predicted")
         futures = [asyncio.wrap_future(future) for future in self._batcher.submit(missing)]
-        _, late = await asyncio.wait(futures, timeout=_DEADLINE)
+        done = asyncio.gather(*futures, return_exceptions=True)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((done, stopping), timeout=_DEADLINE, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        late = sum(not future.done() for future in futures)
         if late:
             # What is late goes on and is stored, so that asking again finds it.
-            raise NotReadyError(f"{len(asked) - len(late)} of {len(asked)} tasks are predicted; ask again")
+            raise NotReadyError(f"{len(asked) - late} of {len(asked)} tasks are predicted; ask again")
         made = iter([future.result() for future in futures])
         return [answer or next(made) for answer in stored]
 
@@ -132,7 +143,7 @@ class NotReadyError(XnerLabelError):
 
 def create_app(service: PredictionService, settings: Settings, sync: Callable[[], None]) -> FastAPI:
     """The application; ``sync`` takes annotations over. Its state's ``backend`` is to be closed at the end."""
-    app = FastAPI(title="XNER-Label ML backend", version=__version__)
+    app = FastAPI(title="XNER-Label ML backend", version=__version__, max_body_size=_MAX_BYTES)
     backend = Backend(service, settings, sync)
     credentials = Credentials(settings.backend_user, settings.backend_password, settings.webhook_secret)
     app.state.backend = backend

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches a route: credentials, size, and one line in the log."""
+"""What every request passes before it reaches a route: credentials, and one line in the log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger(__name__)
 
-# "Retrieve predictions" sends all selected tasks in one request: ten thousand of 5 kB fit.
-MAX_BYTES = 64 * 1024 * 1024
 # Called with path, status and seconds after every request.
 Observer = Callable[[str, int, float], None]
 
@@ -51,13 +48,10 @@ class Credentials(NamedTuple):
 class Guard:
     """ASGI middleware. /webhook looks at its credentials itself: they depend on who calls."""
 
-    def __init__(
-        self, app: ASGIApp, credentials: Credentials, observe: Observer, max_bytes: int = MAX_BYTES
-    ) -> None:
+    def __init__(self, app: ASGIApp, credentials: Credentials, observe: Observer) -> None:
         self._app = app
         self._credentials = credentials
         self._observe = observe
-        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,36 +74,19 @@ class Guard:
             self._observe(scope["path"], status, seconds)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        if scope["path"] != "/webhook" and not self._credentials.basic_allows(headers.get("authorization")):
-            await _refuse(
-                send, 401, "user or password is wrong", (b"www-authenticate", b'Basic realm="XNER-Label"')
-            )
-            return
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            await _refuse(send, 413, self._too_large)
-            return
-        taken = 0
-
-        async def limited() -> Message:
-            # a request that doesn't say how long it is
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._max_bytes:
-                raise HTTPException(413, self._too_large)
-            return message
-
-        await self._app(scope, limited, send)
-
-    @property
-    def _too_large(self) -> str:
-        return f"the request is larger than {self._max_bytes} bytes: select fewer tasks"
+        header = Headers(scope=scope).get("authorization")
+        if scope["path"] == "/webhook" or self._credentials.basic_allows(header):
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(send)
 
 
-async def _refuse(send: Send, status: int, detail: str, *headers: tuple[bytes, bytes]) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
+async def _refuse(send: Send) -> None:
+    body = json.dumps({"detail": "user or password is wrong"}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"www-authenticate", b'Basic realm="XNER-Label"'),
+    ]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
     await send({"type": "http.response.body", "body": body})

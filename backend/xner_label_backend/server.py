@@ -50,7 +50,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
         )
-        server = _Server(config, lambda: started(url))
+        server = _Server(config, lambda: started(url), app.state.backend.stop)
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             if not server.started:
                 raise
         finally:
-            app.state.backend.close(_GRACE)
+            app.state.backend.close(_GRACE / 2)
 
 
 def _synchronise(store: Store, settings: Settings) -> None:
@@ -69,15 +69,20 @@ def _synchronise(store: Store, settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when requests are taken."""
+    """Says when requests are taken, and when they have to end."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        await super().shutdown(sockets)
 
 
 @contextmanager

@@ -286,6 +286,8 @@ def test_too_large_a_request_is_refused_before_it_is_read(served, store):
             connection.putheader("Content-Length", str(10**12))
             connection.endheaders()
             assert connection.getresponse().status == 413
+        mebibyte = b"x" * 2**20
+        assert backend.client.post("/predict", content=(mebibyte for _ in range(65))).status_code == 413
 
 
 def test_many_clients_ask_for_new_tasks_at_once(served, store, predicted):
@@ -306,6 +308,27 @@ def test_many_clients_ask_for_new_tasks_at_once(served, store, predicted):
     with store.read() as session:
         added = [task for task in tasks.iterate_tasks(session, 1) if task.text.startswith("Amina")]
     assert len({task.text for task in added}) == len(added) == 8
+
+
+def test_it_ends_in_the_middle_of_a_long_request(served, store, predicted):
+    new = [asked(1000 + n, f"Amina{n} alifika.", source_text=f"Amina{n} came.") for n in range(2000)]
+    statuses = []
+
+    def ask() -> None:
+        body = {"tasks": new, "project": "7.179", "label_config": CONFIG, "params": {"context": None}}
+        statuses.append(backend.client.post("/predict", json=body).status_code)
+
+    with served() as backend:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while "xner_label_waiting_tasks 0.0" in httpx.get(f"{backend.url}/metrics").text:
+            assert time.monotonic() < deadline
+        backend.process.terminate()
+        assert backend.process.wait(10) == 0
+        thread.join()
+        assert statuses == [503]
+        assert "Traceback" not in backend.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

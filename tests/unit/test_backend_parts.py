@@ -1,8 +1,7 @@
-"""The backend's batcher, debouncer and guard by themselves."""
+"""The backend's batcher, debouncer and credentials by themselves."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import threading
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from xner_label.errors import StudioError
 from xner_label_backend.batching import MicroBatcher
-from xner_label_backend.guard import Credentials, Guard
+from xner_label_backend.guard import Credentials
 from xner_label_backend.jobs import Debouncer
 from xner_label_backend.protocol import PredictRequest
 
@@ -112,35 +111,6 @@ def test_only_the_right_user_and_password_pass(user, password, other):
 def test_webhooks_without_a_configured_secret_are_refused(secret, header, allowed):
     assert Credentials("", "", secret).webhook_allows(header) is allowed
     assert not Credentials("", "", secret).webhook_allows(None)
-
-
-@pytest.mark.parametrize("declared", [True, False])
-def test_a_body_over_the_limit_is_refused(declared):
-    async def app(scope, receive, send):
-        await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    observed = []
-    guard = Guard(app, Credentials("", "", ""), lambda *seen: observed.append(seen[:2]), max_bytes=10)
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
-    async def receive():
-        return {"type": "http.request", "body": b"x" * 11, "more_body": False}
-
-    headers = [(b"content-length", b"11")] if declared else []
-    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
-    if declared:
-        asyncio.run(guard(scope, receive, send))
-        assert sent[0]["status"] == 413
-    else:
-        from starlette.exceptions import HTTPException
-
-        with pytest.raises(HTTPException, match="413"):
-            asyncio.run(guard(scope, receive, send))
-    assert observed[0][0] == "/predict"
 
 
 @pytest.mark.parametrize(
