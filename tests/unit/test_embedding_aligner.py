@@ -114,13 +114,13 @@ def test_a_model_that_is_shared_still_translates(nllb):
 def test_the_languages_of_a_translation_encoder_count(nllb):
     from xner_label.projection.alignment.encoder import load_translation_encoder
 
-    encoder = load_translation_encoder(nllb, CPU, languages=("eng_Latn", "lug_Latn"))
+    encoder = load_translation_encoder(nllb, CPU, languages=("en", "lg"))
     split = encoder.split([["Uganda", "met"]])
     vectors = encoder.encode((split, split))
     half = vectors.bounds[1]
     assert not vectors.states[:half].allclose(vectors.states[half : 2 * half])
-    with pytest.raises(ConfigurationError, match="doesn't know the language code 'xx'"):
-        load_translation_encoder(nllb, CPU, languages=("eng_Latn", "xx"))
+    with pytest.raises(ConfigurationError, match="doesn't know the language"):
+        load_translation_encoder(nllb, CPU, languages=("en", "tlh"))
 
 
 @pytest.mark.parametrize("method", ["inter", "itermax", "mwmf", "fwd", "rev", "softmax"])

@@ -16,7 +16,7 @@ _SHARE = click.FloatRange(0.0, 1.0)
 @click.command()
 @input_argument
 @output_option
-@with_settings("aligner", "device", "dtype")
+@with_settings("aligner", "source_language", "target_language", "device", "dtype")
 @click.option("--model", help="Checkpoint of the encoder: a folder or a fetched hub name [default: the settings']")
 @click.option(
     "--method", type=click.Choice(METHODS), help="[default: itermax for simalign, softmax for mt-encoder]"

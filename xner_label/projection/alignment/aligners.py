@@ -19,7 +19,7 @@ class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``model`` is a checkpoint. An empty ``method`` and a ``layer`` of None leave the choice to the aligner:
     itermax, two thirds up, for simalign; softmax on the last layer for mt-encoder. ``threshold`` is softmax's.
-    ``languages`` are the tokenizer's codes of source and target, for translation models that are told them.
+    ``languages`` are the ISO 639 codes of source and target, for translation models that are told them.
     ``rule`` combines several aligners, see
     :class:`~xner_label.projection.alignment.ensemble.EnsembleAligner`.
     """
@@ -44,6 +44,7 @@ class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
             method=settings.aligner_method,
             token_type=settings.aligner_token_type,
             layer=None if settings.aligner_layer < 0 else settings.aligner_layer,
+            languages=(settings.source_language, settings.target_language) if settings.target_language else None,
             device=settings.device,
             dtype=settings.dtype,
         )

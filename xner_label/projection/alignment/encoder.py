@@ -18,6 +18,7 @@ from xner_label.projection.alignment.layers import (
 )
 from xner_label.projection.alignment.packed import PackedBert
 from xner_label.projection.alignment.subwords import Subwords, windows
+from xner_label.projection.languages import LanguageCodes
 from xner_label.projection.models import Placement, TokenBatches, load_model, load_tokenizer
 
 Tensor = Any
@@ -145,7 +146,9 @@ def load_translation_encoder(
 ) -> Encoder:
     """Load the encoder of a translation model; a translator with the same checkpoint shares its weights.
 
-    Without a layer, the last one, as in TransAlign.
+    ``languages`` are the ISO 639 codes of source and target; without them both sides are read in the language
+    that the tokenizer assumes. Without a layer, the last one, as in TransAlign. Raises ConfigurationError for a
+    language that the checkpoint doesn't know.
     """
     model = load_model("AutoModelForSeq2SeqLM", name, placement).get_encoder()
     return _encoder(model, name, placement, layer, share=1.0, languages=languages)
@@ -166,12 +169,15 @@ def _encoder(
         layer = round(share * total)
     check_layer(layer, total)
     tokenizer = load_tokenizer(name)
-    if languages is not None:
-        known = tokenizer.get_vocab()
-        for language in languages:
-            if language not in known:
-                raise ConfigurationError(
-                    f"{name} doesn't know the language code {language!r}",
-                    hint="give the codes of its tokenizer, for example eng_Latn for NLLB",
-                )
-    return Encoder(model, tokenizer, placement, layer, languages=languages, packed=packed)
+    return Encoder(
+        model, tokenizer, placement, layer, languages=_source_codes(tokenizer, languages), packed=packed
+    )
+
+
+def _source_codes(tokenizer: Any, languages: tuple[str, str] | None) -> tuple[str, str] | None:
+    """The tokenizer's own codes; None where it doesn't mark the language of what the encoder reads."""
+    codes = LanguageCodes(tokenizer) if languages is not None else None
+    if languages is None or codes is None or codes.family not in ("nllb", "m2m100"):
+        return None
+    source, target = (codes.token(language).strip("_") for language in languages)
+    return source, target
