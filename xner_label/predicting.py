@@ -59,6 +59,7 @@ class Predictor:
     def predict_project(self, progress: Callable[[str], None] = lambda stage: None) -> PredictReport:
         """Predict every task of the project and make this its current pipeline.
 
+        With the default projector the tasks inform each other (corpus mode), up to ``corpus_limit`` of them.
         ``progress`` is told which stage begins. Raises ConfigurationError when no task has a source and no
         translator is configured.
         """
@@ -76,8 +77,10 @@ class Predictor:
         if learns(self._aligner):
             self._aligner.fit([_words(task) for task in stored if task.source is not None])
         alignments = self._align(ready)
-        pipeline = self._pipeline()
+        pipeline = self._pipeline(self._projector_of(ready))
         progress("projecting")
+        if pipeline.learns:
+            pipeline.learn([tasks.to_record(task, alignments.get(task.id)) for task in ready])
         with self._store.read() as session:
             done = predictions.predicted_task_ids(session, self._project, pipeline.signature)
         report = PredictReport(pipeline.signature, known=len(done))
@@ -94,7 +97,7 @@ class Predictor:
     def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:
         """Predict single tasks, in order, and store the predictions; they don't change the current pipeline."""
         self._complete(stored)
-        pipeline = self._pipeline()
+        pipeline = self._pipeline(self._projector)
         alignments = self._align([task for task in stored if task.source is not None])
         results = pipeline.predict([tasks.to_record(task, alignments.get(task.id)) for task in stored])
         self._save(stored, results, PredictReport(pipeline.signature))
@@ -170,14 +173,21 @@ class Predictor:
         with self._store.write() as session:
             report.predicted += predictions.add_predictions(session, new)
 
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self, projector: Projector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
-        return Pipeline(self._projector, upstream=upstream, labels=self._settings.labels)
+        return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
 
     @cached_property
     def _projector(self) -> Projector:
+        """Projects every task on its own."""
         return make_projector(self._settings.projector, weights=self._settings.projector_weights)
+
+    def _projector_of(self, corpus: Sequence[Task]) -> Projector:
+        """Lets the tasks inform each other, where the projector can and they aren't too many to hold."""
+        if self._settings.projector == "default" and 0 < len(corpus) <= self._settings.corpus_limit:
+            return make_projector("default", weights=self._settings.projector_weights, corpus=True)
+        return self._projector
 
     @cached_property
     def _cache(self) -> DatabaseCache:

@@ -87,6 +87,11 @@ class Settings:
     projector_weights: str = setting(
         "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
     )
+    corpus_limit: int = setting(
+        50_000,
+        "pipeline.corpus_limit",
+        "Up to this many tasks of a project inform each other in `predict` (default projector); 0: none do",
+    )
 
     training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")
     min_silver_confidence: float = setting(

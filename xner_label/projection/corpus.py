@@ -13,8 +13,10 @@ free. Weights differ for given, tagged and missed mentions; confidence is calibr
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from xner_label.errors import ConfigurationError
@@ -23,6 +25,7 @@ from xner_label.projection.columns import Floats, Ints, Numbers
 from xner_label.projection.decoding import choose, independent_posteriors, posteriors
 from xner_label.projection.evidence import (
     EVIDENCE,
+    GIVEN,
     LABEL_EVIDENCE,
     OVERLOOKED,
     Observations,
@@ -114,9 +117,9 @@ def project_round(
 
 
 def sureness(span: Floats, named: Floats, kind: Ints, calibration: Floats) -> Floats:
-    """P(exactly right) from P(span) and P(label), each (n,)."""
+    """P(exactly right) from P(span) and P(label), each (n,); the label of a given entity is not in doubt."""
     numbers = calibration[kind]
-    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(named)
+    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(named) * (kind != GIVEN)
     result: Floats = 1.0 / (1.0 + np.exp(-odds))
     return result
 
@@ -218,8 +221,8 @@ def project_corpus(seen: Observations, rounds: Sequence[Round]) -> tuple[Chosen,
 class CorpusProjector:
     """The projector of corpus mode: :meth:`learn` sees all instances, then each is answered.
 
-    Raises ConfigurationError for weights that were fitted without corpus mode. ``cut`` is the default cut on the
-    confidence.
+    The signature names the corpus too, since every answer depends on all of it. ``cut`` is the default cut on
+    the confidence. Raises ConfigurationError for weights that were fitted without corpus mode.
     """
 
     needs: frozenset[str] = frozenset()
@@ -237,7 +240,9 @@ class CorpusProjector:
 
     def learn(self, instances: Sequence[Instance]) -> None:
         """Project the corpus."""
-        self._answers = dict(zip(map(_key, instances), self._projections(instances), strict=True))
+        keys = list(map(_key, instances))
+        self._answers = dict(zip(keys, self._projections(instances), strict=True))
+        self.signature = f"log-linear-corpus:{self._weights.digest}:{_digest(keys)}"
 
     def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
         """The answers; instances that weren't learned from are taken as a corpus of their own."""
@@ -276,3 +281,9 @@ def _first(projection: Projection) -> int:
 
 def _key(instance: Instance) -> Hashable:
     return instance.target.text, instance.source.text, instance.mentions, instance.links
+
+
+def _digest(keys: Sequence[Hashable]) -> str:
+    """A short hash of a corpus, in whatever order it came."""
+    lines = sorted(msgspec.json.encode(key) for key in keys)
+    return sha256(b"\n".join(lines)).hexdigest()[:10]
