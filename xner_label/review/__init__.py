@@ -1,1 +1,0 @@
-"""What to review, in which order, until when."""
