@@ -176,15 +176,14 @@ def test_train_promote_serve(store, tmp_path):
 def test_gate_refuses_a_worse_run_until_forced(store, tmp_path):
     good = train(store, PROJECT, tmp_path / "models")
     promote(store, PROJECT)
-    with store.write() as session:  # people's answers are lost: nothing but wrong gold is left
+    wrong = {"PER": "LOC", "LOC": "PER", "ORG": "DATE", "DATE": "ORG"}
+    settled = {str(task.id): task.entities for task in sample.read_sample()}
+    with store.write() as session:  # people mix the labels up
         project = projects.get_project(session, PROJECT)
-        for number, task_id in enumerate(pool_ids(session, project)):
-            annotate(session, task_id, number)
-        session.execute(
-            update(models.Annotation)
-            .where(models.Annotation.task_id.in_(pool_ids(session, project)))
-            .values(entities=[])
-        )
+        for task in list(tasks.iterate_tasks(session, project.id, models.Task.split == "pool")):
+            mixed_up = [Entity(item.start, item.end, wrong[item.label]) for item in settled[task.external_id]]
+            session.execute(models.Annotation.__table__.delete().where(models.Annotation.task_id == task.id))
+            gold.add_imported_gold(session, {task.id: mixed_up})
     bad = train(store, PROJECT, tmp_path / "models")
     with pytest.raises(CheckFailedError, match="is worse"):
         promote(store, PROJECT)
