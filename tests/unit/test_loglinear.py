@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
 from xner_label.projection.columns import Vocabulary, fold
-from xner_label.projection.decoding import posteriors
+from xner_label.projection.decoding import solve
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.fitting import fit_files, fit_weights, read_example
 from xner_label.projection.instance import build_instance
@@ -122,10 +122,12 @@ def test_any_text_is_survived(text, source, data):
 
 def test_marginals_of_a_batch_sum_to_at_most_one():
     batch = Batch(instances(), Vocabulary())
-    probability, groups = posteriors(batch.found, batch.log_odds(Model(Weights.load())))
+    probability, chosen, exact = solve(batch.found, batch.log_odds(Model(Weights.load())))
     totals = np.bincount(batch.found.mention, probability, len(batch.found.at) - 1)
     assert (totals <= 1 + 1e-9).all()
-    assert groups  # the sentences of PAIRS make mentions compete
+    assert exact.all()
+    spans = sorted(zip(batch.found.first[chosen[chosen >= 0]], batch.found.last[chosen[chosen >= 0]], strict=True))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
 def test_features_are_finite_and_named():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option, with_settings
-from xner_label.errors import RecordError
+from xner_label.errors import RecordError, UsageError
 from xner_label.jsonl import open_input, open_output
 from xner_label.projection.caching import MemoryCache
 from xner_label.projection.completeness import FILTERS
@@ -35,7 +35,9 @@ from xner_label.settings import Settings
 )
 @click.option("--weights", default="", metavar="FILE", help="Weights of the default projector [default: shipped]")
 @click.option(
-    "--corpus", is_flag=True, help="Read all tasks first and let them inform each other; entities may be added"
+    "--corpus",
+    is_flag=True,
+    help="Read all tasks first and let them inform each other (--projector corpus); entities may be added",
 )
 @click.option(
     "--aligner",
@@ -95,10 +97,13 @@ def command(
     A task needs "id", "text", "source" and "source_entities", and "alignment" where the projector uses links. A
     bad line is left out and named on standard error; the command then ends with code 5.
     """
+    if corpus and projector not in ("default", "corpus"):
+        raise UsageError(f"the projector {projector!r} has no corpus mode", hint="leave --corpus out")
+    projector = "corpus" if corpus else projector
     cache = MemoryCache()
     scorer = make_translation_scorer(settings) if "nmt" in projector else None
     pipeline = Pipeline(
-        make_projector(projector, weights=weights, corpus=corpus, translation_scorer=scorer),
+        make_projector(projector, weights=weights, translation_scorer=scorer),
         aligner=make_aligner(replace(settings, aligner=aligner), cache=cache),
         back_translator=make_back_translator(settings, cache=cache) if back_translate else None,
         target_tagger=make_target_tagger(target_tagger, settings) if target_tagger else None,

@@ -27,8 +27,9 @@ Bools = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]  # any numeric type
 
 # Columns of Vocabulary.table(): length in code points, letter mask, has a capital, all capitals (two letters or
-# more), has a digit, is punctuation, and hashes of the lower-cased word, of its ending and of its shape.
-LENGTH, MASK, CAPITAL, UPPER, DIGIT, PUNCTUATION, WORD, ENDING, SHAPE = range(9)
+# more), has a digit, is punctuation, brackets opened less brackets closed, and hashes of the lower-cased word, of
+# its ending and of its shape.
+LENGTH, MASK, CAPITAL, UPPER, DIGIT, PUNCTUATION, BRACKETS, WORD, ENDING, SHAPE = range(10)
 
 _STEP = float(2**20)
 
@@ -90,7 +91,7 @@ class Vocabulary:
         self.words: list[str] = []
         self.folded: list[str] = []
         self._rows: list[tuple[int, ...]] = []
-        self._table: Ints = np.zeros((0, 9), np.int64)
+        self._table: Ints = np.zeros((0, 10), np.int64)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -108,7 +109,7 @@ class Vocabulary:
             return [known[word] for word in words]
 
     def table(self) -> Ints:
-        """What is known of each type, shape (types, 9), columns as named in this module."""
+        """What is known of each type, shape (types, 10), columns as named in this module."""
         if len(self._table) != len(self._rows):
             new = np.array(self._rows[len(self._table) :], np.int64)
             self._table = np.concatenate([self._table, new])
@@ -132,6 +133,7 @@ class Vocabulary:
                 letters > 1 and capitals == letters,
                 any(char.isdigit() for char in word),
                 not any(char.isalnum() for char in word),
+                word.count("(") - word.count(")"),
                 crc32(lowered.encode()),
                 crc32(b"-" + lowered[-3:].encode()),
                 crc32(b"#" + shape(word).encode()),

@@ -21,8 +21,8 @@ import numpy as np
 
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import decode, encode
-from xner_label.projection.columns import Floats, Ints, Numbers
-from xner_label.projection.decoding import choose, independent_posteriors, posteriors
+from xner_label.projection.columns import Bools, Floats, Ints, Numbers
+from xner_label.projection.decoding import independent_posteriors, solve
 from xner_label.projection.evidence import (
     EVIDENCE,
     GIVEN,
@@ -64,7 +64,8 @@ class Chosen(NamedTuple):
     """The spans of a corpus, all arrays of shape (n,).
 
     sentence; mention (place among all, -1 for one that only the CRF found); first, last: token range in its
-    sentence; label: place among the observations' labels; score: log-odds; span, named: P(span), P(label)
+    sentence; label: place among the observations' labels; score: log-odds; span, named: P(span), P(label);
+    exact: whether no cap was met
     """
 
     sentence: Ints
@@ -76,6 +77,7 @@ class Chosen(NamedTuple):
     span: Floats
     named: Floats
     confidence: Floats
+    exact: Bools
 
     def where(self, rows: Numbers) -> Chosen:
         """Some of the spans, by number or by mask."""
@@ -97,8 +99,8 @@ def project_round(
     by_kind = evidence @ model.candidate
     scores = by_kind[np.arange(len(by_kind)), seen.kind[found.mention]]
     scores = np.rint(scores * _ROUND) / _ROUND
-    probability, groups = posteriors(found, scores)
-    mentions = np.flatnonzero((picked := choose(found, probability, groups)) >= 0)
+    probability, picked, exact = solve(found, scores)
+    mentions = np.flatnonzero(picked >= 0)
     picked = picked[mentions]
     labels = np.rint(label_posteriors(seen, names, model.label) * _ROUND) / _ROUND
     label = labels.argmax(axis=1)[mentions]
@@ -108,6 +110,7 @@ def project_round(
     projected = Chosen(
         *(sentence, mentions, found.first[picked] - start, found.last[picked] - start, label),
         *(scores[picked], span, named, sureness(span, named, seen.kind[mentions], model.calibration)),
+        exact[mentions],
     )
     if tagged is None:
         return projected
@@ -151,7 +154,9 @@ def added_spans(seen: Observations, projected: Chosen, tagged: Tagged) -> Chosen
     span = np.array([row[4] for row in added], np.float64)
     nobody, ones = np.full(len(span), -1), np.ones(len(span))
     return Chosen(
-        *(table[:, 0], nobody, table[:, 1], table[:, 2], table[:, 3]), *(logit(span), span, ones, 0.0 * span)
+        *(table[:, 0], nobody, table[:, 1], table[:, 2], table[:, 3]),
+        *(logit(span), span, ones, 0.0 * span),
+        ones > 0,
     )
 
 
@@ -270,6 +275,7 @@ class CorpusProjector:
                     seen.labels[chosen.label[row]],
                     float(chosen.score[row]),
                     float(chosen.confidence[row]),
+                    bool(chosen.exact[row]),
                 )
             )
         return [sorted(own, key=_first) for own in results]

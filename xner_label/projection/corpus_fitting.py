@@ -16,10 +16,8 @@ from xner_label.projection.corpus import (
     Chosen,
     RoundEvidence,
     RoundModel,
-    added_spans,
     gather,
     project_round,
-    sureness,
     tag_silver,
 )
 from xner_label.projection.evidence import EVIDENCE, GIVEN, LABEL_EVIDENCE, OVERLOOKED, TAGGED, Observations
@@ -28,7 +26,8 @@ from xner_label.projection.fitting import (
     MIN_MENTIONS,
     Example,
     best_cut,
-    fit_weights,
+    fold_models,
+    fold_of,
     logistic,
     minimise,
     scale,
@@ -38,13 +37,12 @@ from xner_label.projection.loglinear import Model, logit
 from xner_label.projection.parameters import Calibration, Round, Weights
 from xner_label.projection.silver_tagger import Tagged
 
-FOLDS = 3
 ROUNDS = 3
 # Precisions of the Gaussian priors.
 SHARED, DIFFERENCE, LABEL = 50.0, 50.0, 5.0
-# Spans that only the CRF finds are rare where the weights were fitted and frequent in new languages, where the
-# tagger and the links miss more: their calibration hardly leaves this start.
-ADDED, ADDED_PRECISION = (-1.0, 0.8), 200.0
+# The calibration of spans that only the CRF finds isn't fitted: where the weights know the language such spans are
+# rare and mostly wrong, in a new one frequent and mostly right.
+ADDED = (-0.5, 0.8)
 _KINDS = (GIVEN, TAGGED, OVERLOOKED)
 
 
@@ -105,16 +103,8 @@ def fit_rounds(files: Sequence[Sequence[Example]], weights: Weights) -> Weights:
 
 
 def _corpora(files: Sequence[Sequence[Example]]) -> list[_Corpus]:
-    """Each file with the opinions of models fitted on the other folds, which are runs of lines."""
-    folds = [[number * FOLDS // len(examples) for number in range(len(examples))] for examples in files]
-    models = []
-    for which in range(FOLDS):
-        rest = [
-            [example for example, own in zip(examples, fold, strict=True) if own != which]
-            for examples, fold in zip(files, folds, strict=True)
-        ]
-        models.append(Model(fit_weights(rest, "")))
-    return [_Corpus(examples, models, fold) for examples, fold in zip(files, folds, strict=True)]
+    models = fold_models(files)
+    return [_Corpus(examples, models, fold_of(len(examples))) for examples in files]
 
 
 def _fit_round(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) -> Round:
@@ -192,7 +182,7 @@ def _fit_labels(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) -
 
 
 def _calibrated(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence], weights: Round) -> Round:
-    """Fit the calibration of each kind, then, with it, that of spans which only the CRF finds."""
+    """Fit the calibration of each kind."""
     model = RoundModel(weights)
     chosen = [
         project_round(own.seen, given.candidate, given.label, model, None)
@@ -212,18 +202,4 @@ def _calibrated(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence], w
             found = minimise(logistic(signals, right[mask]), np.array(IDENTITY), np.array([0.1, 1.0, 1.0]))
             numbers = (round(float(found[0]), 6), round(float(found[1]), 6), round(float(found[2]), 6))
         calibration.append(numbers)
-    weights = msgspec.structs.replace(weights, calibration=tuple(calibration))
-    odds: list[Floats] = []
-    outcome: list[Bools] = []
-    for own, part, given in zip(corpora, chosen, evidence, strict=True):
-        if given.tagged is not None:
-            sure = sureness(part.span, part.named, own.seen.kind[part.mention], np.array(calibration))
-            added = added_spans(own.seen, part._replace(confidence=sure), given.tagged)
-            odds.append(logit(added.span))
-            outcome.append(own.judge(added))
-    if sum(map(len, odds)) < MIN_MENTIONS:
-        return weights
-    signals = np.concatenate(odds)
-    signals = np.column_stack([np.ones(len(signals)), signals])
-    a, b = minimise(logistic(signals, np.concatenate(outcome)), np.array(ADDED), np.full(2, ADDED_PRECISION))
-    return msgspec.structs.replace(weights, added=(round(float(a), 6), round(float(b), 6)))
+    return msgspec.structs.replace(weights, calibration=tuple(calibration))

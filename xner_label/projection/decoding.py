@@ -6,11 +6,11 @@ Mentions whose windows meet nobody else's are solved by array operations, the ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from xner_label.projection.columns import Floats, Ints
+from xner_label.projection.columns import Bools, Floats, Ints
 from xner_label.projection.marginals import marginals
 from xner_label.projection.matching import Candidate, match, rank
 from xner_label.projection.windows import Candidates
@@ -30,39 +30,45 @@ def independent_posteriors(found: Candidates, scores: Floats) -> tuple[Floats, F
     return powers / total[found.mention], absent / total
 
 
-def posteriors(found: Candidates, scores: Floats) -> tuple[Floats, list[Ints]]:
-    """The marginal of each candidate (C,), and the groups of mentions that compete for tokens."""
-    probability, _ = independent_posteriors(found, scores)
-    groups = _competing(found, probability)
-    for group in groups:
-        members = [np.arange(found.at[mention], found.at[mention + 1]) for mention in group.tolist()]
-        kept = [own[probability[own] >= NEGLIGIBLE] for own in members]
-        answer = marginals([_candidates(found, own, scores) for own in kept])
-        for own, some, values in zip(members, kept, answer.projected, strict=True):
-            probability[own] = 0.0
-            probability[some] = values
-    return probability, groups
+class Solution(NamedTuple):
+    """probability: (C,) marginal of each candidate; chosen: (M,) its candidate, or -1; exact: (M,) False where too
+    many mentions competed for the caps of :mod:`marginals` or :mod:`matching`."""
+
+    probability: Floats
+    chosen: Ints
+    exact: Bools
 
 
-def choose(found: Candidates, probability: Floats, groups: Sequence[Ints]) -> Ints:
-    """(M,) the candidate of each mention, -1 for none: no overlaps, the largest sum of marginals.
+def solve(found: Candidates, scores: Floats) -> Solution:
+    """The marginals, and the spans without overlaps that have the largest sum of them.
 
     That maximises the expected number of right spans. Ties: the shorter, then the one further left.
     """
+    probability, _ = independent_posteriors(found, scores)
+    exact = np.ones(len(found.at) - 1, bool)
+    groups = _competing(found, probability)
+    members = [[np.arange(found.at[m], found.at[m + 1]) for m in group.tolist()] for group in groups]
+    for group, own in zip(groups, members, strict=True):
+        kept = [part[probability[part] >= NEGLIGIBLE] for part in own]
+        answer = marginals([_candidates(found, part, scores) for part in kept])
+        exact[group] &= answer.exact
+        for part, some, values in zip(own, kept, answer.projected, strict=True):
+            probability[part] = 0.0
+            probability[some] = values
     chosen = np.full(len(found.at) - 1, -1)
     order = np.lexsort((found.first, found.last - found.first, -probability, found.mention))
     filled = np.flatnonzero(np.diff(found.at))
     chosen[filled] = order[found.at[filled]]
-    for group in groups:
-        own = [np.arange(found.at[mention], found.at[mention + 1]) for mention in group.tolist()]
+    for group, own in zip(groups, members, strict=True):
         ranked = [rank(_candidates(found, part, probability)) for part in own]
-        choices, _ = match(ranked)
+        choices, proven = match(ranked)
+        exact[group] &= proven
         for mention, part, ordered, choice in zip(group.tolist(), own, ranked, choices, strict=True):
             chosen[mention] = -1
             if choice >= 0:
                 _, first, last = ordered[choice]
                 chosen[mention] = part[(found.first[part] == first) & (found.last[part] == last)][0]
-    return chosen
+    return Solution(probability, chosen, exact)
 
 
 def _candidates(found: Candidates, which: Ints, scores: Floats) -> list[Candidate]:

@@ -237,10 +237,10 @@ def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> Non
     capitals = running(later)
     at = columns.target_at
     rate = (capitals[at[1:]] - capitals[at[:-1]] + 1.0) / (np.diff(at) + 8.0)
-    worth = (-np.log(rate) / 3.0)[view.sentence]
+    source_share = view.of_source(source_word[:, CAPITAL]) / columns.size
+    worth = (-np.log(rate) / 3.0)[view.sentence] * source_share[view.mention]
     first, end = view.first, view.last - 1
     share = view.tokens(capital) / view.length
-    source_share = view.of_source(source_word[:, CAPITAL]) / columns.size
     own["initial"] = ~view.has_left * 1.0
     own["first_capital"] = capital[first] * 1.0
     own["first_capital*"] = capital[first] * worth * view.has_left
@@ -251,7 +251,7 @@ def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> Non
     own["no_capital*"] = (share == 0.0) * worth
     own["first_lower*"] = lower[first] * worth
     own["last_lower*"] = lower[end] * worth
-    own["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4
+    own["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4 * source_share[view.mention]
     short = lower & (word[:, LENGTH] <= 3)
     own["first_short"] = short[first] * 1.0
     own["last_short"] = short[end] * 1.0

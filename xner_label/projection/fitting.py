@@ -20,7 +20,7 @@ from xner_label.entities import Task
 from xner_label.errors import RecordError, UsageError
 from xner_label.jsonl import decode_line, numbered_lines, open_input
 from xner_label.projection.columns import Bools, Floats, Ints, Vocabulary
-from xner_label.projection.decoding import choose, posteriors
+from xner_label.projection.decoding import solve
 from xner_label.projection.features import (
     CANDIDATE_FEATURES,
     MENTION_FEATURES,
@@ -41,6 +41,8 @@ IDENTITY = (0.0, 1.0, 1.0)
 # What a mention whose label is hidden counts in the label regression, which also serves names without a label.
 BLIND = 0.3
 MIN_MENTIONS = 20
+# Calibration and cut come from sentences that the scores weren't fitted on.
+FOLDS = 3
 FLAT, USUAL_CUT = 0.002, 0.4
 
 Objective = Callable[[Floats], tuple[float, Floats]]
@@ -136,12 +138,18 @@ class _Lesson:
         )
 
 
-def _lessons(files: Sequence[Sequence[Example]]) -> list[list[_Lesson]]:
+def _lessons(files: Sequence[Sequence[Example]]) -> list[list[list[_Lesson]]]:
+    """Per file and fold."""
     vocabulary = Vocabulary()
     result = []
     for examples in files:
-        busy = [own for own in examples if own.instance.mentions and len(own.instance.target)]
-        result.append([_Lesson(busy[at : at + BATCH], vocabulary) for at in range(0, len(busy), BATCH)])
+        folds: list[list[Example]] = [[] for _ in range(FOLDS)]
+        for fold, example in zip(fold_of(len(examples)), examples, strict=True):
+            if example.instance.mentions and len(example.instance.target):
+                folds[fold].append(example)
+        result.append(
+            [[_Lesson(own[at : at + BATCH], vocabulary) for at in range(0, len(own), BATCH)] for own in folds]
+        )
     return result
 
 
@@ -151,21 +159,45 @@ def fit_weights(files: Sequence[Sequence[Example]], fitted_on: str, *, start: We
     ``fitted_on`` is kept in the weights for people to read. ``start``: weights that the prior is centred on, so
     that a little gold adapts them. Raises UsageError for fewer than MIN_MENTIONS source entities.
     """
-    lessons = _lessons(files)
-    everything = [lesson for own in lessons for lesson in own]
-    mentions = sum(len(lesson.batch.columns.size) for lesson in everything)
+    mentions = sum(len(example.instance.mentions) for examples in files for example in examples)
     if mentions < MIN_MENTIONS:
         raise UsageError(
             f"{mentions} source entities are too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
-    label = _fit_labels(everything, start)
-    given, tagged = _fit_spans(everything, label.labels, start)
-    weights = Weights(fitted_on=fitted_on, given=given, tagged=tagged, label=label, cut=0.0)
-    outcomes = [_outcomes(own, Model(weights)) for own in lessons]
-    weights = _calibrated(weights, outcomes)
+    lessons = _lessons(files)
+    weights = _fit([part for own in lessons for part in own], fitted_on, start)
+    models = _fold_models(lessons, start)
+    outcomes = [[_outcomes(own[fold], models[fold]) for fold in range(FOLDS)] for own in lessons]
+    judged = [_Outcomes(*map(np.concatenate, zip(*own, strict=True))) for own in outcomes]
+    weights = _calibrated(weights, judged)
     gold = [sum(len(example.gold) for example in examples) for examples in files]
-    return _with_cut(weights, outcomes, gold)
+    return _with_cut(weights, judged, gold)
+
+
+def fold_models(files: Sequence[Sequence[Example]]) -> list[Model]:
+    """For each of FOLDS runs of lines of each file (see :func:`fold_of`) a model fitted on the others."""
+    return _fold_models(_lessons(files), None)
+
+
+def fold_of(count: int) -> list[int]:
+    """The fold of each of ``count`` lines: FOLDS runs of equal length."""
+    return [number * FOLDS // count for number in range(count)]
+
+
+def _fold_models(lessons: Sequence[Sequence[list[_Lesson]]], start: Weights | None) -> list[Model]:
+    return [
+        Model(_fit([part for own in lessons for fold, part in enumerate(own) if fold != left_out], "", start))
+        for left_out in range(FOLDS)
+    ]
+
+
+def _fit(parts: Iterable[Sequence[_Lesson]], fitted_on: str, start: Weights | None) -> Weights:
+    """Scores and labels, as yet without calibration and cut."""
+    lessons = [lesson for part in parts for lesson in part]
+    label = _fit_labels(lessons, start)
+    given, tagged = _fit_spans(lessons, label.labels, start)
+    return Weights(fitted_on=fitted_on, given=given, tagged=tagged, label=label, cut=0.0)
 
 
 def _fit_spans(
@@ -301,17 +333,16 @@ class _Outcomes(NamedTuple):
 
 
 def _outcomes(lessons: Iterable[_Lesson], model: Model) -> _Outcomes:
-    parts = []
+    parts = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))]
     for lesson in lessons:
         batch = lesson.batch
-        probability, groups = posteriors(batch.found, batch.log_odds(model))
-        chosen = choose(batch.found, probability, groups)
+        probability, chosen, _ = solve(batch.found, batch.log_odds(model))
         names, label = batch.labels(model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
         right = np.array([lesson.gold[c] == names[m] for m, c in zip(mentions, picked, strict=True)], bool)
         parts.append(_Outcomes(probability[picked], label[mentions], batch.columns.scored[mentions], right))
-    return _Outcomes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return _Outcomes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes]) -> Weights:

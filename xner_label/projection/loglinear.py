@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xner_label.projection.columns import Bools, Columns, Floats, Vocabulary
-from xner_label.projection.decoding import choose, posteriors
+from xner_label.projection.decoding import solve
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES, build_features
 from xner_label.projection.instance import Instance, Projection
 from xner_label.projection.labelling import label_observations, label_probabilities
@@ -137,8 +137,7 @@ class LogLinearProjector:
         columns, found = batch.columns, batch.found
         results: list[list[Projection]] = [[] for _ in range(len(columns.target_at) - 1)]
         scores = batch.log_odds(self._model)
-        probability, groups = posteriors(found, scores)
-        chosen = choose(found, probability, groups)
+        probability, chosen, exact = solve(found, scores)
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
@@ -154,10 +153,11 @@ class LogLinearProjector:
             [labels[mention] for mention in mentions.tolist()],
             scores[picked].tolist(),
             sure.tolist(),
+            exact[mentions].tolist(),
             strict=True,
         )
-        for number, mention, first, last, label, score, sureness in rows:
-            results[number].append(Projection(mention, first, last, label, score, sureness))
+        for number, *projection in rows:
+            results[number].append(Projection(*projection))
         for own in results:
             if len(own) > 1:
                 own.sort(key=_first)

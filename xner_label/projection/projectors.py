@@ -8,7 +8,7 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.projection.instance import Projector
 from xner_label.projection.interfaces import TranslationScorer
 
-_PLAIN = ("default", "string", "link-dice", "align", "align-greedy", "heuristic")
+_PLAIN = ("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic")
 
 # The paper's fusions: weights of align, ner, ner_spans and nmt. The last one is its best.
 _FUSIONS: dict[str, Mapping[str, float]] = {
@@ -24,29 +24,26 @@ PROJECTORS: tuple[str, ...] = (*_PLAIN, *_FUSIONS)
 
 
 def make_projector(
-    name: str, *, weights: str = "", corpus: bool = False, translation_scorer: TranslationScorer | None = None
+    name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
 ) -> Projector:
     """The projector of that name.
 
-    The default one takes ``weights``, a file that `xner-label fit-projector` wrote (empty: the shipped one), and
-    ``corpus``: to see all tasks before it answers. Raises UsageError for an unknown projector, ConfigurationError
-    where it needs a translation scorer and has none, or the weights can't be read.
+    ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
+    `xner-label fit-projector` wrote; empty: the shipped one. Raises UsageError for an unknown projector,
+    ConfigurationError where it needs a translation scorer and has none, or the weights can't be read.
     """
-    if name == "default":
+    if name in ("default", "corpus"):
         from xner_label.projection.loglinear import LogLinearProjector
         from xner_label.projection.parameters import Weights
 
         loaded = Weights.load(weights or None)
-        if corpus:
+        if name == "corpus":
             from xner_label.projection.corpus import CorpusProjector
 
             return CorpusProjector(loaded)
         return LogLinearProjector(loaded)
-    if weights or corpus:
-        raise UsageError(
-            f"the projector {name!r} has neither weights nor a corpus mode",
-            hint="leave --weights and --corpus out",
-        )
+    if weights:
+        raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
     if name in _FUSIONS:
         return _fusion(name, translation_scorer)
     if name == "heuristic":

@@ -9,6 +9,7 @@ from rapidfuzz.distance import LCSseq, Postfix, Prefix
 from rapidfuzz.process import cpdist
 
 from xner_label.projection.columns import (
+    BRACKETS,
     CAPITAL,
     LENGTH,
     MASK,
@@ -24,7 +25,7 @@ from xner_label.projection.columns import (
 
 # Token pairs below this Dice similarity of their letters are no seeds.
 SIMILAR = 0.6
-# At most this many seeds per mention, the heaviest first.
+# At most this many seeds per mention, the heaviest first, and the outermost ones.
 MAX_SEEDS = 8
 
 
@@ -146,14 +147,18 @@ def _acronyms(columns: Columns, mention: Ints, token: Ints) -> Bools:
 def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     """Windows whose ends lie at, or one token outside, seeds: cells with a link, a similar string or an acronym.
 
-    Windows are at most max(10, 2 * size + 2) tokens long and neither begin nor end with punctuation.
+    Windows are at most max(10, 2 * size + 2) tokens long, close every bracket that they open, and otherwise
+    neither begin nor end with punctuation.
     """
     weight = grid.own + grid.similar + grid.acronym
     seed = np.flatnonzero(weight > 0)
     owner = np.searchsorted(columns.base, seed, side="right") - 1
     order = np.lexsort((seed, -weight[seed], owner))
     position = np.arange(len(seed)) - np.searchsorted(owner[order], owner[order])
-    keep = np.sort(order[position < MAX_SEEDS])
+    inner = np.ones(len(seed), bool)
+    inner[1:] = owner[1:] == owner[:-1]
+    outermost = ~inner | ~np.append(inner[1:], False)
+    keep = np.union1d(order[position < MAX_SEEDS], np.flatnonzero(outermost))
     seed, owner = seed[keep], owner[keep]
     low, high = columns.base[owner], columns.base[owner + 1] - 1
     usable = columns.table[columns.target[grid.token], PUNCTUATION] == 0
@@ -166,6 +171,13 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     first, last, mention = begins[row], ends[chosen] + 1, of[row]
     length = last - first
     fits = (length > 0) & (length <= np.maximum(10, 2 * columns.size[mention] + 2))
+    first, last, mention = first[fits], last[fits], mention[fits]
+    brackets = columns.table[columns.target[grid.token], BRACKETS]
+    depth = np.concatenate([np.zeros(1, np.int64), np.cumsum(brackets)])
+    follows = last < columns.base[mention + 1]
+    closes = follows & (brackets[np.where(follows, last, 0)] < 0) & (depth[last] - depth[first] == 1)
+    last = last + closes
+    fits = depth[last] == depth[first]
     first, last, mention = first[fits], last[fits], mention[fits]
     shift = columns.target_at[columns.sentence[mention]] - columns.base[mention]
     at = np.searchsorted(mention, np.arange(len(columns.size) + 1))

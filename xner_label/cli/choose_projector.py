@@ -1,0 +1,82 @@
+"""``xner-label choose-projector``: which projector suits a language, on a little gold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xner_label.cli.options import json_option
+from xner_label.cli.output import write_json
+
+if TYPE_CHECKING:
+    from xner_label.confidence.choosing import Choice
+
+
+@click.command()
+@click.argument("gold", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Settings file to write the choice to [default: ./xner-label.toml]",
+)
+@click.option(
+    "--weights-output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("projector-weights.json"),
+    show_default=True,
+    help="Where weights adapted to the gold go, if they are chosen",
+)
+@click.option("--dry-run", is_flag=True, help="Compare only, write nothing")
+@json_option
+def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool, as_json: bool) -> None:
+    """Compare all projectors on GOLD and write the choice to the settings.
+
+    GOLD holds tasks as for `xner-label project` whose "entities" people have settled. The default stays unless
+    another projector is better beyond chance.
+    """
+    from xner_label.confidence.choosing import ADAPTED, choose_projector
+    from xner_label.jsonl import open_output
+    from xner_label.settings import FILE_NAME, find_file
+    from xner_label.settings_file import set_values
+
+    choice = choose_projector(gold)
+    values = {"projector": "default" if choice.chosen == ADAPTED else choice.chosen, "projector_weights": ""}
+    file = config or find_file(Path.cwd()) or Path(FILE_NAME)
+    if not dry_run:
+        if choice.weights is not None:
+            values["projector_weights"] = str(weights_output)
+            with open_output(weights_output) as sink:
+                sink.write(choice.weights.dump())
+        set_values(file, values)
+    if as_json:
+        write_json(
+            {
+                "chosen": choice.chosen,
+                "contenders": choice.contenders,
+                "left_out": choice.left_out,
+                "tasks": choice.tasks,
+                "entities": choice.entities,
+            }
+        )
+    else:
+        click.echo(_table(choice))
+    if not dry_run:
+        click.echo(f"wrote projector = {values['projector']!r} to {file}", err=True)
+
+
+def _table(choice: Choice) -> str:
+    lines = [
+        f"{'projector':<22}{'F1':>7}{'95 % interval':>17}{'P':>7}{'R':>7}{'over default':>14}{'interval':>19}"
+    ]
+    for own in choice.contenders:
+        interval = f"{own.ci95[0]:.3f} .. {own.ci95[1]:.3f}"
+        paired = f"{own.over_default_ci95[0]:+.3f} .. {own.over_default_ci95[1]:+.3f}"
+        lines.append(
+            f"{own.name:<22}{own.f1:>7.3f}{interval:>17}{own.precision:>7.3f}{own.recall:>7.3f}"
+            f"{own.over_default:>+14.3f}{paired:>19}"
+        )
+    lines += [f"{name}: left out, {reason}" for name, reason in choice.left_out.items()]
+    lines.append(f"chosen on {choice.tasks} tasks with {choice.entities} entities: {choice.chosen}")
+    return "\n".join(lines)
