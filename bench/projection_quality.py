@@ -1,0 +1,212 @@
+"""F1 and confidence of the projectors on real data, with shipped weights and with the row's language left out.
+
+Only the second says what a new language may expect. Every left-out language means fitting anew on the others: some
+ten minutes of CPU for everything. The data isn't part of the project: ../shared/data or XNER_LABEL_BENCH_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xner_label import __version__
+from xner_label.confidence import metrics
+from xner_label.projection.corpus import CorpusProjector
+from xner_label.projection.corpus_fitting import fit_rounds
+from xner_label.projection.fitting import Example, fit_weights, read_examples
+from xner_label.projection.instance import Projection, Projector
+from xner_label.projection.loglinear import LogLinearProjector
+from xner_label.projection.parameters import Weights
+from xner_label.projection.projectors import make_projector
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = {
+    "de.voted": "europarl/de.voted",
+    "es.voted": "europarl/es.voted",
+    "de.weak": "europarl/de.weak",
+    "es.weak": "europarl/es.weak",
+    "lug": "lowres/lug/projection",
+    "tsn": "lowres/tsn/projection",
+}
+REFERENCES = ("heuristic", "align-greedy", "link-dice", "string")
+RESAMPLES, SEED = 1000, 13
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--no-corpus", action="store_true", help="per sentence only: minutes less")
+    parser.add_argument("--json", type=Path, default=Path("projection-quality.json"))
+    parser.add_argument("--plots", type=Path, help="folder for the plots (needs matplotlib)")
+    options = parser.parse_args()
+    folder = Path(os.environ.get("XNER_LABEL_BENCH_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        sys.exit(f"skipped: no benchmark data in {folder}; set XNER_LABEL_BENCH_DATA")
+    files = {row: read_examples(folder / f"{name}.jsonl") for row, name in ROWS.items()}
+    shipped = Weights.load()
+    results: list[dict[str, Any]] = []
+    for language in sorted({row.split(".")[0] for row in options.rows}):
+        others = [examples for row, examples in files.items() if row.split(".")[0] != language]
+        left_out = fit_weights(others, "")
+        if not options.no_corpus:
+            left_out = fit_rounds(others, left_out)
+        for row in options.rows:
+            if row.split(".")[0] == language:
+                results += judge_row(row, files[row], shipped, left_out)
+    document = {
+        "version": __version__,
+        "shipped": shipped.digest,
+        "seed": SEED,
+        "resamples": RESAMPLES,
+        "rows": results,
+    }
+    options.json.write_text(json.dumps(document, indent=1))
+    if options.plots:
+        plot(results, options.plots)
+
+
+def judge_row(row: str, examples: Sequence[Example], shipped: Weights, left_out: Weights) -> list[dict[str, Any]]:
+    """All projectors on one file, printed as they come."""
+    projectors: list[tuple[str, str, Projector]] = [
+        ("reference", name, make_projector(name)) for name in REFERENCES
+    ]
+    for named, weights in (("shipped", shipped), ("left out", left_out)):
+        projectors.append((named, "default", LogLinearProjector(weights)))
+        if weights.rounds:
+            projectors.append((named, "corpus", CorpusProjector(weights)))
+    results: list[dict[str, Any]] = []
+    tables: list[np.ndarray] = []
+    for weights, name, projector in projectors:
+        found = project(projector, examples)
+        tables.append(counts(examples, found, getattr(projector, "cut", 0.0)))
+        results.append({"row": row, "weights": weights, "projector": name} | judge(examples, found, projector))
+        results[-1]["f1_ci95"] = metrics.bootstrap_f1(tables[-1], resamples=RESAMPLES, seed=SEED)
+    best = max(range(len(REFERENCES)), key=lambda place: results[place]["f1"])
+    drawn = [metrics.f1_score(*metrics.resampled_sums(own, RESAMPLES, SEED).T) for own in tables]
+    for result, own in zip(results, drawn, strict=True):
+        result["best_reference"] = results[best]["projector"]
+        result["over_reference"] = result["f1"] - results[best]["f1"]
+        result["over_reference_ci95"] = np.quantile(own - drawn[best], [0.025, 0.975]).tolist()
+        print(line(result), flush=True)
+    return results
+
+
+def project(projector: Projector, examples: Sequence[Example]) -> list[list[Projection]]:
+    instances = [example.instance for example in examples]
+    learn = getattr(projector, "learn", None)
+    if learn is not None:
+        learn(instances)
+    return projector.project(instances)
+
+
+def counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]], cut: float) -> np.ndarray:
+    """Per task: right, predicted, gold."""
+    rows = []
+    for example, own in zip(examples, found, strict=True):
+        kept = [(p.first, p.last, p.label) for p in own if p.confidence >= cut]
+        rows.append((sum(span in example.gold for span in kept), len(kept), len(example.gold)))
+    return np.array(rows, float)
+
+
+def judge(
+    examples: Sequence[Example], found: Sequence[Sequence[Projection]], projector: Projector
+) -> dict[str, Any]:
+    """F1 at the default cut; confidence without a cut, except ``auroc_at_cut``."""
+    pairs = [
+        (p.confidence, (p.first, p.last, p.label) in example.gold)
+        for example, own in zip(examples, found, strict=True)
+        for p in own
+    ]
+    sure, right = (np.array(column) for column in zip(*pairs, strict=True))
+    cut = getattr(projector, "cut", 0.0)
+    total, predicted, gold = counts(examples, found, cut).sum(axis=0)
+    kept = sure >= cut
+    coverage = metrics.coverage_at(sure, right, 0.95)
+    return {
+        "f1": float(2 * total / (predicted + gold)),
+        "precision": float(total / predicted),
+        "recall": float(total / gold),
+        "cut": cut,
+        "auroc": metrics.auroc(sure, right),
+        "auroc_at_cut": metrics.auroc(sure[kept], right[kept]),
+        "ap_errors": metrics.average_precision_of_errors(sure, right),
+        "brier": metrics.brier(sure, right),
+        "ece": metrics.expected_calibration_error(sure, right),
+        "right_at_95_of_gold": (coverage[1] if coverage else 0) / gold,
+        "reliability": reliability(sure, right),
+        "gold": int(gold),
+        "signature": projector.signature,
+    }
+
+
+def reliability(sure: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
+    """Mean confidence, share right and number in each of ten equal bins that isn't empty."""
+    place = np.minimum((sure * 10).astype(int), 9)
+    return [
+        (float(sure[place == k].mean()), float(right[place == k].mean()), int((place == k).sum()))
+        for k in range(10)
+        if (place == k).any()
+    ]
+
+
+def line(result: dict[str, Any]) -> str:
+    low, high = result["f1_ci95"]
+    below, above = result["over_reference_ci95"]
+    text = (
+        f"{result['row']:<9}{result['weights']:<10}{result['projector']:<13}"
+        f"F1 {result['f1']:.3f} ({low:.3f}..{high:.3f})"
+        f"  over {result['best_reference']}: {result['over_reference']:+.3f} ({below:+.3f}..{above:+.3f})"
+    )
+    if result["weights"] != "reference":
+        text += (
+            f"  P {result['precision']:.3f} R {result['recall']:.3f} AUROC {result['auroc']:.3f}"
+            f" ({result['auroc_at_cut']:.3f} at the cut) ECE {result['ece']:.3f} Brier {result['brier']:.3f}"
+            f" right at 95 %: {result['right_at_95_of_gold']:.3f}"
+        )
+    return text
+
+
+def plot(results: Sequence[dict[str, Any]], folder: Path) -> None:
+    """F1 by row, and how confidence and truth agree, both with the language left out."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in ROWS if any(result["row"] == row for result in results)]
+    shown = [("reference", "heuristic"), ("reference", "link-dice"), ("reference", "string")]
+    shown += [("left out", "default"), ("left out", "corpus")]
+    figure, axes = pyplot.subplots(figsize=(8, 3.2))
+    for place, (weights, name) in enumerate(shown):
+        found = {r["row"]: r for r in results if (r["weights"], r["projector"]) == (weights, name)}
+        at = [number + (place - 2) * 0.16 for number, row in enumerate(rows) if row in found]
+        own = [found[row] for row in rows if row in found]
+        errors = [[r["f1"] - r["f1_ci95"][0] for r in own], [r["f1_ci95"][1] - r["f1"] for r in own]]
+        axes.bar(at, [r["f1"] for r in own], 0.15, yerr=errors, label=name, error_kw={"linewidth": 0.7})
+    axes.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0.4, 1.0), ylabel="strict span F1")
+    axes.legend(ncol=5, fontsize=8, loc="upper center")
+    figure.tight_layout()
+    figure.savefig(folder / "projection-f1.svg", metadata={"Date": None})
+    figure, panels = pyplot.subplots(1, 2, figsize=(8, 3.6), sharey=True)
+    for axes, name in zip(panels, ("default", "corpus"), strict=True):
+        axes.plot([0, 1], [0, 1], color="gray", linewidth=0.7)
+        for result in results:
+            if (result["weights"], result["projector"]) == ("left out", name):
+                sure, right, _ = zip(*result["reliability"], strict=True)
+                axes.plot(sure, right, marker="o", markersize=3, linewidth=1, label=result["row"])
+        axes.set(title=name, xlabel="confidence", ylabel="share right" if name == "default" else "")
+    panels[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(folder / "projection-reliability.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
