@@ -186,7 +186,7 @@ class Predictor:
     def _projector_of(self, corpus: Sequence[Task]) -> Projector:
         """Lets the tasks inform each other, where the projector can and they aren't too many to hold."""
         if self._settings.projector == "default" and 0 < len(corpus) <= self._settings.corpus_limit:
-            return make_projector("default", weights=self._settings.projector_weights, corpus=True)
+            return make_projector("corpus", weights=self._settings.projector_weights)
         return self._projector
 
     @cached_property
