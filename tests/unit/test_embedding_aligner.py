@@ -83,15 +83,32 @@ def test_the_packed_encoder_is_the_models_own(name, request):
         )
 
 
+def test_scores_beyond_what_an_exponential_holds(tmp_path):
+    import torch
+
+    from xner_label.projection.alignment.layers import HookedLayer
+    from xner_label.projection.alignment.packed import PackedBert
+
+    folder = str(save_bert(tmp_path, initializer_range=0.3))
+    encoder = load_model("AutoModel", folder, CPU)
+    with torch.no_grad():
+        encoder.encoder.layer[1].attention.self.query.weight.mul_(100.0)
+    rows = sorted(rows_for(load_tokenizer(folder)), key=len)
+    torch.testing.assert_close(
+        PackedBert(encoder, 2)(rows), HookedLayer(encoder, 2, 0)(rows), atol=1e-3, rtol=1e-3
+    )
+
+
 def test_long_sentences_take_the_fused_attention(tmp_path):
     import torch
 
     from xner_label.projection.alignment.layers import HookedLayer
     from xner_label.projection.alignment.packed import PackedBert
 
-    folder = str(save_bert(tmp_path, max_position_embeddings=256, initializer_range=0.3))
+    folder = str(save_bert(tmp_path, max_position_embeddings=1024, initializer_range=0.3))
     encoder = load_model("AutoModel", folder, CPU)
-    rows = [list(range(5, 205)), list(range(7, 207)), list(range(9, 139)), [5, 6, 7]]
+    long = [5 + index % 200 for index in range(600)]
+    rows = [long, long[::-1], list(range(9, 139)), [5, 6, 7]]
     torch.testing.assert_close(
         PackedBert(encoder, 3)(rows), HookedLayer(encoder, 3, 0)(rows), atol=1e-4, rtol=1e-4
     )
