@@ -27,6 +27,11 @@ def test_batches_cover_every_item_once_and_stay_within_the_budget():
     assert sorted(seen) == list(range(len(lengths)))
 
 
+def test_batches_without_padding_are_filled_by_the_sum_of_lengths():
+    batches = [batch for batch, _ in TokenBatches(20, padded=False).run([30, 3, 9, 8, 5, 4], len)]
+    assert batches == [[0], [2, 3], [4, 5, 1]]
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_said_so(caplog):
     import torch
 

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, islice, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -243,14 +244,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class TokenBatches:
-    """Runs a model over items in batches of near-equal length, each at most ``max_tokens`` long, padding included.
+    """Runs a model over items in batches of near-equal length, each at most ``max_tokens`` long.
 
-    A batch for which memory runs out is halved, and so are those after it; a warning says so. One instance may
-    serve several threads.
+    Padding to a batch's longest item counts, unless the model runs without (``padded=False``). A batch for which
+    memory runs out is halved, and so are those after it; a warning says so. One instance may serve several
+    threads.
     """
 
-    def __init__(self, max_tokens: int) -> None:
+    def __init__(self, max_tokens: int, *, padded: bool = True) -> None:
         self.max_tokens = max_tokens
+        self._padded = padded
 
     def run(self, lengths: Sequence[int], forward: Callable[[list[int]], R]) -> Iterator[tuple[list[int], R]]:
         """Call ``forward`` with the indices of each batch, longest items first; yields indices and answer.
@@ -262,7 +265,12 @@ class TokenBatches:
         start = 0
         while start < len(order):
             longest = max(lengths[order[start]], 1)
-            batch = order[start : start + max(self.max_tokens // longest, 1)]
+            if self._padded:
+                taken = self.max_tokens // longest
+            else:
+                total = accumulate(lengths[index] for index in islice(order, start, None))
+                taken = sum(1 for _ in takewhile(self.max_tokens.__ge__, total))
+            batch = order[start : start + max(taken, 1)]
             try:
                 answer = forward(batch)
             except (RuntimeError, MemoryError) as error:
@@ -278,7 +286,7 @@ class TokenBatches:
                 start += len(batch)
                 continue
             # Outside the handler: its traceback would keep the failed batch's tensors alive.
-            self._halve(len(batch) * longest)
+            self._halve(len(batch) * longest if self._padded else sum(lengths[index] for index in batch))
 
     def _halve(self, tokens: int) -> None:
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,13 +69,14 @@ class Encoder:
             raise ConfigurationError(
                 "the encoder reads no more than its special tokens", hint="check the checkpoint's configuration"
             )
-        self._batches = TokenBatches(placement.batch_tokens)
+        self._states = threading.local()
         self._runner: LayerRunner = HookedLayer(model, layer, tokenizer.pad_token_id or 0)
         if packed and PackedBert.fits(model):
             runner = PackedBert(model, layer)
             before, after = self._frames[0]
             if runner.agrees_with(self._runner, [[*before, *after], [*before, *after, *after], [*before, *after]]):
                 self._runner = runner
+        self._batches = TokenBatches(placement.batch_tokens, padded=not isinstance(self._runner, PackedBert))
 
     @property
     def pool_subtokens(self) -> int:
@@ -85,7 +87,8 @@ class Encoder:
         """The vectors of the sentences of each side (source, target), all in one pass over the encoder.
 
         A sentence is given as the subtokens of its words, see :meth:`Subwords.split`; sentences are numbered
-        through the sides. Raises ConfigurationError when memory runs out on a single sentence.
+        through the sides. On a CPU the thread's next call overwrites what this one returned. Raises
+        ConfigurationError when memory runs out on a single sentence.
         """
         import torch
 
@@ -108,7 +111,7 @@ class Encoder:
             [len(row) for row in rows], lambda b: self._runner([rows[k] for k in b])
         ):
             if states is None:
-                states = torch.empty(len(word) + 1, found.shape[1], device=self.device)
+                states = self._room(len(word) + 1, found.shape[1])
                 states[-1] = 0.0
             start, source, target = 0, [], []
             for index in batch:
@@ -123,6 +126,17 @@ class Encoder:
         if states is None:
             states = torch.zeros(1, 1, device=self.device)
         return Vectors(states, np.array(word, dtype=np.int64), np.array(bounds, dtype=np.int64))
+
+    def _room(self, rows: int, width: int) -> Tensor:
+        """An uninitialised tensor for states; on a CPU the thread's own, whose pages needn't be mapped again."""
+        import torch
+
+        if self.device != "cpu":
+            return torch.empty(rows, width, device=self.device)
+        room = getattr(self._states, "room", None)
+        if room is None or len(room) < rows:
+            room = self._states.room = torch.empty(rows, width)
+        return room[:rows]
 
     def split(self, sentences: Sequence[Sequence[str]]) -> list[list[tuple[int, ...]]]:
         """The subtokens of each word of each sentence."""

@@ -140,14 +140,17 @@ class PackedBert:
             by_head = heads <= count
             order = (2, 0, 1, 3) if by_head else (0, 2, 1, 3)
             outer, inner = (heads, count) if by_head else (count, heads)
-            parts = (part.permute(order).unbind(0) for part in (query, key, value))
+            left, middle, right = (part.permute(order) for part in (query, key, value))
             scores, ones = buffers.scores(inner, length)
+            rows = scores.view(-1, length)
             mixed = buffers.inner[: query.numel()].view(outer, inner, length, size)
             sums = torch.empty(outer, inner * length)
-            for left, middle, right, target, total in zip(*parts, mixed, sums, strict=True):
-                torch.baddbmm(scores, left, middle.transpose(1, 2), beta=0.0, alpha=scale, out=scores)
-                torch.mv(scores.exp_().view(-1, length), ones, out=total)
-                torch.bmm(scores, right, out=target)
+            tensors = (left, middle.transpose(2, 3), right, mixed, sums)
+            for queries, keys, values, target, total in zip(*(t.unbind(0) for t in tensors), strict=True):
+                torch.baddbmm(scores, queries, keys, beta=0.0, alpha=scale, out=scores)
+                scores.exp_()
+                torch.mv(rows, ones, out=total)
+                torch.bmm(scores, values, out=target)
             least, most = torch.aminmax(sums)
             if _SUMS[0] < float(least) and float(most) < _SUMS[1]:
                 back = (1, 2, 0, 3) if by_head else (0, 2, 1, 3)
