@@ -12,9 +12,11 @@ from xner_label.entities import Task
 from xner_label.errors import ConfigurationError
 from xner_label.projection.corpus import CorpusProjector
 from xner_label.projection.corpus_fitting import fit_rounds
-from xner_label.projection.evidence import MISSED, elsewhere, missed_mentions
-from xner_label.projection.fitting import fit_weights, read_example
+from xner_label.projection.evidence import elsewhere
+from xner_label.projection.examples import read_example
+from xner_label.projection.fitting import fit_weights
 from xner_label.projection.instance import build_instance
+from xner_label.projection.mentions import NAMELESS
 from xner_label.projection.parameters import Weights
 
 PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima")
@@ -60,7 +62,7 @@ def test_what_the_tagger_missed_is_added_without_a_source_entity(weights):
     assert places.count((2, 3, "LOC")) >= 15
     for instance, spans in zip(own, found, strict=True):
         assert all(a.last <= b.first for a, b in itertools.pairwise(spans))
-        assert all(0 <= p.confidence <= 1 and p.label != MISSED for p in spans)
+        assert all(0 <= p.confidence <= 1 and p.label != NAMELESS for p in spans)
         kept = [p.mention for p in spans if p.mention is not None]
         assert len(set(kept)) == len(kept)
         assert all(mention < len(instance.mentions) for mention in kept)
@@ -78,7 +80,8 @@ def test_entities_that_people_gave_are_complete_and_keep_their_labels(weights):
     own = instances(scores=False)
     projector.learn(own)
     for instance, spans in zip(own, projector.project(own), strict=True):
-        assert all(p.label == instance.mentions[p.mention].label for p in spans if p.mention is not None)
+        assert all(p.mention is not None for p in spans)
+        assert all(p.label == instance.mentions[p.mention].label for p in spans)
 
 
 def test_small_and_empty_corpora(weights):
@@ -110,12 +113,6 @@ def test_rounds_are_fitted_deterministically():
         for p in spans
     )
     assert right >= 0.95 * sum(len(example.gold) for example in examples)
-
-
-def test_missed_mentions_are_capitalised_runs_outside_mentions():
-    (instance,) = instances(count=1)
-    grown = missed_mentions(instance)
-    assert [(m.first, m.last, m.label) for m in grown.mentions] == [(0, 1, "PER"), (3, 4, MISSED)]
 
 
 def test_counts_leave_the_own_sentence_out():

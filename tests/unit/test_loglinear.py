@@ -15,8 +15,9 @@ from xner_label.entities import Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
 from xner_label.projection.columns import Vocabulary, fold
 from xner_label.projection.decoding import solve
+from xner_label.projection.examples import read_example
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
-from xner_label.projection.fitting import fit_files, fit_weights, read_example
+from xner_label.projection.fitting import fit_files, fit_weights
 from xner_label.projection.instance import build_instance
 from xner_label.projection.loglinear import Batch, LogLinearProjector, Model
 from xner_label.projection.parameters import Weights
@@ -65,7 +66,8 @@ def test_missing_signals_and_probabilities(projector, scores, links):
         strict=True,
     ):
         assert [p.first for p in found] == sorted(p.first for p in found)
-        assert len({p.mention for p in found}) == len(found)
+        kept = [p.mention for p in found if p.mention is not None]
+        assert len(set(kept)) == len(kept)
         assert all(0 <= p.confidence <= 1 for p in found)
         assert all(a.last <= b.first for a, b in itertools.pairwise(found))
         if not scores:  # labels that people gave stay
@@ -76,6 +78,28 @@ def test_obvious_names_are_found(projector):
     (found,) = projector.project(instances(1, scores=False))
     assert [(p.first, p.last, p.label) for p in found] == [(0, 1, "PER"), (2, 3, "LOC")]
     assert all(p.confidence > 0.8 for p in found)
+
+
+def test_a_source_entity_given_twice_is_as_sure_as_once(projector):
+    own = task(scores=False)
+    twice = task(scores=False, source_entities=[entity for entity in own.source_entities for _ in range(3)])
+    (once,), (many,) = (projector.project([build_instance(each)[0]]) for each in (own, twice))
+    assert [p.confidence for p in many] == [p.confidence for p in once]
+    assert [p.mention for p in many] == [3 * p.mention for p in once]
+
+
+def test_a_name_that_the_tagger_overlooked_is_added_without_a_source_entity(projector):
+    own = task()
+    (found,) = projector.project([build_instance(task(source_entities=own.source_entities[:1]))[0]])
+    assert [(p.mention, p.first, p.label) for p in found] == [(0, 0, "PER"), (None, 2, "LOC")]
+
+
+@pytest.mark.parametrize("changes", [{"scores": False}, {"label": "person"}])
+def test_nothing_is_added_to_what_people_gave_nor_to_labels_of_another_set(projector, changes):
+    entity = task(scores=changes.get("scores", True)).source_entities[0]
+    entity = msgspec.structs.replace(entity, label=changes.get("label", entity.label))
+    (found,) = projector.project([build_instance(task(source_entities=[entity]))[0]])
+    assert [p.mention for p in found] == [0]
 
 
 def test_nothing_to_project(projector):

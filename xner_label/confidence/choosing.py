@@ -15,7 +15,8 @@ import numpy as np
 
 from xner_label.confidence.metrics import Floats, f1_score, resampled_sums
 from xner_label.errors import UsageError
-from xner_label.projection.fitting import FOLDS, MIN_MENTIONS, Example, fit_weights, fold_of, read_examples
+from xner_label.projection.examples import Example, read_examples
+from xner_label.projection.fitting import FOLDS, MIN_MENTIONS, fit_weights, fold_of
 from xner_label.projection.instance import Instance, Projection, Projector
 from xner_label.projection.loglinear import LogLinearProjector
 from xner_label.projection.parameters import Weights

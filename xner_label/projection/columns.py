@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from xner_label.projection.crf import shape
 from xner_label.projection.instance import Instance
+from xner_label.projection.mentions import NAMELESS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -30,6 +31,9 @@ Numbers = npt.NDArray[Any]  # any numeric type
 # more), has a digit, is punctuation, brackets opened less brackets closed, and hashes of the lower-cased word, of
 # its ending and of its shape.
 LENGTH, MASK, CAPITAL, UPPER, DIGIT, PUNCTUATION, BRACKETS, WORD, ENDING, SHAPE = range(10)
+
+# What a mention is: given by a person, found by a tagger, or overlooked by it.
+GIVEN, TAGGED, OVERLOOKED = range(3)
 
 _STEP = float(2**20)
 
@@ -184,8 +188,15 @@ class Columns:
 
     @cached_property
     def scored(self) -> Bools:
-        """(M,) whether a tagger gave the source entity."""
+        """(M,) whether a tagger was at work."""
         return ~np.isnan(self.score)
+
+    @cached_property
+    def kind(self) -> Ints:
+        """(M,) GIVEN, TAGGED or OVERLOOKED."""
+        nameless = np.array([label == NAMELESS for label in self.labels], bool)[self.label]
+        result: Ints = np.where(nameless, OVERLOOKED, np.where(self.scored, TAGGED, GIVEN))
+        return result
 
     @cached_property
     def size(self) -> Ints:

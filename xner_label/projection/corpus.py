@@ -21,13 +21,11 @@ import numpy as np
 
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import decode, encode
-from xner_label.projection.columns import Bools, Floats, Ints, Numbers
+from xner_label.projection.columns import GIVEN, Bools, Floats, Ints, Numbers
 from xner_label.projection.decoding import independent_posteriors, solve
 from xner_label.projection.evidence import (
     EVIDENCE,
-    GIVEN,
     LABEL_EVIDENCE,
-    OVERLOOKED,
     Observations,
     Opinion,
     candidate_evidence,
@@ -136,7 +134,10 @@ def label_posteriors(seen: Observations, names: Floats, weights: Floats) -> Floa
 
 
 def added_spans(seen: Observations, projected: Chosen, tagged: Tagged) -> Chosen:
-    """Spans of the CRF that meet no projection of at least TAKEN confidence; their own confidence is still 0."""
+    """Spans of the CRF that meet no projection of at least TAKEN confidence; their own confidence is still 0.
+
+    Where a person gave the source entities nothing is added: they are complete, and hardly any such span is right.
+    """
     marginals, best = tagged
     taken: dict[int, set[int]] = {}
     rows = zip(projected.sentence, projected.first, projected.last, projected.confidence, strict=True)
@@ -146,8 +147,10 @@ def added_spans(seen: Observations, projected: Chosen, tagged: Tagged) -> Chosen
     places = {label: place for place, label in enumerate(seen.labels)}
     added: list[tuple[int, int, int, int, float]] = []
     for number, (marginal, tags) in enumerate(zip(marginals, best, strict=True)):
+        if marginal is None or not seen.incomplete[number]:
+            continue
         for first, last, label in decode(tags):
-            if marginal is not None and taken.get(number, set()).isdisjoint(range(first, last)):
+            if taken.get(number, set()).isdisjoint(range(first, last)):
                 probability = span_probability(marginal, first, last)[places[label]]
                 added.append((number, first, last, places[label], float(probability)))
     table = np.array([row[:4] for row in added], np.int64).reshape(-1, 4)
@@ -260,16 +263,11 @@ class CorpusProjector:
         seen = Observations(instances, [self._model], [0] * len(instances))
         chosen, _ = project_corpus(seen, self._weights.rounds)
         results: list[list[Projection]] = [[] for _ in instances]
-        place = np.zeros(len(seen), np.int64)
-        for number, sentence in enumerate(seen.sentence.tolist()):
-            same = number and seen.sentence[number - 1] == sentence
-            place[number] = place[number - 1] + 1 if same else 0
         for row in range(len(chosen.sentence)):
             mention = int(chosen.mention[row])
-            real = mention >= 0 and seen.kind[mention] != OVERLOOKED
             results[chosen.sentence[row]].append(
                 Projection(
-                    int(place[mention]) if real else None,
+                    seen.place[mention] if mention >= 0 else None,
                     int(chosen.first[row]),
                     int(chosen.last[row]),
                     seen.labels[chosen.label[row]],

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from xner_label.projection.columns import Bools, Floats, Ints
+from xner_label.projection.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
 from xner_label.projection.corpus import (
     Chosen,
     RoundEvidence,
@@ -20,11 +20,12 @@ from xner_label.projection.corpus import (
     project_round,
     tag_silver,
 )
-from xner_label.projection.evidence import EVIDENCE, GIVEN, LABEL_EVIDENCE, OVERLOOKED, TAGGED, Observations
+from xner_label.projection.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
+from xner_label.projection.examples import Example
 from xner_label.projection.fitting import (
     IDENTITY,
     MIN_MENTIONS,
-    Example,
+    Files,
     best_cut,
     fold_models,
     fold_of,
@@ -49,7 +50,9 @@ _KINDS = (GIVEN, TAGGED, OVERLOOKED)
 class _Corpus:
     """A corpus and what is right in it: candidates (C,), and the place of each mention's label (M,) or -1."""
 
-    def __init__(self, examples: Sequence[Example], models: Sequence[Model], fold: Sequence[int]) -> None:
+    def __init__(self, examples: Sequence[Example], models: Sequence[Model], simulated: bool) -> None:
+        fold = fold_of(len(examples))
+        self.simulated = simulated
         self.seen = seen = Observations([example.instance for example in examples], models, fold)
         self.gold = [{(first, last): label for first, last, label in example.gold} for example in examples]
         self.entities = sum(len(example.gold) for example in examples)
@@ -85,9 +88,12 @@ class _Corpus:
         )
 
 
-def fit_rounds(files: Sequence[Sequence[Example]], weights: Weights) -> Weights:
-    """``weights`` with the rounds of corpus mode, fitted on whole corpora, one a file."""
-    corpora = _corpora(files)
+def fit_rounds(files: Files, weights: Weights, *, simulated: Files = ()) -> Weights:
+    """``weights`` with the rounds of corpus mode, fitted on whole corpora, one a file; see :func:`fit_weights`."""
+    models = fold_models(files, simulated)
+    corpora = [
+        _Corpus(examples, models, number >= len(files)) for number, examples in enumerate((*files, *simulated))
+    ]
     tagged: list[Tagged | None] = [None] * len(corpora)
     rounds: list[Round] = []
     for number in range(ROUNDS):
@@ -102,21 +108,22 @@ def fit_rounds(files: Sequence[Sequence[Example]], weights: Weights) -> Weights:
     return msgspec.structs.replace(weights, rounds=tuple(rounds))
 
 
-def _corpora(files: Sequence[Sequence[Example]]) -> list[_Corpus]:
-    models = fold_models(files)
-    return [_Corpus(examples, models, fold_of(len(examples))) for examples in files]
-
-
 def _fit_round(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) -> Round:
-    given, tagged, overlooked = _fit_candidates(corpora, evidence)
+    real = [place for place, own in enumerate(corpora) if not own.simulated]
+    given, tagged, overlooked = _fit_candidates(
+        [corpora[place] for place in real], [evidence[place] for place in real]
+    )
+    if len(real) < len(corpora):
+        _, tagged, overlooked = _fit_candidates(corpora, evidence)
     weights = Round(
         given, tagged, overlooked, _fit_labels(corpora, evidence), (IDENTITY, IDENTITY, IDENTITY), ADDED, 0.0
     )
     weights = _calibrated(corpora, evidence, weights)
     model = RoundModel(weights)
     outcomes = []
-    for own, given_ in zip(corpora, evidence, strict=True):
-        chosen = project_round(own.seen, given_.candidate, given_.label, model, given_.tagged)
+    for place in real:
+        own, signals = corpora[place], evidence[place]
+        chosen = project_round(own.seen, signals.candidate, signals.label, model, signals.tagged)
         outcomes.append((chosen.confidence, own.judge(chosen), own.entities))
     return msgspec.structs.replace(weights, cut=best_cut(outcomes))
 

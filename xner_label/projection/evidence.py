@@ -9,20 +9,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from xner_label.entities import Entity
-from xner_label.projection.columns import Bools, Floats, Ints, Vocabulary
+from xner_label.projection.columns import GIVEN, OVERLOOKED, Bools, Floats, Ints, Vocabulary
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
-from xner_label.projection.instance import Instance, Mention
+from xner_label.projection.instance import Instance
 from xner_label.projection.labelling import label_observations, label_probabilities
 from xner_label.projection.loglinear import BATCH, Batch, Model
+from xner_label.projection.mentions import is_tagged, matched_mentions
 from xner_label.projection.windows import Candidates
 
-# The label of a mention that the tagger missed; never shown to anybody.
-MISSED = ""
-GIVEN, TAGGED, OVERLOOKED = range(3)
 _MAX_NGRAM = 6
 
 _OF_MENTION = (
@@ -58,33 +54,14 @@ class TagMarginals(NamedTuple):
     inside: Floats
 
 
-def missed_mentions(instance: Instance) -> Instance:
-    """The instance with its capitalised source runs outside any mention as further mentions, label MISSED."""
-    words = instance.source.words()
-    taken = {place for mention in instance.mentions for place in range(mention.first, mention.last)}
-    free = [
-        place not in taken and len(word) > 1 and any(char.isupper() for char in word)
-        for place, word in enumerate(words)
-    ]
-    added = []
-    first = 0
-    while first < len(words):
-        last = first
-        while last < len(words) and free[last]:
-            last += 1
-        if last > first:
-            span = instance.source.span(first, last)
-            added.append(Mention(first, last, MISSED, 0.5, Entity(span.start, span.end, MISSED, 0.5)))
-        first = max(last, first + 1)
-    return msgspec.structs.replace(instance, mentions=(*instance.mentions, *added)) if added else instance
-
-
 class Observations:
     """All mentions and candidates of a corpus, with the per-sentence model's opinion of them.
 
-    instances: those given, missed mentions added where a tagger was at work; labels: K names, sorted
+    instances: those given with the mentions that take part; labels: K names, sorted; incomplete: of S, whether a
+    tagger, which may have missed something, and not a person found the source entities
     sentence, kind, name, open: (M,), number of the instance, GIVEN, TAGGED or OVERLOOKED, code of the folded name,
-    whether the label may be changed; base_label: (M, K) P(label) by the per-sentence model
+    whether the label may be changed; place: of M, the mention's place in its instance as given, None for one that
+    the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model
     found: candidates, positions counted over the corpus' target tokens; target_at: (S + 1,)
     text, score: (C,), code of the folded text and log-odds; fixed: (C, len(_FIXED)), evidence that stays the same
     from round to round
@@ -92,18 +69,25 @@ class Observations:
 
     def __init__(self, instances: Sequence[Instance], models: Sequence[Model], fold: Sequence[int]) -> None:
         """``models[fold[k]]`` is asked about instance ``k``."""
-        tagged = any(mention.score is not None for instance in instances for mention in instance.mentions)
-        self.instances = [missed_mentions(own) for own in instances] if tagged else list(instances)
+        tagged = any(map(is_tagged, instances))
+        self.incomplete = [tagged and all(m.score is not None for m in own.mentions) for own in instances]
+        matched = [
+            matched_mentions(own, overlooked=incomplete)
+            for own, incomplete in zip(instances, self.incomplete, strict=True)
+        ]
+        self.instances = [instance for instance, _ in matched]
         self.known = models[0].known
-        given = {mention.label for instance in instances for mention in instance.mentions}
-        self.labels = tuple(sorted(given | set(self.known)))
+        labels = {mention.label for instance in instances for mention in instance.mentions}
+        self.labels = tuple(sorted(labels | set(self.known)))
         self.target_at: Ints = np.concatenate([[0], np.cumsum([len(own.target) for own in self.instances])])
         self._vocabulary = Vocabulary()
         self._codes: dict[str, int] = {}
         busy = [number for number, own in enumerate(self.instances) if own.mentions and len(own.target)]
         parts = []
+        self.place: list[int | None] = []
         for which in sorted({fold[number] for number in busy}):
             some = [number for number in busy if fold[number] == which]
+            self.place += [place for number in some for place in matched[number][1]]
             for at in range(0, len(some), BATCH):
                 parts.append(self._part(some[at : at + BATCH], models[which]))
         self.sentence: Ints = _joined([part.sentence for part in parts])
@@ -133,8 +117,8 @@ class Observations:
         batch = Batch([self.instances[number] for number in numbers], self._vocabulary)
         columns, found, features = batch.columns, batch.found, batch.features
         score = batch.log_odds(model)
-        missed = np.array([label == MISSED for label in columns.labels], bool)[columns.label]
-        changeable = batch.relabelled(model.known) | missed
+        overlooked = columns.kind == OVERLOOKED
+        changeable = batch.relabelled(model.known) | overlooked
         own = np.array([self.labels.index(label) if label else 0 for label in columns.labels])[columns.label]
         base = np.zeros((len(own), len(self.labels)))
         base[np.arange(len(own)), own] = 1.0
@@ -143,8 +127,8 @@ class Observations:
             places = [self.labels.index(label) for label in model.known]
             base[np.ix_(changeable, np.arange(len(self.labels)))] = 0.0
             base[np.ix_(changeable, places)] = label_probabilities(observed, model.label)
-        elif missed.any():
-            base[missed] = 1.0 / len(self.labels)
+        else:
+            base[overlooked] = 1.0 / len(self.labels)
         folded = self._vocabulary.folded
         target = [folded[number] for number in columns.target.tolist()]
         source = [folded[number] for number in columns.source.tolist()]
@@ -164,7 +148,7 @@ class Observations:
         shift = shift[columns.sentence[mention]]
         return _Part(
             np.array(numbers)[columns.sentence],
-            np.where(missed, OVERLOOKED, np.where(columns.scored, TAGGED, GIVEN)),
+            columns.kind,
             self._code(_joined_words(source, columns.first, columns.last)),
             changeable,
             base,

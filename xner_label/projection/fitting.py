@@ -2,7 +2,8 @@
 
 Spans: the marginal likelihood of "some right candidate" (or "not projected" where none is right), each mention on
 its own, with a Gaussian prior around a hand-set link-Dice score or around weights fitted before. Weights of tagged
-mentions are those of given ones plus a difference of its own, which the prior holds smaller (Daumé III 2007).
+mentions are those of given ones plus a difference of their own, which the prior holds smaller (Daumé III 2007);
+those of overlooked ones are those of tagged ones plus another.
 Labels: the likelihood of the gold label of tagged mentions whose span is right. Calibration: logistic regression
 of "exactly right" on the log-odds of both. All by L-BFGS from a fixed start: the same data, the same weights.
 """
@@ -16,21 +17,21 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from xner_label.entities import Task
-from xner_label.errors import RecordError, UsageError
-from xner_label.jsonl import decode_line, numbered_lines, open_input
-from xner_label.projection.columns import Bools, Floats, Ints, Vocabulary
+from xner_label.errors import UsageError
+from xner_label.projection.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints, Vocabulary
 from xner_label.projection.decoding import solve
+from xner_label.projection.examples import Example, read_examples
 from xner_label.projection.features import (
     CANDIDATE_FEATURES,
     MENTION_FEATURES,
     TAGGED_CANDIDATE_FEATURES,
     TAGGED_MENTION_FEATURES,
 )
-from xner_label.projection.instance import Instance, build_instance
 from xner_label.projection.labelling import BUCKETS, label_observations
 from xner_label.projection.loglinear import BATCH, Batch, Model, confidence, logit
+from xner_label.projection.mentions import is_tagged, matched_mentions
 from xner_label.projection.parameters import LabelWeights, ScoreWeights, Weights
+from xner_label.projection.simulated_tagger import simulate_tagger
 
 # Precisions of the Gaussian priors, for standardised features.
 SHARED, DIFFERENCE, LABEL = 20.0, 80.0, 20.0
@@ -45,72 +46,42 @@ MIN_MENTIONS = 20
 FOLDS = 3
 FLAT, USUAL_CUT = 0.002, 0.4
 
+Files = Sequence[Sequence[Example]]
 Objective = Callable[[Floats], tuple[float, Floats]]
 Likelihood = tuple[float, Floats, Floats]
-
-
-class Example(NamedTuple):
-    """An instance and its gold entities as ``(first, last, label)``, half-open ranges of target tokens."""
-
-    instance: Instance
-    gold: tuple[tuple[int, int, str], ...]
-
-
-def read_example(task: Task) -> Example:
-    """A task with gold ``entities`` as an example. Entities whose borders lie inside a token are left out.
-
-    Raises RecordError for what isn't a valid task.
-    """
-    instance, _ = build_instance(task)
-    gold = []
-    for entity in task.entities or ():
-        first, last, fits = instance.target.covering(entity.start, entity.end)
-        if fits:
-            gold.append((first, last, entity.label))
-    return Example(instance, tuple(gold))
-
-
-def read_examples(path: Path) -> list[Example]:
-    """The examples of a JSON Lines file. Raises RecordError with the line number at the first bad line."""
-    decoder = msgspec.json.Decoder(Task)
-    examples = []
-    with open_input(path) as stream:
-        for number, line in numbered_lines(stream):
-            try:
-                examples.append(read_example(decode_line(line, decoder)))
-            except RecordError as error:
-                error.line = number
-                raise
-    return examples
 
 
 def fit_files(paths: Sequence[Path], *, from_scratch: bool = False, corpus: bool = False) -> Weights:
     """Fit on files, starting from the shipped weights unless ``from_scratch``. Raises as its parts do.
 
-    ``corpus`` fits the rounds of corpus mode as well, each file being a corpus; otherwise the shipped ones stay
-    unless ``from_scratch``.
+    From scratch, files whose source entities were given are learned from a second time with those of a simulated
+    tagger (:func:`simulate_tagger`). ``corpus`` fits the rounds of corpus mode as well, each file being a
+    corpus; otherwise the shipped ones stay unless ``from_scratch``.
     """
     files = [read_examples(path) for path in paths]
     named = ", ".join(
         f"{path.parent.name}/{path.name} ({len(own)})" for path, own in zip(paths, files, strict=True)
     )
     start = None if from_scratch else Weights.load()
-    weights = fit_weights(files, named, start=start)
+    simulated = simulate_tagger(files) if from_scratch else []
+    weights = fit_weights(files, named, start=start, simulated=simulated)
     if corpus:
         from xner_label.projection.corpus_fitting import fit_rounds
 
-        return fit_rounds(files, weights)
+        return fit_rounds(files, weights, simulated=simulated)
     return weights if start is None else msgspec.structs.replace(weights, rounds=start.rounds)
 
 
 class _Lesson:
     """One batch of examples with what is right in it.
 
-    gold: (C,) label of the gold entity on the candidate's span, "" without one
+    gold: (C,) label of the gold entity on the candidate's span, "" without one; simulated: whether the tagger is
     """
 
-    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary) -> None:
-        self.batch = Batch([example.instance for example in examples], vocabulary)
+    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary, simulated: bool) -> None:
+        self.simulated = simulated
+        matched = [matched_mentions(own.instance, overlooked=is_tagged(own.instance)) for own in examples]
+        self.batch = Batch([instance for instance, _ in matched], vocabulary)
         columns, found = self.batch.columns, self.batch.found
         spans = [{(first, last): label for first, last, label in example.gold} for example in examples]
         sentence = columns.sentence[found.mention]
@@ -138,26 +109,27 @@ class _Lesson:
         )
 
 
-def _lessons(files: Sequence[Sequence[Example]]) -> list[list[list[_Lesson]]]:
-    """Per file and fold."""
+def _lessons(files: Files, simulated: Files) -> list[list[list[_Lesson]]]:
+    """Per file, the simulated ones last, and fold."""
     vocabulary = Vocabulary()
     result = []
-    for examples in files:
+    for number, examples in enumerate((*files, *simulated)):
         folds: list[list[Example]] = [[] for _ in range(FOLDS)]
         for fold, example in zip(fold_of(len(examples)), examples, strict=True):
             if example.instance.mentions and len(example.instance.target):
                 folds[fold].append(example)
-        result.append(
-            [[_Lesson(own[at : at + BATCH], vocabulary) for at in range(0, len(own), BATCH)] for own in folds]
-        )
+        copy = number >= len(files)
+        batches = [[own[at : at + BATCH] for at in range(0, len(own), BATCH)] for own in folds]
+        result.append([[_Lesson(batch, vocabulary, copy) for batch in own] for own in batches])
     return result
 
 
-def fit_weights(files: Sequence[Sequence[Example]], fitted_on: str, *, start: Weights | None = None) -> Weights:
+def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, simulated: Files = ()) -> Weights:
     """Fit all weights on the examples of one or more files.
 
     ``fitted_on`` is kept in the weights for people to read. ``start``: weights that the prior is centred on, so
-    that a little gold adapts them. Raises UsageError for fewer than MIN_MENTIONS source entities.
+    that a little gold adapts them. ``simulated``: files with a simulated tagger, which teach nothing about given
+    source entities nor where to cut. Raises UsageError for fewer than MIN_MENTIONS source entities.
     """
     mentions = sum(len(example.instance.mentions) for examples in files for example in examples)
     if mentions < MIN_MENTIONS:
@@ -165,19 +137,19 @@ def fit_weights(files: Sequence[Sequence[Example]], fitted_on: str, *, start: We
             f"{mentions} source entities are too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
-    lessons = _lessons(files)
+    lessons = _lessons(files, simulated)
     weights = _fit([part for own in lessons for part in own], fitted_on, start)
     models = _fold_models(lessons, start)
     outcomes = [[_outcomes(own[fold], models[fold]) for fold in range(FOLDS)] for own in lessons]
     judged = [_Outcomes(*map(np.concatenate, zip(*own, strict=True))) for own in outcomes]
     weights = _calibrated(weights, judged)
     gold = [sum(len(example.gold) for example in examples) for examples in files]
-    return _with_cut(weights, judged, gold)
+    return _with_cut(weights, judged[: len(files)], gold)
 
 
-def fold_models(files: Sequence[Sequence[Example]]) -> list[Model]:
+def fold_models(files: Files, simulated: Files) -> list[Model]:
     """For each of FOLDS runs of lines of each file (see :func:`fold_of`) a model fitted on the others."""
-    return _fold_models(_lessons(files), None)
+    return _fold_models(_lessons(files, simulated), None)
 
 
 def fold_of(count: int) -> list[int]:
@@ -196,13 +168,16 @@ def _fit(parts: Iterable[Sequence[_Lesson]], fitted_on: str, start: Weights | No
     """Scores and labels, as yet without calibration and cut."""
     lessons = [lesson for part in parts for lesson in part]
     label = _fit_labels(lessons, start)
-    given, tagged = _fit_spans(lessons, label.labels, start)
-    return Weights(fitted_on=fitted_on, given=given, tagged=tagged, label=label, cut=0.0)
+    real = [lesson for lesson in lessons if not lesson.simulated]
+    given, tagged, overlooked = _fit_spans(real, label.labels, start)
+    if len(real) < len(lessons):
+        _, tagged, overlooked = _fit_spans(lessons, label.labels, start)
+    return Weights(fitted_on=fitted_on, given=given, tagged=tagged, overlooked=overlooked, label=label, cut=0.0)
 
 
 def _fit_spans(
     lessons: Sequence[_Lesson], known: Sequence[str], start: Weights | None
-) -> tuple[ScoreWeights, ScoreWeights]:
+) -> tuple[ScoreWeights, ScoreWeights, ScoreWeights]:
     own = np.concatenate([lesson.batch.features.candidate for lesson in lessons])
     null = np.concatenate([lesson.batch.features.mention for lesson in lessons])
     counts = [len(lesson.batch.columns.size) for lesson in lessons]
@@ -210,7 +185,7 @@ def _fit_spans(
     mention = np.concatenate(
         [lesson.batch.found.mention + at for lesson, at in zip(lessons, shifts, strict=False)]
     )
-    tagged = np.concatenate([lesson.batch.columns.scored for lesson in lessons])
+    kind = np.concatenate([lesson.batch.columns.kind for lesson in lessons])
     right = np.concatenate([lesson.right(known) for lesson in lessons])
     own_deviation, null_deviation = scale(own), scale(null)
     shared_own = np.array([name not in TAGGED_CANDIDATE_FEATURES for name in CANDIDATE_FEATURES])
@@ -222,31 +197,29 @@ def _fit_spans(
             np.where(shared_null, SHARED, np.inf),
             np.where(shared_own, DIFFERENCE, SHARED),
             np.where(shared_null, DIFFERENCE, SHARED),
+            np.full(own.shape[1] + null.shape[1], DIFFERENCE),
         ]
     )
-    objective = _span_objective(own / own_deviation, null / null_deviation, mention, tagged, right)
-    found = minimise(objective, centre, precision)
+    objective = _span_objective(own / own_deviation, null / null_deviation, mention, kind, right)
+    found = minimise(objective, centre, precision).reshape(3, -1).cumsum(axis=0)
+    w, u = found[:, : own.shape[1]] / own_deviation, found[:, own.shape[1] :] / null_deviation
+    return _named(w[GIVEN], u[GIVEN]), _named(w[TAGGED], u[TAGGED]), _named(w[OVERLOOKED], u[OVERLOOKED])
+
+
+def _span_objective(own: Floats, null: Floats, mention: Ints, kind: Ints, right: Bools) -> Objective:
+    """Negative log-likelihood and gradient in (w, u) of given mentions, what tagged ones add to them, and what
+    overlooked ones add to those."""
     columns = own.shape[1]
-    w, u, dw, du = np.split(found, np.cumsum([columns, null.shape[1], columns]))
-    return (
-        _named(w / own_deviation, u / null_deviation),
-        _named((w + dw) / own_deviation, (u + du) / null_deviation),
-    )
-
-
-def _span_objective(own: Floats, null: Floats, mention: Ints, tagged: Bools, right: Bools) -> Objective:
-    """Negative log-likelihood and gradient in (w, u, difference of w, difference of u)."""
-    columns, rows = own.shape[1], null.shape[1]
-    tag = tagged * 1.0
-    tag_own = tag[mention]
+    reached = np.stack([kind >= least for least in (GIVEN, TAGGED, OVERLOOKED)]) * 1.0
+    reached_own = reached[:, mention]
     likelihood = span_likelihood(mention, right, len(null))
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        w, u, dw, du = np.split(theta, np.cumsum([columns, rows, columns]))
-        value, slope, slope_absent = likelihood(own @ w + tag_own * (own @ dw), null @ u + tag * (null @ du))
-        return value, np.concatenate(
-            [slope @ own, slope_absent @ null, (slope * tag_own) @ own, (slope_absent * tag) @ null]
-        )
+        parts = theta.reshape(3, -1)
+        score = (reached_own * (own @ parts[:, :columns].T).T).sum(axis=0)
+        absent = (reached * (null @ parts[:, columns:].T).T).sum(axis=0)
+        value, slope, slope_absent = likelihood(score, absent)
+        return value, np.hstack([(reached_own * slope) @ own, (reached * slope_absent) @ null]).ravel()
 
     return objective
 
@@ -277,9 +250,9 @@ def _fit_labels(lessons: Sequence[_Lesson], start: Weights | None) -> LabelWeigh
     """The label regression from tagged mentions with a right span."""
     pairs = [(lesson, number, gold) for lesson in lessons for number, gold in _gold_labels(lesson)]
     if not pairs:
-        return start.label if start is not None else LabelWeights((), [])
+        return start.label if start is not None else LabelWeights((), {})
     labels = (
-        start.label.labels if start is not None and start.label.labels else tuple(sorted({p[2] for p in pairs}))
+        start.label.labels if start is not None and start.label.weights else tuple(sorted({p[2] for p in pairs}))
     )
     pairs = [pair for pair in pairs if pair[2] in labels]
     chosen = [[number for other, number, _ in pairs if other is lesson] for lesson in lessons]
@@ -308,9 +281,11 @@ def _fit_labels(lessons: Sequence[_Lesson], start: Weights | None) -> LabelWeigh
 
     centre = np.zeros(BUCKETS * len(labels))
     if start is not None and start.label.weights:
-        centre = np.array(start.label.weights).ravel()
+        centre = start.label.table().ravel()
     found = minimise(objective, centre, np.full(len(centre), LABEL))
-    return LabelWeights(labels, np.round(found.reshape(BUCKETS, -1), 3).tolist())
+    table = np.round(found.reshape(BUCKETS, -1), 3)
+    filled = np.flatnonzero(table.any(axis=1))
+    return LabelWeights(labels, dict(zip(filled.tolist(), table[filled].tolist(), strict=True)))
 
 
 def _gold_labels(lesson: _Lesson) -> Iterator[tuple[int, str]]:
@@ -324,16 +299,16 @@ def _gold_labels(lesson: _Lesson) -> Iterator[tuple[int, str]]:
 
 
 class _Outcomes(NamedTuple):
-    """Per projection, without a cut: P(span), P(label), whether tagged, whether exactly right; all (n,)."""
+    """Per projection, without a cut: P(span), P(label), kind of mention, whether exactly right; all (n,)."""
 
     span: Floats
     label: Floats
-    tagged: Bools
+    kind: Ints
     right: Bools
 
 
 def _outcomes(lessons: Iterable[_Lesson], model: Model) -> _Outcomes:
-    parts = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))]
+    parts = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
     for lesson in lessons:
         batch = lesson.batch
         probability, chosen, _ = solve(batch.found, batch.log_odds(model))
@@ -341,19 +316,20 @@ def _outcomes(lessons: Iterable[_Lesson], model: Model) -> _Outcomes:
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
         right = np.array([lesson.gold[c] == names[m] for m, c in zip(mentions, picked, strict=True)], bool)
-        parts.append(_Outcomes(probability[picked], label[mentions], batch.columns.scored[mentions], right))
+        parts.append(_Outcomes(probability[picked], label[mentions], batch.columns.kind[mentions], right))
     return _Outcomes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes]) -> Weights:
-    span, label, tagged, right = (np.concatenate(column) for column in zip(*outcomes, strict=True))
+    span, label, kind, right = (np.concatenate(column) for column in zip(*outcomes, strict=True))
     changed = {}
-    for name, which in (("given", ~tagged), ("tagged", tagged)):
-        if which.sum() >= MIN_MENTIONS:
-            signals = np.column_stack([np.ones(which.sum()), logit(span[which]), logit(label[which])])
+    for name, number in (("given", GIVEN), ("tagged", TAGGED), ("overlooked", OVERLOOKED)):
+        own = kind == number
+        if own.sum() >= MIN_MENTIONS:
+            signals = np.column_stack([np.ones(own.sum()), logit(span[own]), logit(label[own])])
             if name == "given":
                 signals[:, 2] = 0.0
-            numbers = minimise(logistic(signals, right[which]), np.array(IDENTITY), np.array([0.1, 1.0, 1.0]))
+            numbers = minimise(logistic(signals, right[own]), np.array(IDENTITY), np.array([0.1, 1.0, 1.0]))
             part: ScoreWeights = getattr(weights, name)
             a, b, c = (round(float(number), 6) for number in numbers)
             changed[name] = msgspec.structs.replace(part, calibration=(a, b, c))
@@ -374,7 +350,7 @@ def logistic(signals: Floats, right: Bools) -> Objective:
 def _with_cut(weights: Weights, outcomes: Sequence[_Outcomes], gold: Sequence[int]) -> Weights:
     model = Model(weights)
     judged = [
-        (confidence(own.span, own.label, own.tagged, model), own.right, entities)
+        (confidence(own.span, own.label, own.kind, model), own.right, entities)
         for own, entities in zip(outcomes, gold, strict=True)
     ]
     return msgspec.structs.replace(weights, cut=best_cut(judged))
@@ -423,15 +399,14 @@ def scale(values: Floats) -> Floats:
 
 
 def _centre(start: Weights | None, own_deviation: Floats, null_deviation: Floats) -> Floats:
-    """The centre of the prior for (w, u, difference of w, difference of u), for standardised features."""
+    """The centre of the prior for the weights as in :func:`_span_objective`, for standardised features."""
     if start is None:
         w = np.array([_START.get(name, 0.0) for name in CANDIDATE_FEATURES])
         u = np.array([_START_BIAS if name == "bias" else 0.0 for name in MENTION_FEATURES])
-        return np.concatenate([w * own_deviation, u * null_deviation, np.zeros(len(w) + len(u))])
+        return np.concatenate([w * own_deviation, u * null_deviation, np.zeros(2 * (len(w) + len(u)))])
     model = Model(start)
-    w, u = model.candidate[:, 0] * own_deviation, model.mention[:, 0] * null_deviation
-    dw, du = model.candidate[:, 1] * own_deviation - w, model.mention[:, 1] * null_deviation - u
-    return np.concatenate([w, u, dw, du])
+    every = np.hstack([model.candidate.T * own_deviation, model.mention.T * null_deviation])
+    return np.diff(every, axis=0, prepend=0.0).ravel()
 
 
 def _named(own: Floats, null: Floats) -> ScoreWeights:

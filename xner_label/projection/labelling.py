@@ -13,7 +13,7 @@ import numpy as np
 
 from xner_label.projection.columns import ENDING, SHAPE, WORD, Columns, Floats, Ints, Numbers
 
-BUCKETS = 8192
+BUCKETS = 32768
 _WORDS = 4  # words of a name that are looked at one by one
 _PRIME, _OTHER = np.uint64(0x9E3779B1), np.uint64(0x85EBCA6B)
 _MASK, _SHIFT = np.uint64(0xFFFFFFFF), np.uint64(15)

@@ -7,8 +7,9 @@ For mention m with candidates t, features f(m,t) of a candidate and g(m) of the 
 are the log-odds of m landing on t against its not being projected, and a matching x without overlaps has the
 probability exp(sum s(m,t) x[m,t]) / Z (see :mod:`marginals`). A mention that competes with nobody has
 P(t) = exp(s(t)) / (1 + sum exp(s)). Spans are chosen to maximise the expected number of right ones: the matching
-with the largest sum of marginals. Weights differ for source entities that a person gave and that a tagger gave;
-only the latter may change their label (see :mod:`labelling`). The confidence is
+with the largest sum of marginals. Weights differ for source entities that a person gave, that a tagger gave, and
+for names that the tagger overlooked (see :mod:`mentions`), which take part where it found something and the label
+regression (see :mod:`labelling`) knows its labels; a label that a person gave never changes. The confidence is
 
     sigmoid(a + b logit P(span) + c logit P(label))
 
@@ -21,11 +22,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xner_label.projection.columns import Bools, Columns, Floats, Vocabulary
+from xner_label.projection.columns import GIVEN, Bools, Columns, Floats, Ints, Vocabulary
 from xner_label.projection.decoding import solve
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES, build_features
 from xner_label.projection.instance import Instance, Projection
 from xner_label.projection.labelling import label_observations, label_probabilities
+from xner_label.projection.mentions import NAMELESS, matched_mentions
 from xner_label.projection.parameters import Weights
 from xner_label.projection.windows import Candidates, build_candidates, build_grid
 
@@ -38,17 +40,21 @@ _LOGIT_LIMIT = 12.0
 class Model:
     """Weights as arrays.
 
-    candidate: (len(CANDIDATE_FEATURES), 2), mention: (len(MENTION_FEATURES), 2), calibration: (2, 3),
-    where the twos are given and tagged; label: (BUCKETS, len(known))
+    candidate: (len(CANDIDATE_FEATURES), 3), mention: (len(MENTION_FEATURES), 3), calibration: (3, 3),
+    by GIVEN, TAGGED and OVERLOOKED; label: (BUCKETS, len(known))
     """
 
     def __init__(self, weights: Weights) -> None:
-        both = (weights.given, weights.tagged)
-        self.candidate: Floats = np.array([[w.candidate.get(k, 0.0) for w in both] for k in CANDIDATE_FEATURES])
-        self.mention: Floats = np.array([[w.mention.get(k, 0.0) for w in both] for k in MENTION_FEATURES])
-        self.calibration: Floats = np.array([w.calibration for w in both])
-        self.known = weights.label.labels if weights.label.weights else ()
-        self.label: Floats = np.array(weights.label.weights, np.float64).reshape(-1, len(self.known))
+        kinds = (weights.given, weights.tagged, weights.overlooked)
+        self.candidate: Floats = np.array(
+            [[own.candidate.get(name, 0.0) for own in kinds] for name in CANDIDATE_FEATURES]
+        )
+        self.mention: Floats = np.array(
+            [[own.mention.get(name, 0.0) for own in kinds] for name in MENTION_FEATURES]
+        )
+        self.calibration: Floats = np.array([own.calibration for own in kinds])
+        self.known = weights.label.labels
+        self.label: Floats = weights.label.table()
 
 
 class Batch:
@@ -62,13 +68,10 @@ class Batch:
 
     def log_odds(self, model: Model) -> Floats:
         """(C,) s(m,t), multiples of 2**-30."""
-        tagged = self.columns.scored
+        kind, mention = self.columns.kind, self.found.mention
         own = self.features.candidate @ model.candidate
         null = self.features.mention @ model.mention
-        mention = self.found.mention
-        scores = (
-            np.where(tagged[mention], own[:, 1], own[:, 0]) - np.where(tagged, null[:, 1], null[:, 0])[mention]
-        )
+        scores = own[np.arange(len(own)), kind[mention]] - null[mention, kind[mention]]
         result: Floats = np.rint(scores * _ROUND) / _ROUND
         return result
 
@@ -88,8 +91,8 @@ class Batch:
         return names, probability
 
     def relabelled(self, known: Sequence[str]) -> Bools:
-        """(M,) whether the label regression speaks: tagged mentions with a label it knows."""
-        inside = np.array([name in known for name in self.columns.labels], bool)
+        """(M,) whether the label regression speaks: overlooked mentions, and tagged ones with a label it knows."""
+        inside = np.array([name in known or name == NAMELESS for name in self.columns.labels], bool)
         result: Bools = self.columns.scored & inside[self.columns.label]
         return result
 
@@ -101,10 +104,10 @@ def logit(probability: Floats) -> Floats:
     return result
 
 
-def confidence(span: Floats, label: Floats, tagged: Bools, model: Model) -> Floats:
+def confidence(span: Floats, label: Floats, kind: Ints, model: Model) -> Floats:
     """P(exactly right) from P(span) and P(label), each of shape (n,)."""
-    numbers = model.calibration[tagged.astype(np.int64)]
-    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(label) * tagged
+    numbers = model.calibration[kind]
+    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(label) * (kind != GIVEN)
     result: Floats = 1.0 / (1.0 + np.exp(-odds))
     return result
 
@@ -128,12 +131,19 @@ class LogLinearProjector:
             numbers = busy[start : start + BATCH]
             if len(self._vocabulary) > MAX_TYPES:
                 self._vocabulary = Vocabulary()
-            batch = Batch([instances[number] for number in numbers], self._vocabulary)
-            for number, own in zip(numbers, self._projections(batch), strict=True):
+            matched = [self._matched(instances[number]) for number in numbers]
+            batch = Batch([instance for instance, _ in matched], self._vocabulary)
+            places = [place for _, own in matched for place in own]
+            for number, own in zip(numbers, self._projections(batch, places), strict=True):
                 results[number] = own
         return results
 
-    def _projections(self, batch: Batch) -> list[list[Projection]]:
+    def _matched(self, instance: Instance) -> tuple[Instance, Sequence[int | None]]:
+        known = self._model.known
+        tagged = any(mention.score is not None and mention.label in known for mention in instance.mentions)
+        return matched_mentions(instance, overlooked=tagged)
+
+    def _projections(self, batch: Batch, places: Sequence[int | None]) -> list[list[Projection]]:
         columns, found = batch.columns, batch.found
         results: list[list[Projection]] = [[] for _ in range(len(columns.target_at) - 1)]
         scores = batch.log_odds(self._model)
@@ -141,13 +151,12 @@ class LogLinearProjector:
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
-        sure = confidence(probability[picked], label_probability[mentions], columns.scored[mentions], self._model)
+        sure = confidence(probability[picked], label_probability[mentions], columns.kind[mentions], self._model)
         sentence = columns.sentence[mentions]
         start = columns.target_at[sentence]
-        within = mentions - np.searchsorted(columns.sentence, sentence)
         rows = zip(
             sentence.tolist(),
-            within.tolist(),
+            [places[mention] for mention in mentions.tolist()],
             (found.first[picked] - start).tolist(),
             (found.last[picked] - start).tolist(),
             [labels[mention] for mention in mentions.tolist()],

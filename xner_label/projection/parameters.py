@@ -7,9 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from xner_label.errors import ConfigurationError
+from xner_label.projection.columns import Floats
 from xner_label.projection.labelling import BUCKETS
+
+FORMAT = 2
 
 Calibration = tuple[float, float, float]
 
@@ -23,10 +27,17 @@ class ScoreWeights(msgspec.Struct, frozen=True):
 
 
 class LabelWeights(msgspec.Struct, frozen=True):
-    """The label regression: ``weights`` has BUCKETS rows of one number per label."""
+    """The label regression: one number per label for each bucket that has any."""
 
     labels: tuple[str, ...]
-    weights: list[list[float]]
+    weights: dict[int, list[float]]
+
+    def table(self) -> Floats:
+        """(BUCKETS, len(labels))."""
+        table: Floats = np.zeros((BUCKETS, len(self.labels)))
+        if self.weights:
+            table[list(self.weights)] = list(self.weights.values())
+        return table
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -47,14 +58,16 @@ class Round(msgspec.Struct, frozen=True):
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the projector has learned, and from what.
 
-    ``given`` serves source entities without a score, ``tagged`` those with one; ``cut`` is the default cut on the
-    confidence; ``rounds`` are those of corpus mode, the first one without a CRF, none where it wasn't fitted.
+    ``given`` serves source entities without a score, ``tagged`` those with one, ``overlooked`` names that the
+    tagger missed; ``cut`` is the default cut on the confidence; ``rounds`` are those of corpus mode, the first one
+    without a CRF, none where it wasn't fitted.
     """
 
-    format: int = 1
+    format: int = FORMAT
     fitted_on: str
     given: ScoreWeights
     tagged: ScoreWeights
+    overlooked: ScoreWeights
     label: LabelWeights
     cut: float
     rounds: tuple[Round, ...] = ()
@@ -73,7 +86,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
                 f"can't read the weights {path or 'shipped with the package'}: {error}",
                 hint="fit them with `xner-label fit-projector`",
             ) from None
-        if weights.format != 1 or len(weights.label.weights) not in (0, BUCKETS):
+        if weights.format != FORMAT or not all(0 <= bucket < BUCKETS for bucket in weights.label.weights):
             raise ConfigurationError(
                 f"the weights {path} are of another version", hint="fit them with `xner-label fit-projector`"
             )

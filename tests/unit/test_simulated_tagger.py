@@ -1,0 +1,51 @@
+"""A simulated tagger makes a tagger's errors, sentence by sentence without having seen the sentence."""
+
+from __future__ import annotations
+
+import msgspec
+
+from xner_label.entities import Task
+from xner_label.projection.examples import read_example
+from xner_label.projection.mentions import is_tagged
+from xner_label.projection.simulated_tagger import simulate_tagger
+
+PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imara", "Juma", "Kito")
+PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa", "Moshi")
+
+
+def corpus(count, *, score=None, label="LOC"):
+    examples = []
+    for number in range(count):
+        person, place = PEOPLE[number % len(PEOPLE)], PLACES[number % len(PLACES)]
+        source = f"{person} went to {place} ."
+        at = source.index(place)
+        entities = [
+            {"start": 0, "end": len(person), "label": "PER"},
+            {"start": at, "end": at + len(place), "label": label},
+        ]
+        row = {"id": number, "text": source, "source": source, "entities": entities}
+        row["source_entities"] = [entity | ({} if score is None else {"score": score}) for entity in entities]
+        examples.append(read_example(msgspec.convert(row, Task)))
+    return examples
+
+
+def test_given_entities_become_a_taggers():
+    own = corpus(240)
+    (copy,) = simulate_tagger([own])
+    assert [example.gold for example in copy] == [example.gold for example in own]
+    assert all(m.score is not None and 0 < m.score < 1 for example in copy for m in example.instance.mentions)
+    right = sum(
+        {(m.first, m.last, m.label) for m in one.instance.mentions} == set(other.gold)
+        for one, other in zip(copy, own, strict=True)
+    )
+    assert right > 0.8 * len(own)
+    assert simulate_tagger([own]) == [copy]
+
+
+def test_only_given_files_large_enough_have_a_copy_and_only_common_labels_stay():
+    tagged, small, odd = corpus(240, score=0.9), corpus(30), corpus(240, label="MISC")
+    assert simulate_tagger([tagged]) == []
+    assert simulate_tagger([small]) == []
+    (copy,) = simulate_tagger([tagged, odd])
+    assert {label for example in copy for _, _, label in example.gold} == {"PER"}
+    assert any(is_tagged(example.instance) for example in copy)
