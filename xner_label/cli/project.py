@@ -96,8 +96,8 @@ def command(
 
     A task needs "id", "text", "source" and "source_entities", and "alignment" where the projector uses links.
     Source entities with a "score" count as a tagger's, and names that it seems to have missed may be added, their
-    "source" null; those without one count as given by a person. A bad line is left out and named on standard error;
-    the command then ends with code 5.
+    "source" null; those without one count as given by a person. A bad line is left out and named on standard
+    error; the command then ends with code 5.
     """
     if corpus and projector not in ("default", "corpus"):
         raise UsageError(f"the projector {projector!r} has no corpus mode", hint="leave --corpus out")
