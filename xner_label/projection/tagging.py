@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import decode
-from xner_label.projection.alignment.layers import position_limit
-from xner_label.projection.alignment.subwords import Subwords, windows
 from xner_label.projection.labels import TagMap
 from xner_label.projection.models import (
     Placement,
@@ -22,6 +20,7 @@ from xner_label.projection.models import (
     load_model,
     load_tokenizer,
 )
+from xner_label.projection.subwords import Subwords, position_limit, windows
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,6 @@ import numpy as np
 
 from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.iob2 import tags_of
-from xner_label.projection.alignment.layers import position_limit
-from xner_label.projection.alignment.subwords import Subwords, windows
 from xner_label.projection.crf import scored_entities
 from xner_label.projection.models import (
     find_checkpoint,
@@ -30,6 +28,7 @@ from xner_label.projection.models import (
     quiet_reading,
     require_models,
 )
+from xner_label.projection.subwords import Subwords, position_limit, windows
 from xner_label.training.data import Sentence, TrainingData, silver_tags
 from xner_label.training.model import Answer
 

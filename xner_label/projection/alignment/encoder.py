@@ -15,12 +15,11 @@ from xner_label.projection.alignment.layers import (
     LayerRunner,
     check_layer,
     layer_count,
-    position_limit,
 )
 from xner_label.projection.alignment.packed import PackedBert
-from xner_label.projection.alignment.subwords import Subwords, windows
 from xner_label.projection.languages import LanguageCodes
 from xner_label.projection.models import Placement, TokenBatches, load_model, load_tokenizer
+from xner_label.projection.subwords import Subwords, position_limit, windows
 
 Tensor = Any
 Indices = npt.NDArray[np.int64]

@@ -26,17 +26,6 @@ def layer_count(encoder: Any) -> int:
     return int(getattr(config, "encoder_layers", None) or config.num_hidden_layers)
 
 
-def position_limit(encoder: Any, tokenizer: Any) -> int:
-    """The longest input, in subtokens with special tokens, that an encoder and its tokenizer allow."""
-    limit = min(int(tokenizer.model_max_length), int(getattr(encoder.config, "max_position_embeddings", 0) or 512))
-    positions = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    padding = getattr(positions, "padding_idx", None)
-    if padding is not None:
-        # RoBERTa and its kin number positions from padding_idx + 1 on.
-        limit = min(limit, positions.num_embeddings - padding - 1)  # type: ignore[union-attr]
-    return limit
-
-
 class HookedLayer:
     """Any transformer encoder of transformers, stopped by a hook on the layer that is asked for.
 

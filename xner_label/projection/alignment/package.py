@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError, MissingExtraError
-from xner_label.projection.alignment.layers import position_limit
 from xner_label.projection.alignment.names import SIMALIGN_METHODS, TOKEN_TYPES
 from xner_label.projection.interfaces import Pair
 from xner_label.projection.models import checkpoint_signature, find_checkpoint, quiet_reading
+from xner_label.projection.subwords import position_limit
 
 # The package's letter for each method.
 _LETTERS = {"inter": "a", "mwmf": "m", "itermax": "i", "fwd": "f", "rev": "r"}

@@ -77,3 +77,14 @@ def windows(length: int, limit: int) -> list[Window]:
         Window(start, start + limit, keep_start, keep_end)
         for start, (keep_start, keep_end) in zip(starts, pairwise(cuts), strict=True)
     ]
+
+
+def position_limit(encoder: Any, tokenizer: Any) -> int:
+    """The longest input, in subtokens with special tokens, that an encoder and its tokenizer allow."""
+    limit = min(int(tokenizer.model_max_length), int(getattr(encoder.config, "max_position_embeddings", 0) or 512))
+    positions = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    if padding is not None:
+        # RoBERTa and its kin number positions from padding_idx + 1 on.
+        limit = min(limit, positions.num_embeddings - padding - 1)  # type: ignore[union-attr]
+    return limit
