@@ -178,6 +178,17 @@ def test_fitting_is_deterministic_and_adapts():
     assert all(own[0].first == 0 for own in found)
 
 
+def test_adapting_keeps_the_calibration_of_what_the_gold_does_not_show():
+    examples = [
+        read_example(task(number, scores=False, entities=gold_task(number).entities)) for number in range(24)
+    ]
+    shipped = Weights.load()
+    adapted = fit_weights([examples], "given entities alone", start=shipped)
+    assert adapted.tagged.calibration == shipped.tagged.calibration
+    assert adapted.overlooked.calibration == shipped.overlooked.calibration
+    assert adapted.given.calibration != shipped.given.calibration
+
+
 def test_fitting_says_what_is_wrong(tmp_path):
     with pytest.raises(UsageError, match="too few"):
         fit_weights([[read_example(gold_task(0))]], "one")

@@ -142,7 +142,7 @@ def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, s
     models = _fold_models(lessons, start)
     outcomes = [[_outcomes(own[fold], models[fold]) for fold in range(FOLDS)] for own in lessons]
     judged = [_Outcomes(*map(np.concatenate, zip(*own, strict=True))) for own in outcomes]
-    weights = _calibrated(weights, judged)
+    weights = _calibrated(weights, judged, start)
     gold = [sum(len(example.gold) for example in examples) for examples in files]
     return _with_cut(weights, judged[: len(files)], gold)
 
@@ -320,19 +320,20 @@ def _outcomes(lessons: Iterable[_Lesson], model: Model) -> _Outcomes:
     return _Outcomes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes]) -> Weights:
+def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes], start: Weights | None) -> Weights:
+    """The calibration of each kind of mention; that of ``start`` where there are too few of them."""
     span, label, kind, right = (np.concatenate(column) for column in zip(*outcomes, strict=True))
     changed = {}
     for name, number in (("given", GIVEN), ("tagged", TAGGED), ("overlooked", OVERLOOKED)):
         own = kind == number
+        numbers = IDENTITY if start is None else getattr(start, name).calibration
         if own.sum() >= MIN_MENTIONS:
             signals = np.column_stack([np.ones(own.sum()), logit(span[own]), logit(label[own])])
             if name == "given":
                 signals[:, 2] = 0.0
-            numbers = minimise(logistic(signals, right[own]), np.array(IDENTITY), np.array([0.1, 1.0, 1.0]))
-            part: ScoreWeights = getattr(weights, name)
-            a, b, c = (round(float(number), 6) for number in numbers)
-            changed[name] = msgspec.structs.replace(part, calibration=(a, b, c))
+            found = minimise(logistic(signals, right[own]), np.array(numbers), np.array([0.1, 1.0, 1.0]))
+            numbers = tuple(round(float(number), 6) for number in found)
+        changed[name] = msgspec.structs.replace(getattr(weights, name), calibration=numbers)
     return msgspec.structs.replace(weights, **changed)
 
 
