@@ -20,7 +20,7 @@ from xner_label.projection.flow import chained
 from xner_label.projection.instance import Projector
 from xner_label.projection.interfaces import Aligner, Tagger, Translator
 from xner_label.projection.pipeline import Pipeline
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.projection.stages import make_aligner, make_tagger, make_translator
 from xner_label.settings import PRESETS, Settings
 from xner_label.store import predictions, projects, tasks
@@ -185,8 +185,9 @@ class Predictor:
 
     def _projector_of(self, corpus: Sequence[Task]) -> Projector:
         """Lets the tasks inform each other, where the projector can and they aren't too many to hold."""
-        if self._settings.projector == "default" and 0 < len(corpus) <= self._settings.corpus_limit:
-            return make_projector("corpus", weights=self._settings.projector_weights)
+        name, weights = self._settings.projector, self._settings.projector_weights
+        if 0 < len(corpus) <= self._settings.corpus_limit and has_corpus_mode(name, weights=weights):
+            return make_projector("corpus", weights=weights)
         return self._projector
 
     @cached_property

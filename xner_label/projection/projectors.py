@@ -23,6 +23,15 @@ _FUSIONS: dict[str, Mapping[str, float]] = {
 PROJECTORS: tuple[str, ...] = (*_PLAIN, *_FUSIONS)
 
 
+def has_corpus_mode(name: str, *, weights: str = "") -> bool:
+    """Whether the projector of that name can let tasks inform each other; raises as :func:`make_projector`."""
+    if name != "default":
+        return name == "corpus"
+    from xner_label.projection.parameters import Weights
+
+    return bool(Weights.load(weights or None).rounds)
+
+
 def make_projector(
     name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
 ) -> Projector:
