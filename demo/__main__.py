@@ -34,6 +34,11 @@ from demo.studio_server import (
 from demo.summary import summary
 from xner_label.sample import LABELLED_SOURCE, SampleTask, read_sample
 
+_INTRODUCTION = """\
+The sample's Swahili sentences come with their English translation. Names found in the English are
+projected onto the Swahili, the least certain sentences are reviewed in Label Studio, and a model
+learns from what people settled and what was projected.
+"""
 # Exit code of a command that was carried out and whose answer is no: the promotion gate's.
 _NO = 6
 # Seconds within which the ML backend must answer; it takes two on an idle machine.
@@ -63,6 +68,7 @@ def main(
     try:
         with ending_signals_unwind(), _workplace(folder) as work:
             user = "reviewer@example.org" if review_in_browser else "simulated-reviewer@example.org"
+            click.echo(_INTRODUCTION)
             click.echo("Starting Label Studio (its first start takes half a minute) ...")
             with running_studio(executable, work / "label-studio", user=user) as studio:
                 demonstration = Demonstration(work, studio, eflomal=eflomal)
