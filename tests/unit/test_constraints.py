@@ -25,7 +25,7 @@ def _normal(project: str) -> str:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_line_is_a_pin_and_nothing_else(name: str) -> None:
-    # So there is no index, no find-links, no hash, no path and no local version such as +cpu.
+    # Anything more would tie the pins to the machine that resolved them.
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if not line.startswith("#") and not PIN.fullmatch(line)] == []
 

@@ -1,15 +1,14 @@
 """Encoders stopped at a layer, batches that change nothing, and the simalign package as the oracle."""
 
-import json
 import logging
 import random
-from itertools import islice
 
 import pytest
 
 from tests.checkpoints import SENTENCES, mini_lm, save_bert, save_nllb, save_xlm_roberta
 from xner_label.errors import ConfigurationError
 from xner_label.projection.models import Placement, load_model, load_tokenizer
+from xner_label.sample import read_sample
 
 pytestmark = pytest.mark.models
 CPU = Placement("cpu", "float32")
@@ -229,12 +228,10 @@ def test_options_that_make_no_sense(bert, options, problem):
 
 @pytest.mark.parametrize("token_type", ["bpe", "word"])
 @pytest.mark.parametrize("distortion", [0.0, 0.4])
-def test_simalign_finds_the_same_links(token_type, distortion, bench_data):
+def test_simalign_finds_the_same_links(token_type, distortion):
     simalign = pytest.importorskip("simalign")
     folder = mini_lm()
-    with open(bench_data / "lowres" / "tsn" / "projection.jsonl", encoding="utf-8") as lines:
-        tasks = [json.loads(line) for line in islice(lines, 100, 140)]
-    pairs = [(task["source_tokens"], task["tokens"]) for task in tasks]
+    pairs = [(task.source.split(), task.text.split()) for task in read_sample(split="dev")]
     oracle = simalign.SentenceAligner(
         model=folder, layer=4, token_type=token_type, matching_methods="aifr", distortion=distortion
     )

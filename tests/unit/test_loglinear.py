@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
-from xner_label.projection.columns import Vocabulary, fold
+from xner_label.projection.columns import Vocabulary
 from xner_label.projection.decoding import solve
 from xner_label.projection.examples import read_example
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
@@ -200,10 +200,10 @@ def test_fitting_says_what_is_wrong(tmp_path):
         Weights.load(bad)
 
 
-def test_fold():
-    assert fold("Zürich") == "zurich"
-    assert fold("NAIROBI") == "nairobi"
-    assert fold("\u0301") == "\u0301"
+def test_words_are_folded_and_never_to_nothing():
+    vocabulary = Vocabulary()
+    vocabulary.ids(["Zürich", "NAIROBI", "\u0301"])
+    assert vocabulary.folded == ["zurich", "nairobi", "\u0301"]
 
 
 @pytest.mark.parametrize(("name", "floor"), [("europarl/de.weak", 0.87), ("lowres/tsn/projection", 0.64)])

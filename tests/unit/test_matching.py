@@ -51,7 +51,7 @@ def spans(problem, chosen):
     return [own[choice][1:] if choice >= 0 else None for own, choice in zip(problem, chosen, strict=True)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(problems())
 def test_exact_matching_equals_milp(problem):
     chosen, exact = match(problem)

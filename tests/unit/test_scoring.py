@@ -19,6 +19,7 @@ from xner_label.projection.scored import dense_candidates, fusion_projector
 from xner_label.projection.scoring import (
     AlignScore,
     CasingScore,
+    FrequencyScore,
     Fusion,
     LengthScore,
     LinkDiceScore,
@@ -153,6 +154,11 @@ def test_the_small_scores():
     assert value(CasingScore(), problem, 0, 2) == 0.5
     assert value(CasingScore(), problem, 0, 1) == 1.0
     assert value(StringScore(), problem, 0, 1) == 1.0
+    rarity = FrequencyScore([["anna", "aliona", "Zed"], ["Aliona", "áliona"]])
+    assert value(rarity, problem, 1, 2) == 0.0
+    assert value(rarity, problem, 0, 1) == pytest.approx(0.5)
+    assert value(rarity, problem, 0, 3, mention=1) == pytest.approx(0.5)
+    assert value(FrequencyScore([]), problem, 0, 3) == 1.0
     both = Fusion([(LengthScore(), 2.0), (CasingScore(), 0.5)])
     assert value(both, problem, 0, 1) == pytest.approx(2.5)
     assert both.signature == "2*length+0.5*casing"

@@ -8,7 +8,6 @@ sentence gets the same features in whatever batch it travels.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from xner_label.projection.crf import shape
 from xner_label.projection.instance import Instance
 from xner_label.projection.mentions import NAMELESS
+from xner_label.projection.strings import fold
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -75,14 +75,6 @@ def segment_max(values: Floats, at: Ints) -> Floats:
     return result
 
 
-def fold(text: str) -> str:
-    """Lower case without diacritics: the form in which names are compared across languages."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text)
-    return "".join(char for char in decomposed if not unicodedata.combining(char)).casefold() or text
-
-
 class Vocabulary:
     """Token types and what can be known of a type alone, computed once per type.
 
@@ -120,7 +112,7 @@ class Vocabulary:
         return self._table
 
     def _add(self, word: str) -> None:
-        folded = fold(word)
+        folded = fold(word) or word  # a word of combining marks alone stays as it is
         letters = sum(char.isalpha() for char in word)
         capitals = sum(char.isupper() for char in word)
         mask = 0

@@ -7,7 +7,8 @@ half-open target ranges, shape (C, 2), and returns c[p,t], shape (mentions, C).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from xner_label.projection.instance import Instance, Mention
 from xner_label.projection.interfaces import TranslationScorer
-from xner_label.projection.strings import similarity
+from xner_label.projection.strings import fold, similarity
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -196,6 +197,28 @@ class CasingScore:
         last = np.array([source[mention.last - 1] for mention in instance.mentions], dtype=np.bool_)[:, None]
         agree = (target[spans[:, 0]] == first) * 0.5 + (target[spans[:, 1] - 1] == last) * 0.5
         return np.asarray(agree, dtype=np.float64)
+
+
+class FrequencyScore:
+    """c = mean over the words l of t of 1 - log(1 + n[l]) / log(1 + N): names are rarer than other words.
+
+    n[l]: how often the word stands in ``texts`` (tokenised target texts; case and diacritics don't count), N: how
+    often the commonest word does. All candidates get 1 where there are no texts.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, texts: Iterable[Sequence[str]]) -> None:
+        self._counts = Counter(fold(word) for text in texts for word in text)
+        self._most = max(self._counts.values(), default=1)
+        self.signature = f"frequency({self._counts.total()}/{len(self._counts)})"
+
+    def matrix(self, instance: Instance, spans: Ints) -> Floats:
+        """See :class:`Score`."""
+        counts = np.array([[self._counts[fold(word)] for word in instance.target]], dtype=np.float64)
+        rarity = 1.0 - np.log1p(counts) / np.log1p(self._most)
+        mean = _range_sums(rarity, spans) / (spans[:, 1] - spans[:, 0])
+        return np.repeat(mean, len(instance.mentions), axis=0)
 
 
 class Fusion:
