@@ -20,20 +20,10 @@ from xner_label.projection.corpus import (
     project_round,
     tag_silver,
 )
+from xner_label.projection.estimation import best_cut, logistic, minimise, scale, span_likelihood
 from xner_label.projection.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
 from xner_label.projection.examples import Example
-from xner_label.projection.fitting import (
-    IDENTITY,
-    MIN_MENTIONS,
-    Files,
-    best_cut,
-    fold_models,
-    fold_of,
-    logistic,
-    minimise,
-    scale,
-    span_likelihood,
-)
+from xner_label.projection.fitting import IDENTITY, MIN_MENTIONS, Files, fold_models, fold_of
 from xner_label.projection.loglinear import Model, logit
 from xner_label.projection.parameters import Calibration, Round, Weights
 from xner_label.projection.silver_tagger import Tagged

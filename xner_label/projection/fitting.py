@@ -10,7 +10,7 @@ of "exactly right" on the log-odds of both. All by L-BFGS from a fixed start: th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 from xner_label.errors import UsageError
 from xner_label.projection.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints, Vocabulary
 from xner_label.projection.decoding import solve
+from xner_label.projection.estimation import Objective, best_cut, logistic, minimise, scale, span_likelihood
 from xner_label.projection.examples import Example, read_examples
 from xner_label.projection.features import (
     CANDIDATE_FEATURES,
@@ -44,11 +45,8 @@ BLIND = 0.3
 MIN_MENTIONS = 20
 # Calibration and cut come from sentences that the scores weren't fitted on.
 FOLDS = 3
-FLAT, USUAL_CUT = 0.002, 0.4
 
 Files = Sequence[Sequence[Example]]
-Objective = Callable[[Floats], tuple[float, Floats]]
-Likelihood = tuple[float, Floats, Floats]
 
 
 def fit_files(paths: Sequence[Path], *, from_scratch: bool = False, corpus: bool = False) -> Weights:
@@ -224,28 +222,6 @@ def _span_objective(own: Floats, null: Floats, mention: Ints, kind: Ints, right:
     return objective
 
 
-def span_likelihood(mention: Ints, right: Bools, count: int) -> Callable[[Floats, Floats], Likelihood]:
-    """The negative marginal log-likelihood of the right candidates as a function of all scores.
-
-    ``mention`` and ``right`` (C,) describe the candidates of ``count`` mentions. The function takes the scores of
-    candidates (C,) and of "not projected" (M,), and returns the value and its slopes in both.
-    """
-    solvable = np.zeros(count, bool)
-    solvable[mention[right]] = True
-
-    def likelihood(score: Floats, absent: Floats) -> Likelihood:
-        peak = absent.copy()
-        np.maximum.at(peak, mention, score)
-        power, power_absent = np.exp(score - peak[mention]), np.exp(absent - peak)
-        total = power_absent + np.bincount(mention, power, count)
-        good = np.where(solvable, np.bincount(mention, power * right, count), power_absent) + 1e-300
-        value = -float(np.sum(np.log(good) - np.log(total)))
-        slope = power / total[mention] - np.where(solvable[mention], power * right / good[mention], 0.0)
-        return value, slope, power_absent / total - ~solvable
-
-    return likelihood
-
-
 def _fit_labels(lessons: Sequence[_Lesson], start: Weights | None) -> LabelWeights:
     """The label regression from tagged mentions with a right span."""
     pairs = [(lesson, number, gold) for lesson in lessons for number, gold in _gold_labels(lesson)]
@@ -337,17 +313,6 @@ def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes], start: Weights 
     return msgspec.structs.replace(weights, **changed)
 
 
-def logistic(signals: Floats, right: Bools) -> Objective:
-    sign = np.where(right, 1.0, -1.0)
-
-    def objective(theta: Floats) -> tuple[float, Floats]:
-        odds = sign * (signals @ theta)
-        slope = -sign / (1.0 + np.exp(odds))
-        return float(np.sum(np.logaddexp(0.0, -odds))), slope @ signals
-
-    return objective
-
-
 def _with_cut(weights: Weights, outcomes: Sequence[_Outcomes], gold: Sequence[int]) -> Weights:
     model = Model(weights)
     judged = [
@@ -355,48 +320,6 @@ def _with_cut(weights: Weights, outcomes: Sequence[_Outcomes], gold: Sequence[in
         for own, entities in zip(outcomes, gold, strict=True)
     ]
     return msgspec.structs.replace(weights, cut=best_cut(judged))
-
-
-def best_cut(judged: Sequence[tuple[Floats, Bools, int]]) -> float:
-    """The cut, in steps of .01, that maximises the mean F1 over files; within FLAT of that, next to USUAL_CUT.
-
-    F1 hardly depends on the cut for a language the weights know well, so that the maximum is a matter of chance;
-    for calibrated confidences the best cut is half the F1 that it reaches.
-
-    Each file has its confidences and whether they are right, both (n,), and its number of gold entities.
-    """
-    steps = np.arange(0.0, 0.9, 0.01)
-    mean = np.zeros(len(steps))
-    for sure, right, entities in judged:
-        kept = sure[None, :] >= steps[:, None]
-        mean += 2.0 * (kept & right).sum(axis=1) / np.maximum(kept.sum(axis=1) + entities, 1)
-    good = steps[mean >= mean.max() - FLAT * len(judged)]
-    return round(float(good[np.argmin(np.abs(good - USUAL_CUT))]), 2)
-
-
-def minimise(objective: Objective, centre: Floats, precision: Floats) -> Floats:
-    """L-BFGS with a Gaussian prior; an infinite precision pins a weight to its centre."""
-    from scipy.optimize import minimize
-
-    free = np.isfinite(precision)
-    penalty = precision[free]
-
-    def penalised(theta: Floats) -> tuple[float, Floats]:
-        full = centre.copy()
-        full[free] = theta
-        value, slope = objective(full)
-        off = theta - centre[free]
-        return value + 0.5 * float(np.sum(penalty * off * off)), slope[free] + penalty * off
-
-    solution = minimize(penalised, centre[free], jac=True, method="L-BFGS-B", options={"maxiter": 300})
-    result = centre.copy()
-    result[free] = solution.x
-    return result
-
-
-def scale(values: Floats) -> Floats:
-    deviation: Floats = values.std(axis=0)
-    return np.where(deviation > 1e-9, deviation, 1.0)
 
 
 def _centre(start: Weights | None, own_deviation: Floats, null_deviation: Floats) -> Floats:
