@@ -217,8 +217,12 @@ def compare_links(pairs: Sequence[Pair], count: int, matchings: int) -> dict[str
                 shown = f"{method + ' ' + kind:14}{sum(same):6} of {len(same)} identical"
                 if (method, kind) == ("mwmf", "word"):
                     worst = max(
-                        abs(_total(theirs, pair, own) - _total(theirs, pair, other[method]))
-                        for pair, own, other in zip(some, found, expected, strict=True)
+                        (
+                            abs(_total(theirs, pair, own) - _total(theirs, pair, other[method]))
+                            for pair, own, other in zip(some, found, expected, strict=True)
+                            if own != other[method]
+                        ),
+                        default=0.0,
                     )
                     entry["largest_difference_in_total"] = worst
                     shown += f", totals differ by at most {worst:.1e}"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.checkpoints import mini_lm
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.timeout(1800)]  # simalign reads 30 pairs a second
 ROOT = Path(__file__).parents[2]
 PAIRS = 1000
 
