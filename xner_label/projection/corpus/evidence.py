@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
 from xner_label.projection.loglinear.candidate_windows import Candidates
-from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, Bools, Floats, Ints, Vocabulary
+from xner_label.projection.loglinear.columns import (
+    GIVEN,
+    KINDS,
+    OVERLOOKED,
+    Bools,
+    Floats,
+    Ints,
+    Vocabulary,
+    scripts,
+)
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.loglinear.label_regression import label_observations, label_probabilities
 from xner_label.projection.loglinear.mentions import is_tagged, matched_mentions
@@ -58,10 +68,11 @@ class Observations:
     """All mentions and candidates of a corpus, with the per-sentence model's opinion of them.
 
     instances: those given with the mentions that take part; labels: K names, sorted; incomplete: of S, whether a
-    tagger, which may have missed something, and not a person found the source entities
+    tagger, which may have missed something, and not a person found the source entities; caseless: (S,)
     sentence, kind, name, open: (M,), number of the instance, GIVEN, TAGGED or OVERLOOKED, code of the folded name,
     whether the label may be changed; place: of M, the mention's place in its instance as given, None for one that
-    the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model
+    the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model; weight_set: (M,) as in
+    :class:`Columns`
     found: candidates, positions counted over the corpus' target tokens; target_at: (S + 1,)
     text, score: (C,), code of the folded text and log-odds; fixed: (C, len(_FIXED)), evidence that stays the same
     from round to round
@@ -92,6 +103,8 @@ class Observations:
                 parts.append(self._part(some[at : at + BATCH], models[which]))
         self.sentence: Ints = _joined([part.sentence for part in parts])
         self.kind: Ints = _joined([part.kind for part in parts])
+        self.caseless = self._caseless_sentences()
+        self.weight_set: Ints = self.kind + KINDS * self.caseless[self.sentence]
         self.name: Ints = _joined([part.name for part in parts])
         self.open: Bools = self.kind != GIVEN
         self.base_label: Floats = np.concatenate(
@@ -163,6 +176,11 @@ class Observations:
     def _code(self, texts: Sequence[str]) -> Ints:
         codes = self._codes
         return np.array([codes.setdefault(text, len(codes)) for text in texts], np.int64)
+
+    def _caseless_sentences(self) -> Bools:
+        words = [self._vocabulary.ids(instance.target.words()) for instance in self.instances]
+        flat = np.fromiter(chain.from_iterable(words), np.int64)
+        return scripts(self._vocabulary.table()[flat], self.target_at)[0]
 
     def _count_texts(self) -> Floats:
         """(C,) how often the candidate's text stands in other sentences, up to _MAX_NGRAM tokens."""

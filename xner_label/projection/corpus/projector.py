@@ -8,9 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from xner_label.errors import ConfigurationError
-from xner_label.projection.corpus.evidence import (
-    Observations,
-)
+from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.rounds import project_corpus
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
@@ -52,7 +50,8 @@ class CorpusProjector:
 
     def _projections(self, instances: Sequence[Instance]) -> list[list[Projection]]:
         seen = Observations(instances, [self._model], [0] * len(instances))
-        chosen, _ = project_corpus(seen, self._weights.rounds)
+        caseless = self._weights.caseless
+        chosen = project_corpus(seen, self._weights.rounds, caseless.rounds if caseless else ())
         results: list[list[Projection]] = [[] for _ in instances]
         for row in range(len(chosen.sentence)):
             mention = int(chosen.mention[row])

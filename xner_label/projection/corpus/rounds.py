@@ -30,9 +30,9 @@ from xner_label.projection.corpus.evidence import (
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_out_of_fold
 from xner_label.projection.exact.matching import match
-from xner_label.projection.loglinear.columns import GIVEN, Bools, Floats, Ints, Numbers
+from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers
 from xner_label.projection.loglinear.decoding import independent_posteriors, solve
-from xner_label.projection.loglinear.model import logit
+from xner_label.projection.loglinear.model import confidence, logit
 from xner_label.projection.loglinear.weights_file import Round
 
 _ROUND = float(2**30)
@@ -43,15 +43,19 @@ SILVER = 0.3
 
 
 class RoundModel:
-    """A round's weights as arrays: candidate (evidence, 3), label (label evidence,), calibration (3, 3)."""
+    """A round's weights as arrays.
 
-    def __init__(self, weights: Round) -> None:
-        kinds = (weights.given, weights.tagged, weights.overlooked)
+    candidate: (evidence, 6) and calibration: (6, 3), by weight set (see :class:`Model`); label: (label evidence,
+    2), added: (2, 2), of sentences with capitals and of caseless ones
+    """
+
+    def __init__(self, weights: Round, caseless: Round | None = None) -> None:
+        pair = (weights, caseless or weights)
+        kinds = [own for both in pair for own in (both.given, both.tagged, both.overlooked)]
         self.candidate: Floats = np.array([[own.get(name, 0.0) for own in kinds] for name in EVIDENCE])
-        self.label: Floats = np.array([weights.label.get(name, 0.0) for name in LABEL_EVIDENCE])
-        self.calibration: Floats = np.array(weights.calibration)
-        self.added: Floats = np.array(weights.added)
-        self.cut = weights.cut
+        self.label: Floats = np.array([[own.label.get(name, 0.0) for own in pair] for name in LABEL_EVIDENCE])
+        self.calibration: Floats = np.array([numbers for own in pair for numbers in own.calibration])
+        self.added: Floats = np.array([own.added for own in pair])
 
 
 class Chosen(NamedTuple):
@@ -91,7 +95,7 @@ def project_round(
     """The spans of one round from its evidence (C, E) and label evidence (M, K, L)."""
     found = seen.found
     by_kind = evidence @ model.candidate
-    scores = by_kind[np.arange(len(by_kind)), seen.kind[found.mention]]
+    scores = by_kind[np.arange(len(by_kind)), seen.weight_set[found.mention]]
     scores = np.rint(scores * _ROUND) / _ROUND
     probability, picked, exact = solve(found, scores)
     mentions = np.flatnonzero(picked >= 0)
@@ -103,27 +107,20 @@ def project_round(
     span, named = probability[picked], labels.max(axis=1)[mentions]
     projected = Chosen(
         *(sentence, mentions, found.first[picked] - start, found.last[picked] - start, label),
-        *(scores[picked], span, named, sureness(span, named, seen.kind[mentions], model.calibration)),
+        *(scores[picked], span, named, confidence(span, named, seen.weight_set[mentions], model.calibration)),
         exact[mentions],
     )
     if tagged is None:
         return projected
     added = added_spans(seen, projected, tagged)
-    sure = 1.0 / (1.0 + np.exp(-(model.added[0] + model.added[1] * logit(added.span))))
+    numbers = model.added[seen.caseless[added.sentence] * 1]
+    sure = 1.0 / (1.0 + np.exp(-(numbers[:, 0] + numbers[:, 1] * logit(added.span))))
     return _without_overlaps(projected, added._replace(confidence=sure))
-
-
-def sureness(span: Floats, named: Floats, kind: Ints, calibration: Floats) -> Floats:
-    """P(exactly right) from P(span) and P(label), each (n,); the label of a given entity is not in doubt."""
-    numbers = calibration[kind]
-    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(named) * (kind != GIVEN)
-    result: Floats = 1.0 / (1.0 + np.exp(-odds))
-    return result
 
 
 def label_posteriors(seen: Observations, names: Floats, weights: Floats) -> Floats:
     """P(label) of each mention, (M, K); labels that may not change keep theirs."""
-    scores = names @ weights
+    scores = (names @ weights)[np.arange(len(names)), :, seen.caseless[seen.sentence] * 1]
     powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     result: Floats = np.where(seen.open[:, None], powers / powers.sum(axis=1, keepdims=True), seen.base_label)
     return result
@@ -208,15 +205,15 @@ def gather(seen: Observations, tagged: Tagged | None) -> RoundEvidence:
     return RoundEvidence(candidate_evidence(seen, belief, tags), label_evidence(seen, belief, tags), tagged)
 
 
-def project_corpus(seen: Observations, rounds: Sequence[Round]) -> tuple[Chosen, float]:
-    """The spans after the last round, and that round's cut."""
+def project_corpus(seen: Observations, rounds: Sequence[Round], caseless: Sequence[Round] = ()) -> Chosen:
+    """The spans after the last round; ``caseless``: the rounds of caseless sentences where they have their own."""
     tagged: Tagged | None = None
-    for number, weights in enumerate(rounds):
-        model = RoundModel(weights)
+    for number, (weights, other) in enumerate(zip(rounds, caseless or rounds, strict=True)):
+        model = RoundModel(weights, other)
         evidence = gather(seen, tagged)
         chosen = project_round(seen, evidence.candidate, evidence.label, model, tagged)
         if number + 1 < len(rounds):
             tagged = tag_silver(seen, chosen)
             if tagged is None:
                 break
-    return chosen, model.cut
+    return chosen

@@ -26,7 +26,16 @@ from xner_label.projection.fitting.optimisation import (
     scale,
     span_likelihood,
 )
-from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints, Vocabulary
+from xner_label.projection.loglinear.columns import (
+    GIVEN,
+    KINDS,
+    OVERLOOKED,
+    TAGGED,
+    Bools,
+    Floats,
+    Ints,
+    Vocabulary,
+)
 from xner_label.projection.loglinear.decoding import solve
 from xner_label.projection.loglinear.features import (
     CANDIDATE_FEATURES,
@@ -300,7 +309,7 @@ def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes], start: Weights 
 def _with_cut(weights: Weights, outcomes: Sequence[_Outcomes], gold: Sequence[int]) -> Weights:
     model = Model(weights)
     judged = [
-        (confidence(own.span, own.label, own.kind, model), own.right, entities)
+        (confidence(own.span, own.label, own.kind, model.calibration), own.right, entities)
         for own, entities in zip(outcomes, gold, strict=True)
     ]
     return msgspec.structs.replace(weights, cut=best_cut(judged))
@@ -313,7 +322,7 @@ def _centre(start: Weights | None, own_deviation: Floats, null_deviation: Floats
         u = np.array([_START_BIAS if name == "bias" else 0.0 for name in MENTION_FEATURES])
         return np.concatenate([w * own_deviation, u * null_deviation, np.zeros(2 * (len(w) + len(u)))])
     model = Model(start)
-    every = np.hstack([model.candidate.T * own_deviation, model.mention.T * null_deviation])
+    every = np.hstack([model.candidate.T * own_deviation, model.mention.T * null_deviation])[:KINDS]
     return np.diff(every, axis=0, prepend=0.0).ravel()
 
 

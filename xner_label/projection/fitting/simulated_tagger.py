@@ -24,15 +24,18 @@ _LEAST = 0.001  # a score of 0 or 1 would be a certainty that no tagger has
 def simulate_tagger(files: Sequence[Sequence[Example]]) -> list[list[Example]]:
     """Copies of the files that have no tagged source entity, with the source entities of a simulated tagger.
 
-    The copies keep only the labels that the gold of every file has: taggers seldom know rarer ones. Files too
-    small to train a CRF on have no copy; files with the same source share what the CRF says.
+    The copies keep only the labels that the gold of every file with a tagger has, or of every file where none has
+    one: taggers seldom know rarer ones. Files that lack such a label or are too small to train a CRF on have no
+    copy; files with the same source share what the CRF says.
     """
     named = [{label for own in examples for _, _, label in own.gold} for examples in files]
-    labels = sorted(set.intersection(*named))
+    tagged_files = [any(is_tagged(own.instance) for own in examples) for examples in files]
+    with_tagger = [own for own, tagged in zip(named, tagged_files, strict=True) if tagged]
+    labels = sorted(set.intersection(*(with_tagger or named)))
     result: list[list[Example]] = []
     answers: dict[tuple[object, ...], Tagged | None] = {}
-    for examples in files:
-        if any(is_tagged(own.instance) for own in examples):
+    for examples, own_labels, has_tagger in zip(files, named, tagged_files, strict=True):
+        if has_tagger or not labels or not own_labels.issuperset(labels):
             continue
         words = [own.instance.source.words() for own in examples]
         given = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rapidfuzz.distance import LCSseq, Postfix, Prefix
+from rapidfuzz.fuzz import partial_ratio_alignment
 from rapidfuzz.process import cpdist
 
 from xner_label.projection.loglinear.columns import (
@@ -14,11 +16,13 @@ from xner_label.projection.loglinear.columns import (
     LENGTH,
     MASK,
     PUNCTUATION,
+    ROMANISED,
     UPPER,
     Bools,
     Columns,
     Floats,
     Ints,
+    borders,
     exact,
     expand,
 )
@@ -27,6 +31,12 @@ from xner_label.projection.loglinear.columns import (
 SIMILAR = 0.6
 # At most this many seeds per mention, the heaviest first, and the outermost ones.
 MAX_SEEDS = 8
+# Tokens of a script without spaces that may stand for a word of one with spaces, where each letter is a token.
+UNSPACED_TOKENS = 3
+# What agreement of the consonants alone is worth, of at least so many.
+SKELETON_WORTH, LEAST_CONSONANTS = 0.9, 2
+# Names of so many letters are looked for across words, from this similarity on.
+LEAST_LETTERS, ANCHOR_SIMILARITY = 4, 0.6
 
 
 @dataclass(frozen=True)
@@ -107,12 +117,14 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     likely = common >= SIMILAR * np.minimum(np.bitwise_count(mask), np.bitwise_count(mask_other))
     short = np.minimum(length, length_other)
     likely &= (short > 3) | ((mask == mask_other) & (length == length_other))
+    romanised = table[other, ROMANISED] == 1
+    likely |= romanised & (length_other > 1)
     likely &= table[other, PUNCTUATION] == 0
     at = np.flatnonzero(likely)
     mention, word, other, target = mention[at], word[at], other[at], target[at]
     length, length_other = length[at], length_other[at]
-    folded = columns.vocabulary.folded
-    left, right = [folded[k] for k in word], [folded[k] for k in other]
+    latin, consonants = columns.vocabulary.latin, columns.vocabulary.consonants
+    left, right = [latin[k] for k in word], [latin[k] for k in other]
     shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
     affix = np.maximum(
         cpdist(left, right, scorer=Prefix.similarity, dtype=np.int32),
@@ -121,12 +133,24 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     dice: Floats = 2.0 * shared / (length + length_other)
     whole = (affix == np.minimum(length, length_other)) & (affix >= 4)
     value = exact(np.where(whole, 0.5 + dice / 2, dice))
+    far = np.flatnonzero(romanised[at])
+    if len(far):
+        skeletons = ([consonants[k] for k in side[far].tolist()] for side in (word, other))
+        value[far] = np.maximum(value[far], skeleton_similarity(*skeletons))
     kept = np.flatnonzero(value >= SIMILAR)
     cell = columns.cell(mention, target)[kept]
     similar, matched = np.zeros(cells), np.zeros(cells)
     np.maximum.at(similar, cell, value[kept])
     np.maximum.at(matched, cell, value[kept] * length[kept])
     return similar, matched
+
+
+def skeleton_similarity(left: Sequence[str], right: Sequence[str]) -> Floats:
+    """Dice similarity of consonant skeletons, pair by pair, shape (n,): at most SKELETON_WORTH."""
+    count = [np.fromiter(map(len, side), np.float64, len(side)) for side in (left, right)]
+    shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
+    enough = np.minimum(*count) >= LEAST_CONSONANTS
+    return exact(np.where(enough, SKELETON_WORTH * 2.0 * shared / np.maximum(count[0] + count[1], 1.0), 0.0))
 
 
 def _acronyms(columns: Columns, mention: Ints, token: Ints) -> Bools:
@@ -144,11 +168,42 @@ def _acronyms(columns: Columns, mention: Ints, token: Ints) -> Bools:
     return result
 
 
+def _string_anchors(columns: Columns) -> tuple[Ints, Ints]:
+    """Cells of the first and of the last token of where an unspaced sentence reads most like each of its mentions.
+
+    It is read in Latin letters, and by the consonants alone. Words of such scripts are hardly ever all cut right,
+    so that looking for similar tokens isn't enough.
+    """
+    begins, ends = [], []
+    for forms in (columns.vocabulary.latin, columns.vocabulary.consonants):
+        texts: dict[int, tuple[str, Ints]] = {}
+        for mention in np.flatnonzero(columns.unspaced[columns.sentence]).tolist():
+            sentence = int(columns.sentence[mention])
+            if sentence not in texts:
+                start, stop = columns.target_at[sentence : sentence + 2]
+                words = [forms[number] for number in columns.target[start:stop].tolist()]
+                texts[sentence] = "".join(words), borders(map(len, words))
+            text, at = texts[sentence]
+            name = "".join(
+                forms[number] for number in columns.source[columns.first[mention] : columns.last[mention]]
+            )
+            if len(name) < LEAST_LETTERS or len(text) < len(name):
+                continue
+            found = partial_ratio_alignment(name, text, score_cutoff=100.0 * ANCHOR_SIMILARITY)
+            if found is not None:
+                base = columns.base[mention]
+                begins.append(base + np.searchsorted(at, found.dest_start, side="right") - 1)
+                ends.append(base + np.searchsorted(at, found.dest_end - 1, side="right") - 1)
+    return np.array(begins, np.int64), np.array(ends, np.int64)
+
+
 def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     """Windows whose ends lie at, or one token outside, seeds: cells with a link, a similar string or an acronym.
 
     Windows are at most max(10, 2 * size + 2) tokens long, close every bracket that they open, and otherwise
-    neither begin nor end with punctuation.
+    neither begin nor end with punctuation. In sentences without spaces between words, whose tokens may be letters
+    or pieces of names, they are up to UNSPACED_TOKENS times as long, start from more seeds, may end two tokens
+    outside them, and where the sentence reads most like the mention.
     """
     weight = grid.own + grid.similar + grid.acronym
     seed = np.flatnonzero(weight > 0)
@@ -158,19 +213,29 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     inner = np.ones(len(seed), bool)
     inner[1:] = owner[1:] == owner[:-1]
     outermost = ~inner | ~np.append(inner[1:], False)
-    keep = np.union1d(order[position < MAX_SEEDS], np.flatnonzero(outermost))
+    unspaced = columns.unspaced[columns.sentence]
+    most = np.where(unspaced, UNSPACED_TOKENS * MAX_SEEDS, MAX_SEEDS)[owner[order]]
+    keep = np.union1d(order[position < most], np.flatnonzero(outermost))
     seed, owner = seed[keep], owner[keep]
     low, high = columns.base[owner], columns.base[owner + 1] - 1
     usable = columns.table[columns.target[grid.token], PUNCTUATION] == 0
-    begins = np.unique(np.concatenate([seed, np.maximum(seed - 1, low)]))
-    ends = np.unique(np.concatenate([seed, np.minimum(seed + 1, high)]))
+    begins, ends = [seed, np.maximum(seed - 1, low)], [seed, np.minimum(seed + 1, high)]
+    if unspaced.any():
+        wide = unspaced[owner]
+        begins.append(np.maximum(seed - 2, low)[wide])
+        ends.append(np.minimum(seed + 2, high)[wide])
+        for anchors, all_of_them in zip(_string_anchors(columns), (begins, ends), strict=True):
+            all_of_them.append(anchors)
+    begins, ends = np.unique(np.concatenate(begins)), np.unique(np.concatenate(ends))
     begins, ends = begins[usable[begins]], ends[usable[ends]]
     end_at = np.searchsorted(ends, columns.base)
     of = np.searchsorted(columns.base, begins, side="right") - 1
     row, chosen = expand(end_at[of], (end_at[of + 1] - end_at[of]))
     first, last, mention = begins[row], ends[chosen] + 1, of[row]
     length = last - first
-    fits = (length > 0) & (length <= np.maximum(10, 2 * columns.size[mention] + 2))
+    longest = np.maximum(10, 2 * columns.size[mention] + 2)
+    longest = np.where(unspaced[mention], UNSPACED_TOKENS * longest, longest)
+    fits = (length > 0) & (length <= longest)
     first, last, mention = first[fits], last[fits], mention[fits]
     brackets = columns.table[columns.target[grid.token], BRACKETS]
     depth = np.concatenate([np.zeros(1, np.int64), np.cumsum(brackets)])

@@ -4,26 +4,35 @@ Candidate features are the columns of an array of shape (C, len(CANDIDATE_FEATUR
 (M, len(MENTION_FEATURES)), speak for "not projected". None of them knows a language or a word; all lie roughly
 between -1 and 2. A name that ends in ``*`` is weighted by what a capital letter is worth in its sentence: little
 in a German one, where every noun has one.
+
+Capitals are looked at in sentences that have them (:class:`Columns`, ``caseless``): elsewhere all features of case
+are 0. Letters are compared and counted as romanised, and what a short word is depends on its script.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from rapidfuzz.distance import Indel, Postfix, Prefix
 from rapidfuzz.process import cpdist
 
-from xner_label.projection.loglinear.candidate_windows import Candidates, Grid
+from xner_label.projection.loglinear.candidate_windows import Candidates, Grid, skeleton_similarity
 from xner_label.projection.loglinear.columns import (
     CAPITAL,
+    CASED,
     DIGIT,
     LENGTH,
+    LETTERS,
     PUNCTUATION,
+    ROMANISED,
+    UNSPACED,
     UPPER,
     Bools,
     Columns,
     Floats,
+    Ints,
     Numbers,
     running,
     segment_max,
@@ -53,6 +62,8 @@ CANDIDATE_FEATURES: tuple[str, ...] = (
     *("first_lower*", "last_lower*", "lower_inside", "initial", "upper"),
     *("first_short", "last_short", "left_short", "right_short"),
     *("punctuation", "left_punctuation", "right_punctuation", "digits", "shift"),
+    *("other_script", "left_other_script", "right_other_script"),
+    *("left_unlinked", "right_unlinked", "repeated"),
     *(f"{label}:{name}" for label in ("PER", "LOC") for name in _CROSSED),
 )
 MENTION_FEATURES: tuple[str, ...] = (
@@ -128,6 +139,7 @@ def build_features(columns: Columns, grid: Grid, found: Candidates) -> Features:
     _strings(view, own, null)
     _lengths(view, own)
     _case(view, own, null)
+    _scripts(view, own)
     for label in ("PER", "LOC"):
         here = _labelled(columns, label)[view.mention]
         for name in _CROSSED:
@@ -164,6 +176,8 @@ def _links(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> No
     own["unlinked"] = view.window(~linked) / view.length
     own["first_unlinked"] = ~linked[view.begin] * 1.0
     own["last_unlinked"] = ~linked[view.end - 1] * 1.0
+    view.neighbours("unlinked", ~linked & (view.word[grid.token, PUNCTUATION] == 0), own)
+    own["repeated"] = np.clip((inside - row[view.mention]) / columns.size[view.mention], 0.0, 1.0)
     own["dice_gap"] = segment_max(own["dice"], view.found.at)[view.mention] - own["dice"]
     own["best_dice"] = (own["dice_gap"] < 1e-9) * 1.0
 
@@ -193,16 +207,20 @@ def _strings(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> 
     own["beside"] = np.minimum(view.window(beside), 2.0) / 2
     view.neighbours("beside", beside, own)
     own["acronym"] = ((view.window(grid.acronym) > 0) & (view.length == 1)) * 1.0
-    folded = columns.vocabulary.folded
-    target = [folded[number] for number in columns.target.tolist()]
-    source = [folded[number] for number in columns.source.tolist()]
-    names = [" ".join(source[i:j]) for i, j in zip(columns.first.tolist(), columns.last.tolist(), strict=True)]
-    texts = [" ".join(target[i:j]) for i, j in zip(view.first.tolist(), view.last.tolist(), strict=True)]
+    latin = columns.vocabulary.latin
+    names, texts = _mention_texts(columns, latin), _window_texts(view, latin)
     pairs = [names[number] for number in view.mention.tolist()]
     shorter = np.minimum(
         np.fromiter(map(len, texts), np.float64, len(texts)), np.fromiter(map(len, pairs), np.float64, len(pairs))
     )
     ratio = cpdist(texts, pairs, scorer=Indel.normalized_similarity, dtype=np.float64)
+    far = np.flatnonzero(view.tokens(view.word[:, ROMANISED]))
+    if len(far):
+        skeletons = columns.vocabulary.consonants
+        mentions, windows = _mention_texts(columns, skeletons), _window_texts(view, skeletons)
+        owners = view.mention[far].tolist()
+        alike = skeleton_similarity([windows[k] for k in far.tolist()], [mentions[k] for k in owners])
+        ratio[far] = np.maximum(ratio[far], alike)
     prefix = cpdist(texts, pairs, scorer=Prefix.similarity, dtype=np.int32)
     suffix = cpdist(texts, pairs, scorer=Postfix.similarity, dtype=np.int32)
     own["ratio"] = ratio
@@ -215,34 +233,54 @@ def _strings(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> 
     null["short_name"] = (letters <= 3) * 1.0
 
 
+def _mention_texts(columns: Columns, forms: Sequence[str]) -> list[str]:
+    """Each mention in one of its vocabulary's forms, its words apart where the target's are."""
+    words = [forms[number] for number in columns.source.tolist()]
+    between = np.where(columns.unspaced, "", " ")[columns.sentence].tolist()
+    ranges = zip(between, columns.first.tolist(), columns.last.tolist(), strict=True)
+    return [space.join(words[i:j]) for space, i, j in ranges]
+
+
+def _window_texts(view: _View, forms: Sequence[str]) -> list[str]:
+    words = [forms[number] for number in view.columns.target.tolist()]
+    between = np.where(view.columns.unspaced, "", " ")[view.sentence].tolist()
+    ranges = zip(between, view.first.tolist(), view.last.tolist(), strict=True)
+    return [space.join(words[i:j]) for space, i, j in ranges]
+
+
 def _lengths(view: _View, own: dict[str, Numbers]) -> None:
     columns = view.columns
-    more = view.length - columns.size[view.mention]
+    source_width = np.diff(columns.source_at)
+    # Where each letter is a token, lengths are comparable only as shares of their sentences.
+    stretch = np.maximum(np.diff(columns.target_at) / np.maximum(source_width, 1), 1.0)
+    stretch = np.where(columns.unspaced, stretch, 1.0)
+    more = view.length / stretch[view.sentence] - columns.size[view.mention]
     own["longer"] = np.clip(more, 0.0, 4.0) / 2
     own["shorter"] = np.clip(-more, 0.0, 4.0) / 2
-    own["as_long"] = (more == 0) * 1.0
-    source_width = np.diff(columns.source_at)[columns.sentence]
+    own["as_long"] = (np.abs(more) < 0.5) * 1.0
     middle = (columns.first + columns.last) / 2 - columns.source_at[columns.sentence]
     place = ((view.first + view.last) / 2 - view.start) / (view.stop - view.start)
-    own["shift"] = np.abs(place - (middle / source_width)[view.mention])
+    own["shift"] = np.abs(place - (middle / source_width[columns.sentence])[view.mention])
 
 
 def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> None:
     """Capitals, digits, punctuation and short words in and around the window."""
     columns, word, source_word = view.columns, view.word, view.source_word
     capital = word[:, CAPITAL] == 1
-    lower = (word[:, CAPITAL] + word[:, PUNCTUATION] + word[:, DIGIT]) == 0
+    cased = ~columns.caseless[view.sentence] * 1.0
+    plain = (word[:, CAPITAL] + word[:, PUNCTUATION] + word[:, DIGIT]) == 0
+    lower = plain & (word[:, CASED] == 1)
     later = capital.copy()
     later[columns.target_at[:-1]] = False  # the first word's capital says nothing
     capitals = running(later)
     at = columns.target_at
     rate = (capitals[at[1:]] - capitals[at[:-1]] + 1.0) / (np.diff(at) + 8.0)
     source_share = view.of_source(source_word[:, CAPITAL]) / columns.size
-    worth = (-np.log(rate) / 3.0)[view.sentence] * source_share[view.mention]
+    worth = (-np.log(rate) / 3.0)[view.sentence] * source_share[view.mention] * cased
     first, end = view.first, view.last - 1
-    share = view.tokens(capital) / view.length
+    share = view.tokens(capital) / view.length * cased
     own["initial"] = ~view.has_left * 1.0
-    own["first_capital"] = capital[first] * 1.0
+    own["first_capital"] = capital[first] * cased
     own["first_capital*"] = capital[first] * worth * view.has_left
     own["last_capital*"] = capital[end] * worth
     own["capitals"] = share
@@ -251,8 +289,8 @@ def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> Non
     own["no_capital*"] = (share == 0.0) * worth
     own["first_lower*"] = lower[first] * worth
     own["last_lower*"] = lower[end] * worth
-    own["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4 * source_share[view.mention]
-    short = lower & (word[:, LENGTH] <= 3)
+    own["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4 * source_share[view.mention] * cased
+    short = plain & _is_short(word)
     own["first_short"] = short[first] * 1.0
     own["last_short"] = short[end] * 1.0
     own["left_short"] = (short[view.left] & view.has_left) * 1.0
@@ -263,11 +301,34 @@ def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> Non
     source_digits = view.of_source(source_word[:, DIGIT]) > 0
     source_upper = view.of_source(source_word[:, UPPER]) == columns.size
     own["digits"] = ((view.tokens(word[:, DIGIT]) > 0) != source_digits[view.mention]) * 1.0
-    own["upper"] = ((view.tokens(word[:, UPPER]) == view.length) != source_upper[view.mention]) * 1.0
+    own["upper"] = ((view.tokens(word[:, UPPER]) == view.length) != source_upper[view.mention]) * cased
     null["capitals"] = source_share
     null["lower"] = (source_share < 1.0) * 1.0
     null["upper"] = source_upper * 1.0
     null["digits"] = source_digits * 1.0
+
+
+def _is_short(word: Ints) -> Bools:
+    """(T,) words as short as function words are: up to three letters, romanised; one in scripts without spaces."""
+    result: Bools = np.where(word[:, UNSPACED] == 1, word[:, LETTERS] == 1, word[:, LENGTH] <= 3)
+    return result
+
+
+def _scripts(view: _View, own: dict[str, Numbers]) -> None:
+    """Words of another script than most of their sentence's: in a caseless sentence they are often names.
+
+    0 in sentences with capitals, which tell more.
+    """
+    columns, word, at = view.columns, view.word, view.columns.target_at
+    latin = (word[:, CASED] == 1) & (word[:, ROMANISED] == 0)
+    other = word[:, ROMANISED] == 1
+    count = running(latin * 1.0 - other * 1.0)
+    mostly_latin = np.repeat(count[at[1:]] > count[at[:-1]], np.diff(at))
+    caseless = np.repeat(columns.caseless, np.diff(at))
+    strange = np.where(mostly_latin, other, latin) & caseless
+    own["other_script"] = view.tokens(strange) / view.length
+    own["left_other_script"] = strange[view.left] & view.has_left
+    own["right_other_script"] = strange[view.right] & view.has_right
 
 
 def _mentions(view: _View, null: dict[str, Numbers]) -> None:

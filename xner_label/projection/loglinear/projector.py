@@ -72,7 +72,9 @@ class LogLinearProjector:
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
-        sure = confidence(probability[picked], label_probability[mentions], columns.kind[mentions], self._model)
+        sure = confidence(
+            probability[picked], label_probability[mentions], columns.weight_set[mentions], self._model.calibration
+        )
         sentence = columns.sentence[mentions]
         start = columns.target_at[sentence]
         rows = zip(

@@ -55,12 +55,23 @@ class Round(msgspec.Struct, frozen=True):
     cut: float
 
 
+class CaselessWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """The like of what :class:`Weights` holds, for sentences whose capitals tell nothing."""
+
+    given: ScoreWeights
+    tagged: ScoreWeights
+    overlooked: ScoreWeights
+    cut: float
+    rounds: tuple[Round, ...] = ()
+
+
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the projector has learned, and from what.
 
     ``given`` serves source entities without a score, ``tagged`` those with one, ``overlooked`` names that the
     tagger missed; ``cut`` is the default cut on the confidence; ``rounds`` are those of corpus mode, the first one
-    without a CRF, none where it wasn't fitted.
+    without a CRF, none where it wasn't fitted. ``caseless`` is what sentences without capitals get instead; None:
+    the same as all others.
     """
 
     format: int = FORMAT
@@ -71,6 +82,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     label: LabelWeights
     cut: float
     rounds: tuple[Round, ...] = ()
+    caseless: CaselessWeights | None = None
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Weights:
