@@ -50,7 +50,8 @@ def command(
 
     from xner_label.pipeline.annotate import read_labelled, tag_tasks
     from xner_label.pipeline.memory_cache import MemoryCache
-    from xner_label.stages.assembly import TAGGERS, make_tagger
+    from xner_label.settings.choices import TAGGERS
+    from xner_label.stages.assembly import make_tagger
 
     kind = settings.tagger
     if labelled or model:
