@@ -87,7 +87,7 @@ def module_of(file):
 def test_the_picture_shows_the_folders():
     shown = set(arrows()) | set().union(*arrows().values())
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - GROUND
-    assert shown == folders | {"backend", "ground"}
+    assert shown == folders | {"api", "backend", "ground"}
     assert {path.parent.name for path in (PACKAGE / "projection").glob("*/__init__.py")} == set(PROJECTION)
 
 
