@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError, PartialError, SchemaError
-from xner_label.store import migrating, models, predictions, projects, reviews, schema, tasks
+from xner_label.store import migrating, predictions, projects, reviews, schema, tables, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import open_store
 from xner_label.store.gold import add_imported_gold, gold_of
@@ -58,9 +58,9 @@ def fill(session):
     return project, ids
 
 
-def test_models_and_migrations_agree(store):
+def test_tables_and_migrations_agree(store):
     with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), models.Base.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), tables.Base.metadata) == []
 
 
 def test_head_is_the_newest_migration():
@@ -117,7 +117,7 @@ def test_a_failed_transaction_leaves_nothing(store):
         fill(session)
         raise RuntimeError
     with store.read() as session:
-        assert session.scalars(select(models.Task)).all() == []
+        assert session.scalars(select(tables.Task)).all() == []
 
 
 def test_a_locked_database_says_run_again(sqlite_url):

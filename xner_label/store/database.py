@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, PartialError, SchemaError
 from xner_label.store import schema
-from xner_label.store.models import Base
+from xner_label.store.tables import Base
 
 # How long a writer waits for another one, in seconds.
 _BUSY_TIMEOUT = 30.0
