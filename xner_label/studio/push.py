@@ -20,8 +20,8 @@ from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
-from xner_label.store.models import Prediction, Project, Task, utc_now
 from xner_label.store.reviews import Outgoing
+from xner_label.store.tables import Prediction, Project, Task, utc_now
 from xner_label.studio.client import NotAnsweredError, Studio, open_studio
 from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, SOURCE, Control, find_control
 from xner_label.studio.refreshing import refresh, show_version
