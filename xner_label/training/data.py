@@ -38,6 +38,7 @@ class Sentence(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
+        """The sentence."""
         return self.tokens.text
 
 
