@@ -26,7 +26,8 @@ _UNREAD = re.compile(r"[^a-z0-9 ]+")
 
 _SOFT_C = re.compile(r"c(?=[eiy])")
 _NASAL = re.compile(r"ng(?![aeiou])")
-_MERGED = str.maketrans("bfvdgcqzxjr", "ppptkkksssl", "aeiouywh")
+_MERGED = str.maketrans("bfvdgcqzxjr", "ppptkkksssl")
+_LEFT_OUT = str.maketrans("", "", "aeiouywh")
 _DOUBLED = re.compile(r"(.)\1+")
 
 
@@ -57,4 +58,4 @@ def romanise(folded: str) -> str:
 def consonant_skeleton(latin: str) -> str:
     """The consonants of a romanised word, in classes: voiced and voiceless ones, l and r don't differ."""
     hard = _NASAL.sub("n", _SOFT_C.sub("s", latin))
-    return _DOUBLED.sub(r"\1", hard.translate(_MERGED))
+    return _DOUBLED.sub(r"\1", hard.translate(_MERGED)).translate(_LEFT_OUT)

@@ -60,7 +60,7 @@ def caseless_copies(examples: Sequence[Example]) -> list[Example]:
 
 def _copy(example: Example) -> Example:
     instance = example.instance
-    chance = random.Random(crc32(instance.target.text.encode()))
+    chance = random.Random(crc32(instance.target.text.encode()))  # noqa: S311
     alphabets = [dict(zip(_LETTERS, letters, strict=True)) for letters in (_GEORGIAN, _ARABIC, _THAI)]
     places = chance.choices(
         range(1 + 2 * len(alphabets)),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rapidfuzz.distance import LCSseq, Postfix, Prefix
-from rapidfuzz.fuzz import partial_ratio_alignment
 from rapidfuzz.process import cpdist
 
 from xner_label.projection.loglinear.columns import (
@@ -22,34 +20,29 @@ from xner_label.projection.loglinear.columns import (
     Columns,
     Floats,
     Ints,
-    borders,
     exact,
     expand,
 )
+from xner_label.projection.loglinear.romanised_strings import skeleton_similarity, string_anchors
+from xner_label.projection.spans import UNSPACED_TOKENS
 
 # Token pairs below this Dice similarity of their letters are no seeds.
 SIMILAR = 0.6
 # At most this many seeds per mention, the heaviest first, and the outermost ones.
 MAX_SEEDS = 8
-# Tokens of a script without spaces that may stand for a word of one with spaces, where each letter is a token.
-UNSPACED_TOKENS = 3
-# What agreement of the consonants alone is worth, of at least so many.
-SKELETON_WORTH, LEAST_CONSONANTS = 0.9, 2
-# Names of so many letters are looked for across words, from this similarity on.
-LEAST_LETTERS, ANCHOR_SIMILARITY = 4, 0.6
 
 
 @dataclass(frozen=True)
 class Grid:
     """What speaks for each (mention, target token) cell; all arrays have one element per cell.
 
-    own: link weight from the mention's words
+    link_mass: link weight from the mention's words
     similar: best letter similarity to one of them, 0 below SIMILAR; matched: that, times the length in code points
     of the source word; beside: the like of similar for the capitalised source words next to the mention
     acronym: whether the token spells the mention's initials; token: the target token (position in the batch)
     """
 
-    own: Floats
+    link_mass: Floats
     similar: Floats
     matched: Floats
     beside: Floats
@@ -76,23 +69,23 @@ def build_grid(columns: Columns) -> Grid:
     mention, token = expand(columns.target_at[columns.sentence], columns.width)
     similar, matched = _strings(columns, cells, *expand(columns.first, columns.size))
     beside, _ = _strings(columns, cells, *_neighbours(columns))
-    return Grid(_own_links(columns, cells), similar, matched, beside, _acronyms(columns, mention, token), token)
+    return Grid(_link_mass(columns, cells), similar, matched, beside, _acronyms(columns, mention, token), token)
 
 
 def _neighbours(columns: Columns) -> tuple[Ints, Ints]:
     """Capitalised source words next to each mention, two on either side: the tagger may have cut a name short."""
-    number = np.arange(len(columns.first))
+    mention = np.arange(len(columns.first))
     low, high = columns.source_at[columns.sentence], columns.source_at[columns.sentence + 1]
-    owners, places = [], []
-    for place in (columns.first - 1, columns.first - 2, columns.last, columns.last + 1):
-        there = (place >= low) & (place < high)
-        there &= columns.table[columns.source[np.where(there, place, 0)], CAPITAL] == 1
-        owners.append(number[there])
-        places.append(place[there])
-    return np.concatenate(owners), np.concatenate(places)
+    mentions, tokens = [], []
+    for token in (columns.first - 1, columns.first - 2, columns.last, columns.last + 1):
+        usable = (token >= low) & (token < high)
+        usable &= columns.table[columns.source[np.where(usable, token, 0)], CAPITAL] == 1
+        mentions.append(mention[usable])
+        tokens.append(token[usable])
+    return np.concatenate(mentions), np.concatenate(tokens)
 
 
-def _own_links(columns: Columns, cells: int) -> Floats:
+def _link_mass(columns: Columns, cells: int) -> Floats:
     counts = np.diff(columns.link_at)[columns.sentence]
     mention, link = expand(columns.link_at[columns.sentence], counts)
     source = columns.link_source[link]
@@ -120,9 +113,9 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     romanised = table[other, ROMANISED] == 1
     likely |= romanised & (length_other > 1)
     likely &= table[other, PUNCTUATION] == 0
-    at = np.flatnonzero(likely)
-    mention, word, other, target = mention[at], word[at], other[at], target[at]
-    length, length_other = length[at], length_other[at]
+    pair = np.flatnonzero(likely)
+    mention, word, other, target = mention[pair], word[pair], other[pair], target[pair]
+    length, length_other = length[pair], length_other[pair]
     latin, consonants = columns.vocabulary.latin, columns.vocabulary.consonants
     left, right = [latin[k] for k in word], [latin[k] for k in other]
     shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
@@ -133,7 +126,7 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     dice: Floats = 2.0 * shared / (length + length_other)
     whole = (affix == np.minimum(length, length_other)) & (affix >= 4)
     value = exact(np.where(whole, 0.5 + dice / 2, dice))
-    far = np.flatnonzero(romanised[at])
+    far = np.flatnonzero(romanised[pair])
     if len(far):
         skeletons = ([consonants[k] for k in side[far].tolist()] for side in (word, other))
         value[far] = np.maximum(value[far], skeleton_similarity(*skeletons))
@@ -145,14 +138,6 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     return similar, matched
 
 
-def skeleton_similarity(left: Sequence[str], right: Sequence[str]) -> Floats:
-    """Dice similarity of consonant skeletons, pair by pair, shape (n,): at most SKELETON_WORTH."""
-    count = [np.fromiter(map(len, side), np.float64, len(side)) for side in (left, right)]
-    shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
-    enough = np.minimum(*count) >= LEAST_CONSONANTS
-    return exact(np.where(enough, SKELETON_WORTH * 2.0 * shared / np.maximum(count[0] + count[1], 1.0), 0.0))
-
-
 def _acronyms(columns: Columns, mention: Ints, token: Ints) -> Bools:
     """Cells whose token spells the initials, or the capital initials, of a mention of several words."""
     table, words = columns.table, columns.vocabulary.words
@@ -160,41 +145,12 @@ def _acronyms(columns: Columns, mention: Ints, token: Ints) -> Bools:
     upper = np.flatnonzero((table[columns.target[token], UPPER] == 1) & (columns.size[mention] > 1))
     for cell in upper.tolist():
         owner = mention[cell]
-        parts = [words[number] for number in columns.source[columns.first[owner] : columns.last[owner]].tolist()]
+        name = [words[number] for number in columns.source[columns.first[owner] : columns.last[owner]].tolist()]
         acronym = "".join(char for char in words[columns.target[token[cell]]] if char.isalpha())
-        capitals = "".join(part[0] for part in parts if part[0].isupper())
-        initials = "".join(part[0] for part in parts if part[0].isalpha())
+        capitals = "".join(word[0] for word in name if word[0].isupper())
+        initials = "".join(word[0] for word in name if word[0].isalpha())
         result[cell] = acronym in (capitals, initials.upper())
     return result
-
-
-def _string_anchors(columns: Columns) -> tuple[Ints, Ints]:
-    """Cells of the first and of the last token of where an unspaced sentence reads most like each of its mentions.
-
-    It is read in Latin letters, and by the consonants alone. Words of such scripts are hardly ever all cut right,
-    so that looking for similar tokens isn't enough.
-    """
-    begins, ends = [], []
-    for forms in (columns.vocabulary.latin, columns.vocabulary.consonants):
-        texts: dict[int, tuple[str, Ints]] = {}
-        for mention in np.flatnonzero(columns.unspaced[columns.sentence]).tolist():
-            sentence = int(columns.sentence[mention])
-            if sentence not in texts:
-                start, stop = columns.target_at[sentence : sentence + 2]
-                words = [forms[number] for number in columns.target[start:stop].tolist()]
-                texts[sentence] = "".join(words), borders(map(len, words))
-            text, at = texts[sentence]
-            name = "".join(
-                forms[number] for number in columns.source[columns.first[mention] : columns.last[mention]]
-            )
-            if len(name) < LEAST_LETTERS or len(text) < len(name):
-                continue
-            found = partial_ratio_alignment(name, text, score_cutoff=100.0 * ANCHOR_SIMILARITY)
-            if found is not None:
-                base = columns.base[mention]
-                begins.append(base + np.searchsorted(at, found.dest_start, side="right") - 1)
-                ends.append(base + np.searchsorted(at, found.dest_end - 1, side="right") - 1)
-    return np.array(begins, np.int64), np.array(ends, np.int64)
 
 
 def build_candidates(columns: Columns, grid: Grid) -> Candidates:
@@ -205,7 +161,7 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     or pieces of names, they are up to UNSPACED_TOKENS times as long, start from more seeds, may end two tokens
     outside them, and where the sentence reads most like the mention.
     """
-    weight = grid.own + grid.similar + grid.acronym
+    weight = grid.link_mass + grid.similar + grid.acronym
     seed = np.flatnonzero(weight > 0)
     owner = np.searchsorted(columns.base, seed, side="right") - 1
     order = np.lexsort((seed, -weight[seed], owner))
@@ -219,19 +175,18 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     seed, owner = seed[keep], owner[keep]
     low, high = columns.base[owner], columns.base[owner + 1] - 1
     usable = columns.table[columns.target[grid.token], PUNCTUATION] == 0
-    begins, ends = [seed, np.maximum(seed - 1, low)], [seed, np.minimum(seed + 1, high)]
+    first_cells, last_cells = [seed, np.maximum(seed - 1, low)], [seed, np.minimum(seed + 1, high)]
     if unspaced.any():
         wide = unspaced[owner]
-        begins.append(np.maximum(seed - 2, low)[wide])
-        ends.append(np.minimum(seed + 2, high)[wide])
-        for anchors, all_of_them in zip(_string_anchors(columns), (begins, ends), strict=True):
-            all_of_them.append(anchors)
-    begins, ends = np.unique(np.concatenate(begins)), np.unique(np.concatenate(ends))
+        anchors = string_anchors(columns)
+        first_cells += [np.maximum(seed - 2, low)[wide], anchors[0]]
+        last_cells += [np.minimum(seed + 2, high)[wide], anchors[1]]
+    begins, ends = np.unique(np.concatenate(first_cells)), np.unique(np.concatenate(last_cells))
     begins, ends = begins[usable[begins]], ends[usable[ends]]
     end_at = np.searchsorted(ends, columns.base)
-    of = np.searchsorted(columns.base, begins, side="right") - 1
-    row, chosen = expand(end_at[of], (end_at[of + 1] - end_at[of]))
-    first, last, mention = begins[row], ends[chosen] + 1, of[row]
+    owner_of_begin = np.searchsorted(columns.base, begins, side="right") - 1
+    row, chosen = expand(end_at[owner_of_begin], (end_at[owner_of_begin + 1] - end_at[owner_of_begin]))
+    first, last, mention = begins[row], ends[chosen] + 1, owner_of_begin[row]
     length = last - first
     longest = np.maximum(10, 2 * columns.size[mention] + 2)
     longest = np.where(unspaced[mention], UNSPACED_TOKENS * longest, longest)
@@ -245,5 +200,5 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     fits = depth[last] == depth[first]
     first, last, mention = first[fits], last[fits], mention[fits]
     shift = columns.target_at[columns.sentence[mention]] - columns.base[mention]
-    at = np.searchsorted(mention, np.arange(len(columns.size) + 1))
-    return Candidates(mention, first + shift, last + shift, at)
+    candidate_at = np.searchsorted(mention, np.arange(len(columns.size) + 1))
+    return Candidates(mention, first + shift, last + shift, candidate_at)
