@@ -20,30 +20,37 @@ import msgspec
 import numpy as np
 
 from xner_label.errors import ConfigurationError
-from xner_label.iob2 import decode, encode
+from xner_label.iob2 import TokenSpan, decode, encode
 from xner_label.projection.columns import GIVEN, Bools, Floats, Ints, Numbers
+from xner_label.projection.corpus_effects import Shift
+from xner_label.projection.corpus_settled import Gold, Settled, clamped, settle
 from xner_label.projection.decoding import independent_posteriors, solve
 from xner_label.projection.evidence import (
     EVIDENCE,
     LABEL_EVIDENCE,
     Observations,
     Opinion,
+    Sums,
     candidate_evidence,
     label_evidence,
     span_probability,
     span_tags,
+    sums_elsewhere,
 )
 from xner_label.projection.instance import Instance, Projection
 from xner_label.projection.loglinear import Model, logit
 from xner_label.projection.matching import match
 from xner_label.projection.parameters import Round, Weights
 from xner_label.projection.silver_tagger import Tagged, tag_out_of_fold
+from xner_label.projection.windows import Candidates
 
 _ROUND = float(2**30)
 # Where a projection is at least this sure, the CRF adds no span of its own.
 TAKEN = 0.3
 # The CRF learns from projections of at least this confidence: below the cut, since what is left out teaches "O".
 SILVER = 0.3
+# How often a sentence that people settled counts among those that the CRF learns from.
+REPEATS = 3
 
 
 class RoundModel:
@@ -89,32 +96,87 @@ def first_opinion(seen: Observations) -> Opinion:
     return Opinion(projected, absent, seen.base_label)
 
 
+class RoundEvidence(NamedTuple):
+    """What a round is given: candidate evidence (C, E), label evidence (M, K, L), and the CRF's tags."""
+
+    candidate: Floats
+    label: Floats
+    tagged: Tagged | None
+
+
+def gather(seen: Observations, tagged: Tagged | None, settled: Settled | None = None) -> RoundEvidence:
+    """The evidence of a round, given the tags that were learned from the round before and what people settled."""
+    belief = first_opinion(seen)
+    tags = None if tagged is None else span_tags(seen, tagged.marginals)
+    if settled is None:
+        sums = sums_elsewhere(seen, belief)
+    else:
+        sums = sums_elsewhere(seen, clamped(seen, belief, settled), settled.weight(), settled.loose)
+    return evidence_from(seen, belief, sums, tags, tagged)
+
+
+def evidence_from(
+    seen: Observations, belief: Opinion, sums: Sums, tags: Floats | None, tagged: Tagged | None
+) -> RoundEvidence:
+    """The evidence of a round from sums over other sentences, wherever they were counted."""
+    return RoundEvidence(candidate_evidence(seen, sums, tags), label_evidence(seen, belief, sums, tags), tagged)
+
+
 def project_round(
-    seen: Observations, evidence: Floats, names: Floats, model: RoundModel, tagged: Tagged | None
+    seen: Observations,
+    evidence: RoundEvidence,
+    model: RoundModel,
+    shift: Shift | None = None,
+    only: Bools | None = None,
 ) -> Chosen:
-    """The spans of one round from its evidence (C, E) and label evidence (M, K, L)."""
+    """The spans of one round from its evidence and, where people settled some, from what words are worth.
+
+    ``only`` (S,) restricts it to some sentences. Spans that only the CRF found are added where it has tags.
+    """
     found = seen.found
-    by_kind = evidence @ model.candidate
-    scores = by_kind[np.arange(len(by_kind)), seen.kind[found.mention]]
+    wanted = np.ones(len(seen), bool) if only is None else only[seen.sentence]
+    mentions, rows = np.flatnonzero(wanted), np.flatnonzero(wanted[found.mention])
+    by_kind = evidence.candidate[rows] @ model.candidate
+    scores = by_kind[np.arange(len(by_kind)), seen.kind[found.mention[rows]]]
+    names = evidence.label @ model.label
+    if shift is not None:
+        scores = scores + shift.candidate[rows]
+        names = names + shift.label
     scores = np.rint(scores * _ROUND) / _ROUND
-    probability, picked, exact = solve(found, scores)
-    mentions = np.flatnonzero(picked >= 0)
-    picked = picked[mentions]
-    labels = np.rint(label_posteriors(seen, names, model.label) * _ROUND) / _ROUND
-    label = labels.argmax(axis=1)[mentions]
+    at = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(found.at)[mentions])])
+    number = np.repeat(np.arange(len(mentions)), np.diff(at))
+    part = Candidates(number, found.first[rows], found.last[rows], at)
+    probability, picked, exact = solve(part, scores)
+    chosen = picked >= 0
+    mentions, picked, exact = mentions[chosen], picked[chosen], exact[chosen]
+    labels = np.rint(posteriors(seen, names) * _ROUND) / _ROUND
     sentence = seen.sentence[mentions]
     start = seen.target_at[sentence]
     span, named = probability[picked], labels.max(axis=1)[mentions]
     projected = Chosen(
-        *(sentence, mentions, found.first[picked] - start, found.last[picked] - start, label),
+        *(sentence, mentions, part.first[picked] - start, part.last[picked] - start),
+        labels.argmax(axis=1)[mentions],
         *(scores[picked], span, named, sureness(span, named, seen.kind[mentions], model.calibration)),
-        exact[mentions],
+        exact,
     )
-    if tagged is None:
+    if evidence.tagged is None:
         return projected
-    added = added_spans(seen, projected, tagged)
-    sure = 1.0 / (1.0 + np.exp(-(model.added[0] + model.added[1] * logit(added.span))))
-    return _without_overlaps(projected, added._replace(confidence=sure))
+    added = added_spans(seen, projected, evidence.tagged, only)
+    odds = model.added[0] + model.added[1] * logit(added.span)
+    if shift is not None:
+        odds = odds + _text_shift(seen, added, shift)
+    return _without_overlaps(projected, added._replace(confidence=1.0 / (1.0 + np.exp(-odds))))
+
+
+def _text_shift(seen: Observations, added: Chosen, shift: Shift) -> Floats:
+    texts = seen.texts
+    result = np.zeros(len(added.sentence))
+    for row, (number, first, last) in enumerate(zip(added.sentence, added.first, added.last, strict=True)):
+        start = seen.target_at[number]
+        code = seen.code_of(" ".join(texts[word] for word in seen.word[start + first : start + last].tolist()))
+        if code >= 0:
+            result[row] = shift.text[code]
+    return result
 
 
 def sureness(span: Floats, named: Floats, kind: Ints, calibration: Floats) -> Floats:
@@ -125,20 +187,19 @@ def sureness(span: Floats, named: Floats, kind: Ints, calibration: Floats) -> Fl
     return result
 
 
-def label_posteriors(seen: Observations, names: Floats, weights: Floats) -> Floats:
-    """P(label) of each mention, (M, K); labels that may not change keep theirs."""
-    scores = names @ weights
+def posteriors(seen: Observations, scores: Floats) -> Floats:
+    """P(label) of each mention from the labels' scores, both (M, K); labels that may not change keep theirs."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     result: Floats = np.where(seen.open[:, None], powers / powers.sum(axis=1, keepdims=True), seen.base_label)
     return result
 
 
-def added_spans(seen: Observations, projected: Chosen, tagged: Tagged) -> Chosen:
+def added_spans(seen: Observations, projected: Chosen, tagged: Tagged, only: Bools | None = None) -> Chosen:
     """Spans of the CRF that meet no projection of at least TAKEN confidence; their own confidence is still 0.
 
-    Where a person gave the source entities nothing is added: they are complete, and hardly any such span is right.
+    ``only`` (S,) restricts it to some sentences. Where a person gave the source entities nothing is added: they
+    are complete, and hardly any such span is right.
     """
-    marginals, best = tagged
     taken: dict[int, set[int]] = {}
     rows = zip(projected.sentence, projected.first, projected.last, projected.confidence, strict=True)
     for sentence, first, last, sure in rows:
@@ -146,8 +207,8 @@ def added_spans(seen: Observations, projected: Chosen, tagged: Tagged) -> Chosen
             taken.setdefault(int(sentence), set()).update(range(first, last))
     places = {label: place for place, label in enumerate(seen.labels)}
     added: list[tuple[int, int, int, int, float]] = []
-    for number, (marginal, tags) in enumerate(zip(marginals, best, strict=True)):
-        if marginal is None or not seen.incomplete[number]:
+    for number, (marginal, tags) in enumerate(zip(tagged.marginals, tagged.best, strict=True)):
+        if marginal is None or not seen.incomplete[number] or not (only is None or only[number]):
             continue
         for first, last, label in decode(tags):
             if taken.get(number, set()).isdisjoint(range(first, last)):
@@ -182,48 +243,42 @@ def _without_overlaps(projected: Chosen, added: Chosen) -> Chosen:
     return every.where(keep)
 
 
-def silver_tags(seen: Observations, chosen: Chosen) -> list[list[str]]:
-    """IOB2 tags of every sentence by the spans of at least SILVER confidence."""
-    spans: list[list[tuple[int, int, str]]] = [[] for _ in seen.instances]
+def silver_tags(seen: Observations, chosen: Chosen, gold: Gold | None = None) -> list[list[str]]:
+    """IOB2 tags of every sentence by the spans of at least SILVER confidence, or by what people settled in it."""
+    spans: list[list[TokenSpan]] = [[] for _ in seen.instances]
     for row in np.flatnonzero(chosen.confidence >= SILVER).tolist():
         label = seen.labels[chosen.label[row]]
         spans[chosen.sentence[row]].append((int(chosen.first[row]), int(chosen.last[row]), label))
+    for number, own in (gold or {}).items():
+        spans[number] = list(own)
     return [encode(own, len(instance.target)) for own, instance in zip(spans, seen.instances, strict=True)]
 
 
-def tag_silver(seen: Observations, chosen: Chosen) -> Tagged | None:
-    """Out-of-fold tags by a CRF trained on the chosen spans; None for a corpus too small for that."""
+def tag_silver(seen: Observations, chosen: Chosen, gold: Gold | None = None) -> Tagged | None:
+    """Out-of-fold tags by a CRF trained on the chosen spans, or on what people settled, REPEATS times over;
+    None for a corpus too small for that."""
     words = [instance.target.words() for instance in seen.instances]
-    return tag_out_of_fold(words, silver_tags(seen, chosen), seen.labels)
+    repeats = [REPEATS if gold and number in gold else 1 for number in range(len(words))]
+    return tag_out_of_fold(words, silver_tags(seen, chosen, gold), seen.labels, repeats)
 
 
-class RoundEvidence(NamedTuple):
-    """What a round is given: candidate evidence (C, E), label evidence (M, K, L), and the CRF's tags."""
+def project_corpus(
+    seen: Observations, rounds: Sequence[Round], gold: Gold | None = None
+) -> tuple[Chosen, RoundEvidence]:
+    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence.
 
-    candidate: Floats
-    label: Floats
-    tagged: Tagged | None
-
-
-def gather(seen: Observations, tagged: Tagged | None) -> RoundEvidence:
-    """The evidence of a round, given the tags that were learned from the round before."""
-    belief = first_opinion(seen)
-    tags = None if tagged is None else span_tags(seen, tagged[0])
-    return RoundEvidence(candidate_evidence(seen, belief, tags), label_evidence(seen, belief, tags), tagged)
-
-
-def project_corpus(seen: Observations, rounds: Sequence[Round]) -> tuple[Chosen, float]:
-    """The spans after the last round, and that round's cut."""
+    ``gold``: what people settled, which informs all other sentences.
+    """
     tagged: Tagged | None = None
+    settled = settle(seen, gold) if gold else None
     for number, weights in enumerate(rounds):
-        model = RoundModel(weights)
-        evidence = gather(seen, tagged)
-        chosen = project_round(seen, evidence.candidate, evidence.label, model, tagged)
+        evidence = gather(seen, tagged, settled)
+        chosen = project_round(seen, evidence, RoundModel(weights))
         if number + 1 < len(rounds):
-            tagged = tag_silver(seen, chosen)
+            tagged = tag_silver(seen, chosen, gold)
             if tagged is None:
                 break
-    return chosen, model.cut
+    return chosen, evidence
 
 
 class CorpusProjector:

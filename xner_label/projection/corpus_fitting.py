@@ -92,7 +92,7 @@ def fit_rounds(files: Files, weights: Weights, *, simulated: Files = ()) -> Weig
         if number + 1 < ROUNDS:
             model = RoundModel(rounds[-1])
             tagged = [
-                tag_silver(own.seen, project_round(own.seen, given.candidate, given.label, model, given.tagged))
+                tag_silver(own.seen, project_round(own.seen, given, model))
                 for own, given in zip(corpora, evidence, strict=True)
             ]
     return msgspec.structs.replace(weights, rounds=tuple(rounds))
@@ -113,7 +113,7 @@ def _fit_round(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) ->
     outcomes = []
     for place in real:
         own, signals = corpora[place], evidence[place]
-        chosen = project_round(own.seen, signals.candidate, signals.label, model, signals.tagged)
+        chosen = project_round(own.seen, signals, model)
         outcomes.append((chosen.confidence, own.judge(chosen), own.entities))
     return msgspec.structs.replace(weights, cut=best_cut(outcomes))
 
@@ -182,7 +182,7 @@ def _calibrated(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence], w
     """Fit the calibration of each kind."""
     model = RoundModel(weights)
     chosen = [
-        project_round(own.seen, given.candidate, given.label, model, None)
+        project_round(own.seen, given._replace(tagged=None), model)
         for own, given in zip(corpora, evidence, strict=True)
     ]
     kind = np.concatenate([own.seen.kind[part.mention] for own, part in zip(corpora, chosen, strict=True)])

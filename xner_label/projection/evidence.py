@@ -6,12 +6,13 @@ Every count leaves the candidate's own sentence out. Notation as in :mod:`column
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from xner_label.projection.columns import GIVEN, OVERLOOKED, Bools, Floats, Ints, Vocabulary
+from xner_label.projection.columns import GIVEN, OVERLOOKED, Bools, Floats, Ints, Vocabulary, borders
 from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.instance import Instance
 from xner_label.projection.labelling import label_observations, label_probabilities
@@ -62,13 +63,22 @@ class Observations:
     sentence, kind, name, open: (M,), number of the instance, GIVEN, TAGGED or OVERLOOKED, code of the folded name,
     whether the label may be changed; place: of M, the mention's place in its instance as given, None for one that
     the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model
+    source_first, source_last: (M,), the mention's range of the corpus' source tokens; source_at: (S + 1,)
     found: candidates, positions counted over the corpus' target tokens; target_at: (S + 1,)
+    word, source_word: codes of all folded target and source tokens
     text, score: (C,), code of the folded text and log-odds; fixed: (C, len(_FIXED)), evidence that stays the same
     from round to round
     """
 
-    def __init__(self, instances: Sequence[Instance], models: Sequence[Model], fold: Sequence[int]) -> None:
-        """``models[fold[k]]`` is asked about instance ``k``."""
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        models: Sequence[Model],
+        fold: Sequence[int],
+        *,
+        more_labels: Collection[str] = (),
+    ) -> None:
+        """``models[fold[k]]`` is asked about instance ``k``; ``more_labels`` are those that people gave."""
         tagged = any(map(is_tagged, instances))
         self.incomplete = [tagged and all(m.score is not None for m in own.mentions) for own in instances]
         matched = [
@@ -78,10 +88,13 @@ class Observations:
         self.instances = [instance for instance, _ in matched]
         self.known = models[0].known
         labels = {mention.label for instance in instances for mention in instance.mentions}
-        self.labels = tuple(sorted(labels | set(self.known)))
-        self.target_at: Ints = np.concatenate([[0], np.cumsum([len(own.target) for own in self.instances])])
+        self.labels = tuple(sorted(labels | set(self.known) | set(more_labels)))
+        self.target_at: Ints = borders(len(own.target) for own in self.instances)
+        self.source_at: Ints = borders(len(own.source) for own in self.instances)
         self._vocabulary = Vocabulary()
         self._codes: dict[str, int] = {}
+        self.word: Ints = self._words([own.target.words() for own in self.instances])
+        self.source_word: Ints = self._words([own.source.words() for own in self.instances])
         busy = [number for number, own in enumerate(self.instances) if own.mentions and len(own.target)]
         parts = []
         self.place: list[int | None] = []
@@ -93,6 +106,8 @@ class Observations:
         self.sentence: Ints = _joined([part.sentence for part in parts])
         self.kind: Ints = _joined([part.kind for part in parts])
         self.name: Ints = _joined([part.name for part in parts])
+        self.source_first: Ints = _joined([part.source_first for part in parts])
+        self.source_last: Ints = _joined([part.source_last for part in parts])
         self.open: Bools = self.kind != GIVEN
         self.base_label: Floats = np.concatenate(
             [np.zeros((0, len(self.labels))), *(part.base_label for part in parts)]
@@ -108,10 +123,27 @@ class Observations:
         self.text: Ints = _joined([part.text for part in parts])
         self.score: Floats = np.concatenate([np.zeros(0), *(part.score for part in parts)])
         self.fixed: Floats = np.concatenate([np.zeros((0, len(_FIXED))), *(part.fixed for part in parts)])
-        self.occurrences = self._count_texts()
+        self._standing, self._standing_here = self._count_texts()
 
     def __len__(self) -> int:
         return len(self.sentence)
+
+    @property
+    def texts(self) -> list[str]:
+        """The folded text of each code."""
+        return list(self._codes)
+
+    def code_of(self, text: str) -> int:
+        """The code of a folded text, -1 for one that the corpus doesn't have."""
+        return self._codes.get(text, -1)
+
+    def occurrences(self, weight: Floats) -> Floats:
+        """(C,) how often the candidate's text stands in other sentences, which count by ``weight`` (S,)."""
+        code, sentence, times = self._standing
+        total = np.bincount(code, times * weight[sentence], len(self._codes))
+        here = self._standing_here * weight[self.sentence[self.found.mention]]
+        result: Floats = np.maximum(total[self.text] - here, 0.0)
+        return result
 
     def _part(self, numbers: Sequence[int], model: Model) -> _Part:
         batch = Batch([self.instances[number] for number in numbers], self._vocabulary)
@@ -144,12 +176,15 @@ class Observations:
                 features.candidate[:, columns_of_candidate],
             ]
         )
+        source_shift = self.source_at[np.array(numbers)] - columns.source_at[:-1]
         shift = self.target_at[np.array(numbers)] - columns.target_at[:-1]
         shift = shift[columns.sentence[mention]]
         return _Part(
             np.array(numbers)[columns.sentence],
             columns.kind,
             self._code(_joined_words(source, columns.first, columns.last)),
+            columns.first + source_shift[columns.sentence],
+            columns.last + source_shift[columns.sentence],
             changeable,
             base,
             np.diff(found.at),
@@ -164,27 +199,36 @@ class Observations:
         codes = self._codes
         return np.array([codes.setdefault(text, len(codes)) for text in texts], np.int64)
 
-    def _count_texts(self) -> Floats:
-        """(C,) how often the candidate's text stands in other sentences, up to _MAX_NGRAM tokens."""
+    def _words(self, words: Sequence[Sequence[str]]) -> Ints:
+        folded = self._vocabulary.folded
+        numbers = self._vocabulary.ids(list(chain.from_iterable(words)))
+        return self._code([folded[number] for number in numbers])
+
+    def _count_texts(self) -> tuple[tuple[Ints, Ints, Ints], Ints]:
+        """How often candidates' texts, up to _MAX_NGRAM tokens, stand where: (code, sentence, times), each (n,);
+        and (C,) how often that of each candidate stands in its own sentence."""
         wanted = set(self.text.tolist())
         lengths = self.found.last - self.found.first
         longest = min(_MAX_NGRAM, int(lengths.max(initial=0)))
-        folded, codes = self._vocabulary.folded, self._codes
-        total: Counter[int] = Counter()
+        codes, texts = self._codes, self.texts
+        rows: list[tuple[int, int, int]] = []
         own: list[Counter[int]] = []
-        for instance in self.instances:
-            words = [folded[number] for number in self._vocabulary.ids(instance.target.words())]
+        for number in range(len(self.instances)):
+            words = [texts[code] for code in self.word[self.target_at[number] : self.target_at[number + 1]]]
             here: Counter[int] = Counter()
             for first in range(len(words)):
                 for last in range(first + 1, min(len(words), first + longest) + 1):
                     code = codes.get(" ".join(words[first:last]), -1)
                     if code in wanted:
                         here[code] += 1
-            total.update(here)
+            rows += [(code, number, times) for code, times in here.items()]
             own.append(here)
         sentence = self.sentence[self.found.mention]
         pairs = zip(self.text.tolist(), sentence.tolist(), strict=True)
-        return np.array([total[text] - own[number][text] for text, number in pairs], np.float64)
+        table = np.array(rows, np.int64).reshape(-1, 3)
+        return (table[:, 0], table[:, 1], table[:, 2]), np.array(
+            [own[number][text] for text, number in pairs], np.int64
+        )
 
 
 class _Part(NamedTuple):
@@ -193,6 +237,8 @@ class _Part(NamedTuple):
     sentence: Ints
     kind: Ints
     name: Ints
+    source_first: Ints
+    source_last: Ints
     changeable: Bools
     base_label: Floats
     counts: Ints
@@ -211,31 +257,86 @@ class Opinion(NamedTuple):
     label: Floats
 
 
-def candidate_evidence(seen: Observations, belief: Opinion, tags: Floats | None) -> Floats:
+class Sums(NamedTuple):
+    """What other sentences say; sentences may count more than once.
+
+    names, tagged, absent: (M,), mentions of the same name, those that a tagger found, those not projected
+    labels: (M, K), projected mentions of the same name by label
+    votes: (C,), mentions of the same name on the same text; entities: entities of that text; occurrences: how
+    often the text stands there
+    """
+
+    names: Floats
+    tagged: Floats
+    absent: Floats
+    labels: Floats
+    votes: Floats
+    entities: Floats
+    occurrences: Floats
+
+    def plus(self, other: Sums) -> Sums:
+        """Both together."""
+        return Sums(*(own + more for own, more in zip(self, other, strict=True)))
+
+
+class LooseSpans(NamedTuple):
+    """Entities of a corpus that no mention is behind, all (n,): sentence, token range in it, code of the folded
+    text (-1 for one that no candidate has), place of the label."""
+
+    sentence: Ints
+    first: Ints
+    last: Ints
+    text: Ints
+    label: Ints
+
+
+def sums_elsewhere(
+    seen: Observations, belief: Opinion, weight: Floats | None = None, loose: LooseSpans | None = None
+) -> Sums:
+    """What the other sentences of the corpus say. ``weight`` (S,): what each counts, 1 when absent."""
+    mention, sentence = seen.found.mention, seen.sentence
+    by_sentence = np.ones(len(seen.instances)) if weight is None else weight
+    of_mention = by_sentence[sentence]
+    text, where, value = seen.text, sentence[mention], belief.projected * of_mention[mention]
+    pair = seen.name[mention] * (seen.text.max(initial=0) + 1) + seen.text
+    votes = elsewhere(pair, where, value)
+    if loose is not None:
+        known = loose.text >= 0
+        text = np.concatenate([text, loose.text[known]])
+        where = np.concatenate([where, loose.sentence[known]])
+        value = np.concatenate([value, by_sentence[loose.sentence[known]]])
+    count = len(seen.labels)
+    present = of_mention * (1.0 - belief.absent)
+    labels = [elsewhere(seen.name, sentence, present * belief.label[:, place]) for place in range(count)]
+    return Sums(
+        elsewhere(seen.name, sentence, of_mention),
+        elsewhere(seen.name, sentence, of_mention * (seen.kind != OVERLOOKED)),
+        elsewhere(seen.name, sentence, of_mention * belief.absent),
+        np.column_stack(labels).reshape(-1, count),
+        votes,
+        elsewhere(text, where, value)[: len(mention)],
+        seen.occurrences(by_sentence),
+    )
+
+
+def candidate_evidence(seen: Observations, sums: Sums, tags: Floats | None) -> Floats:
     """The features of each candidate, shape (C, len(EVIDENCE)).
 
     ``tags`` (C, K): the target tagger's probability of that span with each label; None before there is one.
     """
-    mention, sentence = seen.found.mention, seen.sentence
-    ones = np.ones(len(sentence))
-    of_candidate = sentence[mention]
-    names = elsewhere(seen.name, sentence, ones)
-    tagged = elsewhere(seen.name, sentence, (seen.kind != OVERLOOKED) * 1.0)
-    absent = elsewhere(seen.name, sentence, belief.absent)
-    pair = seen.name[mention] * (seen.text.max(initial=0) + 1) + seen.text
-    vote = elsewhere(pair, of_candidate, belief.projected)
-    entities = elsewhere(seen.text, of_candidate, belief.projected)
+    mention = seen.found.mention
+    names = sums.names
     tag: Floats = np.zeros(len(mention)) if tags is None else np.minimum(tags.sum(axis=1), 1.0)
     votes = np.column_stack(
         [
-            vote / (names[mention] + 1),
+            sums.votes / (names[mention] + 1),
             (names[mention] > 0) * 1.0,
-            (absent / (names + 1))[mention],
+            (sums.absent / (names + 1))[mention],
             np.log1p(names)[mention],
-            ((tagged + 0.5) / (names + 1))[mention],
-            np.minimum(entities / (seen.occurrences + 1), 1.5),
-            (seen.occurrences > 0) * 1.0,
-            np.log1p(entities),
+            ((sums.tagged + 0.5) / (names + 1))[mention],
+            np.minimum(sums.entities / (sums.occurrences + 1), 1.5),
+            (sums.occurrences > 0) * 1.0,
+            np.log1p(sums.entities),
             tag,
             np.zeros(len(mention)) if tags is None else np.log((tag + 0.01) / (1.01 - tag)) / 3,
         ]
@@ -243,13 +344,13 @@ def candidate_evidence(seen: Observations, belief: Opinion, tags: Floats | None)
     return np.column_stack([seen.fixed[:, :3], votes, seen.fixed[:, 3:]])
 
 
-def label_evidence(seen: Observations, belief: Opinion, tags: Floats | None) -> Floats:
-    """What speaks for each label of each mention, shape (M, K, len(LABEL_EVIDENCE))."""
+def label_evidence(seen: Observations, belief: Opinion, sums: Sums, tags: Floats | None) -> Floats:
+    """What speaks for each label of each mention, shape (M, K, len(LABEL_EVIDENCE)).
+
+    ``belief`` is that of the per-sentence model, which knows nothing of the mention's own outcome.
+    """
     count = len(seen.labels)
-    weight = 1.0 - belief.absent
-    votes: Floats = np.column_stack(
-        [elsewhere(seen.name, seen.sentence, weight * belief.label[:, place]) for place in range(count)]
-    ).reshape(-1, count)
+    votes = sums.labels
     total = votes.sum(axis=1, keepdims=True)
     share = np.log((votes + 0.5 * seen.base_label + 1e-4) / (total + 0.5))
     if tags is None:
