@@ -39,10 +39,11 @@ from typing import Any
 from lowres import read_corpus
 
 import xner_label
-from xner_label.projection.alignment.embedding import EmbeddingAligner
-from xner_label.projection.alignment.encoder import Encoder, load_encoder
-from xner_label.projection.interfaces import Pair
-from xner_label.projection.models import Placement, load_model, load_tokenizer, quiet_reading
+from xner_label.checkpoints.devices import Placement
+from xner_label.checkpoints.loading import load_model, load_tokenizer, quiet_reading
+from xner_label.stages.alignment.embedding import EmbeddingAligner
+from xner_label.stages.alignment.encoder import Encoder, load_encoder
+from xner_label.stages.interfaces import Pair
 
 LAYER = 4
 CPU = Placement("cpu", "float32")

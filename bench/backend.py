@@ -27,9 +27,9 @@ from typing import Any
 import xner_label
 from xner_label import sample
 from xner_label.entities import Task
-from xner_label.predicting import Predictor
-from xner_label.settings import Settings
-from xner_label.store import projects, schema, tasks
+from xner_label.predicting.predictor import Predictor
+from xner_label.settings.table import Settings
+from xner_label.store import migrating, projects, tasks
 from xner_label.store.database import open_store
 from xner_label.studio.labelling import SOURCE, labelling_config
 
@@ -77,7 +77,7 @@ def serving(folder: Path, aligner: str, batch: int) -> Iterator[Server]:
     folder.mkdir()
     url = f"sqlite:///{folder}/store.db"
     with open_store(url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         with store.write() as session:
             project = projects.ensure_project(session, "default", sample.LABELS)
             tasks.add_tasks(session, project.id, [(task, "pool") for task in sample.read_sample()])

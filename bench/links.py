@@ -17,11 +17,11 @@ import msgspec
 
 from xner_label.entities import Task
 from xner_label.jsonl import numbered_lines, open_input
-from xner_label.projection.alignment.eflomal import EflomalAligner
-from xner_label.projection.alignment.links import format_links
-from xner_label.projection.caching import MemoryCache
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pharaoh import format_links
+from xner_label.pipeline.memory_cache import MemoryCache
+from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.projectors import make_projector
+from xner_label.stages.alignment.eflomal import EflomalAligner
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("XNER_LABEL_BENCH_DATA", ROOT.parent / "shared" / "data"))

@@ -20,9 +20,9 @@ import msgspec
 from lowres import LABELS, CorpusTask, left_out_weights, read_corpus
 
 import xner_label
-from xner_label.predicting import Predictor
-from xner_label.settings import Settings
-from xner_label.store import predictions, projects, reviews, schema, tasks
+from xner_label.predicting.predictor import Predictor
+from xner_label.settings.table import Settings
+from xner_label.store import migrating, predictions, projects, reviews, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
 from xner_label.studio.corrections import compare
@@ -75,7 +75,7 @@ def review(store: Store, pipeline: str, chosen: Sequence[int], gold: dict[int, C
 def run_loop(corpus: Sequence[CorpusTask], order: str, weights: str, arguments: argparse.Namespace) -> None:
     """One loop over a fresh store; prints as it goes and keeps its figures in ``arguments.figures``."""
     with tempfile.TemporaryDirectory() as name, open_store(f"sqlite:///{name}/store.db", check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         ids = fill(store, corpus)
         gold = {ids[str(task.id)]: task for task in corpus}
         settings = Settings(labels=LABELS, aligner="given", tagger="given", projector_weights=weights)

@@ -10,7 +10,7 @@ import msgspec
 
 from xner_label.entities import Task
 from xner_label.jsonl import decode_line, numbered_lines, open_input
-from xner_label.projection.fitting import fit_files
+from xner_label.projection.fitting.files import fit_files
 
 LABELS = ("PER", "ORG", "LOC")
 

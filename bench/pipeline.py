@@ -52,17 +52,16 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
+    from xner_label.checkpoints.devices import Placement
     from xner_label.entities import Task
     from xner_label.jsonl import numbered_lines, open_input
-    from xner_label.projection.alignment.embedding import EmbeddingAligner
-    from xner_label.projection.alignment.encoder import load_encoder
-    from xner_label.projection.alignment.tasks import align_tasks
-    from xner_label.projection.annotating import tag_tasks, translate_tasks
-    from xner_label.projection.models import Placement
-    from xner_label.projection.pipeline import Pipeline
+    from xner_label.pipeline.annotate import align_tasks, tag_tasks, translate_tasks
+    from xner_label.pipeline.pipeline import Pipeline
     from xner_label.projection.projectors import make_projector
-    from xner_label.projection.seq2seq import transformers_translator
-    from xner_label.projection.tagging import TransformersTagger
+    from xner_label.stages.alignment.embedding import EmbeddingAligner
+    from xner_label.stages.alignment.encoder import load_encoder
+    from xner_label.stages.tagging.transformers_tagger import TransformersTagger
+    from xner_label.stages.translation.engines import transformers_translator
 
     decoder = msgspec.json.Decoder(Task)
     with open_input(DATA / "lowres" / "lug" / "mt.jsonl") as stream:

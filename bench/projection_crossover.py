@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from xner_label.projection import matching
-from xner_label.projection.candidates import ngrams
-from xner_label.projection.matching import Candidate, match_milp, rank, undominated
+from xner_label.projection.exact import matching
+from xner_label.projection.exact.matching import Candidate, match_milp, rank, undominated
+from xner_label.projection.spans import ngrams
 
 
 def problem(mentions: int, length: int, generator: random.Random) -> list[list[Candidate]]:

@@ -20,15 +20,16 @@ from typing import Any
 from lowres import data_folder
 from projection_quality import ROWS, project
 
-from xner_label.projection.columns import Vocabulary
-from xner_label.projection.corpus import CorpusProjector
-from xner_label.projection.corpus_fitting import fit_rounds
-from xner_label.projection.examples import Example, read_examples
-from xner_label.projection.fitting import fit_weights
-from xner_label.projection.instance import Instance, Projection
-from xner_label.projection.loglinear import BATCH, Batch, LogLinearProjector
-from xner_label.projection.mentions import matched_mentions
-from xner_label.projection.simulated_tagger import simulate_tagger
+from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.fitting.corpus_rounds import fit_rounds
+from xner_label.projection.fitting.examples import Example, read_examples
+from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.fitting.simulated_tagger import simulate_tagger
+from xner_label.projection.loglinear.columns import Vocabulary
+from xner_label.projection.loglinear.mentions import matched_mentions
+from xner_label.projection.loglinear.model import BATCH, Batch
+from xner_label.projection.loglinear.projector import LogLinearProjector
+from xner_label.projection.problem import Instance, Projection
 
 Span = tuple[int, int]
 

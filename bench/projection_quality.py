@@ -17,16 +17,16 @@ import numpy as np
 from lowres import data_folder
 
 from xner_label import __version__
-from xner_label.confidence import metrics
-from xner_label.projection.corpus import CorpusProjector
-from xner_label.projection.corpus_fitting import fit_rounds
-from xner_label.projection.examples import Example, read_examples
-from xner_label.projection.fitting import fit_weights
-from xner_label.projection.instance import Projection, Projector
-from xner_label.projection.loglinear import LogLinearProjector
-from xner_label.projection.parameters import Weights
+from xner_label.evaluation import metrics
+from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.fitting.corpus_rounds import fit_rounds
+from xner_label.projection.fitting.examples import Example, read_examples
+from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.fitting.simulated_tagger import simulate_tagger
+from xner_label.projection.loglinear.projector import LogLinearProjector
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import Projection, Projector
 from xner_label.projection.projectors import make_projector
-from xner_label.projection.simulated_tagger import simulate_tagger
 
 ROWS = {
     "de.voted": "europarl/de.voted",

@@ -26,11 +26,12 @@ from scipy.sparse import csr_array
 
 from xner_label import __version__
 from xner_label.entities import Task
-from xner_label.projection.candidates import MAX_LENGTH, alignment_window, ngrams
-from xner_label.projection.instance import Instance, Projection, Projector, build_instance
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pipeline.json_stream import project_stream
+from xner_label.pipeline.pipeline import Pipeline
+from xner_label.projection.handmade.candidates import alignment_window
+from xner_label.projection.problem import Instance, Projection, Projector, build_instance
 from xner_label.projection.projectors import make_projector
-from xner_label.projection.stream import project_stream
+from xner_label.projection.spans import MAX_LENGTH, ngrams
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTORS = ("heuristic", "align", "link-dice", "string", "default")

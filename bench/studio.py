@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from demo.studio_server import StudioServer, running_studio, studio_executable  # noqa: E402
 from xner_label.entities import Prediction, ProjectedEntity, Task  # noqa: E402
-from xner_label.settings import Settings  # noqa: E402
-from xner_label.store import predictions, projects, schema, tasks  # noqa: E402
+from xner_label.settings.table import Settings  # noqa: E402
+from xner_label.store import migrating, predictions, projects, tasks  # noqa: E402
 from xner_label.store.database import Store, open_store  # noqa: E402
 from xner_label.studio.client import open_studio  # noqa: E402
 from xner_label.studio.connect import ConnectOptions, connect  # noqa: E402
@@ -61,7 +61,7 @@ def timed(call: Callable[[], object]) -> float:
 def measure(server: StudioServer, count: int, reviewed: int) -> dict[str, float]:
     """Seconds of each step."""
     with tempfile.TemporaryDirectory() as folder, open_store(f"sqlite:///{folder}/store.db", check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         settings = Settings(studio_url=server.url, studio_api_key=server.token)
         fill(store, settings, count)
         seconds = {"connect": timed(lambda: connect(store, settings, ConnectOptions()))}

@@ -23,9 +23,9 @@ from lowres import LABELS, CorpusTask, left_out_weights, read_corpus
 import xner_label
 from xner_label.entities import Prediction, Tokens
 from xner_label.iob2 import tags_of
-from xner_label.projection.crf import CrfTagger
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.projectors import make_projector
+from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.training.crf import CrfModel, train_crf
 from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, TrainingData, silver_tags
 from xner_label.training.evaluation import answers, score

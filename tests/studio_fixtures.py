@@ -13,8 +13,8 @@ import pytest
 
 from demo.studio_server import StudioServer
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
-from xner_label.settings import Settings
-from xner_label.store import predictions, projects, schema, tasks
+from xner_label.settings.table import Settings
+from xner_label.store import migrating, predictions, projects, tasks
 from xner_label.store.database import Store, open_store
 
 LABELS = ("PER", "ORG", "LOC", "DATE")
@@ -66,7 +66,7 @@ def database_url(tmp_path: Path) -> str:
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
     with open_store(database_url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         yield store
 
 

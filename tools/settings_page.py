@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xner_label.settings import FILE_NAME, PRESETS, default_of, table
+from xner_label.settings.table import FILE_NAME, PRESETS, default_of, table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
@@ -33,7 +33,7 @@ def page() -> str:
         presets.append(f"| `{name}` | {', '.join(f'{key} = `{value}`' for key, value in values.items())} |")
     return f"""# Settings
 
-*Written by `make docs` from the table in `xner_label/settings.py`.*
+*Written by `make docs` from the table in `xner_label/settings/table.py`.*
 
 A value is taken from the command's flag, else from the environment, else from the file, else from the preset; else
 it is the default. The file is `{FILE_NAME}` in the folder where the command runs, or `[tool.xner-label]` in its

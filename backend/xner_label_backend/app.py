@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from xner_label import __version__
 from xner_label.errors import ConfigurationError, XnerLabelError
-from xner_label.serving import Answer, Asked, PredictionService
-from xner_label.settings import Settings
+from xner_label.predicting.service import Answer, Asked, PredictionService
+from xner_label.settings.table import Settings
 from xner_label.store.runs import Serving
 from xner_label.studio.connect import SECRET_HEADER
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control

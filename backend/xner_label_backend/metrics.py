@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from xner_label.serving import Answer
+from xner_label.predicting.service import Answer
 
 # Any other path counts as "other", so that a scanner can't fill the memory with names.
 _PATHS = frozenset({"/health", "/ready", "/setup", "/predict", "/versions", "/webhook", "/metrics"})

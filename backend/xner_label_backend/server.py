@@ -12,8 +12,8 @@ from types import FrameType
 import uvicorn
 
 from xner_label.errors import ConfigurationError
-from xner_label.serving import PredictionService
-from xner_label.settings import Settings
+from xner_label.predicting.service import PredictionService
+from xner_label.settings.table import Settings
 from xner_label.store.database import Store
 from xner_label.studio.sync import sync
 from xner_label_backend.app import create_app

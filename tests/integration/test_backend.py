@@ -19,9 +19,9 @@ from demo.studio_server import ROOT
 from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN
 from xner_label import sample
 from xner_label.entities import Entity, Task
-from xner_label.predicting import Predictor
-from xner_label.settings import Settings
-from xner_label.store import models, predictions, projects, reviews, runs, schema, tasks
+from xner_label.predicting.predictor import Predictor
+from xner_label.settings.table import Settings
+from xner_label.store import migrating, models, predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.studio.connect import SECRET_HEADER
 from xner_label.studio.labelling import SOURCE
@@ -396,7 +396,7 @@ def test_metrics_and_readiness(served, store, predicted):
             "xner_label_waiting_tasks 0.0",
         ):
             assert line in shown
-        schema.downgrade(store, "base")
+        migrating.downgrade(store, "base")
         assert backend.client.get("/ready").status_code == 503
         assert backend.client.post("/predict", json={"tasks": [asked(1, "x")]}).status_code == 503
         assert "Traceback" not in backend.log
@@ -406,7 +406,7 @@ def test_metrics_and_readiness(served, store, predicted):
 def test_on_postgresql(served, postgres_url, tmp_path):
     dev = sample.read_sample(split="dev")[:5]
     with open_store(postgres_url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         with store.write() as session:
             project = projects.ensure_project(session, "default", sample.LABELS)
             tasks.add_tasks(session, project.id, [(task, "pool") for task in dev])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from demo.studio_server import ROOT, StudioServer, running_studio
-from xner_label.store import schema
+from xner_label.store import migrating
 from xner_label.store.database import open_store
 from xner_label.studio.probe import probe
 
@@ -73,7 +73,7 @@ def test_doctor_says_what_is_wrong_and_then_that_all_is_well(
     assert label_studio.token not in shown
 
     with open_store(f"sqlite:///{tmp_path}/xner-label.db", check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
     code, document, shown = _doctor(command_line, tmp_path, label_studio.token, *flags)
     assert (code, document["healthy"]) == (0, True), shown
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from xner_label.errors import MissingExtraError
-from xner_label.projection.alignment.eflomal import EflomalAligner
-from xner_label.projection.caching import MemoryCache
+from xner_label.pipeline.memory_cache import MemoryCache
+from xner_label.stages.alignment.eflomal import EflomalAligner
 
 WORDS = ["river", "market", "teacher", "garden", "window", "bread", "doctor", "village", "letter", "morning"]
 VERBS = ["sees", "wants", "finds", "keeps", "brings"]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import save_nllb
+from xner_label.checkpoints.languages import LanguageCodes
+from xner_label.checkpoints.loading import load_tokenizer
 from xner_label.errors import ConfigurationError
-from xner_label.projection.languages import LanguageCodes
-from xner_label.projection.models import load_tokenizer
 
 pytestmark = pytest.mark.models
 

@@ -6,17 +6,17 @@ import msgspec
 import pytest
 
 from xner_label import sample
-from xner_label.predicting import Predictor
-from xner_label.projection.parameters import Weights
-from xner_label.settings import Settings
-from xner_label.store import projects, schema, tasks
+from xner_label.predicting.predictor import Predictor
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.settings.table import Settings
+from xner_label.store import migrating, projects, tasks
 from xner_label.store.database import open_store
 
 
 @pytest.fixture
 def store(tmp_path):
     with open_store(f"sqlite:///{tmp_path / 'store.db'}", check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         with store.write() as session:
             project = projects.ensure_project(session, "default", sample.LABELS)
             tasks.add_tasks(session, project.id, [(task, "pool") for task in sample.read_sample(split="dev")])

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError, PartialError, SchemaError
-from xner_label.store import models, predictions, projects, reviews, schema, tasks
+from xner_label.store import migrating, models, predictions, projects, reviews, schema, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import open_store
 from xner_label.store.gold import add_imported_gold, gold_of
@@ -31,7 +31,7 @@ def url(request):
 @pytest.fixture
 def store(url):
     with open_store(url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         yield store
 
 
@@ -64,16 +64,16 @@ def test_models_and_migrations_agree(store):
 
 
 def test_head_is_the_newest_migration():
-    assert ScriptDirectory(str(schema.migrations_folder())).get_current_head() == schema.HEAD
+    assert ScriptDirectory(str(migrating.migrations_folder())).get_current_head() == schema.HEAD
 
 
 def test_up_down_up_with_rows_in_the_tables(store, url):
     with store.write() as session:
         fill(session)
-    schema.downgrade(store, "base")
+    migrating.downgrade(store, "base")
     with pytest.raises(SchemaError, match="db upgrade"), open_store(url):
         pass
-    schema.upgrade(store)
+    migrating.upgrade(store)
     with store.write() as session:
         fill(session)
 

@@ -292,10 +292,10 @@ def test_a_blocked_backend_address_is_explained(secret, cautious_studio, store, 
 
 @pytest.mark.postgres
 def test_the_loop_on_postgresql(postgres_url, studio_settings, api, examples):
-    from xner_label.store import schema
+    from xner_label.store import migrating
 
     with open_store(postgres_url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         examples(store, range(4))
         settings = replace(studio_settings, database_url=postgres_url)
         project = connect(store, settings, ConnectOptions()).studio_project

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.checkpoints import save_bert, save_xlm_roberta
+from xner_label.checkpoints.devices import Placement
 from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError
-from xner_label.projection.models import Placement
-from xner_label.projection.tagging import TransformersTagger
+from xner_label.stages.tagging.transformers_tagger import TransformersTagger
 
 pytestmark = pytest.mark.models
 

@@ -17,15 +17,15 @@ from tests.checkpoints import save_xlm_roberta
 from xner_label import sample
 from xner_label.entities import Entity, Task
 from xner_label.errors import CheckFailedError, ConfigurationError, UsageError
-from xner_label.predicting import Predictor
-from xner_label.settings import Settings
-from xner_label.store import gold, models, projects, runs, schema, tasks
+from xner_label.predicting.predictor import Predictor
+from xner_label.predicting.with_model import load_promoted, predict_with_model
+from xner_label.settings.table import Settings
+from xner_label.store import gold, migrating, models, projects, runs, tasks
 from xner_label.store.database import open_store
 from xner_label.training.crf import train_crf
 from xner_label.training.data import DataOptions, collect
 from xner_label.training.promotion import promote
 from xner_label.training.runs import TrainOptions, load_model, preview, train
-from xner_label.training.serving import load_promoted, predict_with_model
 
 PROJECT = "default"
 REVIEWED = 60
@@ -37,7 +37,7 @@ def prepared(tmp_path_factory):
     file = tmp_path_factory.mktemp("training") / "store.db"
     url = f"sqlite:///{file}"
     with open_store(url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
         everything = sample.read_sample()
         with store.write() as session:
             project = projects.ensure_project(session, PROJECT, sample.LABELS)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import save_bert, save_m2m100, save_madlad, save_nllb
+from xner_label.checkpoints.devices import Placement
 from xner_label.errors import ConfigurationError
-from xner_label.projection.caching import MemoryCache
-from xner_label.projection.interfaces import Translation
-from xner_label.projection.models import Placement
-from xner_label.projection.seq2seq import convert, ctranslate2_translator, transformers_translator
-from xner_label.projection.translation import CachedTranslator, NeuralTranslator
+from xner_label.pipeline.memory_cache import MemoryCache
+from xner_label.stages.interfaces import Translation
+from xner_label.stages.translation.engines import convert, ctranslate2_translator, transformers_translator
+from xner_label.stages.translation.translator import CachedTranslator, NeuralTranslator
 
 pytestmark = pytest.mark.models
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import save_bert, save_madlad, save_nllb
+from xner_label.checkpoints.devices import Placement
 from xner_label.entities import Entity, Task
 from xner_label.errors import ConfigurationError
-from xner_label.projection.crf import CrfTagger
-from xner_label.projection.models import Placement
-from xner_label.projection.nmt import TransformersScorer
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.projectors import make_projector
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
+from xner_label.stages.tagging.crf import CrfTagger
+from xner_label.stages.translation.forced_decoding import TransformersScorer
 
 pytestmark = pytest.mark.models
 
@@ -59,7 +59,7 @@ def test_a_checkpoint_that_is_told_no_languages_is_refused(tmp_path: Path) -> No
 
 
 def test_the_papers_best_fusion_from_models(nllb: str, tmp_path: Path) -> None:
-    from xner_label.projection.stages import make_target_tagger, make_translation_scorer
+    from xner_label.stages.assembly import make_target_tagger, make_translation_scorer
 
     words = ["Amina", "agenze", "Kampala"]
     crf = CrfTagger.train([words] * 5, [["B-PER", "O", "B-LOC"]] * 5)

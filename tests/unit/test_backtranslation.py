@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from xner_label.entities import Entity, Task
-from xner_label.projection.backtranslation import back_translate, refine_links
-from xner_label.projection.instance import build_instance
-from xner_label.projection.interfaces import Translation
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pipeline.backtranslation import back_translate, refine_links
+from xner_label.pipeline.pipeline import Pipeline
+from xner_label.projection.problem import build_instance
 from xner_label.projection.projectors import make_projector
+from xner_label.stages.interfaces import Translation
 
 SOURCE = "The World Bank met in Rome"
 TEXT = "Benki ya Dunia ilikutana Roma na Roma"

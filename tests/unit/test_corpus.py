@@ -10,14 +10,14 @@ import pytest
 
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError
-from xner_label.projection.corpus import CorpusProjector
-from xner_label.projection.corpus_fitting import fit_rounds
-from xner_label.projection.evidence import elsewhere
-from xner_label.projection.examples import read_example
-from xner_label.projection.fitting import fit_weights
-from xner_label.projection.instance import build_instance
-from xner_label.projection.mentions import NAMELESS
-from xner_label.projection.parameters import Weights
+from xner_label.projection.corpus.evidence import elsewhere
+from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.fitting.corpus_rounds import fit_rounds
+from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.loglinear.mentions import NAMELESS
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import build_instance
 
 PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima")
 PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa")

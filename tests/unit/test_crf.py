@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.projection.crf import CrfTagger, features, shape
+from xner_label.stages.tagging.crf import CrfTagger, features
+from xner_label.word_forms import shape
 
 NAMES = ["Amina", "Juma", "Neema", "Baraka", "Zawadi", "Rehema"]
 TOWNS = ["Arusha", "Dodoma", "Mwanza", "Tanga"]

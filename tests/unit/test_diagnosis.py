@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from xner_label.diagnosis import Check, diagnose
-from xner_label.settings import Settings, load_settings
-from xner_label.store import schema
+from xner_label.reporting.diagnosis import Check, diagnose
+from xner_label.settings.loading import load_settings
+from xner_label.settings.table import Settings
+from xner_label.store import migrating
 from xner_label.store.database import open_store
 
 # Nothing listens there, so asking takes no time.
@@ -37,7 +38,7 @@ def test_a_database_before_and_after_its_migration(tmp_path: Path) -> None:
     (tmp_path / "store.db").touch()
     assert "db upgrade" in _check("database", settings).remedy
     with open_store(settings.database_url, check=False) as store:
-        schema.upgrade(store)
+        migrating.upgrade(store)
     assert _check("database", settings).verdict == "ok"
 
 

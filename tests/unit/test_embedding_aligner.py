@@ -6,8 +6,9 @@ import random
 import pytest
 
 from tests.checkpoints import SENTENCES, mini_lm, save_bert, save_nllb, save_xlm_roberta
+from xner_label.checkpoints.devices import Placement
+from xner_label.checkpoints.loading import load_model, load_tokenizer
 from xner_label.errors import ConfigurationError
-from xner_label.projection.models import Placement, load_model, load_tokenizer
 from xner_label.sample import read_sample
 
 pytestmark = pytest.mark.models
@@ -32,8 +33,8 @@ def nllb(tmp_path_factory):
 
 
 def aligner(folder, placement=CPU, *, layer=None, packed=True, **options):
-    from xner_label.projection.alignment.embedding import EmbeddingAligner
-    from xner_label.projection.alignment.encoder import load_encoder
+    from xner_label.stages.alignment.embedding import EmbeddingAligner
+    from xner_label.stages.alignment.encoder import load_encoder
 
     return EmbeddingAligner("test", load_encoder(folder, placement, layer, packed=packed), **options)
 
@@ -50,7 +51,7 @@ def rows_for(tokenizer):
 def test_each_layer_is_the_models_own(name, request):
     import torch
 
-    from xner_label.projection.alignment.layers import HookedLayer
+    from xner_label.stages.alignment.hooked_layer import HookedLayer
 
     folder = request.getfixturevalue(name)
     tokenizer = load_tokenizer(folder)
@@ -69,8 +70,8 @@ def test_each_layer_is_the_models_own(name, request):
 def test_the_packed_encoder_is_the_models_own(name, request):
     import torch
 
-    from xner_label.projection.alignment.layers import HookedLayer
-    from xner_label.projection.alignment.packed import PackedBert
+    from xner_label.stages.alignment.hooked_layer import HookedLayer
+    from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = request.getfixturevalue(name)
     encoder = load_model("AutoModel", folder, CPU)
@@ -85,8 +86,8 @@ def test_the_packed_encoder_is_the_models_own(name, request):
 def test_scores_beyond_what_an_exponential_holds(tmp_path):
     import torch
 
-    from xner_label.projection.alignment.layers import HookedLayer
-    from xner_label.projection.alignment.packed import PackedBert
+    from xner_label.stages.alignment.hooked_layer import HookedLayer
+    from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = str(save_bert(tmp_path, initializer_range=0.3))
     encoder = load_model("AutoModel", folder, CPU)
@@ -101,8 +102,8 @@ def test_scores_beyond_what_an_exponential_holds(tmp_path):
 def test_long_sentences_take_the_fused_attention(tmp_path):
     import torch
 
-    from xner_label.projection.alignment.layers import HookedLayer
-    from xner_label.projection.alignment.packed import PackedBert
+    from xner_label.stages.alignment.hooked_layer import HookedLayer
+    from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = str(save_bert(tmp_path, max_position_embeddings=1024, initializer_range=0.3))
     encoder = load_model("AutoModel", folder, CPU)
@@ -114,8 +115,8 @@ def test_long_sentences_take_the_fused_attention(tmp_path):
 
 
 def test_a_model_that_is_shared_still_translates(nllb):
-    from xner_label.projection.alignment.embedding import EmbeddingAligner
-    from xner_label.projection.alignment.encoder import load_translation_encoder
+    from xner_label.stages.alignment.embedding import EmbeddingAligner
+    from xner_label.stages.alignment.encoder import load_translation_encoder
 
     translator, tokenizer = load_model("AutoModelForSeq2SeqLM", nllb, CPU), load_tokenizer(nllb)
     inputs = tokenizer([SENTENCES[0]], return_tensors="pt")
@@ -128,7 +129,7 @@ def test_a_model_that_is_shared_still_translates(nllb):
 
 
 def test_the_languages_of_a_translation_encoder_count(nllb):
-    from xner_label.projection.alignment.encoder import load_translation_encoder
+    from xner_label.stages.alignment.encoder import load_translation_encoder
 
     encoder = load_translation_encoder(nllb, CPU, languages=("en", "lg"))
     split = encoder.split([["Uganda", "met"]])

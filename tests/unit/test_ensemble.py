@@ -1,11 +1,14 @@
 import pytest
 
 from xner_label.errors import ConfigurationError
-from xner_label.projection.alignment.ensemble import EnsembleAligner, learns
+from xner_label.stages.alignment.ensemble import EnsembleAligner
+from xner_label.stages.interfaces import learns
 
 
 class Fixed:
     """An aligner that knows its answer."""
+
+    learns = False
 
     def __init__(self, name, *links):
         self.signature = name
@@ -16,6 +19,8 @@ class Fixed:
 
 
 class Pupil(Fixed):
+    learns = True
+
     def fit(self, pairs):
         self.signature = f"{self.signature}+{len(pairs)}"
         return True

@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from xner_label.confidence import metrics
-from xner_label.confidence.evaluation import JudgedTask, evaluate
 from xner_label.entities import Tokens
 from xner_label.errors import ContractError
+from xner_label.evaluation import metrics
+from xner_label.evaluation.spans import JudgedTask, evaluate
 
 
 def task(identity, text, *entities):

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
-from xner_label.projection.columns import Vocabulary
-from xner_label.projection.decoding import solve
-from xner_label.projection.examples import read_example
-from xner_label.projection.features import CANDIDATE_FEATURES, MENTION_FEATURES
-from xner_label.projection.fitting import fit_files, fit_weights
-from xner_label.projection.instance import build_instance
-from xner_label.projection.loglinear import Batch, LogLinearProjector, Model
-from xner_label.projection.parameters import Weights
+from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.fitting.files import fit_files
+from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.loglinear.columns import Vocabulary
+from xner_label.projection.loglinear.decoding import solve
+from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
+from xner_label.projection.loglinear.model import Batch, Model
+from xner_label.projection.loglinear.projector import LogLinearProjector
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import build_instance
 
 PAIRS = [
     ("Anna lives in Nairobi .", "Anna anaishi Nairobi .", "0-0 1-1 2-2:0.5 3-2 4-3", ["PER 0 1", "LOC 3 4"]),

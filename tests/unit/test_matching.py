@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xner_label.projection import matching
-from xner_label.projection.candidates import ngrams
-from xner_label.projection.marginals import marginals
-from xner_label.projection.matching import match, match_greedy, match_milp, rank, undominated
+from xner_label.projection.exact import matching
+from xner_label.projection.exact.marginals import marginals
+from xner_label.projection.exact.matching import match, match_greedy, match_milp, rank, undominated
+from xner_label.projection.spans import ngrams
 
 SCORES = st.one_of(st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0]), st.floats(-2.0, 3.0, width=32))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from xner_label.entities import Task
-from xner_label.projection.instance import build_instance
-from xner_label.projection.mentions import NAMELESS, is_tagged, matched_mentions
+from xner_label.projection.loglinear.mentions import NAMELESS, is_tagged, matched_mentions
+from xner_label.projection.problem import build_instance
 
 SOURCE = "Asha and Juma Ali met A Union delegate ."
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Entity, Task, Tokens
 from xner_label.errors import RecordError
-from xner_label.projection.instance import build_instance
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pipeline.json_stream import project_stream
+from xner_label.pipeline.pipeline import Pipeline
+from xner_label.projection.problem import build_instance
 from xner_label.projection.projectors import make_projector
-from xner_label.projection.stream import project_stream
 
 PIECES = st.sampled_from(
     ["Anna", "e\u0301te\u0301", "👩‍👩‍👧", "🇰🇪", "\u200fمحمد\u200f",

@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Entity, Task
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.projection.alignment.links import format_links
-from xner_label.projection.candidates import ngrams
-from xner_label.projection.instance import build_instance
-from xner_label.projection.matching import match, match_milp, rank
-from xner_label.projection.projectors import PROJECTORS, make_projector
-from xner_label.projection.scored import dense_candidates, fusion_projector
-from xner_label.projection.scoring import (
+from xner_label.pharaoh import format_links
+from xner_label.projection.exact.matching import match, match_milp, rank
+from xner_label.projection.handmade.matching_projector import dense_candidates, fusion_projector
+from xner_label.projection.handmade.scores import (
     AlignScore,
     CasingScore,
     FrequencyScore,
@@ -28,7 +25,10 @@ from xner_label.projection.scoring import (
     SourceScore,
     StringScore,
 )
-from xner_label.projection.sparse import align_candidates, link_dice_candidates, string_candidates
+from xner_label.projection.handmade.sparse_scores import align_candidates, link_dice_candidates, string_candidates
+from xner_label.projection.problem import build_instance
+from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.spans import ngrams
 
 
 def instance(source, target, spans, links="", **fields):

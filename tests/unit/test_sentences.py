@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xner_label.projection.sentences import pieces, sentences
+from xner_label.stages.translation.sentences import pieces, sentences
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 import pytest
 
 from xner_label.errors import ConfigurationError
-from xner_label.settings import PRESETS, Settings, find_file, load_settings, table
+from xner_label.settings.files import find_file
+from xner_label.settings.loading import load_settings
+from xner_label.settings.table import PRESETS, Settings, table
 
 
 def test_flag_beats_environment_beats_file_beats_preset(tmp_path):

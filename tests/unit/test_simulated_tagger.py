@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from xner_label.entities import Task
-from xner_label.projection.examples import read_example
-from xner_label.projection.mentions import is_tagged
-from xner_label.projection.simulated_tagger import simulate_tagger
+from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.fitting.simulated_tagger import simulate_tagger
+from xner_label.projection.loglinear.mentions import is_tagged
 
 PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imara", "Juma", "Kito")
 PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa", "Moshi")

@@ -6,7 +6,7 @@ from threading import Thread
 import pytest
 
 from xner_label.errors import RecordError
-from xner_label.projection.stream import BATCH_LINES, annotate_stream, line_batches
+from xner_label.pipeline.json_stream import BATCH_LINES, annotate_stream, line_batches
 
 
 def lengths(tasks):

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.checkpoints import SENTENCES, save_bert, save_nllb, save_xlm_roberta
-from xner_label.projection.models import load_tokenizer
-from xner_label.projection.subwords import Subwords, windows
+from xner_label.checkpoints.loading import load_tokenizer
+from xner_label.checkpoints.subwords import Subwords, windows
 
 ODD = ("", "\u200b", "ng'ombe", "[SEP]", "</s>", "don't-know", "▁", "Ⅷ", "e\u0301", "北京", "1,000.5", "a b")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xner_label.errors import ConfigurationError
-from xner_label.projection.labels import TagMap, parse_mapping
+from xner_label.stages.tagging.tag_map import TagMap, parse_mapping
 
 PROJECT = ("PER", "ORG", "LOC", "DATE")
 CONLL = ["B-LOC", "B-MISC", "B-ORG", "I-LOC", "I-MISC", "I-ORG", "I-PER", "O"]

@@ -11,7 +11,7 @@ from xner_label.cli.options import json_option
 from xner_label.cli.output import write_json
 
 if TYPE_CHECKING:
-    from xner_label.confidence.choosing import Choice
+    from xner_label.evaluation.projector_choice import Choice
 
 
 @click.command()
@@ -36,10 +36,10 @@ def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool
     GOLD holds tasks as for `xner-label project` whose "entities" people have settled. The default stays unless
     another projector is better beyond chance.
     """
-    from xner_label.confidence.choosing import ADAPTED, choose_projector
+    from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
     from xner_label.jsonl import open_output
-    from xner_label.settings import FILE_NAME, find_file
-    from xner_label.settings_file import set_values
+    from xner_label.settings.files import find_file, set_values
+    from xner_label.settings.table import FILE_NAME
 
     choice = choose_projector(gold)
     values = {"projector": "default" if choice.chosen == ADAPTED else choice.chosen, "projector_weights": ""}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import with_settings
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.group(name="db")
@@ -18,11 +18,11 @@ def command() -> None:
 @click.option("--revision", default="head", show_default=True, help="Revision to migrate up to")
 def upgrade(settings: Settings, revision: str) -> None:
     """Migrate the database up; makes it when there is none."""
-    from xner_label.store import schema
+    from xner_label.store import migrating
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url, check=False) as store:
-        before, after = schema.upgrade(store, revision)
+        before, after = migrating.upgrade(store, revision)
     click.echo(f"database at revision {after or 'none'} (was {before or 'empty'})", err=True)
 
 
@@ -32,13 +32,13 @@ def upgrade(settings: Settings, revision: str) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask; going down deletes data")
 def downgrade(settings: Settings, revision: str, yes: bool) -> None:
     """Migrate the database down to REVISION (`base` removes everything)."""
-    from xner_label.store import schema
+    from xner_label.store import migrating
     from xner_label.store.database import open_store
 
     if not yes:
         click.confirm("Going down deletes data. Go on?", abort=True, err=True)
     with open_store(settings.database_url, check=False) as store:
-        before, after = schema.downgrade(store, revision)
+        before, after = migrating.downgrade(store, revision)
     click.echo(f"database at revision {after or 'none'} (was {before or 'empty'})", err=True)
 
 

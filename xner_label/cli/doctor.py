@@ -6,7 +6,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.errors import CheckFailedError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command(name="doctor")
@@ -14,7 +14,7 @@ from xner_label.settings import Settings
 @json_option
 def command(settings: Settings, as_json: bool) -> None:
     """Check versions, models, the database and Label Studio; name the remedy for what is missing."""
-    from xner_label.diagnosis import diagnose
+    from xner_label.reporting.diagnosis import diagnose
 
     found = diagnose(settings)
     if as_json:

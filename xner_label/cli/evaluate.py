@@ -10,7 +10,7 @@ import msgspec
 from xner_label.cli.options import json_option, labels_option
 
 if TYPE_CHECKING:
-    from xner_label.confidence.evaluation import Evaluation
+    from xner_label.evaluation.spans import Evaluation
 
 
 @click.command()
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 def command(gold: str, predictions: str, labels: tuple[str, ...] | None, as_json: bool) -> None:
     """Score PRED against GOLD (JSON Lines, matched by id): strict span F1 and quality of the confidences."""
-    from xner_label.confidence.evaluation import evaluate_files
+    from xner_label.evaluation.spans import evaluate_files
 
     result = evaluate_files(gold, predictions, labels)
     for identity in result.unknown_ids:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import output_option, with_settings
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command(name="export")

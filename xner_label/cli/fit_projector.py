@@ -29,7 +29,7 @@ def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, corpus
     same files give the same weights.
     """
     from xner_label.jsonl import open_output
-    from xner_label.projection.fitting import fit_files
+    from xner_label.projection.fitting.files import fit_files
 
     weights = fit_files(gold, from_scratch=from_scratch, corpus=corpus)
     with open_output(output_path) as sink:

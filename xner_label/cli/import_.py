@@ -8,7 +8,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import report_partial, write_json
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command(name="import")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from xner_label.settings import FILE_NAME, PRESETS, write_file
+from xner_label.settings.files import write_file
+from xner_label.settings.table import FILE_NAME, PRESETS
 
 
 @click.command(name="init")

@@ -7,7 +7,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.errors import UsageError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.group(name="models")
@@ -20,7 +20,7 @@ def command() -> None:
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
     """Known checkpoints: size, licence, the presets that use them, and whether they are here."""
-    from xner_label.projection.hub import list_models
+    from xner_label.checkpoints.hub import list_models
 
     entries = list_models(settings)
     if as_json:
@@ -42,7 +42,7 @@ def pull(names: tuple[str, ...], settings: Settings) -> None:
 
     Says size and licence first. Ends with code 3 when the hub can't be reached.
     """
-    from xner_label.projection.hub import models_of, pull_model
+    from xner_label.checkpoints.hub import models_of, pull_model
 
     wanted = names or models_of(settings)
     if not wanted:

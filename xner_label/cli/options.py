@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from xner_label.settings import Settings, default_of, find_file, load_settings, table
+from xner_label.settings.files import find_file
+from xner_label.settings.loading import load_settings
+from xner_label.settings.table import Settings, default_of, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 

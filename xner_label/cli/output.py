@@ -43,7 +43,7 @@ def run_stage(
     strict: bool = False,
 ) -> None:
     """Stream tasks through a stage, name bad lines on standard error, and end with code 5 if there were any."""
-    from xner_label.projection.stream import annotate_stream
+    from xner_label.pipeline.json_stream import annotate_stream
 
     try:
         with open_input(input_path) as source, open_output(output_path) as sink:

@@ -7,7 +7,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.errors import PartialError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command(name="predict")
@@ -23,7 +23,7 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
     if with_model:
         _predict_with_model(settings, as_json)
         return
-    from xner_label.predicting import Predictor
+    from xner_label.predicting.predictor import Predictor
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
@@ -43,8 +43,8 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
 
 
 def _predict_with_model(settings: Settings, as_json: bool) -> None:
+    from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
-    from xner_label.training.serving import predict_with_model
 
     with open_store(settings.database_url) as store:
         report = predict_with_model(store, settings.project)

@@ -9,18 +9,18 @@ import click
 from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option, with_settings
 from xner_label.errors import RecordError, UsageError
 from xner_label.jsonl import open_input, open_output
-from xner_label.projection.caching import MemoryCache
-from xner_label.projection.completeness import FILTERS
-from xner_label.projection.pipeline import Pipeline
+from xner_label.pipeline.completeness import FILTERS
+from xner_label.pipeline.json_stream import project_stream
+from xner_label.pipeline.memory_cache import MemoryCache
+from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.projectors import PROJECTORS, make_projector
-from xner_label.projection.stages import (
+from xner_label.settings.table import Settings
+from xner_label.stages.assembly import (
     make_aligner,
     make_back_translator,
     make_target_tagger,
     make_translation_scorer,
 )
-from xner_label.projection.stream import project_stream
-from xner_label.settings import Settings
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from xner_label.cli.options import with_settings
 from xner_label.errors import MissingExtraError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command(name="serve")

@@ -7,7 +7,7 @@ import click
 from xner_label.cli.options import input_argument, labels_option, output_option, with_settings
 from xner_label.cli.output import LineCounter, run_stage
 from xner_label.errors import ConfigurationError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command()
@@ -48,9 +48,9 @@ def command(
     from dataclasses import replace
     from pathlib import Path
 
-    from xner_label.projection.annotating import read_labelled, tag_tasks
-    from xner_label.projection.caching import MemoryCache
-    from xner_label.projection.stages import TAGGERS, make_tagger
+    from xner_label.pipeline.annotate import read_labelled, tag_tasks
+    from xner_label.pipeline.memory_cache import MemoryCache
+    from xner_label.stages.assembly import TAGGERS, make_tagger
 
     kind = settings.tagger
     if labelled or model:

@@ -7,7 +7,7 @@ import click
 from xner_label.cli.options import input_argument, output_option, with_settings
 from xner_label.cli.output import LineCounter, run_stage
 from xner_label.errors import ConfigurationError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 
 @click.command()
@@ -29,9 +29,9 @@ def command(
     """
     from dataclasses import replace
 
-    from xner_label.projection.annotating import translate_tasks
-    from xner_label.projection.caching import MemoryCache
-    from xner_label.projection.stages import TRANSLATORS, make_translator
+    from xner_label.pipeline.annotate import translate_tasks
+    from xner_label.pipeline.memory_cache import MemoryCache
+    from xner_label.stages.assembly import TRANSLATORS, make_translator
 
     if model:
         kind = "transformers" if settings.translator == "given" else settings.translator

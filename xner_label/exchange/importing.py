@@ -14,7 +14,7 @@ import msgspec
 from xner_label.entities import Entity, Task
 from xner_label.errors import RecordError
 from xner_label.exchange.reading import Line, read_lines
-from xner_label.projection.instance import build_instance
+from xner_label.projection.problem import build_instance
 from xner_label.store import projects, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import add_imported_gold

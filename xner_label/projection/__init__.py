@@ -1,1 +1,1 @@
-"""From a task to its projected entities: pure computation, no database, no HTTP, no Label Studio."""
+"""From source entities and links to entities of the target: pure computation."""

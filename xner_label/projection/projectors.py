@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.projection.instance import Projector
-from xner_label.projection.interfaces import TranslationScorer
+from xner_label.projection.problem import Projector
+from xner_label.stages.interfaces import TranslationScorer
 
 _PLAIN = ("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic")
 
@@ -27,7 +27,7 @@ def has_corpus_mode(name: str, *, weights: str = "") -> bool:
     """Whether the projector of that name can let tasks inform each other; raises as :func:`make_projector`."""
     if name != "default":
         return name == "corpus"
-    from xner_label.projection.parameters import Weights
+    from xner_label.projection.loglinear.weights_file import Weights
 
     return bool(Weights.load(weights or None).rounds)
 
@@ -42,12 +42,12 @@ def make_projector(
     ConfigurationError where it needs a translation scorer and has none, or the weights can't be read.
     """
     if name in ("default", "corpus"):
-        from xner_label.projection.loglinear import LogLinearProjector
-        from xner_label.projection.parameters import Weights
+        from xner_label.projection.loglinear.projector import LogLinearProjector
+        from xner_label.projection.loglinear.weights_file import Weights
 
         loaded = Weights.load(weights or None)
         if name == "corpus":
-            from xner_label.projection.corpus import CorpusProjector
+            from xner_label.projection.corpus.projector import CorpusProjector
 
             return CorpusProjector(loaded)
         return LogLinearProjector(loaded)
@@ -56,11 +56,11 @@ def make_projector(
     if name in _FUSIONS:
         return _fusion(name, translation_scorer)
     if name == "heuristic":
-        from xner_label.projection.heuristic import HeuristicProjector
+        from xner_label.projection.handmade.heuristic import HeuristicProjector
 
         return HeuristicProjector()
     if name in _PLAIN:
-        from xner_label.projection import scored
+        from xner_label.projection.handmade import matching_projector as scored
 
         if name == "string":
             return scored.string_projector()
@@ -72,8 +72,8 @@ def make_projector(
 
 
 def _fusion(name: str, translation_scorer: TranslationScorer | None) -> Projector:
-    from xner_label.projection.scored import fusion_projector
-    from xner_label.projection.scoring import AlignScore, NerScore, NmtScore, Score
+    from xner_label.projection.handmade.matching_projector import fusion_projector
+    from xner_label.projection.handmade.scores import AlignScore, NerScore, NmtScore, Score
 
     parts: dict[str, Score] = {"align": AlignScore(), "ner": NerScore(), "ner_spans": NerScore(any_type=True)}
     weights = _FUSIONS[name]

@@ -1,1 +1,1 @@
-"""Pages and plots for people."""
+"""What stands where, for people: status and diagnosis."""

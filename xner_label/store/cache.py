@@ -1,4 +1,4 @@
-"""The pipeline's cache, kept in the database. Implements xner_label.projection.interfaces.Cache."""
+"""The pipeline's cache, kept in the database. Implements xner_label.stages.interfaces.Cache."""
 
 from __future__ import annotations
 

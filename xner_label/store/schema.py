@@ -1,30 +1,11 @@
-"""Alembic without an alembic.ini: the migrations travel with the package."""
+"""Which revision of the schema this version needs, and which one a database has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from sqlalchemy import Connection, inspect, text
-
-import xner_label
-from xner_label.errors import UsageError
-
-if TYPE_CHECKING:
-    from alembic.config import Config
-
-    from xner_label.store.database import Store
-
 
 # The revision this version of the package needs; a test holds it to the newest migration.
 HEAD = "0001"
-
-
-def migrations_folder() -> Path:
-    """The migrations inside the installed package, or those of the checkout."""
-    packaged = Path(xner_label.__file__).parent / "_migrations"
-    return packaged if packaged.is_dir() else Path(xner_label.__file__).parents[1] / "migrations"
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -34,40 +15,3 @@ def current_revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return revision
-
-
-def upgrade(store: Store, revision: str = "head") -> tuple[str | None, str | None]:
-    """Migrate up to a revision, in one transaction. Returns the revisions before and after."""
-    from alembic import command
-
-    return _migrate(store, command.upgrade, revision)
-
-
-def downgrade(store: Store, revision: str) -> tuple[str | None, str | None]:
-    """Migrate down to a revision (``base`` removes everything), in one transaction."""
-    from alembic import command
-
-    return _migrate(store, command.downgrade, revision)
-
-
-def _migrate(store: Store, step: Callable[[Config, str], None], revision: str) -> tuple[str | None, str | None]:
-    from alembic.util import CommandError
-
-    with store.write() as session:
-        connection = session.connection()
-        before = current_revision(connection)
-        try:
-            step(_config(connection), revision)
-        except CommandError as error:
-            raise UsageError(str(error), hint="`xner-label db current` shows where the database is") from error
-        return before, current_revision(connection)
-
-
-def _config(connection: Connection) -> Config:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config

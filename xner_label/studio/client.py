@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from xner_label.errors import ConfigurationError, MissingExtraError, StudioError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 
 # Seconds that one request may take. Importing a chunk of tasks takes one or two.
 _TIMEOUT = 60.0

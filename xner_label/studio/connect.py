@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from xner_label.errors import StudioError, UsageError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews
 from xner_label.store.database import Store
 from xner_label.store.models import Project

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, StudioError, UsageError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
 from xner_label.store.models import Prediction, Project, Task, utc_now

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from xner_label import entities
 from xner_label.errors import ContractError, StudioError
-from xner_label.settings import Settings
+from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, syncing, tasks
 from xner_label.store.database import Store
 from xner_label.store.models import Annotation, Correction, Prediction, Task

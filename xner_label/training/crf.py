@@ -23,11 +23,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from xner_label.confidence.metrics import f1_score, resampled_sums
 from xner_label.entities import Entity, ProjectedEntity
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.iob2 import decode, encode, tags_of
-from xner_label.projection.crf import FEATURES_VERSION, CrfTagger, scored_entities
+from xner_label.stages.tagging.crf import FEATURES_VERSION, CrfTagger, scored_entities
 from xner_label.training.data import GoldSentence, Sentence, TrainingData, silver_tags
 from xner_label.training.model import Answer
 

@@ -18,17 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from xner_label.checkpoints.devices import is_out_of_memory, require_models
+from xner_label.checkpoints.loading import find_checkpoint, load_tokenizer, quiet_reading
+from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.iob2 import tags_of
-from xner_label.projection.crf import scored_entities
-from xner_label.projection.models import (
-    find_checkpoint,
-    is_out_of_memory,
-    load_tokenizer,
-    quiet_reading,
-    require_models,
-)
-from xner_label.projection.subwords import Subwords, position_limit, windows
+from xner_label.stages.tagging.crf import scored_entities
 from xner_label.training.data import Sentence, TrainingData, silver_tags
 from xner_label.training.model import Answer
 
@@ -69,7 +64,7 @@ class TransformersModel:
 
     def predict(self, sentences: Sequence[Sentence]) -> list[Answer]:
         """One answer per sentence, from its text alone; probabilities are those of its words' tags."""
-        from xner_label.projection.tagging import TransformersTagger
+        from xner_label.stages.tagging.transformers_tagger import TransformersTagger
 
         if self._tagger is None:
             labels = msgspec.json.decode((self._folder / _LABELS).read_bytes(), type=list[str])

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from sqlalchemy.orm import Session
 
-from xner_label.confidence.metrics import f1_score, resampled_sums
 from xner_label.errors import CheckFailedError, UsageError
+from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
 from xner_label.store.database import Store
 from xner_label.store.models import ModelRun

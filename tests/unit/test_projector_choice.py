@@ -1,0 +1,119 @@
+"""Choosing a projector on a little gold, and writing the choice down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from xner_label.cli.main import cli
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
+from xner_label.settings.files import set_values
+from xner_label.settings.loading import load_settings
+
+NAMES = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imani", "Juma")
+
+
+def write_gold(path, *, shift=0, count=40, **changes):
+    """Names that are copied; with ``shift`` the word before them belongs to the gold."""
+    rows = []
+    for number in range(count):
+        name = NAMES[number % len(NAMES)]
+        source, text = f"Mr {name} came .", f"bwana {name} alikuja ."
+        start = 0 if shift else 6
+        row = {
+            "id": number,
+            "text": text,
+            "source": source,
+            "source_entities": [{"start": 3, "end": 3 + len(name), "label": "PER"}],
+            "alignment": "0-0 1-1 2-2 3-3",
+            "entities": [{"start": start, "end": 6 + len(name), "label": "PER"}],
+        }
+        rows.append(json.dumps({key: value for key, value in (row | changes).items() if value is not None}))
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_the_default_stays_unless_another_is_better(tmp_path):
+    choice = choose_projector(write_gold(tmp_path / "gold.jsonl"))
+    assert choice.chosen == "default"
+    by_name = {own.name: own for own in choice.contenders}
+    assert by_name["default"].f1 == 1.0
+    assert by_name["default"].over_default_ci95 == (0.0, 0.0)
+    assert {"corpus", "link-dice", "heuristic", ADAPTED} <= set(by_name)
+    assert choice.left_out["nmt"] == "needs a translation model"
+    assert choice.left_out["ner"] == "needs target_tags"
+    assert [own.f1 for own in choice.contenders] == sorted((own.f1 for own in choice.contenders), reverse=True)
+
+
+def test_adapted_weights_are_chosen_where_they_learn_something(tmp_path):
+    gold = write_gold(tmp_path / "gold.jsonl", shift=1, count=120)
+    settings = tmp_path / "xner-label.toml"
+    settings.write_text('# ours\nlabels = ["PER"]\n[pipeline]\naligner = "eflomal" # fast\n')
+    weights = tmp_path / "weights.json"
+    arguments = [
+        "choose-projector",
+        str(gold),
+        "--config",
+        str(settings),
+        "--weights-output",
+        str(weights),
+        "--json",
+    ]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["chosen"] == ADAPTED
+    found = load_settings(settings, {})
+    assert (found.projector, found.projector_weights) == ("default", str(weights))
+    assert (found.aligner, found.labels) == ("eflomal", ("PER",))
+    assert "# ours" in settings.read_text()
+    assert "# fast" in settings.read_text()
+
+
+def test_projectors_without_their_fields_are_left_out(tmp_path):
+    choice = choose_projector(write_gold(tmp_path / "gold.jsonl", alignment=None, count=12))
+    assert choice.left_out["link-dice"] == "needs alignment"
+    assert ADAPTED in choice.left_out
+
+
+def test_gold_is_needed(tmp_path):
+    with pytest.raises(UsageError, match="no gold"):
+        choose_projector(write_gold(tmp_path / "gold.jsonl", entities=[]))
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    gold = write_gold(tmp_path / "gold.jsonl", count=12)
+    settings = tmp_path / "xner-label.toml"
+    done = CliRunner().invoke(cli, ["choose-projector", str(gold), "--config", str(settings), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "chosen on 12 tasks with 12 entities: default" in done.stdout
+    assert not settings.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("xner-label.toml", "", '[pipeline]\nprojector = "string"\n'),
+        ("xner-label.toml", "[pipeline]\nprojector = 'x' # y\n", '[pipeline]\nprojector = "string"\n'),
+        (
+            "pyproject.toml",
+            "[tool.xner-label]\n",
+            '[tool.xner-label]\n\n[tool.xner-label.pipeline]\nprojector = "string"\n',
+        ),
+    ],
+)
+def test_a_value_is_set_in_its_section(tmp_path, name, before, after):
+    file = tmp_path / name
+    file.write_text(before)
+    set_values(file, {"projector": "string"})
+    assert file.read_text() == after
+
+
+def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path):
+    file = tmp_path / "xner-label.toml"
+    file.write_text('pipeline = {projector = "x"}\n')
+    with pytest.raises(ConfigurationError):
+        set_values(file, {"projector": "string"})
+    assert file.read_text() == 'pipeline = {projector = "x"}\n'

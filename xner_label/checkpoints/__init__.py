@@ -1,0 +1,1 @@
+"""Neural checkpoints: finding, fetching and reading them, and where they run."""

@@ -1,1 +1,0 @@
-"""Raw projection scores in, calibrated probabilities out."""

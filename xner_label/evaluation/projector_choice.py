@@ -1,0 +1,145 @@
+"""Which projector suits a language, judged on a little gold.
+
+All projectors that the gold's fields allow are compared by strict F1, each at its own cut, on the same tasks. No
+projector is best for every language (Politov et al. 2025), but a little gold is noisy: the default stays unless
+another one is better in the paired bootstrap, with both drawn on the same tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from xner_label.errors import UsageError
+from xner_label.evaluation.metrics import Floats, f1_score, resampled_sums
+from xner_label.projection.fitting.examples import Example, read_examples
+from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, fit_weights, fold_of
+from xner_label.projection.loglinear.projector import LogLinearProjector
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import Instance, Projection, Projector
+from xner_label.projection.projectors import PROJECTORS, make_projector
+
+DEFAULT = "default"
+ADAPTED = "default, adapted"
+RESAMPLES, SEED, LEVEL = 1000, 13, 0.95
+
+
+class Contender(msgspec.Struct, frozen=True):
+    """One projector on the gold. ``over_default``: its F1 less the default's; intervals are of 95 %."""
+
+    name: str
+    f1: float
+    precision: float
+    recall: float
+    ci95: tuple[float, float]
+    over_default: float
+    over_default_ci95: tuple[float, float]
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The comparison, best first; ``left_out`` says why a projector isn't in it, ``weights`` belong to ADAPTED."""
+
+    chosen: str
+    contenders: list[Contender]
+    left_out: dict[str, str]
+    tasks: int
+    entities: int
+    weights: Weights | None = None
+
+
+def choose_projector(path: Path) -> Choice:
+    """Compare all projectors on a file of tasks with gold ``entities``.
+
+    "default, adapted" are the shipped weights adapted to the gold, judged on tasks that they weren't adapted to.
+    Raises RecordError for a bad line, UsageError for gold without entities.
+    """
+    examples = read_examples(path)
+    entities = sum(len(example.gold) for example in examples)
+    if not entities:
+        raise UsageError(f"{path} has no gold entities to judge by", hint="give tasks with `entities`")
+    instances = [example.instance for example in examples]
+    counts: dict[str, Floats] = {}
+    left_out: dict[str, str] = {}
+    for name in PROJECTORS:
+        if name == "nmt" or name.endswith("+nmt"):
+            left_out[name] = "needs a translation model"
+            continue
+        projector = make_projector(name)
+        missing = [field for field in sorted(projector.needs) if not _have(instances, field)]
+        if missing:
+            left_out[name] = f"needs {missing[0]}"
+            continue
+        counts[name] = _counts(examples, _kept(projector, instances))
+    mentions = sum(len(instance.mentions) for instance in instances)
+    if mentions >= 2 * MIN_MENTIONS:
+        counts[ADAPTED] = _counts(examples, _adapted(examples))
+    else:
+        left_out[ADAPTED] = f"{mentions} source entities are too few to adapt weights to"
+    contenders = sorted(
+        (_contender(name, table, counts[DEFAULT]) for name, table in counts.items()), key=lambda own: -own.f1
+    )
+    better = [own.name for own in contenders if own.over_default_ci95[0] > 0.0]
+    chosen = better[0] if better else DEFAULT
+    weights = fit_weights([examples], path.name, start=Weights.load()) if chosen == ADAPTED else None
+    return Choice(chosen, contenders, left_out, len(examples), entities, weights)
+
+
+def _have(instances: Sequence[Instance], field: str) -> bool:
+    """Whether all instances with mentions have the field."""
+    attribute = {"alignment": "links"}.get(field, field)
+    return all(getattr(instance, attribute) is not None for instance in instances if instance.mentions)
+
+
+def _kept(projector: Projector, instances: Sequence[Instance]) -> list[list[Projection]]:
+    learn = getattr(projector, "learn", None)
+    if learn is not None:
+        learn(instances)
+    cut = getattr(projector, "cut", 0.0)
+    return [[own for own in found if own.confidence >= cut] for found in projector.project(instances)]
+
+
+def _adapted(examples: Sequence[Example]) -> list[list[Projection]]:
+    """Cross-validated: every task is judged by weights adapted to the other folds."""
+    folds = fold_of(len(examples))
+    shipped = Weights.load()
+    results: list[list[Projection]] = []
+    for fold in range(FOLDS):
+        rest = [example for example, own in zip(examples, folds, strict=True) if own != fold]
+        judged = [example.instance for example, own in zip(examples, folds, strict=True) if own == fold]
+        results += _kept(LogLinearProjector(fit_weights([rest], "", start=shipped)), judged)
+    return results
+
+
+def _counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]]) -> Floats:
+    """Per task: right, predicted, gold; shape (tasks, 3)."""
+    return np.array(
+        [
+            (sum((p.first, p.last, p.label) in example.gold for p in own), len(own), len(example.gold))
+            for example, own in zip(examples, found, strict=True)
+        ],
+        np.float64,
+    )
+
+
+def _contender(name: str, table: Floats, default: Floats) -> Contender:
+    drawn = f1_score(*resampled_sums(table, RESAMPLES, SEED).T)
+    difference = drawn - f1_score(*resampled_sums(default, RESAMPLES, SEED).T)
+    right, predicted, gold = table.sum(axis=0)
+    f1 = float(f1_score(right, predicted, gold))
+    return Contender(
+        name,
+        f1,
+        float(right / max(predicted, 1.0)),
+        float(right / gold),
+        _interval(drawn),
+        f1 - float(f1_score(*default.sum(axis=0))),
+        _interval(difference),
+    )
+
+
+def _interval(values: Floats) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
+    return float(low), float(high)

@@ -1,0 +1,173 @@
+"""Predictions against gold: strict span F1, and how good the confidences are.
+
+An entity counts as right when start, end and label all agree, which on texts whose entities lie on token borders
+and don't overlap is what seqeval computes with ``mode="strict", scheme=IOB2``. Counting spans also holds for
+nested and overlapping entities, which tag sequences can't express. Identical entities of a task count once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from xner_label.entities import Probability
+from xner_label.errors import ContractError, RecordError
+from xner_label.evaluation import metrics
+from xner_label.jsonl import decode_line, numbered_lines, open_input
+
+LabelledSpan = tuple[int, int, str]
+
+
+class JudgedEntity(msgspec.Struct, frozen=True):
+    """An entity of either side; ``confidence`` is None for gold and for predictions without one."""
+
+    start: int
+    end: int
+    label: str
+    confidence: Probability | None = None
+
+
+class JudgedTask(msgspec.Struct, frozen=True):
+    """What an evaluation reads of a line."""
+
+    id: str | int
+    text: str
+    entities: tuple[JudgedEntity, ...] = ()
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """Strict span scores; ``n`` is the number of gold entities."""
+
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """The report. ``n`` counts gold tasks; ``ci95`` is the bootstrap interval of F1 over them.
+
+    ``unknown_ids`` are ids of predictions without gold, which count for nothing. Metrics of confidence are None
+    where no prediction has one or where they are undefined.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    ci95: tuple[float, float]
+    per_label: dict[str, Scores]
+    n: int
+    auroc: float | None
+    ap_errors: float | None
+    brier: float | None
+    ece: float | None
+    coverage_at_95: float | None
+    unknown_ids: list[str | int]
+
+
+def evaluate_files(gold: Path | str, predictions: Path | str, labels: Collection[str] | None = None) -> Evaluation:
+    """Compare two JSON Lines files by id.
+
+    A gold id without a prediction counts as no entities; where an id comes several times, the first lines
+    belong together, then the second. Raises ContractError where the text of a pair differs or an entity lies
+    outside its text, RecordError for a bad line.
+    """
+    return evaluate(read_tasks(gold), read_tasks(predictions), labels)
+
+
+def read_tasks(path: Path | str) -> Iterator[JudgedTask]:
+    """The lines of a file. Raises RecordError and ContractError with the line number."""
+    decoder = msgspec.json.Decoder(JudgedTask)
+    with open_input(path) as stream:
+        for number, line in numbered_lines(stream):
+            try:
+                task = decode_line(line, decoder)
+            except RecordError as error:
+                raise RecordError(error.field, f"{error.problem} [{path}]", line=number) from None
+            for entity in task.entities:
+                if not 0 <= entity.start < entity.end <= len(task.text):
+                    raise ContractError(
+                        f"{path} line {number}: entity {entity.start}..{entity.end} doesn't fit a text of "
+                        f"{len(task.text)} code points",
+                        hint="offsets are code points, end exclusive",
+                    )
+            yield task
+
+
+def evaluate(
+    gold: Iterable[JudgedTask], predictions: Iterable[JudgedTask], labels: Collection[str] | None = None
+) -> Evaluation:
+    """Compare tasks by id, see :func:`evaluate_files`. ``labels`` restricts both sides."""
+    predicted = _numbered(predictions)
+    counts: list[tuple[int, int, int]] = []
+    n_gold: Counter[str] = Counter()
+    n_predicted: Counter[str] = Counter()
+    n_correct: Counter[str] = Counter()
+    confidences: list[float] = []
+    right: list[bool] = []
+    for key, task in _numbered(gold).items():
+        answer = predicted.pop(key, None)
+        if answer is not None and answer.text != task.text:
+            raise ContractError(
+                f"id {task.id!r}: the texts of gold and prediction differ", hint="evaluate against the same texts"
+            )
+        truth = set(_spans(task, labels))
+        guesses = _spans(answer, labels) if answer is not None else {}
+        correct = truth.intersection(guesses)
+        counts.append((len(correct), len(guesses), len(truth)))
+        n_gold.update(label for _, _, label in truth)
+        n_predicted.update(label for _, _, label in guesses)
+        n_correct.update(label for _, _, label in correct)
+        for span, confidence in guesses.items():
+            if confidence is not None:
+                confidences.append(confidence)
+                right.append(span in truth)
+    overall = _scores(n_correct.total(), n_predicted.total(), n_gold.total())
+    coverage = metrics.coverage_at(confidences, right)
+    return Evaluation(
+        precision=overall.precision,
+        recall=overall.recall,
+        f1=overall.f1,
+        ci95=metrics.bootstrap_f1(counts),
+        per_label={
+            label: _scores(n_correct[label], n_predicted[label], n_gold[label])
+            for label in sorted(n_gold.keys() | n_predicted.keys())
+        },
+        n=len(counts),
+        auroc=metrics.auroc(confidences, right),
+        ap_errors=metrics.average_precision_of_errors(confidences, right),
+        brier=metrics.brier(confidences, right),
+        ece=metrics.expected_calibration_error(confidences, right),
+        coverage_at_95=None if coverage is None else coverage[0],
+        unknown_ids=[identity for identity, _ in predicted],
+    )
+
+
+def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str | int, int], JudgedTask]:
+    """The tasks by id and by how often the id came before."""
+    seen: Counter[str | int] = Counter()
+    result = {}
+    for task in tasks:
+        result[task.id, seen[task.id]] = task
+        seen[task.id] += 1
+    return result
+
+
+def _spans(task: JudgedTask, labels: Collection[str] | None) -> dict[LabelledSpan, float | None]:
+    return {
+        (entity.start, entity.end, entity.label): entity.confidence
+        for entity in task.entities
+        if labels is None or entity.label in labels
+    }
+
+
+def _scores(correct: int, predicted: int, gold: int) -> Scores:
+    return Scores(
+        correct / predicted if predicted else 0.0,
+        correct / gold if gold else 0.0,
+        2.0 * correct / (predicted + gold) if predicted + gold else 0.0,
+        gold,
+    )

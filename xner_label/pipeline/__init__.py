@@ -1,0 +1,1 @@
+"""Tasks in, predictions out: the stages one after the other, streamed."""

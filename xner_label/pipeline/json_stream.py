@@ -1,0 +1,203 @@
+"""Stages over a stream of JSON Lines: same order, batch by batch, bad lines reported and left out."""
+
+from __future__ import annotations
+
+import select
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import IO, Any, TypeVar
+
+import msgspec
+
+from xner_label.entities import Prediction, Task
+from xner_label.errors import IncompleteError, RecordError, UsageError
+from xner_label.jsonl import decode_line
+from xner_label.pipeline.pipeline import Pipeline
+
+T = TypeVar("T")
+# Numbered lines.
+Batch = list[tuple[int, bytes]]
+
+BATCH_LINES = 512
+_READ_BYTES = 1 << 20
+_OUTPUT_FIELDS = frozenset(Prediction.__struct_fields__)
+_ECHOED = frozenset({"id", "text"})
+
+
+class StreamSummary(msgspec.Struct, frozen=True):
+    """What became of a stream's lines: answered, bad, or failing the pipeline's filters."""
+
+    predicted: int
+    bad: int
+    incomplete: int = 0
+
+
+def project_stream(
+    source: IO[bytes],
+    sink: IO[bytes],
+    pipeline: Pipeline,
+    *,
+    keep: Sequence[str] = (),
+    strict: bool = False,
+    report: Callable[[RecordError], None],
+) -> StreamSummary:
+    """Write one prediction line for each good task line of ``source``.
+
+    Line by line, unless a stage of the pipeline learns from its input: then everything is read first. ``keep``
+    names input fields that are copied to the output as they stand. Each bad line is handed to ``report``, with its
+    number; with ``strict`` the first one is raised instead. Raises UsageError for a kept field that the output has
+    already.
+    """
+    keep = [name for name in keep if name not in _ECHOED]
+    clashes = _OUTPUT_FIELDS.intersection(keep)
+    if clashes:
+        raise UsageError(f"--keep {', '.join(sorted(clashes))}: the output has that field of its own")
+    encode_into = msgspec.json.Encoder().encode_into
+    kept_fields = _KeptFields(keep) if keep else None
+
+    def write(prediction: Prediction, line: bytes, output: bytearray) -> None:
+        encode_into(prediction, output, -1)
+        if kept_fields is not None:
+            kept_fields.append(line, output)
+
+    batches: Iterable[Batch] = line_batches(source)
+    if pipeline.learns:
+        batches = list(batches)
+        pipeline.learn(_readable(batches))
+    return _answer(batches, sink, pipeline.predict, write, strict, report)
+
+
+def annotate_stream(
+    source: IO[bytes],
+    sink: IO[bytes],
+    annotate: Callable[[Sequence[Task]], Sequence[Mapping[str, Any] | RecordError]],
+    *,
+    whole: bool = False,
+    strict: bool = False,
+    report: Callable[[RecordError], None],
+) -> StreamSummary:
+    """Write each good task line of ``source`` with the fields that a stage adds; all others stay as they are.
+
+    ``annotate`` gives, for a batch of tasks, the fields of each, or the error that keeps a task from having them.
+    ``whole`` hands it all tasks at once, for stages that learn from the text they are given. Bad lines go to
+    ``report``; with ``strict`` the first one is raised instead.
+    """
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    encode_into = msgspec.json.Encoder().encode_into
+
+    def write(added: Mapping[str, Any], line: bytes, output: bytearray) -> None:
+        encode_into({**decode(line), **added}, output, -1)
+
+    batches: Iterable[Batch] = line_batches(source)
+    if whole:
+        batches = [list(chain.from_iterable(batches))]
+    return _answer(batches, sink, annotate, write, strict, report)
+
+
+def _answer(
+    batches: Iterable[Batch],
+    sink: IO[bytes],
+    answer: Callable[[Sequence[Task]], Sequence[T | RecordError]],
+    write: Callable[[T, bytes, bytearray], None],
+    strict: bool,
+    report: Callable[[RecordError], None],
+) -> StreamSummary:
+    """Decode each batch, ``answer`` its tasks, let ``write`` append each answer (given its line) to the output."""
+    decoder = msgspec.json.Decoder(Task)
+    answered = bad = incomplete = 0
+    for batch in batches:
+        tasks: list[Task] = []
+        problems: dict[int, RecordError] = {}
+        for number, line in batch:
+            try:
+                tasks.append(decode_line(line, decoder))
+            except RecordError as error:
+                problems[number] = error
+        results = iter(answer(tasks))
+        output = bytearray()
+        for number, line in batch:
+            result = problems[number] if number in problems else next(results)
+            if not isinstance(result, RecordError):
+                write(result, line, output)
+                output += b"\n"
+                answered += 1
+            elif isinstance(result, IncompleteError):
+                incomplete += 1
+            else:
+                result.line = number
+                if strict:
+                    raise result
+                report(result)
+                bad += 1
+        sink.write(output)
+        sink.flush()
+    return StreamSummary(answered, bad, incomplete)
+
+
+def _readable(batches: Iterable[Batch]) -> list[Task]:
+    """The tasks of all lines that can be read; the others are reported when their turn comes."""
+    decoder = msgspec.json.Decoder(Task)
+    tasks = []
+    for _, line in chain.from_iterable(batches):
+        try:
+            tasks.append(decode_line(line, decoder))
+        except RecordError:
+            continue
+    return tasks
+
+
+class _KeptFields:
+    """Copies fields from an input line to the end of an output object, byte for byte."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._keys = [(name, b"," + msgspec.json.encode(name) + b":") for name in dict.fromkeys(names)]
+        self._decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def append(self, line: bytes, output: bytearray) -> None:
+        fields = self._decoder.decode(line)
+        del output[-1]
+        for name, key in self._keys:
+            value = fields.get(name)
+            if value is not None:
+                output += key
+                output += value
+        output += b"}"
+
+
+def line_batches(source: IO[bytes]) -> Iterator[Batch]:
+    """The non-blank lines, numbered from 1, in batches of what can be read without waiting.
+
+    A slow producer at the other end of a pipe gets its answers as its lines come in; a quick one gets the
+    throughput of full batches.
+    """
+    read = getattr(source, "read1", source.read)
+    rest = b""
+    number = 0
+    lines: Batch = []
+    while True:
+        chunk = read(_READ_BYTES)
+        pieces = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
+        rest = pieces.pop() if chunk else b""
+        for line in pieces:
+            number += 1
+            if number == 1:
+                line = line.removeprefix(BOM_UTF8)
+            if line and not line.isspace():
+                lines.append((number, line))
+            if len(lines) == BATCH_LINES:
+                yield lines
+                lines = []
+        if lines and not (chunk and _has_more(source)):
+            yield lines
+            lines = []
+        if not chunk:
+            return
+
+
+def _has_more(source: IO[bytes]) -> bool:
+    """Whether a read would return at once (with data or at the end), as far as the system can say."""
+    try:
+        return bool(select.select([source], [], [], 0)[0])
+    except (OSError, ValueError, TypeError):
+        return False

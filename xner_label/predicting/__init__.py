@@ -1,0 +1,1 @@
+"""The pipeline over stored tasks, and what the ML backend answers."""

@@ -1,1 +1,0 @@
-"""Word aligners, and the links they produce."""

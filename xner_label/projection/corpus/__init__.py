@@ -1,0 +1,1 @@
+"""Corpus mode: sentences that inform each other."""

@@ -1,0 +1,1 @@
+"""Learning the weights of the default projector and of corpus mode."""

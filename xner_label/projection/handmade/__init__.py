@@ -1,0 +1,1 @@
+"""Projectors with hand-made scores, the paper's among them."""

@@ -1,0 +1,1 @@
+"""The default projector: a fitted log-linear model."""

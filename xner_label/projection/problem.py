@@ -1,0 +1,129 @@
+"""The projection problem of one task, in tokens, and the answer to it.
+
+A projector never sees offsets, files or formats: it gets instances and returns projections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from xner_label.entities import Entity, Link, Task, Tokens
+from xner_label.errors import RecordError
+from xner_label.pharaoh import parse_links
+
+
+class Mention(msgspec.Struct, frozen=True):
+    """A source entity as a half-open range of source tokens."""
+
+    first: int
+    last: int
+    label: str
+    score: float | None
+    entity: Entity
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """One task as projectors see it.
+
+    ``links`` is None where no aligner ran (not the same as an aligner that found nothing). ``translations``
+    holds, where known, the target-language renderings of each mention, one tuple per mention, and
+    ``target_tags`` what a tagger of the target language thinks of each target token: P(tag) by IOB2 tag, absent
+    tags having probability 0.
+    """
+
+    source: Tokens
+    target: Tokens
+    mentions: tuple[Mention, ...]
+    links: tuple[Link, ...] | None
+    translations: tuple[tuple[str, ...], ...] | None = None
+    target_tags: Sequence[Mapping[str, float]] | None = None
+
+
+class Projection(msgspec.Struct, frozen=True):
+    """A mention matched to the target tokens ``[first, last)``.
+
+    ``mention`` is an index into the instance's mentions, None for an entity added without one. ``score`` is the
+    projector's raw objective, ``confidence`` a probability. ``exact`` is False, for all of an instance,
+    where too many mentions competed for the same words to match them (or to compute confidences) exactly.
+    """
+
+    mention: int | None
+    first: int
+    last: int
+    label: str
+    score: float
+    confidence: float
+    exact: bool = True
+
+
+class Projector(Protocol):
+    """Chooses target spans for the mentions of each instance.
+
+    ``needs`` names the task fields without which the projector can't work: ``alignment``, ``target_tags`` or
+    nothing.
+    """
+
+    signature: str
+    needs: frozenset[str]
+
+    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+        """The projections of each instance, in target order, never overlapping."""
+        ...
+
+
+def build_instance(task: Task) -> tuple[Instance, list[str]]:
+    """Turn a task into an instance, with notes on what had to be adjusted.
+
+    Raises RecordError, naming the field, for tokens that aren't in the text, offsets outside the source, links
+    out of range and source entities without a source.
+    """
+    if task.source is None and (task.source_entities or task.source_tokens or task.alignment):
+        raise RecordError("source", "missing, though other fields refer to it; give the source text")
+    target = _tokens(task.text, task.tokens, "tokens")
+    source = _tokens(task.source or "", task.source_tokens, "source_tokens")
+    notes: list[str] = []
+    entities = task.source_entities or ()
+    renderings = task.back_translations
+    if renderings is not None and len(renderings) != len(entities):
+        raise RecordError(
+            "back_translations",
+            f"{len(renderings)} lists for {len(entities)} source entities; give one list per source entity",
+        )
+    mentions: list[Mention] = []
+    kept: list[int] = []
+    for index, entity in enumerate(entities):
+        mention = _mention(source, index, entity, notes)
+        if mention is not None:
+            mentions.append(mention)
+            kept.append(index)
+    links = None
+    if task.alignment is not None:
+        links = tuple(parse_links(task.alignment, len(source), len(target)))
+    translations = None if renderings is None else tuple(renderings[index] for index in kept)
+    tags = task.target_tags
+    if tags is not None and len(tags) != len(target):
+        raise RecordError("target_tags", f"{len(tags)} for {len(target)} tokens; give one object per token")
+    return Instance(source, target, tuple(mentions), links, translations, tags), notes
+
+
+def _tokens(text: str, tokens: tuple[str, ...] | None, field: str) -> Tokens:
+    return Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)
+
+
+def _mention(source: Tokens, index: int, entity: Entity, notes: list[str]) -> Mention | None:
+    if not 0 <= entity.start < entity.end <= len(source.text):
+        raise RecordError(
+            f"source_entities[{index}]",
+            f"offsets {entity.start}..{entity.end} don't fit a source of {len(source.text)} code points; "
+            "offsets are code points, end exclusive",
+        )
+    first, last, exact = source.covering(entity.start, entity.end)
+    if first == last:
+        notes.append(f"source_entities[{index}] covers no token and is left out")
+        return None
+    if not exact:
+        notes.append(f"source_entities[{index}] was widened to whole tokens")
+    return Mention(first, last, entity.label, entity.score, entity)

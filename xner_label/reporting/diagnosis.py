@@ -1,0 +1,167 @@
+"""Whether everything the configured pipeline needs is there, with the remedy for what is not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xner_label import __version__
+from xner_label.errors import MissingExtraError, StudioError, XnerLabelError
+from xner_label.settings.table import Settings
+
+Verdict = Literal["ok", "no"]
+
+# The parts that a choice of a stage needs: extra, and the module that shows whether it is installed.
+_NEEDS = {
+    ("translator", "transformers"): ("models", "transformers"),
+    ("translator", "ctranslate2"): ("models", "ctranslate2"),
+    ("tagger", "transformers"): ("models", "transformers"),
+    ("aligner", "eflomal"): ("eflomal", "eflomal"),
+    ("aligner", "simalign"): ("models", "transformers"),
+    ("aligner", "mt-encoder"): ("models", "transformers"),
+}
+_SHOWN_VERSIONS = ("sqlalchemy", "label-studio-sdk", "fastapi", "torch", "transformers", "eflomal")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer; ``remedy`` is empty when there is nothing to do."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks, in the order in which problems should be put right."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that said no."""
+        return tuple(check for check in self.checks if check.verdict == "no")
+
+
+def diagnose(settings: Settings) -> Diagnosis:
+    """Carry out every check; a check that can't be carried out says so instead of raising."""
+    return Diagnosis(
+        (
+            _versions(),
+            _extra("studio", "label_studio_sdk", "talking to Label Studio"),
+            _extra("backend", "fastapi", "the ML backend"),
+            *_stages(settings),
+            _database(settings.database_url),
+            *_studio(settings),
+        )
+    )
+
+
+def backend_address(settings: Settings) -> str:
+    """The address at which Label Studio reaches the ML backend, as far as the settings tell."""
+    return settings.backend_url or f"http://{settings.backend_host}:{settings.backend_port}"
+
+
+def _versions() -> Check:
+    versions = [f"xner-label {__version__}", f"Python {platform.python_version()}"]
+    for name in _SHOWN_VERSIONS:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Check("versions", "ok", ", ".join(versions))
+
+
+def _extra(extra: str, module: str, purpose: str) -> Check:
+    if importlib.util.find_spec(module):
+        return Check(f"extra {extra}", "ok", "installed")
+    return Check(f"extra {extra}", "no", f"{purpose} needs it", MissingExtraError(extra, purpose).hint)
+
+
+def _stages(settings: Settings) -> Iterator[Check]:
+    for stage in ("translator", "tagger", "aligner"):
+        choice: str = getattr(settings, stage)
+        extra, module = _NEEDS.get((stage, choice), ("", ""))
+        if extra and importlib.util.find_spec(module) is None:
+            hint = MissingExtraError(extra, choice).hint
+            if choice == "eflomal":
+                hint += ", which takes a C compiler; or choose --aligner none --projector string"
+            yield Check(stage, "no", f"{choice} isn't installed", hint)
+            continue
+        checkpoint: str = getattr(settings, f"{stage}_model")
+        if extra == "models":
+            yield _checkpoint(stage, choice, checkpoint)
+        else:
+            yield Check(stage, "ok", choice)
+
+
+def _checkpoint(stage: str, choice: str, checkpoint: str) -> Check:
+    from xner_label.checkpoints.loading import find_checkpoint
+
+    try:
+        return Check(stage, "ok", f"{choice}, {checkpoint} in {find_checkpoint(checkpoint)}")
+    except XnerLabelError as error:
+        return Check(stage, "no", f"{choice}: {error.args[0]}", error.hint)
+
+
+def _database(url: str) -> Check:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    from xner_label.store.database import open_store
+
+    try:
+        parsed = make_url(url)
+        file = parsed.database if parsed.get_backend_name() == "sqlite" else None
+        if file and file != ":memory:" and not Path(file).is_file():
+            # Opening it would make it.
+            return Check("database", "no", f"there is no {file}", "run `xner-label db upgrade`")
+        with open_store(url) as store:
+            return Check("database", "ok", f"{store.url}, schema at head")
+    except ArgumentError:
+        return Check("database", "no", "its URL can't be read", "for example sqlite:///xner-label.db")
+    except XnerLabelError as error:
+        return Check("database", "no", error.args[0], error.hint)
+
+
+def _studio(settings: Settings) -> Iterator[Check]:
+    from xner_label.studio.probe import probe
+
+    address = backend_address(settings)
+    try:
+        found = probe(settings.studio_url, settings.studio_api_key, address)
+    except StudioError as error:
+        yield Check("Label Studio", "no", error.args[0], error.hint)
+        return
+    yield Check("Label Studio", "ok", f"{found.version} at {settings.studio_url}")
+    if found.user is not None:
+        yield Check("token", "ok", f"{found.token} token of {found.user}")
+    elif found.token == "none":
+        yield Check("token", "no", found.refusal, "set LABEL_STUDIO_API_KEY or LABEL_STUDIO_API_KEY_FILE")
+    elif "legacy" in found.refusal.lower():
+        yield Check(
+            "token",
+            "no",
+            f"a legacy token, and this server takes none: {found.refusal}",
+            "make a personal access token under Account & Settings, or allow legacy tokens in the organisation",
+        )
+    else:
+        yield Check(
+            "token", "no", f"{found.token} token refused: {found.refusal}", "copy it anew from Account & Settings"
+        )
+    remedy = "start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
+    for name, allowed in (
+        ("ML backend address", found.backend_allowed),
+        ("webhook address", found.webhook_allowed),
+    ):
+        if allowed is False:
+            yield Check(name, "no", f"Label Studio refuses {address}: it blocks private addresses", remedy)
+        elif allowed:
+            yield Check(name, "ok", f"Label Studio accepts {address}")

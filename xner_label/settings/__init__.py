@@ -1,0 +1,1 @@
+"""What can be configured, in one table, and where its values come from."""

@@ -1,0 +1,1 @@
+"""What comes before the projection: translating, tagging and aligning."""

@@ -1,0 +1,54 @@
+"""What can be chosen about alignment, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from xner_label.settings.table import Settings
+
+ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
+# SimAlign's names, and AWESoME's softmax.
+SIMALIGN_METHODS = ("inter", "itermax", "mwmf", "fwd", "rev")
+METHODS = (*SIMALIGN_METHODS, "softmax")
+TOKEN_TYPES = ("bpe", "word")
+# How several aligners are combined.
+RULES = ("vote", "union", "intersection")
+
+
+class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be said about an aligner; each takes what it has a use for.
+
+    ``model`` is a checkpoint. An empty ``method`` and a ``layer`` of None leave the choice to the aligner:
+    itermax, two thirds up, for simalign; softmax on the last layer for mt-encoder. ``threshold`` is softmax's.
+    ``languages`` are the ISO 639 codes of source and target, for translation models that are told them.
+    ``rule`` combines several aligners, see
+    :class:`~xner_label.stages.alignment.ensemble.EnsembleAligner`.
+    """
+
+    model: str = ""
+    method: str = ""
+    token_type: str = "bpe"
+    layer: int | None = None
+    distortion: float = 0.0
+    null_align: float = 1.0
+    threshold: float = 1e-3
+    languages: tuple[str, str] | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    rule: str = "vote"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> AlignerOptions:
+        """What the settings say."""
+        return cls(
+            model=settings.aligner_model,
+            method=settings.aligner_method,
+            token_type=settings.aligner_token_type,
+            layer=None if settings.aligner_layer < 0 else settings.aligner_layer,
+            languages=(settings.source_language, settings.target_language) if settings.target_language else None,
+            device=settings.device,
+            dtype=settings.dtype,
+        )

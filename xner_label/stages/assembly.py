@@ -1,0 +1,146 @@
+"""Stages by name: the one place that turns settings into a translator, a tagger, an aligner or a projector."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from xner_label.entities import Entity, Tokens
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.iob2 import tags_of
+from xner_label.settings.table import Settings
+from xner_label.stages.alignment import by_name as aligners
+from xner_label.stages.alignment.options import AlignerOptions
+from xner_label.stages.interfaces import Aligner, Cache, Tagger, TargetTagger, TranslationScorer, Translator
+
+TRANSLATORS = ("given", "transformers", "ctranslate2")
+TAGGERS = ("given", "crf", "transformers")
+
+LabelledText = tuple[str, Sequence[Entity]]
+
+
+def make_translator(settings: Settings, *, cache: Cache) -> Translator | None:
+    """The translator that the settings name; None for ``given`` (the source comes with the tasks).
+
+    Raises ConfigurationError for an unknown name or language and for a model that can't be used,
+    MissingExtraError when the extra ``models`` is missing.
+    """
+    if settings.translator == "given":
+        return None
+    if settings.translator not in TRANSLATORS:
+        known = ", ".join(TRANSLATORS)
+        raise ConfigurationError(f"there is no translator {settings.translator!r}", hint=f"choose among {known}")
+    from xner_label.checkpoints.devices import choose_placement
+    from xner_label.stages.translation.engines import ctranslate2_translator, transformers_translator
+    from xner_label.stages.translation.translator import CachedTranslator
+
+    placement = choose_placement(settings.device, settings.dtype)
+    model, beams = settings.translator_model, settings.translator_beams
+    languages = settings.target_language, settings.source_language  # a translator reads the language annotated
+    if settings.translator == "transformers":
+        translator = transformers_translator(model, *languages, placement, beams=beams)
+    else:
+        folder = Path(settings.model_cache).expanduser()
+        translator = ctranslate2_translator(model, *languages, placement, folder, beams=beams)
+    return CachedTranslator(translator, cache)
+
+
+def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[LabelledText] = ()) -> Tagger | None:
+    """The source tagger that the settings name; None for ``given`` (source entities come with the tasks).
+
+    ``crf`` is read from the file that ``tagger_model`` names, or learns from labelled source data, once per data;
+    without either there is no tagger (None). Raises ConfigurationError for an unknown name and for a model that
+    can't be used, MissingExtraError when the extra ``models`` is needed and missing.
+    """
+    name, model = settings.tagger, settings.tagger_model
+    if name == "given" or (name == "crf" and not (labelled or model)):
+        return None
+    if name == "crf":
+        from xner_label.stages.tagging.crf import CrfTagger
+
+        return CrfTagger.load(model) if model else _trained_crf(cache, labelled)
+    if name == "transformers":
+        from xner_label.checkpoints.devices import choose_placement
+        from xner_label.stages.tagging.tag_map import parse_mapping
+        from xner_label.stages.tagging.transformers_tagger import TransformersTagger
+
+        placement = choose_placement(settings.device, settings.dtype)
+        mapping = parse_mapping(settings.tagger_map)
+        return TransformersTagger(model, settings.labels, mapping=mapping, placement=placement)
+    raise ConfigurationError(f"there is no tagger {name!r}", hint=f"choose among {', '.join(TAGGERS)}")
+
+
+def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> Tagger:
+    from xner_label.stages.tagging.crf import FEATURES_VERSION, CrfTagger
+
+    namespace = f"source-crf:{FEATURES_VERSION}"
+    key = hashlib.sha256(msgspec.json.encode(labelled)).hexdigest()
+    stored = cache.get_many(namespace, [key])
+    if key in stored:
+        return CrfTagger(stored[key])
+    tokens = [Tokens.tokenize(text) for text, _ in labelled]
+    tags = [tags_of(own, found) for own, (_, found) in zip(tokens, labelled, strict=True)]
+    tagger = CrfTagger.train([own.words() for own in tokens], tags)
+    cache.put_many(namespace, {key: tagger.to_bytes()})
+    return tagger
+
+
+def make_back_translator(settings: Settings, *, cache: Cache) -> Translator:
+    """The settings' translator the other way round: from the source language into the one annotated.
+
+    Raises UsageError where the settings name no translator, and what make_translator raises.
+    """
+    turned = replace(settings, source_language=settings.target_language, target_language=settings.source_language)
+    translator = make_translator(turned, cache=cache)
+    if translator is None:
+        raise UsageError(
+            "back-translation needs a translator", hint="choose one with --translator, or give back_translations"
+        )
+    return translator
+
+
+def make_target_tagger(model: str, settings: Settings) -> TargetTagger:
+    """A tagger of the target language: a CRF from a file, or a checkpoint for token classification.
+
+    Raises ConfigurationError for a model that can't be used, MissingExtraError when ``models`` is missing.
+    """
+    if Path(model).is_file():
+        from xner_label.stages.tagging.crf import CrfTagger
+
+        return CrfTagger.load(model)
+    from xner_label.checkpoints.devices import choose_placement
+    from xner_label.stages.tagging.transformers_tagger import TransformersTagger
+
+    return TransformersTagger(model, settings.labels, placement=choose_placement(settings.device, settings.dtype))
+
+
+def make_translation_scorer(settings: Settings) -> TranslationScorer | None:
+    """Scores by the checkpoint that ``translator_model`` names; None where it names none.
+
+    Raises ConfigurationError for a checkpoint or language that can't be used.
+    """
+    if not settings.translator_model:
+        return None
+    from xner_label.checkpoints.devices import choose_placement
+    from xner_label.stages.translation.forced_decoding import TransformersScorer
+
+    placement = choose_placement(settings.device, settings.dtype)
+    languages = settings.source_language, settings.target_language
+    return TransformersScorer(settings.translator_model, *languages, placement)
+
+
+def make_aligner(settings: Settings, *, cache: Cache, scope: str = "") -> Aligner | None:
+    """The aligner that the settings name; None for ``given`` (links come with the tasks) and ``none`` (no links).
+
+    ``scope`` separates the fits of different projects in the cache. Raises what
+    :func:`xner_label.stages.alignment.by_name.make_aligner` does.
+    """
+    if settings.aligner in ("given", "none"):
+        return None
+    return aligners.make_aligner(
+        settings.aligner, AlignerOptions.from_settings(settings), cache=cache, scope=scope
+    )

@@ -1,0 +1,1 @@
+"""Taggers: entities of the source, and a CRF for either side."""

@@ -1,0 +1,1 @@
+"""Translators into the language of the tagger."""
