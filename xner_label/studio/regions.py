@@ -15,7 +15,7 @@ from xner_label.errors import ContractError
 from xner_label.studio.labelling import Control
 
 if TYPE_CHECKING:
-    from xner_label.store.models import Prediction, ProjectedEntity
+    from xner_label.store.tables import Prediction, ProjectedEntity
 
 
 class ReviewedEntity(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
     Raises ContractError when an entity doesn't fit the text or the control's labels.
     """
     return {
-        "model_version": prediction.pipeline,
+        "model_version": prediction.pipeline.name,
         "score": prediction.confidence,
         "result": [region_of(text, entity, control) for entity in prediction.entities],
     }

@@ -48,105 +48,112 @@ class Shift(NamedTuple):
     text: Floats
 
 
-def span_keys(seen: Observations) -> Iterator[Keys]:
+def span_keys(observations: Observations) -> Iterator[Keys]:
     """The keys of each candidate; rows are candidates."""
-    found, texts = seen.found, seen.texts
-    rows = np.arange(len(found.mention))
-    sentence = seen.sentence[found.mention]
-    low, high = seen.target_at[sentence], seen.target_at[sentence + 1]
+    candidates, texts = observations.candidates, observations.texts
+    rows = np.arange(len(candidates.mention))
+    sentence = observations.sentence[candidates.mention]
+    low, high = observations.target_at[sentence], observations.target_at[sentence + 1]
     count = len(texts)
-    name = seen.name[found.mention]
+    name = observations.name[candidates.mention]
 
     def word(at: Ints, outside: int) -> Ints:
         inside = (at >= low) & (at < high)
-        return np.where(inside, seen.word[np.clip(at, 0, max(len(seen.word) - 1, 0))], count + outside)
+        return np.where(
+            inside, observations.word[np.clip(at, 0, max(len(observations.word) - 1, 0))], count + outside
+        )
 
     written = [*texts, BEFORE, AFTER]
-    yield Keys("text", rows, seen.text, texts.__getitem__)
+    yield Keys("text", rows, observations.text, texts.__getitem__)
     yield Keys("name", rows, name, texts.__getitem__)
-    yield Keys("both", rows, name * count + seen.text, lambda key: f"{texts[key // count]}\t{texts[key % count]}")
+    yield Keys(
+        "both", rows, name * count + observations.text, lambda key: f"{texts[key // count]}\t{texts[key % count]}"
+    )
     if len(rows):
-        yield Keys("first", rows, seen.word[found.first], texts.__getitem__)
-        yield Keys("last", rows, seen.word[found.last - 1], texts.__getitem__)
-        yield Keys("before", rows, word(found.first - 1, 0), written.__getitem__)
-        yield Keys("after", rows, word(found.last, 1), written.__getitem__)
+        yield Keys("first", rows, observations.word[candidates.first], texts.__getitem__)
+        yield Keys("last", rows, observations.word[candidates.last - 1], texts.__getitem__)
+        yield Keys("before", rows, word(candidates.first - 1, 0), written.__getitem__)
+        yield Keys("after", rows, word(candidates.last, 1), written.__getitem__)
 
 
-def label_keys(seen: Observations, candidate: Ints) -> Iterator[Keys]:
+def label_keys(observations: Observations, candidate: Ints) -> Iterator[Keys]:
     """The keys of each mention on ``candidate`` (M,), -1 where it has none; rows are mentions."""
-    texts, labels = seen.texts, seen.labels
-    count, size = len(texts), len(seen.labels)
+    texts, labels = observations.texts, observations.labels
+    count, size = len(texts), len(labels)
     written = [*texts, BEFORE, AFTER]
-    rows = np.arange(len(seen))
-    present = seen.base_label.argmax(axis=1) if size else np.zeros(len(seen), np.int64)
+    rows = np.arange(len(observations))
+    if not len(rows):
+        return
+    present = observations.base_label.argmax(axis=1)
     landed = np.flatnonzero(candidate >= 0)
+    on_span = candidate[landed]
+    sentence = observations.sentence
+    low, high = observations.source_at[sentence], observations.source_at[sentence + 1]
 
-    def joint(key: int) -> str:
+    def with_label(key: int) -> str:
         return f"{labels[key % size]}\t{written[key // size]}"
 
-    yield Keys("name", rows, seen.name, texts.__getitem__)
-    yield Keys("text", landed, seen.text[candidate[landed]], texts.__getitem__)
-    owner, at = expand(seen.source_first, seen.source_last - seen.source_first)
-    yield Keys("word", owner, seen.source_word[at], texts.__getitem__)
-    low, high = seen.source_at[seen.sentence], seen.source_at[seen.sentence + 1]
-    first, last = seen.source_first - 1, seen.source_last
-    for kind, where, inside, outside in (
+    yield Keys("name", rows, observations.name, texts.__getitem__)
+    yield Keys("text", landed, observations.text[on_span], texts.__getitem__)
+    owner, at = expand(observations.source_first, observations.source_last - observations.source_first)
+    yield Keys("word", owner, observations.source_word[at], texts.__getitem__)
+    first, last = observations.source_first - 1, observations.source_last
+    for kind, at, inside, outside in (
         ("source before", first, first >= low, count),
         ("source after", last, last < high, count + 1),
     ):
-        word = np.where(inside, seen.source_word[np.clip(where, 0, max(len(seen.source_word) - 1, 0))], outside)
-        yield Keys(kind, rows, word * size + present, joint)
+        word = np.where(inside, observations.source_word[np.where(inside, at, 0)], outside)
+        yield Keys(kind, rows, word * size + present, with_label)
     if len(landed):
-        own = candidate[landed]
-        low, high = seen.target_at[seen.sentence[landed]], seen.target_at[seen.sentence[landed] + 1]
-        first, last = seen.found.first[own] - 1, seen.found.last[own]
-        for kind, where, inside, outside in (
-            ("target before", first, first >= low, count),
-            ("target after", last, last < high, count + 1),
+        target_low = observations.target_at[sentence[landed]]
+        target_high = observations.target_at[sentence[landed] + 1]
+        first, last = observations.candidates.first[on_span] - 1, observations.candidates.last[on_span]
+        for kind, at, inside, outside in (
+            ("target before", first, first >= target_low, count),
+            ("target after", last, last < target_high, count + 1),
         ):
-            word = np.where(inside, seen.word[np.clip(where, 0, len(seen.word) - 1)], outside)
-            yield Keys(kind, landed, word * size + present[landed], joint)
+            word = np.where(inside, observations.word[np.where(inside, at, 0)], outside)
+            yield Keys(kind, landed, word * size + present[landed], with_label)
     yield Keys("bias", rows, present, labels.__getitem__)
-    low, high = seen.source_at[seen.sentence], seen.source_at[seen.sentence + 1]
     owner, at = expand(low, high - low)
-    pair = np.unique(owner * count + seen.source_word[at]) if len(at) else np.zeros(0, np.int64)
-    owner, code = pair // max(count, 1), pair % max(count, 1)
-    long = np.array([len(text) >= _LONG for text in texts], bool)[code] if count else np.zeros(0, bool)
-    yield Keys("sentence", owner[long], code[long] * size + present[owner[long]], joint)
+    once = np.unique(owner * count + observations.source_word[at])
+    owner, word = once // count, once % count
+    long = np.array([len(text) >= _LONG for text in texts], bool)[word]
+    yield Keys("sentence", owner[long], word[long] * size + present[owner[long]], with_label)
 
 
-def best_candidates(seen: Observations) -> Ints:
+def best_candidates(observations: Observations) -> Ints:
     """(M,) the candidate of the largest per-sentence score, -1 for a mention without one."""
-    result = np.full(len(seen), -1)
-    order = np.argsort(seen.score, kind="stable")
-    result[seen.found.mention[order]] = order
+    result = np.full(len(observations), -1)
+    order = np.argsort(observations.score, kind="stable")
+    result[observations.candidates.mention[order]] = order
     return result
 
 
-def shift_of(seen: Observations, effects: Effects) -> Shift:
+def shift_of(observations: Observations, effects: Effects) -> Shift:
     """The effects that apply to each candidate and mention of a corpus."""
-    candidate = np.zeros(len(seen.found.mention))
-    text = np.zeros(len(seen.texts))
-    for keys in span_keys(seen):
+    candidate = np.zeros(len(observations.candidates.mention))
+    text = np.zeros(len(observations.texts))
+    for keys in span_keys(observations):
         weights = effects.span.get(keys.kind)
         if weights:
             unique, inverse = np.unique(keys.key, return_inverse=True)
             values = np.array([weights.get(keys.name(key), 0.0) for key in unique.tolist()])
             candidate[keys.row] += values[inverse]
     for name, value in effects.span.get("text", {}).items():
-        code = seen.code_of(name)
+        code = observations.code_of(name)
         if code >= 0:
             text[code] = value
-    label: Floats = np.zeros((len(seen), len(seen.labels)))
-    places = [seen.labels.index(name) for name in effects.labels if name in seen.labels]
-    mine = [place for place, name in enumerate(effects.labels) if name in seen.labels]
+    label: Floats = np.zeros((len(observations), len(observations.labels)))
+    places = [observations.labels.index(name) for name in effects.labels if name in observations.labels]
+    columns = [place for place, name in enumerate(effects.labels) if name in observations.labels]
     nothing = [0.0] * len(effects.labels)
-    for keys in label_keys(seen, best_candidates(seen)):
+    for keys in label_keys(observations, best_candidates(observations)):
         rows = effects.label.get(keys.kind)
         if rows and len(keys.row):
             unique, inverse = np.unique(keys.key, return_inverse=True)
             table: Numbers = np.array([rows.get(keys.name(key), nothing) for key in unique.tolist()])
-            total = np.zeros((len(seen), len(effects.labels)))
+            total = np.zeros((len(observations), len(effects.labels)))
             np.add.at(total, keys.row, table[inverse])
-            label[:, places] += total[:, mine]
+            label[:, places] += total[:, columns]
     return Shift(candidate, label, text)

@@ -25,7 +25,7 @@ class Tagged(NamedTuple):
 
 
 def fold_of_words(words: Sequence[str]) -> int:
-    """The fold of a sentence: the one whose tagger hasn't learned from it. Equal sentences share it."""
+    """The fold of a sentence: that of the tagger which hasn't learned from it. Equal sentences share it."""
     return crc32(" ".join(words).encode()) % FOLDS
 
 
@@ -40,12 +40,12 @@ def tag_out_of_fold(
     ``tags`` are IOB2; ``repeats`` says how often each sentence counts (once when None). Empty sentences have no
     marginals. None where some fold would train on fewer than MIN_SENTENCES sentences or on no entity.
     """
-    fold = np.array([fold_of_words(own) for own in words], np.int64)
+    fold = np.array([fold_of_words(sentence) for sentence in words], np.int64)
     taggers: list[CrfTagger] = []
-    for which in range(FOLDS):
-        learned = [number for number in np.flatnonzero(fold != which).tolist() if words[number]]
-        named = sum(any(tag != "O" for tag in tags[number]) for number in learned)
-        if len(learned) < MIN_SENTENCES or not named:
+    for left_out in range(FOLDS):
+        learned = [number for number in np.flatnonzero(fold != left_out).tolist() if words[number]]
+        with_entity = sum(any(tag != "O" for tag in tags[number]) for number in learned)
+        if len(learned) < MIN_SENTENCES or not with_entity:
             return None
         taggers.append(
             CrfTagger.train(
@@ -69,10 +69,10 @@ def tag_by_fold(words: Sequence[Sequence[str]], labels: Sequence[str], taggers: 
     ]
     marginals: list[TagMarginals | None] = [None] * len(words)
     best: list[list[str]] = [[] for _ in words]
-    for number, own in enumerate(words):
-        if own:
-            fold = fold_of_words(own)
-            best[number], matrix = taggers[fold].tag_with_marginals(own)
+    for number, sentence in enumerate(words):
+        if sentence:
+            fold = fold_of_words(sentence)
+            best[number], matrix = taggers[fold].tag_with_marginals(sentence)
             padded = np.column_stack([matrix, np.zeros(len(matrix))])
             begin, inside = columns[fold]
             marginals[number] = TagMarginals(padded[:, begin], padded[:, inside])

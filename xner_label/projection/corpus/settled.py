@@ -19,7 +19,7 @@ from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 # Entities by number of the sentence: what people left standing in it.
 Gold = Mapping[int, Sequence[TokenSpan]]
 
-# What a reviewed sentence counts against one that nobody has seen.
+# What a reviewed sentence counts against one that nobody has observations.
 WEIGHT = 10.0
 # Log-odds by the per-sentence model below which a mention isn't taken for the source of a span.
 _LEAST_SCORE = -4.0
@@ -40,50 +40,53 @@ class Settled(NamedTuple):
         return np.where(self.reviewed, reviewed, 1.0)
 
 
-def settle(seen: Observations, gold: Gold) -> Settled:
+def settle(observations: Observations, gold: Gold) -> Settled:
     """Give each settled span to the mention that lands on it with the largest per-sentence score.
 
     Labels that a person gave in the source can't change: such mentions take spans of their own label alone.
     Every label of ``gold`` must be among the observations'.
     """
-    found = seen.found
-    reviewed = np.zeros(len(seen.instances), bool)
+    candidates = observations.candidates
+    reviewed = np.zeros(len(observations.instances), bool)
     reviewed[list(gold)] = True
-    sentence = seen.sentence[found.mention]
-    places = {label: place for place, label in enumerate(seen.labels)}
-    spans = {number: {(first, last): places[label] for first, last, label in own} for number, own in gold.items()}
-    mine = np.flatnonzero(reviewed[sentence] & (seen.score > _LEAST_SCORE))
-    mine = mine[np.argsort(-seen.score[mine], kind="stable")]
-    start = seen.target_at[sentence[mine]]
+    sentence = observations.sentence[candidates.mention]
+    places = {label: place for place, label in enumerate(observations.labels)}
+    spans = {
+        number: {(first, last): places[label] for first, last, label in entities}
+        for number, entities in gold.items()
+    }
+    reachable = np.flatnonzero(reviewed[sentence] & (observations.score > _LEAST_SCORE))
+    reachable = reachable[np.argsort(-observations.score[reachable], kind="stable")]
+    start = observations.target_at[sentence[reachable]]
     rows = zip(
-        mine.tolist(),
-        found.mention[mine].tolist(),
-        sentence[mine].tolist(),
-        (found.first[mine] - start).tolist(),
-        (found.last[mine] - start).tolist(),
+        reachable.tolist(),
+        candidates.mention[reachable].tolist(),
+        sentence[reachable].tolist(),
+        (candidates.first[reachable] - start).tolist(),
+        (candidates.last[reachable] - start).tolist(),
         strict=True,
     )
-    candidate, label = np.full(len(seen), -1), np.full(len(seen), -1)
-    own_label = seen.base_label.argmax(axis=1)
+    candidate, label = np.full(len(observations), -1), np.full(len(observations), -1)
+    own_label = observations.base_label.argmax(axis=1)
     taken: set[tuple[int, int, int]] = set()
     for which, mention, number, first, last in rows:
         place = spans[number].get((first, last))
         if place is None or candidate[mention] >= 0 or (number, first, last) in taken:
             continue
-        if seen.open[mention] or own_label[mention] == place:
+        if observations.open[mention] or own_label[mention] == place:
             candidate[mention], label[mention] = which, place
             taken.add((number, first, last))
-    right = np.zeros(len(found.mention), bool)
+    right = np.zeros(len(candidates.mention), bool)
     right[candidate[candidate >= 0]] = True
-    return Settled(reviewed, candidate, label, right, _loose(seen, spans, taken))
+    return Settled(reviewed, candidate, label, right, _loose(observations, spans, taken))
 
 
-def clamped(seen: Observations, belief: Opinion, settled: Settled) -> Opinion:
+def clamped(observations: Observations, belief: Opinion, settled: Settled) -> Opinion:
     """``belief`` with what people settled in place of what the model believed of it."""
-    mine = settled.reviewed[seen.sentence]
+    reviewed = settled.reviewed[observations.sentence]
     projected, absent, label = (column.copy() for column in belief)
-    projected[mine[seen.found.mention]] = 0.0
-    absent[mine] = 1.0
+    projected[reviewed[observations.candidates.mention]] = 0.0
+    absent[reviewed] = 1.0
     landed = np.flatnonzero(settled.candidate >= 0)
     projected[settled.candidate[landed]] = 1.0
     absent[landed] = 0.0
@@ -93,14 +96,16 @@ def clamped(seen: Observations, belief: Opinion, settled: Settled) -> Opinion:
 
 
 def _loose(
-    seen: Observations, spans: Mapping[int, Mapping[tuple[int, int], int]], taken: set[tuple[int, int, int]]
+    observations: Observations,
+    spans: Mapping[int, Mapping[tuple[int, int], int]],
+    taken: set[tuple[int, int, int]],
 ) -> LooseSpans:
-    texts = seen.texts
+    texts = observations.texts
     rows = []
-    for number, own in spans.items():
-        words = seen.word[seen.target_at[number] : seen.target_at[number + 1]].tolist()
-        for (first, last), place in own.items():
+    for number, settled in spans.items():
+        words = observations.word[observations.target_at[number] : observations.target_at[number + 1]].tolist()
+        for (first, last), place in settled.items():
             if (number, first, last) not in taken:
-                text = seen.code_of(" ".join(texts[code] for code in words[first:last]))
+                text = observations.code_of(" ".join(texts[code] for code in words[first:last]))
                 rows.append((number, first, last, text, place))
     return LooseSpans(*np.array(rows, np.int64).reshape(-1, 5).T)

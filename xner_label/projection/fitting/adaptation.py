@@ -30,7 +30,7 @@ from xner_label.projection.corpus.effects import (
     span_keys,
 )
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
-from xner_label.projection.corpus.rounds import Chosen, RoundEvidence, RoundModel, project_round
+from xner_label.projection.corpus.rounds import ChosenSpans, RoundEvidence, RoundModel, project_round
 from xner_label.projection.corpus.settled import Gold, Settled
 from xner_label.projection.fitting.optimisation import logistic, minimise, scale, span_likelihood
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
@@ -81,39 +81,41 @@ class _Fit(NamedTuple):
 class _Problem:
     """The reviewed sentences of a corpus, ready to be fitted on."""
 
-    def __init__(self, seen: Observations, evidence: RoundEvidence, settled: Settled, shipped: Round) -> None:
-        self.seen, self.settled = seen, settled
+    def __init__(
+        self, observations: Observations, evidence: RoundEvidence, settled: Settled, shipped: Round
+    ) -> None:
+        self.observations, self.settled = observations, settled
         self.evidence = evidence
         self.model = RoundModel(shipped)
         self.deviation = scale(evidence.candidate)
-        self.sentence = seen.sentence[seen.found.mention]
+        self.sentence = observations.sentence[observations.candidates.mention]
         reviewed = settled.reviewed
-        self._span = _design(span_keys(seen), SPAN_EFFECTS, len(self.sentence), reviewed[self.sentence])
-        landed = np.where(settled.candidate >= 0, settled.candidate, best_candidates(seen))
-        learned = reviewed[seen.sentence] & seen.open & (settled.candidate >= 0)
-        self._label = _design(label_keys(seen, landed), LABEL_EFFECTS, len(seen), learned)
+        self._span = _design(span_keys(observations), SPAN_EFFECTS, len(self.sentence), reviewed[self.sentence])
+        landed = np.where(settled.candidate >= 0, settled.candidate, best_candidates(observations))
+        learned = reviewed[observations.sentence] & observations.open & (settled.candidate >= 0)
+        self._label = _design(label_keys(observations, landed), LABEL_EFFECTS, len(observations), learned)
 
     def fit(self, only: Bools) -> _Fit:
         """Fit on some sentences (S,)."""
         candidate, span = self._fit_spans(only)
         label, effects = self._fit_labels(only)
-        return _Fit(candidate, label, Effects(self.seen.labels, span, effects))
+        return _Fit(candidate, label, Effects(self.observations.labels, span, effects))
 
     def _fit_spans(self, only: Bools) -> tuple[Floats, dict[str, dict[str, float]]]:
-        seen, model = self.seen, self.model
+        observations, model = self.observations, self.model
         rows = np.flatnonzero(only[self.sentence])
-        own = np.flatnonzero(only[seen.sentence])
-        number = np.full(len(seen), -1)
-        number[own] = np.arange(len(own))
-        mention = seen.found.mention[rows]
-        kind = seen.kind[mention]
+        mentions = np.flatnonzero(only[observations.sentence])
+        number = np.full(len(observations), -1)
+        number[mentions] = np.arange(len(mentions))
+        mention = observations.candidates.mention[rows]
+        kind = observations.kind[mention]
         signals = self.evidence.candidate[rows]
         base = (signals * model.candidate[:, kind].T).sum(axis=1)
         signals = signals / self.deviation
         overlooked = (kind == OVERLOOKED) * 1.0
-        likelihood = span_likelihood(number[mention], self.settled.right[rows], len(own))
+        likelihood = span_likelihood(number[mention], self.settled.right[rows], len(mentions))
         design = self._span.rows(rows)
-        absent, size = np.zeros(len(own)), signals.shape[1]
+        absent, size = np.zeros(len(mentions)), signals.shape[1]
 
         def objective(theta: Floats) -> tuple[float, Floats]:
             shared, more, effects = theta[:size], theta[size : 2 * size], theta[2 * size :]
@@ -135,13 +137,13 @@ class _Problem:
         return candidate, effects
 
     def _fit_labels(self, only: Bools) -> tuple[Floats, dict[str, dict[str, list[float]]]]:
-        seen, settled, model = self.seen, self.settled, self.model
-        rows = np.flatnonzero(only[seen.sentence] & seen.open & (settled.candidate >= 0))
+        observations, settled, model = self.observations, self.settled, self.model
+        rows = np.flatnonzero(only[observations.sentence] & observations.open & (settled.candidate >= 0))
         gold = settled.label[rows]
         signals = self.evidence.label[rows]
         base = signals @ model.label
         design = self._label.rows(rows)
-        size, count = signals.shape[2], len(seen.labels)
+        size, count = signals.shape[2], len(observations.labels)
         at = np.arange(len(rows))
 
         def objective(theta: Floats) -> tuple[float, Floats]:
@@ -166,55 +168,61 @@ class _Problem:
 
 
 def adapt(
-    seen: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
-) -> tuple[Adapted, Chosen]:
+    observations: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
+) -> tuple[Adapted, ChosenSpans]:
     """The last round adapted to what people settled, and the spans of the corpus by it.
 
     ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. Deterministic.
     """
-    unchanged = Adapted(shipped, Effects(seen.labels, {}, {}))
+    unchanged = Adapted(shipped, Effects(observations.labels, {}, {}))
     reviewed = settled.reviewed
-    if reviewed[seen.sentence].sum() < MIN_MENTIONS:
-        return unchanged, project_round(seen, evidence, RoundModel(shipped))
-    problem = _Problem(seen, evidence, settled, shipped)
-    fold = np.array([crc32(" ".join(own.target.words()).encode()) // 7 % FOLDS for own in seen.instances])
+    if reviewed[observations.sentence].sum() < MIN_MENTIONS:
+        return unchanged, project_round(observations, evidence, RoundModel(shipped))
+    problem = _Problem(observations, evidence, settled, shipped)
+    fold = np.array(
+        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances]
+    )
     outcomes = []
     for which in range(FOLDS):
         fitted = problem.fit(reviewed & (fold != which))
         model = _model(shipped, fitted)
-        shift = shift_of(seen, fitted.effects)
-        outcomes.append(project_round(seen, evidence, model, shift, only=reviewed & (fold == which)))
+        shift = shift_of(observations, fitted.effects)
+        outcomes.append(project_round(observations, evidence, model, shift, only=reviewed & (fold == which)))
     left_out = joined(outcomes)
-    calibrated = _calibrated(seen, left_out, judge(seen, left_out, gold), shipped)
-    before = project_round(seen, evidence, RoundModel(shipped), only=reviewed)
-    counts = np.hstack([_counts(seen, own, gold, shipped.cut) for own in (left_out, before)])
+    calibrated = _calibrated(observations, left_out, judge(observations, left_out, gold), shipped)
+    before = project_round(observations, evidence, RoundModel(shipped), only=reviewed)
+    counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
     if _is_worse(counts):
         # the words teach nothing that lasts; how sure to be is learned all the same
         fitted = _Fit(problem.model.candidate, problem.model.label, unchanged.effects)
-        calibrated = _calibrated(seen, before, judge(seen, before, gold), shipped)
+        calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
     else:
         fitted = problem.fit(reviewed)
     round_ = _round(calibrated, fitted)
-    chosen = project_round(seen, evidence, RoundModel(round_), shift_of(seen, fitted.effects))
+    chosen = project_round(observations, evidence, RoundModel(round_), shift_of(observations, fitted.effects))
     cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
     round_ = msgspec.structs.replace(round_, cut=cut)
     return Adapted(round_, fitted.effects), chosen
 
 
-def judge(seen: Observations, chosen: Chosen, gold: Gold) -> Bools:
+def judge(observations: Observations, chosen: ChosenSpans, gold: Gold) -> Bools:
     """(n,) whether each span is exactly what people settled."""
-    spans = {number: set(own) for number, own in gold.items()}
+    settled = {number: set(spans) for number, spans in gold.items()}
     rows = zip(
         *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)), strict=True
     )
     return np.array(
-        [(first, last, seen.labels[label]) in spans.get(number, ()) for number, first, last, label in rows], bool
+        [
+            (first, last, observations.labels[label]) in settled.get(number, ())
+            for number, first, last, label in rows
+        ],
+        bool,
     )
 
 
-def joined(parts: Sequence[Chosen]) -> Chosen:
+def joined(parts: Sequence[ChosenSpans]) -> ChosenSpans:
     """The spans of several parts of a corpus."""
-    return Chosen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return ChosenSpans(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def best_expected_cut(confidence: Floats, usual: float) -> float:
@@ -261,14 +269,14 @@ def _design(keys: Iterable[Keys], precisions: Mapping[str, float], count: int, l
     precision: list[Floats] = [np.zeros(0)]
     kinds: list[str] = []
     names: list[str] = []
-    for own in keys:
-        mine = learned[own.row]
-        unique, inverse = np.unique(own.key[mine], return_inverse=True)
-        rows.append(own.row[mine])
+    for key_kind in keys:
+        used = learned[key_kind.row]
+        unique, inverse = np.unique(key_kind.key[used], return_inverse=True)
+        rows.append(key_kind.row[used])
         columns.append(inverse + len(names))
-        names += [own.name(key) for key in unique.tolist()]
-        kinds += [own.kind] * len(unique)
-        precision.append(np.full(len(unique), precisions[own.kind]))
+        names += [key_kind.name(key) for key in unique.tolist()]
+        kinds += [key_kind.kind] * len(unique)
+        precision.append(np.full(len(unique), precisions[key_kind.kind]))
     row, column = np.concatenate(rows), np.concatenate(columns)
     matrix = csr_array((np.ones(len(row)), (row, column)), shape=(count, len(names)))
     return _Design(matrix, csr_array(matrix.T), np.concatenate(precision), kinds, names)
@@ -287,34 +295,34 @@ def _round(base: Round, fitted: _Fit) -> Round:
     return msgspec.structs.replace(base, given=given, tagged=tagged, overlooked=overlooked, label=label)
 
 
-def _calibrated(seen: Observations, outcomes: Chosen, right: Bools, shipped: Round) -> Round:
+def _calibrated(observations: Observations, outcomes: ChosenSpans, right: Bools, shipped: Round) -> Round:
     """The calibrations fitted on outcomes, each kind's prior centred on the shipped numbers."""
     behind = outcomes.mention >= 0
-    kind = np.where(behind, seen.kind[outcomes.mention], -1)
+    kind = np.where(behind, observations.kind[outcomes.mention], -1)
     calibration: list[Calibration] = []
     for which, numbers in zip((GIVEN, TAGGED, OVERLOOKED), shipped.calibration, strict=True):
-        own = kind == which
-        if own.sum() >= MIN_OUTCOMES:
-            named = logit(outcomes.named[own]) * (which != GIVEN)
-            signals = np.column_stack([np.ones(own.sum()), logit(outcomes.span[own]), named])
-            found = minimise(logistic(signals, right[own]), np.array(numbers), np.array(CALIBRATION))
-            numbers = (round(float(found[0]), 6), round(float(found[1]), 6), round(float(found[2]), 6))
+        of_kind = kind == which
+        if of_kind.sum() >= MIN_OUTCOMES:
+            named = logit(outcomes.p_label[of_kind]) * (which != GIVEN)
+            signals = np.column_stack([np.ones(of_kind.sum()), logit(outcomes.p_span[of_kind]), named])
+            fitted = minimise(logistic(signals, right[of_kind]), np.array(numbers), np.array(CALIBRATION))
+            numbers = (round(float(fitted[0]), 6), round(float(fitted[1]), 6), round(float(fitted[2]), 6))
         calibration.append(numbers)
     added = shipped.added
     if (~behind).sum() >= MIN_ADDED:
-        signals = np.column_stack([np.ones((~behind).sum()), logit(outcomes.span[~behind])])
-        found = minimise(logistic(signals, right[~behind]), np.array(added), np.array(CALIBRATION[:2]))
-        added = (round(float(found[0]), 6), round(float(found[1]), 6))
+        signals = np.column_stack([np.ones((~behind).sum()), logit(outcomes.p_span[~behind])])
+        fitted = minimise(logistic(signals, right[~behind]), np.array(added), np.array(CALIBRATION[:2]))
+        added = (round(float(fitted[0]), 6), round(float(fitted[1]), 6))
     return msgspec.structs.replace(
         shipped, calibration=(calibration[0], calibration[1], calibration[2]), added=added
     )
 
 
-def _counts(seen: Observations, chosen: Chosen, gold: Gold, cut: float) -> Floats:
+def _counts(observations: Observations, chosen: ChosenSpans, gold: Gold, cut: float) -> Floats:
     """Per reviewed sentence, in the order of their numbers: right, kept and settled spans."""
-    kept = chosen.where(chosen.confidence >= cut)
-    right = judge(seen, kept, gold)
-    size = len(seen.instances)
+    kept = chosen.select(chosen.confidence >= cut)
+    right = judge(observations, kept, gold)
+    size = len(observations.instances)
     numbers = np.array(sorted(gold), np.int64)
     return np.column_stack(
         [
@@ -332,8 +340,8 @@ def _is_worse(counts: Floats) -> bool:
     """
     influence = np.zeros(len(counts))
     difference = 0.0
-    for sign, own in ((1.0, counts[:, :3]), (-1.0, counts[:, 3:])):
-        right, total = own[:, 0], own[:, 1] + own[:, 2]
+    for sign, columns in ((1.0, counts[:, :3]), (-1.0, counts[:, 3:])):
+        right, total = columns[:, 0], columns[:, 1] + columns[:, 2]
         f1 = 2.0 * right.sum() / max(total.sum(), 1.0)
         difference += sign * f1
         influence += sign * (2.0 * right - f1 * total) / max(total.sum(), 1.0)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
-from xner_label.projection.corpus.rounds import Chosen, gather, project_corpus, tag_silver
+from xner_label.projection.corpus.rounds import ChosenSpans, gather, project_corpus, tag_silver
 from xner_label.projection.corpus.settled import Gold, settle
 from xner_label.projection.fitting.adaptation import Adapted, adapt
 from xner_label.projection.loglinear.weights_file import Round
@@ -24,7 +24,7 @@ from xner_label.projection.loglinear.weights_file import Round
 class Spread(NamedTuple):
     """A corpus projected in the light of what people settled in it."""
 
-    chosen: Chosen
+    chosen: ChosenSpans
     adapted: Adapted
     tagged: Tagged | None
 
@@ -34,16 +34,18 @@ class Spread(NamedTuple):
         return self.adapted.round.cut
 
 
-def spread(seen: Observations, rounds: Sequence[Round], gold: Gold, before: Chosen | None = None) -> Spread:
+def spread(
+    observations: Observations, rounds: Sequence[Round], gold: Gold, before: ChosenSpans | None = None
+) -> Spread:
     """Project a corpus in the light of ``gold``, the entities of reviewed sentences.
 
     ``before``: the spans of an earlier state, which the target tagger learns from beside the gold; None to make
     them by running all rounds without the gold.
     """
     if before is None:
-        before, _ = project_corpus(seen, rounds)
-    tagged = tag_silver(seen, before, gold)
-    settled = settle(seen, gold)
+        before, _ = project_corpus(observations, rounds)
+    tagged = tag_silver(observations, before, gold)
+    settled = settle(observations, gold)
     last = rounds[-1] if tagged is not None else rounds[0]
-    adapted, chosen = adapt(seen, gather(seen, tagged, settled), settled, gold, last)
+    adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
     return Spread(chosen, adapted, tagged)
