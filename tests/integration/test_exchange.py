@@ -142,3 +142,9 @@ def test_a_source_tagger_learns_from_labelled_source_data(run, tmp_path):
     report = json.loads(run("predict", "--aligner", "none", "--json").stdout)
     assert (report["predicted"], report["entities"]) == (1, 1)
     assert "tagger=crf" in report["pipeline"]
+
+
+def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
+    file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
+    run("import", file, "--project", "other", "--labels", "PER, ORG")
+    assert json.loads(run("status", "--project", "other", "--json").stdout)["labels"] == ["PER", "ORG"]
