@@ -76,6 +76,10 @@ class RecordError(PartialError):
         self.problem = problem
         self.line = line
 
+    def inside(self, place: str) -> RecordError:
+        """The same error, its field inside another (``[3]`` and ``text`` give ``[3].text``)."""
+        return RecordError(f"{place}.{self.field}", self.problem, line=self.line) if place else self
+
     def __str__(self) -> str:
         where = "" if self.line is None else f"line {self.line}: "
         return f"{where}{self.field}: {self.problem}"
