@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from xner_label.entities import Entity, Task, trimmed
+from xner_label.entities import Entity, Task, check_offsets, trimmed
 from xner_label.errors import RecordError
 from xner_label.exchange.readers.interface import ImportedTask
 from xner_label.exchange.readers.lines import undecodable
@@ -72,20 +72,15 @@ def _settled(text: str, entities: tuple[Entity, ...] | None, field: str) -> tupl
     """The entities with white space cut off their borders, each once; and how many were cut."""
     if entities is None:
         return None, 0
+    check_offsets(text, entities, field)
     settled: dict[Entity, None] = {}
     cut = 0
     for index, entity in enumerate(entities):
-        if not 0 <= entity.start < entity.end <= len(text):
-            raise RecordError(
-                f"{field}[{index}]",
-                f"offsets {entity.start}..{entity.end} don't fit a text of {len(text)} code points; "
-                "offsets are code points, end exclusive",
-            )
         start, end = trimmed(text, entity.start, entity.end)
         if start == end:
             raise RecordError(f"{field}[{index}]", f"{entity.start}..{entity.end} hold nothing but white space")
         cut += (start, end) != (entity.start, entity.end)
-        settled[msgspec.structs.replace(entity, start=start, end=end)] = None
+        settled[msgspec.structs.replace(entity, start=start, end=end, text=None)] = None
     return tuple(settled), cut
 
 

@@ -117,8 +117,7 @@ def _validated(
                     report.notes["`entities` aren't stored: give --gold to take them as gold"] += 1
                 yield number, msgspec.structs.replace(record, task=task)
                 continue
-        problem.line = number
-        report.add_error(problem)
+        report.add_error(problem.at_line(number))
 
 
 def _batches(

@@ -25,7 +25,7 @@ from xner_label.stages.interfaces import Aligner, Tagger, Translator, learns
 from xner_label.store import predictions, projects, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
-from xner_label.store.models import Task
+from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
@@ -209,16 +209,12 @@ class Predictor:
 
 
 def _source_tokens(task: Task) -> Tokens:
-    return _tokens(task.source or "", task.source_tokens, "source_tokens")
+    return Tokens.of(task.source or "", task.source_tokens, "source_tokens")
 
 
 def _words(task: Task) -> tuple[list[str], list[str]]:
     """The pair of word lists that an aligner gets."""
-    return _source_tokens(task).words(), _tokens(task.text, task.tokens, "tokens").words()
-
-
-def _tokens(text: str, tokens: list[str] | None, field: str) -> Tokens:
-    return Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)
+    return _source_tokens(task).words(), Tokens.of(task.text, task.tokens).words()
 
 
 def _reason(task: Task) -> str:

@@ -12,7 +12,7 @@ from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
-from xner_label.store.models import ModelRun
+from xner_label.store.tables import ModelRun
 from xner_label.training.data import Sentence, projections_of, to_sentence
 from xner_label.training.model import Answer, NerModel
 from xner_label.training.runs import load_model
@@ -140,7 +140,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
 
 
 def _sentence(task: entities.Task, projection: Prediction | None) -> Sentence:
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     return Sentence(0, str(task.id), tokens, None if projection is None else projection.entities)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
-from xner_label.store.models import Annotation, Prediction, ReviewBatch, ReviewItem, SyncState, Task, utc_now
+from xner_label.store.tables import Annotation, Prediction, ReviewBatch, ReviewItem, SyncState, Task, utc_now
 
 # How many ids go into one IN (...).
 _CHUNK = 5_000

@@ -14,7 +14,7 @@ from xner_label.errors import StudioError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews
 from xner_label.store.database import Store
-from xner_label.store.models import Project
+from xner_label.store.tables import Project
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.labelling import find_control, labelling_config
 

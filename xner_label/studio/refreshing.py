@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from xner_label.errors import StudioError
 from xner_label.store import reviews
 from xner_label.store.database import Store
-from xner_label.store.models import Project
 from xner_label.store.reviews import Outgoing
+from xner_label.store.tables import Project
 from xner_label.studio.client import Studio
 from xner_label.studio.labelling import Control
 from xner_label.studio.regions import to_studio

@@ -15,7 +15,7 @@ from xner_label.errors import ContractError
 from xner_label.studio.labelling import Control
 
 if TYPE_CHECKING:
-    from xner_label.store.models import Prediction, ProjectedEntity
+    from xner_label.store.tables import Prediction, ProjectedEntity
 
 
 class ReviewedEntity(msgspec.Struct, frozen=True):

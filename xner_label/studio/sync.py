@@ -20,8 +20,8 @@ from xner_label.errors import ContractError, StudioError
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, syncing, tasks
 from xner_label.store.database import Store
-from xner_label.store.models import Annotation, Correction, Prediction, Task
 from xner_label.store.syncing import State
+from xner_label.store.tables import Annotation, Correction, Prediction, Task
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.corrections import Change, compare
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control, find_control

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from typing import NamedTuple, TextIO
 
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
-from xner_label.exchange.readers.lines import MAX_LINE
+from xner_label.exchange.readers.lines import MAX_LINE, text_of
 from xner_label.exchange.readers.tagged_tokens import task_of
 from xner_label.exchange.tag_schemes import CHUNKS, is_tag, split_tag
 
@@ -117,12 +118,12 @@ def layout_of(columns: Sequence[str], head: str) -> Layout:
     return Layout(separator, len(columns), columns.index("token"), columns.index("tag"))
 
 
-def read_conll(text: TextIO, options: ReadOptions) -> Iterator[Numbered]:
+def read_conll(stream: BufferedReader, options: ReadOptions) -> Iterator[Numbered]:
     """A task for each sentence, numbered by the line of its first token; a bad line spoils its sentence alone.
 
     Raises UsageError where it isn't clear which column is which.
     """
-    lines = _Buffered(text)
+    lines = _Buffered(text_of(stream))
     layout = layout_of(options.columns, lines.head) if options.columns else find_layout(lines.head)
     if layout is None:
         raise UsageError(

@@ -17,7 +17,7 @@ from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers import conll, hugging_face, label_studio, span_records
 from xner_label.exchange.readers.interface import Numbered, Reader, ReadOptions
 from xner_label.exchange.readers.json_records import numbered_records, read_records
-from xner_label.exchange.readers.lines import decoded
+from xner_label.exchange.readers.lines import utf8_stream
 from xner_label.exchange.readers.plain_text import read_text
 from xner_label.exchange.readers.tables import header_of, read_table
 from xner_label.exchange.readers.task_lines import read_task
@@ -66,9 +66,9 @@ def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterat
 
     Raises UsageError when the file can't be read, isn't text, or leaves its format open.
     """
-    with open_input(path) as stream, decoded(stream, options.encoding, str(path)) as (head, text):
+    with open_input(path) as stream, utf8_stream(stream, options.encoding, str(path)) as (head, utf8):
         name = options.format or detect_format(head, path)
-        yield name, FORMATS[name].read(text, options)
+        yield name, FORMATS[name].read(utf8, options)
 
 
 def detect_format(head: str, path: Path) -> str:
@@ -94,8 +94,9 @@ def _json_format(head: str) -> str | None:
     if not head.lstrip().startswith(("{", "[")):
         return None
     records: list[dict[str, Any]] = []
+    stream = io.BufferedReader(io.BytesIO(head.encode("utf-8", "surrogateescape")))
     try:
-        for _, _, record in numbered_records(io.StringIO(head, newline="")):
+        for _, _, record in numbered_records(stream):
             if isinstance(record, RecordError) or len(records) == _JUDGED:
                 break
             decoded_record = _decoded(record)
@@ -111,7 +112,7 @@ def _json_format(head: str) -> str | None:
     return "jsonl"
 
 
-def _decoded(record: str) -> dict[str, Any] | None:
+def _decoded(record: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(record)
     except ValueError:

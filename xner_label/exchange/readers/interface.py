@@ -1,6 +1,6 @@
 """What every reader gives: numbered records, each a task or what is wrong with it.
 
-A reader takes the decoded text of a file and yields, for each record, the line on which it begins (from 1) and
+A reader takes a file as a stream of UTF-8 and yields, for each record, the line on which it begins (from 1) and
 either an :class:`ImportedTask` or a RecordError. It holds one record in memory at a time, and a bad one never
 stops the others.
 """
@@ -8,12 +8,12 @@ stops the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from io import BufferedReader
 
 import msgspec
 
+from xner_label import jsonl
 from xner_label.entities import Task
-from xner_label.errors import RecordError
 from xner_label.store.tasks import text_hash
 
 
@@ -46,8 +46,8 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
     tag_names: tuple[str, ...] = ()
 
 
-Numbered = tuple[int, ImportedTask | RecordError]
-Reader = Callable[[TextIO, ReadOptions], Iterator[Numbered]]
+Numbered = jsonl.Numbered[ImportedTask]
+Reader = Callable[[BufferedReader, ReadOptions], Iterator[Numbered]]
 
 
 def id_of(text: str) -> str:

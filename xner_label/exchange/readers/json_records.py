@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from typing import Any, TextIO, TypeVar
 
 import msgspec
 
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
-from xner_label.exchange.readers.lines import MAX_LINE, numbered_lines
-from xner_label.jsonl import decode_line
+from xner_label.exchange.readers.lines import MAX_LINE, text_of
+from xner_label.jsonl import decode_line, numbered_lines
 
 T = TypeVar("T")
 # Turns one record, a JSON object in UTF-8, into a task. Raises RecordError that names the field.
@@ -25,45 +26,43 @@ _CHUNK = 1 << 20
 _STEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|"|[\[\]{},]', re.DOTALL)
 
 
-def read_records(text: TextIO, options: ReadOptions, read_record: RecordReader) -> Iterator[Numbered]:
+def read_records(stream: BufferedReader, options: ReadOptions, read_record: RecordReader) -> Iterator[Numbered]:
     """The tasks of a file of JSON records."""
-    for number, place, record in numbered_records(text):
+    for number, place, record in numbered_records(stream):
         if isinstance(record, RecordError):
             yield number, record
             continue
         try:
-            task = read_record(record.encode("utf-8", "surrogateescape"), options)
+            task = read_record(record, options)
         except RecordError as error:
             yield number, error.inside(place)
         else:
             yield number, msgspec.structs.replace(task, place=place) if place else task
 
 
-def numbered_records(text: TextIO) -> Iterator[tuple[int, str, str | RecordError]]:
-    """Each record of a JSON array or of JSON Lines as it stands.
+def numbered_records(stream: BufferedReader) -> Iterator[tuple[int, str, bytes | RecordError]]:
+    """Each record of a JSON array or of JSON Lines as it stands, in UTF-8.
 
-    Before it the line on which it begins, and its place in the array (``[0]``; empty for JSON Lines).
+    Before it the line on which it begins, and its place in the array (``[0]``; empty for JSON Lines). Raises
+    UsageError for a single object over several lines.
     """
-    lines = numbered_lines(text)
-    first = next(lines, None)
-    if first is None:
+    head = stream.peek().lstrip()
+    if head.startswith(b"["):
+        for number, place, item in _array_items(text_of(stream)):
+            yield number, place, item if isinstance(item, RecordError) else item.encode("utf-8", "surrogateescape")
         return
-    number, line = first
-    stripped = line.lstrip("\ufeff \t")
-    if stripped.startswith("["):
-        yield from _array_items(number, line[line.index("[") + 1 :] + "\n", text)
-        return
-    if stripped.rstrip() == "{":
+    if re.match(rb"\{[ \t]*[\r\n]", head):
         raise UsageError(
             "a JSON object goes over several lines", hint="write one object per line, or one array of all of them"
         )
-    yield number, "", stripped
-    for number, line in lines:
-        yield number, "", line.lstrip("\ufeff")
+    for number, line in numbered_lines(stream):
+        yield number, "", line
 
 
-def _array_items(number: int, buffer: str, text: TextIO) -> Iterator[tuple[int, str, str | RecordError]]:
-    """The items of an array whose opening bracket was on line ``number``, just before ``buffer``."""
+def _array_items(text: TextIO) -> Iterator[tuple[int, str, str | RecordError]]:
+    """The items of the array that the text is."""
+    opening, _, buffer = text.read(_CHUNK).partition("[")
+    number = 1 + _line_ends(opening)
     start = position = depth = index = 0
     while True:
         match = _STEP.search(buffer, position)

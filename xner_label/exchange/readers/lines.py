@@ -1,7 +1,7 @@
-"""From bytes to lines of text: encodings, byte order marks, and every kind of line end.
+"""From bytes to text in UTF-8: encodings, byte order marks, and files that aren't text.
 
-Text is decoded with ``surrogateescape``, so that a byte that isn't UTF-8 spoils its own record alone;
-:func:`undecodable` finds it again.
+A byte that isn't UTF-8 spoils its own record alone: it passes here (``surrogateescape``), and
+:func:`undecodable` finds it again in the strings of a record.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from xner_label.errors import UsageError
 
 # How much of a file its format and encoding are judged by, in bytes.
 HEAD = 1 << 18
-# The longest line, in code points. Longer ones are binary data or a file with its line ends lost.
-MAX_LINE = 1 << 26
+# The longest line of a table or of columns, in code points, and the longest item of an array.
+MAX_LINE = 1 << 24
 
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _BINARY = (
     (b"\x1f\x8b", "a gzip archive", "unpack it first (gzip -d)"),
@@ -57,59 +57,81 @@ class _Rewound(io.RawIOBase):
         return len(data)
 
 
+class _Transcoded(io.RawIOBase):
+    """A stream in another encoding as UTF-8."""
+
+    def __init__(self, stream: _Rewound, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._ready = io.BytesIO()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        while not (data := self._ready.read(len(buffer))):
+            chunk = self._stream.read(HEAD)
+            self._ready = io.BytesIO(self._decoder.decode(chunk or b"", final=not chunk).encode())
+            if not chunk:
+                data = self._ready.read(len(buffer))
+                break
+        buffer[: len(data)] = data
+        return len(data)
+
+
 @contextmanager
-def decoded(stream: IO[bytes], encoding: str | None, name: str) -> Iterator[tuple[str, TextIO]]:
-    """The beginning of a file as text, and all of it; a byte order mark isn't part of either.
+def utf8_stream(stream: IO[bytes], encoding: str | None, name: str) -> Iterator[tuple[str, io.BufferedReader]]:
+    """The beginning of a file as text, and all of it in UTF-8; a byte order mark isn't part of either.
 
     ``encoding`` is what the caller says; None: UTF-8, or what the byte order mark names. ``name`` is the file's,
     for messages. Raises UsageError for a file that isn't text, an encoding that Python doesn't know, and, also
-    while the text is being read, for text that isn't in the encoding named.
+    while the stream is being read, for text that isn't in the encoding named; bytes that aren't UTF-8 pass.
     """
     head = stream.read(HEAD)
-    rest = io.BufferedReader(_Rewound(head, stream), HEAD)  # type: ignore[type-var]
-    chosen, marked = _encoding(head, encoding, name)
-    lenient = chosen == "utf-8"
-    if marked and lenient:
-        chosen = "utf-8-sig"
-    text = io.TextIOWrapper(rest, chosen, errors="surrogateescape" if lenient else "strict", newline="")
+    chosen, mark = _encoding(head, encoding, name)
+    head = head[len(mark) :]
+    errors = "surrogateescape" if chosen == "utf-8" else "strict"
     try:
-        decoder = codecs.getincrementaldecoder(chosen)("surrogateescape" if lenient else "strict")
-        yield decoder.decode(head), text
+        text = codecs.getincrementaldecoder(chosen)(errors).decode(head)
+        whole: io.RawIOBase = _Rewound(head, stream)
+        if chosen != "utf-8":
+            whole = _Transcoded(_Rewound(head, stream), chosen)
+        yield text, io.BufferedReader(whole, HEAD)
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{name} isn't {chosen} throughout: {error}", hint="give its encoding with --encoding"
         ) from None
-    finally:
-        text.detach()
 
 
-def _encoding(head: bytes, encoding: str | None, name: str) -> tuple[str, bool]:
-    """The encoding to decode with, and whether the file begins with the mark that says so."""
+def text_of(stream: io.BufferedReader) -> TextIO:
+    """A UTF-8 stream as text with its line ends (LF, CR LF or CR) as they are."""
+    return io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
+
+
+def _encoding(head: bytes, encoding: str | None, name: str) -> tuple[str, bytes]:
+    """The encoding to decode with, and the byte order mark that the file begins with."""
+    mark, marked = next((pair for pair in _MARKS if head.startswith(pair[0])), (b"", ""))
     if encoding is not None:
         try:
-            chosen = codecs.lookup(encoding).name
+            chosen = codecs.lookup(encoding).name.removesuffix("-sig")
             "".encode(chosen)  # refuses what Python keeps among its codecs and isn't an encoding of text
         except LookupError:
             raise UsageError(
                 f"there is no encoding {encoding!r}", hint="for example utf-8, utf-16-le, latin-1, cp1252, big5"
             ) from None
-        marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), "")
-        if marked and chosen.startswith(marked):
-            return marked, True
-        return chosen.removesuffix("-sig"), False
+        return (marked, mark) if marked.startswith(chosen) else (chosen, b"")
+    if mark:
+        return marked, mark
     for magic, what, remedy in _BINARY:
         if head.startswith(magic):
             raise UsageError(f"{name} is {what}, not text", hint=remedy)
-    for mark, encoding in _MARKS:
-        if head.startswith(mark):
-            return encoding, True
     if b"\0" in head and (guess := _wide_encoding(head)):
         for_iconv = guess.upper().replace("-LE", "LE").replace("-BE", "BE")
         raise UsageError(
             f"{name} looks like {guess.upper()} without a byte order mark, not UTF-8",
             hint=f"give --encoding {guess}, or convert it: iconv -f {for_iconv} -t UTF-8",
         )
-    return "utf-8", False
+    return "utf-8", b""
 
 
 def _wide_encoding(head: bytes) -> str | None:
@@ -124,22 +146,6 @@ def _wide_encoding(head: bytes) -> str | None:
         if "\0" not in text and plain and (best is None or plain > best[0]):
             best = plain, encoding
     return best and best[1]
-
-
-def numbered_lines(text: TextIO) -> Iterator[tuple[int, str]]:
-    """The lines that aren't blank, without their ends, numbered from 1. Lines end in LF, CR LF or CR alone.
-
-    Raises UsageError for a line beyond MAX_LINE.
-    """
-    number = 0
-    while line := text.readline(MAX_LINE):
-        number += 1
-        if len(line) == MAX_LINE:
-            raise UsageError(
-                f"line {number} is longer than {MAX_LINE:,} characters", hint="write one sentence or task a line"
-            )
-        if not line.isspace():
-            yield number, line.rstrip("\r\n")
 
 
 def undecodable(text: str) -> str | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from typing import TextIO
 
 from xner_label.entities import Task
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions, id_of
-from xner_label.exchange.readers.lines import MAX_LINE
+from xner_label.exchange.readers.lines import MAX_LINE, text_of
 
 SEPARATORS = ",;\t|"
 # The most lines that a row may go over.
@@ -35,12 +36,12 @@ def header_of(line: str) -> tuple[str, list[str]] | None:
     return None
 
 
-def read_table(text: TextIO, options: ReadOptions) -> Iterator[Numbered]:
+def read_table(stream: BufferedReader, options: ReadOptions) -> Iterator[Numbered]:
     """A task for each row.
 
     Raises UsageError when neither the header nor ``options.columns`` names a column `text`.
     """
-    lines = _Lines(text)
+    lines = _Lines(text_of(stream))
     first = next((line for line in lines if line.strip()), "")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
         first = next(lines, "")  # a line that spreadsheets write for each other
