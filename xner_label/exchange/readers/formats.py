@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers import conll, hugging_face, label_studio, span_records
 from xner_label.exchange.readers.interface import Numbered, Reader, ReadOptions
 from xner_label.exchange.readers.json_records import numbered_records, read_records
-from xner_label.exchange.readers.lines import utf8_stream
+from xner_label.exchange.readers.lines import stream_of, utf8_stream
 from xner_label.exchange.readers.plain_text import read_text
 from xner_label.exchange.readers.tables import header_of, read_table
 from xner_label.exchange.readers.task_lines import read_task
@@ -94,9 +93,8 @@ def _json_format(head: str) -> str | None:
     if not head.lstrip().startswith(("{", "[")):
         return None
     records: list[dict[str, Any]] = []
-    stream = io.BufferedReader(io.BytesIO(head.encode("utf-8", "surrogateescape")))
     try:
-        for _, _, record in numbered_records(stream):
+        for _, _, record in numbered_records(stream_of(head)):
             if isinstance(record, RecordError) or len(records) == _JUDGED:
                 break
             decoded_record = _decoded(record)

@@ -51,7 +51,7 @@ class _Rewound(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         data = self._head.read(len(buffer)) or self._rest.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
@@ -68,7 +68,7 @@ class _Transcoded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not (data := self._ready.read(len(buffer))):
             chunk = self._stream.read(HEAD)
             self._ready = io.BytesIO(self._decoder.decode(chunk or b"", final=not chunk).encode())
@@ -101,6 +101,11 @@ def utf8_stream(stream: IO[bytes], encoding: str | None, name: str) -> Iterator[
         raise UsageError(
             f"{name} isn't {chosen} throughout: {error}", hint="give its encoding with --encoding"
         ) from None
+
+
+def stream_of(text: str) -> io.BufferedReader:
+    """A text, decoded as :func:`utf8_stream` does, as a stream again."""
+    return io.BufferedReader(_Rewound(text.encode("utf-8", "surrogateescape"), io.BytesIO()))
 
 
 def text_of(stream: io.BufferedReader) -> TextIO:
