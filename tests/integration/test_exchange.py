@@ -240,3 +240,9 @@ def test_a_file_comes_from_standard_input_too(run, tmp_path, command_line):
         check=False,
     )
     assert (done.returncode, b"2 tasks added" in done.stderr) == (0, True), done.stderr
+
+
+def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
+    file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
+    run("import", file, "--project", "other", "--labels", "PER, ORG")
+    assert json.loads(run("status", "--project", "other", "--json").stdout)["labels"] == ["PER", "ORG"]
