@@ -8,8 +8,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "xner_label"
-GROUND = {"errors", "entities", "tokenization", "word_forms", "writing_systems", "iob2", "pharaoh", "jsonl"}
-GROUND |= {"settings", "sample"}
+GROUND = {
+    "errors",
+    "entities",
+    "tokenization",
+    "word_forms",
+    "writing_systems",
+    "iob2",
+    "pharaoh",
+    "jsonl",
+    "settings",
+    "sample",
+    "progress",
+}
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {
     "exact": set(),

@@ -60,7 +60,6 @@ def test_names_are_alike_across_scripts(name, other):
 
 def test_consonants_carry_a_name_where_vowels_are_not_written():
     assert consonant_skeleton(romanise(fold("محمد"))) == consonant_skeleton("mohamed")
-    assert consonant_skeleton(romanise(fold("พอตเตอร์"))) == consonant_skeleton("potter")
     assert similarity("محمد", "Mohamed") >= 0.75
 
 

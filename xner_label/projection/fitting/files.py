@@ -67,7 +67,7 @@ def fit_every_script(files: Files, named: str, *, start: Weights | None = None, 
         fitted.append(weights)
     weights, other = fitted[0] or fitted[1], fitted[1]
     assert weights is not None
-    return weights if other is None else msgspec.structs.replace(weights, caseless=_caseless(other))
+    return weights if other is None else with_caseless(weights, other)
 
 
 def split_by_case(files: Files) -> tuple[list[list[Example]], list[list[Example]]]:
@@ -102,9 +102,20 @@ def _for_caseless(weights: Weights | None) -> Weights | None:
         tagged=own.tagged,
         overlooked=own.overlooked,
         cut=own.cut,
-        rounds=own.rounds,
+        rounds=tuple(each.caseless or each for each in weights.rounds),
         caseless=None,
     )
+
+
+def with_caseless(weights: Weights, caseless: Weights) -> Weights:
+    """``weights`` with those of ``caseless`` for caseless sentences, in corpus mode where both know it."""
+    rounds = weights.rounds
+    if rounds and caseless.rounds:
+        rounds = tuple(
+            msgspec.structs.replace(own, caseless=msgspec.structs.replace(other, caseless=None))
+            for own, other in zip(rounds, caseless.rounds, strict=True)
+        )
+    return msgspec.structs.replace(weights, rounds=rounds, caseless=_caseless(caseless))
 
 
 def _caseless(weights: Weights) -> CaselessWeights:
@@ -113,5 +124,4 @@ def _caseless(weights: Weights) -> CaselessWeights:
         tagged=weights.tagged,
         overlooked=weights.overlooked,
         cut=weights.cut,
-        rounds=weights.rounds,
     )

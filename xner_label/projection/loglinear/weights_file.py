@@ -43,7 +43,8 @@ class LabelWeights(msgspec.Struct, frozen=True):
 class Round(msgspec.Struct, frozen=True):
     """One round of corpus mode: weights by evidence name, calibrations, and the cut on the confidence.
 
-    ``added`` calibrates spans that only the CRF finds: sigmoid(added[0] + added[1] logit p).
+    ``added`` calibrates spans that only the CRF finds: sigmoid(added[0] + added[1] logit p). ``caseless`` is what
+    sentences without capitals get instead; None: the same as all others.
     """
 
     given: dict[str, float]
@@ -53,6 +54,7 @@ class Round(msgspec.Struct, frozen=True):
     calibration: tuple[Calibration, Calibration, Calibration]
     added: tuple[float, float]
     cut: float
+    caseless: Round | None = None
 
 
 class CaselessWeights(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,6 @@ class CaselessWeights(msgspec.Struct, frozen=True, kw_only=True):
     tagged: ScoreWeights
     overlooked: ScoreWeights
     cut: float
-    rounds: tuple[Round, ...] = ()
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
