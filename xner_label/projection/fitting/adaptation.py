@@ -172,8 +172,8 @@ def adapt(
 ) -> tuple[Adapted, ChosenSpans]:
     """The last round adapted to what people settled, and the spans of the corpus by it.
 
-    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. In a mostly caseless corpus the
-    weights of caseless sentences are adapted, for all of it, otherwise those of the others. Deterministic.
+    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. In a mostly caseless corpus
+    the weights of caseless sentences are adapted, for all of it, otherwise those of the others. Deterministic.
     """
     if shipped.caseless is not None and 2 * observations.caseless.sum() > len(observations.caseless):
         shipped = msgspec.structs.replace(shipped.caseless, caseless=None)
