@@ -202,7 +202,8 @@ def test_init_writes_what_its_flags_say(tmp_path, monkeypatch):
         (
             "pyproject.toml",
             '[tool.other]\nx = 1\n\n[tool.xner-label]\nlabels = ["A"]\n',
-            '[tool.other]\nx = 1\n\n[tool.xner-label]\nlabels = ["A"]\n\n[tool.xner-label.pipeline]\nprojector = "string"\n',
+            '[tool.other]\nx = 1\n\n[tool.xner-label]\nlabels = ["A"]\n'
+            '\n[tool.xner-label.pipeline]\nprojector = "string"\n',
         ),
     ],
 )
