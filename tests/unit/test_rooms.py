@@ -14,6 +14,7 @@ GROUND = {
     "tokenization",
     "word_forms",
     "writing_systems",
+    "segmentation",
     "iob2",
     "pharaoh",
     "jsonl",

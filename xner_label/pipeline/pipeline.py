@@ -165,6 +165,8 @@ class Pipeline:
         ]
 
     def _problem(self, task: Task) -> _Problem:
+        if task.alignment is not None and self._aligner is not None and self._realign:
+            task = msgspec.structs.replace(task, alignment=None)  # it would only say how to count tokens
         instance, notes = build_instance(task)
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +20,7 @@ from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.overlapping_stages import chained
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode, make_projector
+from xner_label.segmentation import segmenter
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator, learns
@@ -27,6 +29,7 @@ from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.pipelines import ensure_pipeline, find_name
 from xner_label.store.tables import Task
+from xner_label.writing_systems import is_unspaced
 
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
@@ -82,7 +85,7 @@ class Predictor:
         pipeline = self._pipeline(self._projector_of(ready))
         progress("projecting")
         if pipeline.learns:
-            pipeline.learn([tasks.to_record(task, alignments.get(task.id)) for task in ready])
+            pipeline.learn([_record(task, alignments.get(task.id)) for task in ready])
         with self._store.read() as session:
             version = find_name(session, pipeline.signature)
             done = predictions.predicted_task_ids(session, self._project, version) if version else set()
@@ -91,7 +94,7 @@ class Predictor:
         open_tasks = [task for task in ready if task.id not in done]
         for start in range(0, len(open_tasks), _CHUNK):
             chunk = open_tasks[start : start + _CHUNK]
-            results = pipeline.predict([tasks.to_record(task, alignments.get(task.id)) for task in chunk])
+            results = pipeline.predict([_record(task, alignments.get(task.id)) for task in chunk])
             self._save(chunk, results, report)
         with self._store.write() as session:
             current = ensure_pipeline(session, pipeline.signature)
@@ -104,7 +107,7 @@ class Predictor:
         self._complete(stored)
         pipeline = self._pipeline(self._projector)
         alignments = self._align([task for task in stored if task.source is not None])
-        results = pipeline.predict([tasks.to_record(task, alignments.get(task.id)) for task in stored])
+        results = pipeline.predict([_record(task, alignments.get(task.id)) for task in stored])
         self._save(stored, results, PredictReport(pipeline.signature))
         return results
 
@@ -147,22 +150,30 @@ class Predictor:
         """The mentions whose label the project has."""
         return [mention for mention in mentions if mention.label in self._settings.labels]
 
-    def _align(self, stored: Sequence[Task]) -> Mapping[int, str]:
+    def _align(self, stored: Sequence[Task]) -> Mapping[int, _Alignment]:
         """Alignments by task id: given ones first, then stored ones of the aligner, then new ones."""
         ids = [task.id for task in stored]
         with self._store.read() as session:
-            found = tasks.get_links(session, tasks.GIVEN, ids)
+            found = {
+                task_id: _Alignment(links, given=True)
+                for task_id, links in tasks.get_links(session, tasks.GIVEN, ids).items()
+            }
             if self._aligner is None:
                 return found
-            found = tasks.get_links(session, self._aligner.signature, ids) | found
+            keys = {task.id: _links_key(self._aligner, task) for task in stored}
+            for key in sorted(set(keys.values())):
+                of_key = [task_id for task_id in ids if keys[task_id] == key and task_id not in found]
+                made = tasks.get_links(session, key, of_key)
+                found |= {task_id: _Alignment(links, given=False) for task_id, links in made.items()}
         missing = [task for task in stored if task.id not in found]
         for start in range(0, len(missing), _CHUNK):
             chunk = missing[start : start + _CHUNK]
             links = self._aligner.align([_words(task) for task in chunk])
             new = {task.id: format_links(own) for task, own in zip(chunk, links, strict=True)}
             with self._store.write() as session:
-                tasks.add_links(session, self._aligner.signature, new)
-            found |= new
+                for key in sorted({keys[task_id] for task_id in new}):
+                    tasks.add_links(session, key, {task: own for task, own in new.items() if keys[task] == key})
+            found |= {task_id: _Alignment(own, given=False) for task_id, own in new.items()}
         return found
 
     def _save(
@@ -212,6 +223,31 @@ class Predictor:
     @cached_property
     def _aligner(self) -> Aligner | None:
         return make_aligner(self._settings, cache=self._cache, scope=self._settings.project)
+
+
+class _Alignment(NamedTuple):
+    """Links in the Pharaoh format, and whether they came with the task and not from the aligner."""
+
+    links: str
+    given: bool
+
+
+def _links_key(aligner: Aligner, task: Task) -> str:
+    """What an aligner's links of a task are stored under: where nobody gave tokens, with who cut the words."""
+    texts = [text for text, tokens in ((task.text, task.tokens), (task.source, task.source_tokens)) if not tokens]
+    cut = any(text and is_unspaced(text) for text in texts)
+    return f"{aligner.signature}:{segmenter()}" if cut else aligner.signature
+
+
+def _record(task: Task, alignment: _Alignment | None) -> entities.Task:
+    """The task with its links and, where the aligner made them, with the tokens that they count."""
+    if alignment is None:
+        return tasks.to_record(task)
+    record = tasks.to_record(task, alignment.links)
+    if alignment.given:
+        return record
+    source, target = _words(task)
+    return msgspec.structs.replace(record, source_tokens=tuple(source), tokens=tuple(target))
 
 
 def _source_tokens(task: Task) -> Tokens:
