@@ -29,16 +29,16 @@ def text_hash(text: str) -> str:
 def add_tasks(session: Session, project_id: int, tasks: Sequence[tuple[entities.Task, str]]) -> int:
     """Add (task, split) pairs with the links that came with them; known external ids are left alone.
 
-    Returns how many tasks were new.
+    Of several with one external id the first counts. Returns how many tasks were new.
     """
-    rows = [_row(project_id, task, split) for task, split in tasks]
-    added = insert_new(session, Task, rows)
-    with_links = {str(task.id): task.alignment for task, _ in tasks if task.alignment is not None}
+    first = {str(task.id): (task, split) for task, split in reversed(tasks)}
+    rows = [_row(project_id, *first[external]) for external in dict.fromkeys(str(task.id) for task, _ in tasks)]
+    added = insert_new_returning(session, Task, rows, Task.external_id)
+    with_links = [external for external in added if first[external][0].alignment is not None]
     if with_links:
-        ids = ids_by_external(session, project_id, list(with_links))
-        links = {ids[external]: alignment for external, alignment in with_links.items()}
-        add_links(session, GIVEN, links)
-    return added
+        ids = ids_by_external(session, project_id, with_links)
+        add_links(session, GIVEN, {ids[key]: first[key][0].alignment or "" for key in with_links})
+    return len(added)
 
 
 def _row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
