@@ -54,7 +54,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
     from xner_label.checkpoints.devices import Placement
     from xner_label.entities import Task
-    from xner_label.jsonl import numbered_lines, open_input
+    from xner_label.jsonl import read_values
     from xner_label.pipeline.annotate import align_tasks, tag_tasks, translate_tasks
     from xner_label.pipeline.pipeline import Pipeline
     from xner_label.projection.projectors import make_projector
@@ -63,9 +63,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, 
     from xner_label.stages.tagging.transformers_tagger import TransformersTagger
     from xner_label.stages.translation.engines import transformers_translator
 
-    decoder = msgspec.json.Decoder(Task)
-    with open_input(DATA / "lowres" / "lug" / "mt.jsonl") as stream:
-        tasks = [decoder.decode(line) for _, line in numbered_lines(stream)][: arguments.tasks]
+    tasks = list(read_values(DATA / "lowres" / "lug" / "mt.jsonl", Task))[: arguments.tasks]
     cpu = Placement("cpu", "float32")
     texts = [text for task in tasks for text in (task.text, task.source or "")]
     checkpoints = build(folder, texts, arguments.size)

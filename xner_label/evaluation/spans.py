@@ -16,7 +16,7 @@ import msgspec
 from xner_label.entities import Probability
 from xner_label.errors import ContractError, RecordError
 from xner_label.evaluation import metrics
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import decoded_lines, open_input
 
 LabelledSpan = tuple[int, int, str]
 
@@ -65,11 +65,11 @@ class Evaluation(msgspec.Struct, frozen=True):
     brier: float | None
     ece: float | None
     coverage_at_95: float | None
-    unknown_ids: list[str | int]
+    unknown_ids: list[str]
 
 
 def evaluate_files(gold: Path | str, predictions: Path | str, labels: Collection[str] | None = None) -> Evaluation:
-    """Compare two JSON Lines files by id.
+    """Compare two JSON Lines files by id; the integer 1 and the text "1" are the same id.
 
     A gold id without a prediction counts as no entities; where an id comes several times, the first lines
     belong together, then the second. Raises ContractError where the text of a pair differs or an entity lies
@@ -79,14 +79,11 @@ def evaluate_files(gold: Path | str, predictions: Path | str, labels: Collection
 
 
 def read_tasks(path: Path | str) -> Iterator[JudgedTask]:
-    """The lines of a file. Raises RecordError and ContractError with the line number."""
-    decoder = msgspec.json.Decoder(JudgedTask)
+    """The lines of a file. Raises RecordError and ContractError that name file and line."""
     with open_input(path) as stream:
-        for number, line in numbered_lines(stream):
-            try:
-                task = decode_line(line, decoder)
-            except RecordError as error:
-                raise RecordError(error.field, f"{error.problem} [{path}]", line=number) from None
+        for number, task in decoded_lines(stream, JudgedTask):
+            if isinstance(task, RecordError):
+                raise task.in_file(path)
             for entity in task.entities:
                 if not 0 <= entity.start < entity.end <= len(task.text):
                     raise ContractError(
@@ -146,13 +143,14 @@ def evaluate(
     )
 
 
-def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str | int, int], JudgedTask]:
-    """The tasks by id and by how often the id came before."""
-    seen: Counter[str | int] = Counter()
+def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str, int], JudgedTask]:
+    """The tasks by id and by how often the id came before. Ids are text: the store keeps 1 as "1"."""
+    seen: Counter[str] = Counter()
     result = {}
     for task in tasks:
-        result[task.id, seen[task.id]] = task
-        seen[task.id] += 1
+        identity = str(task.id)
+        result[identity, seen[identity]] = task
+        seen[identity] += 1
     return result
 
 

@@ -84,7 +84,7 @@ def _silver(entity: tables.ProjectedEntity) -> SilverEntity:
 
 def _conll(task: tables.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
     """Lines ``token<TAB>tag`` in IOB2 and a blank line at the end."""
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     report.widened += sum(not tokens.covering(entity.start, entity.end)[2] for entity in found)
     tags = tags_of(tokens, found)
     yield from (f"{word}\t{tag}" for word, tag in zip(tokens, tags, strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from xner_label.entities import Entity, Task
+from xner_label.entities import Entity, Task, check_offsets
 from xner_label.errors import RecordError
 from xner_label.exchange.reading import Line, read_lines
 from xner_label.projection.problem import build_instance
@@ -69,18 +69,15 @@ def _validated(
     lines: Iterable[Line], labels: frozenset[str], options: ImportOptions, report: ImportReport
 ) -> Iterator[Line]:
     for line in lines:
-        error = line.error
-        if error is None and line.task is not None:
+        if line.error is not None:
+            report.errors.append(line.error)
+        elif line.task is not None:
             try:
                 task = _checked(line.task, labels, options)
-            except RecordError as problem:
-                error = problem
+            except RecordError as error:
+                report.errors.append(error.at_line(line.number))
             else:
                 yield Line(line.number, task, line.split)
-                continue
-        if error is not None:
-            error.line = line.number
-            report.errors.append(error)
 
 
 def _checked(task: Task, labels: frozenset[str], options: ImportOptions) -> Task:
@@ -98,7 +95,7 @@ def _checked(task: Task, labels: frozenset[str], options: ImportOptions) -> Task
     if options.gold or options.source_labelled:
         if gold is None:
             raise RecordError("entities", "missing; gold needs them, an empty list when there are none")
-        _check_spans(task.text, gold)
+        check_offsets(task.text, gold, "entities")
     return msgspec.structs.replace(task, entities=gold, source_entities=source_entities)
 
 
@@ -115,16 +112,6 @@ def _known(
                 "`labels` in xner-label.toml or give --drop-unknown-labels",
             )
     return tuple(entity for entity in found if entity.label in labels)
-
-
-def _check_spans(text: str, found: Sequence[Entity]) -> None:
-    for index, entity in enumerate(found):
-        if not 0 <= entity.start < entity.end <= len(text):
-            raise RecordError(
-                f"entities[{index}]",
-                f"offsets {entity.start}..{entity.end} don't fit a text of {len(text)} code points; "
-                "offsets are code points, end exclusive",
-            )
 
 
 def _write_tasks(

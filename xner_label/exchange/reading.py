@@ -12,7 +12,7 @@ import msgspec
 
 from xner_label.entities import Task
 from xner_label.errors import RecordError, UsageError
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import checked, decoded_lines, numbered_lines, open_input
 from xner_label.store.tasks import text_hash
 
 
@@ -33,26 +33,28 @@ class _Record(Task, frozen=True, kw_only=True):
 
 def read_jsonl(stream: IO[bytes]) -> Iterator[Line]:
     """Tasks in the format of `xner-label project`, with an optional ``split``."""
-    decoder = msgspec.json.Decoder(_Record)
-    for number, line in numbered_lines(stream):
-        try:
-            record = decode_line(line, decoder)
-        except RecordError as error:
-            yield Line(number, error=error)
+    for number, record in decoded_lines(stream, _Record):
+        if isinstance(record, RecordError):
+            yield Line(number, error=record)
         else:
             yield Line(number, record, record.split)
 
 
 def read_text(stream: IO[bytes]) -> Iterator[Line]:
     """One sentence a line; the id is made from the text, so that the same file adds nothing twice."""
-    for number, line in numbered_lines(stream):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            yield Line(number, error=RecordError("text", f"not UTF-8 ({error.reason}); convert the file to UTF-8"))
-            continue
-        text = text.removesuffix("\n").removesuffix("\r")
-        yield Line(number, Task(id=_id_of(text), text=text))
+    for number, task in checked(numbered_lines(stream), _text_task):
+        if isinstance(task, RecordError):
+            yield Line(number, error=task)
+        else:
+            yield Line(number, task)
+
+
+def _text_task(line: bytes) -> Task:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise RecordError("text", f"not UTF-8 ({error.reason}); convert the file to UTF-8") from None
+    return Task(id=_id_of(text), text=text)
 
 
 def read_csv(stream: IO[bytes]) -> Iterator[Line]:

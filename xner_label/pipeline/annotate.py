@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from xner_label.entities import Entity, Task, Tokens
+from xner_label.entities import Entity, Task, Tokens, check_offsets
 from xner_label.errors import RecordError
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import read_checked
 from xner_label.pharaoh import format_links
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
 
@@ -59,9 +59,7 @@ def tag_tasks(
 def _source(task: Task) -> Tokens:
     if task.source is None:
         raise RecordError("source", "missing; give the source text, or run `xner-label translate` first")
-    if task.source_tokens is None:
-        return Tokens.tokenize(task.source)
-    return Tokens.locate(task.source, task.source_tokens, "source_tokens")
+    return Tokens.of(task.source, task.source_tokens, "source_tokens")
 
 
 class _Labelled(msgspec.Struct):
@@ -74,27 +72,12 @@ def read_labelled(path: Path, labels: Sequence[str]) -> list[tuple[str, list[Ent
 
     Raises UsageError when the file can't be opened, RecordError for the first bad line.
     """
-    decoder = msgspec.json.Decoder(_Labelled)
-    texts: list[tuple[str, list[Entity]]] = []
-    with open_input(path) as stream:
-        for number, line in numbered_lines(stream):
-            try:
-                record = decode_line(line, decoder)
-                texts.append((record.text, _known(record, labels)))
-            except RecordError as error:
-                error.line = number
-                raise
-    return texts
 
+    def known(record: _Labelled) -> tuple[str, list[Entity]]:
+        check_offsets(record.text, record.entities, "entities")
+        return record.text, [entity for entity in record.entities if entity.label in labels]
 
-def _known(record: _Labelled, labels: Sequence[str]) -> list[Entity]:
-    for index, entity in enumerate(record.entities):
-        if not 0 <= entity.start < entity.end <= len(record.text):
-            raise RecordError(
-                f"entities[{index}]",
-                f"offsets {entity.start}..{entity.end} don't fit a text of {len(record.text)} code points",
-            )
-    return [entity for entity in record.entities if entity.label in labels]
+    return list(read_checked(path, _Labelled, known))
 
 
 def align_tasks(aligner: Aligner, tasks: Sequence[Task]) -> list[dict[str, Any] | RecordError]:
@@ -106,10 +89,8 @@ def align_tasks(aligner: Aligner, tasks: Sequence[Task]) -> list[dict[str, Any] 
     pairs: list[tuple[list[str], list[str]]] = []
     for task in tasks:
         try:
-            if task.source is None:
-                raise RecordError("source", "missing; give the source text, or run `xner-label translate` first")
-            source = _words(task.source, task.source_tokens, "source_tokens")
-            target = _words(task.text, task.tokens, "tokens")
+            source = _source(task).words()
+            target = Tokens.of(task.text, task.tokens).words()
         except RecordError as error:
             answers.append(error)
             continue
@@ -120,7 +101,3 @@ def align_tasks(aligner: Aligner, tasks: Sequence[Task]) -> list[dict[str, Any] 
         if isinstance(answer, dict):
             answer["alignment"] = format_links(next(found))
     return answers
-
-
-def _words(text: str, tokens: Sequence[str] | None, field: str) -> list[str]:
-    return (Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)).words()

@@ -215,16 +215,12 @@ class Predictor:
 
 
 def _source_tokens(task: Task) -> Tokens:
-    return _tokens(task.source or "", task.source_tokens, "source_tokens")
+    return Tokens.of(task.source or "", task.source_tokens, "source_tokens")
 
 
 def _words(task: Task) -> tuple[list[str], list[str]]:
     """The pair of word lists that an aligner gets."""
-    return _source_tokens(task).words(), _tokens(task.text, task.tokens, "tokens").words()
-
-
-def _tokens(text: str, tokens: list[str] | None, field: str) -> Tokens:
-    return Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)
+    return _source_tokens(task).words(), Tokens.of(task.text, task.tokens).words()
 
 
 def _reason(task: Task) -> str:

@@ -140,7 +140,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
 
 
 def _sentence(task: entities.Task, projection: Prediction | None) -> Sentence:
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     return Sentence(0, str(task.id), tokens, None if projection is None else projection.entities)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from xner_label.entities import Entity, Link, Task, Tokens
+from xner_label.entities import Entity, Link, Task, Tokens, check_offsets
 from xner_label.errors import RecordError
 from xner_label.pharaoh import parse_links
 
@@ -77,15 +77,17 @@ class Projector(Protocol):
 def build_instance(task: Task) -> tuple[Instance, list[str]]:
     """Turn a task into an instance, with notes on what had to be adjusted.
 
-    Raises RecordError, naming the field, for tokens that aren't in the text, offsets outside the source, links
-    out of range and source entities without a source.
+    Raises RecordError, naming the field, for tokens that aren't in the text or don't reach its end, offsets
+    outside the source, source entities that say another text than stands there or a score that is no probability,
+    links out of range and source entities without a source.
     """
     if task.source is None and (task.source_entities or task.source_tokens or task.alignment):
         raise RecordError("source", "missing, though other fields refer to it; give the source text")
-    target = _tokens(task.text, task.tokens, "tokens")
-    source = _tokens(task.source or "", task.source_tokens, "source_tokens")
+    target = Tokens.of(task.text, task.tokens)
+    source = Tokens.of(task.source or "", task.source_tokens, "source_tokens")
     notes: list[str] = []
     entities = task.source_entities or ()
+    check_offsets(source.text, entities, "source_entities")
     renderings = task.back_translations
     if renderings is not None and len(renderings) != len(entities):
         raise RecordError(
@@ -109,16 +111,11 @@ def build_instance(task: Task) -> tuple[Instance, list[str]]:
     return Instance(source, target, tuple(mentions), links, translations, tags), notes
 
 
-def _tokens(text: str, tokens: tuple[str, ...] | None, field: str) -> Tokens:
-    return Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)
-
-
 def _mention(source: Tokens, index: int, entity: Entity, notes: list[str]) -> Mention | None:
-    if not 0 <= entity.start < entity.end <= len(source.text):
+    if entity.score is not None and not 0.0 <= entity.score <= 1.0:
         raise RecordError(
-            f"source_entities[{index}]",
-            f"offsets {entity.start}..{entity.end} don't fit a source of {len(source.text)} code points; "
-            "offsets are code points, end exclusive",
+            f"source_entities[{index}].score",
+            f"{entity.score:g} is no probability; give a number in 0..1, or none",
         )
     first, last, exact = source.covering(entity.start, entity.end)
     if first == last:

@@ -24,6 +24,7 @@ class Serving(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str | None:
+        """What predictions of it carry as their version."""
         return self.pipeline if self.run is None else self.run.version
 
 

@@ -131,7 +131,7 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         # not only from the doubtful ones: the slice is to say how good predictions are on the whole
         everything = reviews.eligible(session, project.id, version, options.split)
         size = min(round(options.blind_share * wanted), len(everything))
-        drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)
+        drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)  # noqa: S311
         blind = {task for task, _, _ in drawn}
         found = [*drawn, *(item for item in found if item[0] not in blind)]
     found = found[:wanted]

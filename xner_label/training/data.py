@@ -38,6 +38,7 @@ class Sentence(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
+        """The sentence."""
         return self.tokens.text
 
 
@@ -159,7 +160,7 @@ def projections_of(
 
 def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
     """A stored task as a model sees it, with its projection if there is one."""
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     silver = projected.get(task.id)
     return Sentence(task.id, task.external_id, tokens, None if silver is None else tuple(silver))
 

@@ -25,13 +25,13 @@ def tag_out_of_fold(
     ``tags`` are IOB2. Equal sentences share a fold, and empty ones have no marginals. None where some fold would
     train on fewer than MIN_SENTENCES sentences or on no entity.
     """
-    fold = np.array([crc32(" ".join(own).encode()) % FOLDS for own in words])
+    fold = np.array([crc32(" ".join(sentence).encode()) % FOLDS for sentence in words])
     marginals: list[TagMarginals | None] = [None] * len(words)
     best: list[list[str]] = [[] for _ in words]
-    for which in range(FOLDS):
-        learned = [number for number in np.flatnonzero(fold != which).tolist() if words[number]]
-        named = sum(any(tag != "O" for tag in tags[number]) for number in learned)
-        if len(learned) < MIN_SENTENCES or not named:
+    for left_out in range(FOLDS):
+        learned = [number for number in np.flatnonzero(fold != left_out).tolist() if words[number]]
+        with_entity = sum(any(tag != "O" for tag in tags[number]) for number in learned)
+        if len(learned) < MIN_SENTENCES or not with_entity:
             return None
         tagger = CrfTagger.train(
             [words[number] for number in learned],
@@ -40,7 +40,7 @@ def tag_out_of_fold(
         )
         begin = [_column(tagger.labels, f"B-{label}") for label in labels]
         inside = [_column(tagger.labels, f"I-{label}") for label in labels]
-        for number in np.flatnonzero(fold == which).tolist():
+        for number in np.flatnonzero(fold == left_out).tolist():
             if words[number]:
                 best[number], matrix = tagger.tag_with_marginals(words[number])
                 padded = np.column_stack([matrix, np.zeros(len(matrix))])

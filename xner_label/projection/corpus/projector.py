@@ -33,44 +33,44 @@ class CorpusProjector:
             )
         self._weights = weights
         self._model = Model(weights)
-        self._answers: dict[Hashable, list[Projection]] = {}
+        self._projections_of: dict[Hashable, list[Projection]] = {}
         self.cut = weights.rounds[-1].cut
         self.signature = f"log-linear-corpus:{weights.digest}"
 
     def learn(self, instances: Sequence[Instance]) -> None:
         """Project the corpus."""
         keys = list(map(_key, instances))
-        self._answers = dict(zip(keys, self._projections(instances), strict=True))
+        self._projections_of = dict(zip(keys, self._projections(instances), strict=True))
         self.signature = f"log-linear-corpus:{self._weights.digest}:{_digest(keys)}"
 
     def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        """The answers; instances that weren't learned from are taken as a corpus of their own."""
-        unknown = [instance for instance in instances if _key(instance) not in self._answers]
+        """See :class:`Projector`; instances that weren't learned from are taken as another corpus."""
+        unknown = [instance for instance in instances if _key(instance) not in self._projections_of]
         others = dict(zip(map(_key, unknown), self._projections(unknown), strict=True)) if unknown else {}
-        known = self._answers
-        return [known[key] if (key := _key(instance)) in known else others[key] for instance in instances]
+        learned = self._projections_of
+        return [learned[key] if (key := _key(instance)) in learned else others[key] for instance in instances]
 
     def _projections(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        seen = Observations(instances, [self._model], [0] * len(instances))
-        chosen, _ = project_corpus(seen, self._weights.rounds)
+        observations = Observations(instances, [self._model], [0] * len(instances))
+        spans, _ = project_corpus(observations, self._weights.rounds)
         results: list[list[Projection]] = [[] for _ in instances]
-        for row in range(len(chosen.sentence)):
-            mention = int(chosen.mention[row])
-            results[chosen.sentence[row]].append(
+        for row in range(len(spans.sentence)):
+            mention = int(spans.mention[row])
+            results[spans.sentence[row]].append(
                 Projection(
-                    seen.place[mention] if mention >= 0 else None,
-                    int(chosen.first[row]),
-                    int(chosen.last[row]),
-                    seen.labels[chosen.label[row]],
-                    float(chosen.score[row]),
-                    float(chosen.confidence[row]),
-                    bool(chosen.exact[row]),
+                    observations.place[mention] if mention >= 0 else None,
+                    int(spans.first[row]),
+                    int(spans.last[row]),
+                    observations.labels[spans.label[row]],
+                    float(spans.score[row]),
+                    float(spans.confidence[row]),
+                    bool(spans.exact[row]),
                 )
             )
-        return [sorted(own, key=_first) for own in results]
+        return [sorted(projections, key=_first_token) for projections in results]
 
 
-def _first(projection: Projection) -> int:
+def _first_token(projection: Projection) -> int:
     return projection.first
 
 

@@ -39,6 +39,7 @@ def span_likelihood(mention: Ints, right: Bools, count: int) -> Callable[[Floats
 
 
 def logistic(signals: Floats, right: Bools) -> Objective:
+    """Negative log-likelihood of a logistic regression: ``signals`` (n, d), ``right`` (n,), parameters (d,)."""
     sign = np.where(right, 1.0, -1.0)
 
     def objective(theta: Floats) -> tuple[float, Floats]:
@@ -59,8 +60,8 @@ def best_cut(judged: Sequence[tuple[Floats, Bools, int]]) -> float:
     """
     steps = np.arange(0.0, 0.9, 0.01)
     mean = np.zeros(len(steps))
-    for sure, right, entities in judged:
-        kept = sure[None, :] >= steps[:, None]
+    for confidence, right, entities in judged:
+        kept = confidence[None, :] >= steps[:, None]
         mean += 2.0 * (kept & right).sum(axis=1) / np.maximum(kept.sum(axis=1) + entities, 1)
     good = steps[mean >= mean.max() - FLAT * len(judged)]
     return round(float(good[np.argmin(np.abs(good - USUAL_CUT))]), 2)
@@ -87,5 +88,6 @@ def minimise(objective: Objective, centre: Floats, precision: Floats) -> Floats:
 
 
 def scale(values: Floats) -> Floats:
+    """The standard deviation of each column of (n, d), 1 where a column is constant; shape (d,)."""
     deviation: Floats = values.std(axis=0)
     return np.where(deviation > 1e-9, deviation, 1.0)
