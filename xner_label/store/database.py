@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, literal_column
+from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -24,6 +24,8 @@ T = TypeVar("T")
 _BUSY_TIMEOUT = 30.0
 # SQLite takes at most 32,766 variables in one statement.
 _VARIABLES = 30_000
+# How many ids go into one IN (...).
+_IDS = 5_000
 
 
 class Store:
@@ -121,6 +123,11 @@ def _require_whole(connection: Connection) -> None:
         )
 
 
+def id_batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many at a time as go into one ``IN (...)``."""
+    return (ids[start : start + _IDS] for start in range(0, len(ids), _IDS))
+
+
 def insert_new(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows that break no UNIQUE constraint, skip the others; returns how many went in."""
     # counted by what comes back: drivers don't report how many of several rows were skipped
@@ -128,7 +135,7 @@ def insert_new(session: Session, table: type[Base], rows: Sequence[Mapping[str, 
 
 
 def insert_new_returning(
-    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], column: ColumnElement[T]
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], column: SQLColumnExpression[T]
 ) -> list[T]:
     """Insert as ``insert_new`` does; returns ``column`` of every row that went in, in no particular order."""
     dialect = session.get_bind().dialect.name

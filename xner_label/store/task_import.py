@@ -12,13 +12,12 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.errors import RecordError
 from xner_label.store import tasks
-from xner_label.store.batches import id_batches
-from xner_label.store.database import insert_new_returning
-from xner_label.store.predictions import delete_unused
+from xner_label.store.database import id_batches, insert_new_returning
+from xner_label.store.pruning import delete_unused
 from xner_label.store.tables import Task
 
-# What a task may bring along beside its text, in the order in which it is compared.
-_BROUGHT = ("source", "source_tokens", "source_entities", "tokens")
+# What a task may bring along beside its text.
+_BROUGHT = ("source", "source_tokens", "source_entities", "tokens", "alignment")
 
 
 class TaskImport(msgspec.Struct):
@@ -37,87 +36,72 @@ class TaskImport(msgspec.Struct):
 def import_tasks(session: Session, project_id: int, batch: Sequence[tuple[entities.Task, str]]) -> TaskImport:
     """Store (task, split) pairs with what they bring along; the first of several with one id counts as new.
 
-    A known task that now comes with a source, source entities, tokens or links for the first time gets them, and
-    loses those predictions made without them that nobody has seen. One that comes with other ones than before is
-    refused, and so is another text under the same id.
+    A known task that now comes with a source, source entities, tokens or links for the first time gets them, in
+    place of what stages made, and loses those predictions without them that nobody has seen. One that comes with
+    other ones than before is refused, and so is another text under the same id.
     """
     first: dict[str, int] = {}
     for place, (task, _) in enumerate(batch):
         first.setdefault(str(task.id), place)
     rows = [tasks.to_row(project_id, *batch[place]) for place in first.values()]
     added = set(insert_new_returning(session, Task, rows, Task.external_id))
+    report = TaskImport(added=len(added))
     again = {
         place: task
         for place, (task, _) in enumerate(batch)
         if str(task.id) not in added or first[str(task.id)] != place
     }
-    ids = tasks.ids_by_external(session, project_id, list(added))
-    with_links = {ids[key]: batch[first[key]][0].alignment for key in added}
-    tasks.add_links(session, tasks.GIVEN, {key: links for key, links in with_links.items() if links is not None})
-    return _completed(session, project_id, again, TaskImport(added=len(added)))
-
-
-def _completed(
-    session: Session, project_id: int, again: Mapping[int, entities.Task], report: TaskImport
-) -> TaskImport:
     stored = _stored(session, project_id, [str(task.id) for task in again.values()])
-    links = tasks.get_links(session, tasks.GIVEN, [row.id for row in stored.values()])
-    new_links: dict[int, str] = {}
     completed: set[int] = set()
     for place, task in again.items():
         row = stored[str(task.id)]
-        brought = {**tasks.to_row(project_id, task, row.split), "alignment": task.alignment}
-        present = {**{field: getattr(row, field) for field in _BROUGHT}, "alignment": links.get(row.id)}
-        problem = _contradiction(row, brought, present)
+        brought = tasks.to_row(project_id, task, row.split)
+        problem = _contradiction(row, brought)
         if problem is not None:
             report.refused[place] = problem
             continue
         report.known += 1
-        missing = [field for field, value in present.items() if value is None and brought[field] is not None]
-        for field in missing:
-            if field == "alignment":
-                links[row.id] = new_links[row.id] = brought[field]
-            else:
-                setattr(row, field, brought[field])
-        if missing:
+        if _complete(row, brought):
             completed.add(row.id)
     session.flush()
-    tasks.add_links(session, tasks.GIVEN, new_links)
-    delete_unused(session, task_ids=sorted(completed))
+    delete_unused(session, sorted(completed))
     report.completed = len(completed)
     return report
 
 
-def _contradiction(row: Task, brought: Mapping[str, Any], present: Mapping[str, Any]) -> RecordError | None:
+def _contradiction(row: Task, brought: Mapping[str, Any]) -> RecordError | None:
     if brought["text"] != row.text:
-        return RecordError(
-            "id", f"{row.external_id!r} already belongs to another text; give every text an id of its own"
-        )
-    for field, value in present.items():
-        if value is not None and brought[field] is not None and _differ(value, brought[field]):
-            return RecordError(
-                field,
-                f"{row.external_id!r} is stored with another one, which stays; to use both, give this line an id of "
-                "its own",
+        problem = f"{row.external_id!r} already belongs to another text; give every text an id of its own"
+        return RecordError("id", problem)
+    for field in _BROUGHT:
+        if brought[field] is not None and _given(row, field) not in (None, brought[field]):
+            problem = (
+                f"{row.external_id!r} is stored with another one, which stays; give this line an id of its own to "
+                "use both"
             )
+            return RecordError(field, problem)
     return None
 
 
-def _differ(stored: Any, brought: Any) -> bool:
-    if isinstance(stored, str):
-        return stored.split() != brought.split() if _is_links(stored) else bool(stored != brought)
-    return _sorted(stored) != _sorted(brought)
+def _complete(row: Task, brought: Mapping[str, Any]) -> bool:
+    """Take over what the row lacks; says whether there was something."""
+    missing = [field for field in _BROUGHT if brought[field] is not None and _given(row, field) is None]
+    if "source" in missing:
+        # what stages found in their own translation isn't about this source
+        if row.tagger_id is not None:
+            row.source_entities = row.tagger_id = None
+        row.translator_id = None
+    if "source_entities" in missing:
+        row.tagger_id = None
+    for field in missing:
+        setattr(row, field, brought[field])
+    return bool(missing)
 
 
-def _is_links(text: str) -> bool:
-    return all(part.partition("-")[0].isdigit() for part in text.split())
-
-
-def _sorted(values: list[Any]) -> list[Any]:
-    """Entities in the order of the text, words in their own."""
-    if values and isinstance(values[0], dict):
-        return sorted(values, key=lambda value: (value["start"], value["end"], value["label"]))
-    return values
+def _given(row: Task, field: str) -> Any:
+    """What people gave a task, without what stages made."""
+    made = {"source": row.translator_id, "source_entities": row.tagger_id}.get(field)
+    return None if made is not None else getattr(row, field)
 
 
 def _stored(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, Task]:
