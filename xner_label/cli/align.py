@@ -7,8 +7,8 @@ import click
 from xner_label.cli.options import input_argument, output_option, with_settings
 from xner_label.cli.output import LineCounter, run_stage
 from xner_label.errors import ConfigurationError
+from xner_label.settings.choices import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 from xner_label.settings.table import Settings
-from xner_label.stages.alignment.options import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 
 _SHARE = click.FloatRange(0.0, 1.0)
 

@@ -13,6 +13,7 @@ import msgspec
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import tags_of
+from xner_label.settings.choices import TAGGERS, TRANSLATORS
 from xner_label.settings.table import Settings
 from xner_label.stages.alignment import by_name as aligners
 from xner_label.stages.alignment.options import AlignerOptions
@@ -20,9 +21,6 @@ from xner_label.stages.interfaces import Aligner, Cache, Tagger, TargetTagger, T
 
 if TYPE_CHECKING:
     from xner_label.stages.tagging.crf import CrfTagger
-
-TRANSLATORS = ("given", "transformers", "ctranslate2")
-TAGGERS = ("given", "crf", "transformers")
 
 LabelledText = tuple[str, Sequence[Entity]]
 

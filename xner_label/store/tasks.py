@@ -40,7 +40,9 @@ def to_row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
         "tokens": None if task.tokens is None else list(task.tokens),
         "source": task.source,
         "source_tokens": None if task.source_tokens is None else list(task.source_tokens),
-        "source_entities": None if task.source_entities is None else msgspec.to_builtins(task.source_entities),
+        "source_entities": None
+        if task.source_entities is None
+        else msgspec.to_builtins(list(task.source_entities)),
         "alignment": task.alignment,
     }
 
