@@ -40,7 +40,7 @@ class LogLinearProjector:
 
     def __init__(self, weights: Weights) -> None:
         self.cut = weights.cut
-        self.signature = f"log-linear:{weights.digest}"
+        self.signature = f"log-linear:{weights.digest}{weights.script_note}"
         self._model = Model(weights)
         self._vocabulary = Vocabulary()
 
