@@ -10,47 +10,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from zlib import crc32
 
 import msgspec
 
 from xner_label.entities import Tokens
 from xner_label.projection.fitting.examples import Example
+from xner_label.tokenization import tokenize
 from xner_label.word_forms import fold
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _GEORGIAN = "აბცდეფგჰიჯკლმნოპქრსტუვვხიზ"
 # Short vowels are mostly left out, long ones share a letter with a consonant; there is no p and no v.
-_ARABIC = (
-    "ا",
-    "ب",
-    "ك",
-    "د",
-    "",
-    "ف",
-    "غ",
-    "ه",
-    "ي",
-    "ج",
-    "ك",
-    "ل",
-    "م",
-    "ن",
-    "و",
-    "ب",
-    "ق",
-    "ر",
-    "س",
-    "ت",
-    *"ووف",
-    "كس",
-    *"يز",
-)
+_ARABIC = [*"ابكد", "", *"فغهيجكلمنوبقرستووف", "كس", *"يز"]
 _THAI = "าบคดเฟกฮีจคลมนอพครสทุววซยซ"
 # Relative frequencies: lower case, and for each alphabet spelt in it and scrambled in it.
 _LOWER, _SPELT, _SCRAMBLED = 3, 2, 1
 # In this share of the other alphabets' copies names that the target has as the source has them stay Latin.
 _KEPT_LATIN = 0.3
+# In this share of the copies in an alphabet without spaces each letter is a token.
+_LETTERED = 0.3
 
 
 def caseless_copies(examples: Sequence[Example]) -> list[Example]:
@@ -59,8 +39,7 @@ def caseless_copies(examples: Sequence[Example]) -> list[Example]:
 
 
 def _copy(example: Example) -> Example:
-    instance = example.instance
-    chance = random.Random(crc32(instance.target.text.encode()))  # noqa: S311
+    chance = random.Random(crc32(example.instance.target.text.encode()))  # noqa: S311
     alphabets = [dict(zip(_LETTERS, letters, strict=True)) for letters in (_GEORGIAN, _ARABIC, _THAI)]
     places = chance.choices(
         range(1 + 2 * len(alphabets)),
@@ -68,19 +47,39 @@ def _copy(example: Example) -> Example:
     )
     place = places[0] - 1
     if place < 0:
-        words, space = [word.lower() for word in instance.target.words()], " "
-    else:
-        alphabet = alphabets[place % len(alphabets)]
-        if place >= len(alphabets):
-            letters = list(_LETTERS)
-            chance.shuffle(letters)
-            alphabet = {letter: alphabet[other] for letter, other in zip(_LETTERS, letters, strict=True)}
-        source = set(instance.source.words()) if chance.random() < _KEPT_LATIN else set()
-        words = [_rewritten(word, alphabet, source) for word in instance.target.words()]
-        space = "" if place % len(alphabets) == 2 else " "
-    text = space.join(words)
-    target = Tokens.locate(text, words)
-    return example._replace(instance=msgspec.structs.replace(instance, target=target))
+        return _with_words(example, [word.lower() for word in example.instance.target.words()], " ")
+    unspaced = place % len(alphabets) == len(alphabets) - 1
+    alphabet = alphabets[place % len(alphabets)]
+    if place >= len(alphabets):
+        letters = list(_LETTERS)
+        chance.shuffle(letters)
+        alphabet = {letter: alphabet[other] for letter, other in zip(_LETTERS, letters, strict=True)}
+    source = set(example.instance.source.words()) if chance.random() < _KEPT_LATIN else set()
+    words = [_rewritten(word, alphabet, source) for word in example.instance.target.words()]
+    if unspaced and chance.random() < _LETTERED:
+        return _lettered(example, words)
+    return _with_words(example, words, "" if unspaced else " ")
+
+
+def _with_words(example: Example, words: Sequence[str], space: str) -> Example:
+    target = Tokens.locate(space.join(words), words)
+    return example._replace(instance=msgspec.structs.replace(example.instance, target=target))
+
+
+def _lettered(example: Example, words: Sequence[str]) -> Example:
+    """The words without spaces and each letter a token with the links of its word."""
+    letters = [[word[start:end] for start, end in tokenize(word, letters=True)] for word in words]
+    at = [0, *accumulate(map(len, letters))]
+    links = example.instance.links
+    if links is not None:
+        links = tuple(
+            (source, letter, weight)
+            for source, target, weight in links
+            for letter in range(at[target], at[target + 1])
+        )
+    target = Tokens.locate("".join(words), [letter for word in letters for letter in word])
+    gold = tuple((at[first], at[last], label) for first, last, label in example.gold)
+    return Example(msgspec.structs.replace(example.instance, target=target, links=links), gold)
 
 
 def _rewritten(word: str, alphabet: Mapping[str, str], source: set[str]) -> str:
