@@ -22,10 +22,11 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
     Connecting again changes nothing that is right already. Annotations are left alone.
     """
     from xner_label.store.database import open_store
+    from xner_label.store.labels import agreed
     from xner_label.studio.connect import ConnectOptions, connect
 
     with open_store(settings.database_url) as store:
-        connection = connect(store, settings, ConnectOptions(**options))  # type: ignore[arg-type]
+        connection = connect(store, agreed(store, settings), ConnectOptions(**options))  # type: ignore[arg-type]
     if as_json:
         write_json(connection)
     how = "made and connected" if connection.created else "connected"
