@@ -24,7 +24,7 @@ from xner_label.errors import ConfigurationError, XnerLabelError
 from xner_label.predicting.service import Answer, Asked, PredictionService
 from xner_label.settings.table import Settings
 from xner_label.store.runs import Serving
-from xner_label.studio.connect import SECRET_HEADER
+from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials, Guard

@@ -23,7 +23,7 @@ from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
 from xner_label.store import migrating, models, predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store, open_store
-from xner_label.studio.connect import SECRET_HEADER
+from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import SOURCE
 from xner_label.training.promotion import promote
 from xner_label.training.runs import train

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
 from xner_label.store import gold, models, runs
-from xner_label.studio.connect import SECRET_HEADER, VIEW_TITLE, WEBHOOK_ACTIONS, ConnectOptions, connect
+from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
+from xner_label.studio.connect import VIEW_TITLE, ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
 

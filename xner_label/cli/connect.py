@@ -14,6 +14,8 @@ from xner_label.settings.table import Settings
 @click.option("--new", is_flag=True, help="Make another project, also when one is connected or was deleted")
 @click.option("--backend/--no-backend", default=True, help="Attach the ML backend and its webhook")
 @click.option("--replace-config", is_flag=True, help="Overwrite the labelling configuration with ours")
+@click.option("--text-field", metavar="FIELD", help="Where a joined project shows the text [default: the first]")
+@click.option("--source-field", metavar="FIELD", help="Where a joined project shows the source [source_text]")
 @with_settings("database_url", "project", "labels", "studio_url", "backend_url")
 @json_option
 def command(settings: Settings, as_json: bool, **options: object) -> None:

@@ -53,6 +53,16 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
         click.echo("nothing is predicted yet: run `xner-label predict` first", err=True)
         return
     click.echo(_summary(report), err=True)
+    if report.elsewhere:
+        found = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
+        first = next(iter(report.elsewhere))
+        click.echo(f"no predicted task to choose in split {options['split']}; {found}: --split {first}", err=True)
+    if report.unpredicted:
+        click.echo(
+            f"the promoted model hasn't predicted {report.unpredicted} tasks, so the older predictions are shown: "
+            "run `xner-label predict --with-model`, then push again",
+            err=True,
+        )
 
 
 def _summary(report: PushReport) -> str:
@@ -67,4 +77,6 @@ def _summary(report: PushReport) -> str:
         parts.append(f"{report.pushed} pushed")
     if report.refreshed:
         parts.append(f"{report.refreshed} waiting ones refreshed")
+    if report.repaired:
+        parts.append(f"{report.repaired} predictions that Label Studio lacked sent again")
     return f"{', '.join(parts)}; {report.waiting} wait for review"

@@ -12,19 +12,21 @@ from xner_label.settings.table import Settings
 
 @click.command(name="sync")
 @click.option("--full", is_flag=True, help="Look at every task again, not only at what changed")
+@click.option("--allow-deletions", is_flag=True, help="Take over deletions on a large scale too")
 @with_settings("database_url", "project", "studio_url")
 @json_option
-def command(settings: Settings, as_json: bool, full: bool) -> None:
+def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool) -> None:
     """Take over annotations, changes and deletions from Label Studio, and compute the corrections.
 
     Syncing again adds nothing. An annotation whose offsets, text or labels don't fit its task is left out and
-    named every time until it is put right (exit 8).
+    named every time until it is put right or acknowledged (exit 8). When more than ten and a fifth of all
+    annotations or tasks are gone over there, nothing is taken over (exit 6) without --allow-deletions.
     """
     from xner_label.store.database import open_store
     from xner_label.studio.sync import sync
 
     with open_store(settings.database_url) as store:
-        report = sync(store, settings, full=full)
+        report = sync(store, settings, full=full, allow_deletions=allow_deletions)
     if as_json:
         write_json(report)
     corrections = ", ".join(f"{count} {kind}" for kind, count in sorted(report.corrections.items())) or "none"
@@ -34,11 +36,20 @@ def command(settings: Settings, as_json: bool, full: bool) -> None:
         f"corrections: {corrections}",
         err=True,
     )
+    if report.revived:
+        click.echo(f"{report.revived} annotations that counted as deleted are there", err=True)
+    for doubled in report.doubled:
+        click.echo(
+            f"task {doubled.studio_task} brings the xner_id {doubled.xner_id!r} of another one: "
+            f"stored as {doubled.stored_as!r}",
+            err=True,
+        )
     for rejected in report.rejected:
         where = f"task {rejected.studio_task}, annotation {rejected.annotation}"
         click.echo(f"{where}: {rejected.problem}", err=True)
     if report.rejected:
         raise ContractError(
             f"{len(report.rejected)} annotations were left out; everything else is saved",
-            hint="correct them in Label Studio and run `xner-label sync` again",
+            hint="correct them in Label Studio and run `xner-label sync` again, or set them aside with "
+            "`xner-label acknowledge`",
         )

@@ -22,7 +22,7 @@ from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator, learns
-from xner_label.store import predictions, projects, tasks
+from xner_label.store import predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.models import Task
@@ -63,7 +63,7 @@ class Predictor:
         translator is configured.
         """
         with self._store.read() as session:
-            stored = list(tasks.iterate_tasks(session, self._project))
+            stored = list(tasks.iterate_tasks(session, self._project, set_aside.not_excluded()))
         progress("translating and tagging")
         self._complete(stored)
         ready = [task for task in stored if task.source is not None and task.source_entities is not None]

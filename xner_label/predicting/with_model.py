@@ -10,7 +10,7 @@ import msgspec
 from xner_label import entities
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
-from xner_label.store import predictions, projects, runs, tasks
+from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.models import ModelRun
 from xner_label.training.data import Sentence, projections_of, to_sentence
@@ -126,7 +126,11 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
             )
         done = predictions.predicted_task_ids(session, found.id, run.version)
         projected = projections_of(session, found.id, found.pipeline)
-        stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
+        stored = [
+            task
+            for task in tasks.iterate_tasks(session, found.id, set_aside.not_excluded())
+            if task.id not in done
+        ]
     model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
     for start in range(0, len(stored), _CHUNK):

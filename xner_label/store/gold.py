@@ -48,7 +48,7 @@ def _newest(session: Session, project_id: int) -> Iterable[Annotation]:
         select(Annotation)
         .join(Task, Task.id == Annotation.task_id)
         .where(Task.project_id == project_id)
-        .order_by(Annotation.id)
+        .order_by(Annotation.studio_updated_at.nulls_first(), Annotation.id)
     )
     newest: dict[tuple[int, int | None], Annotation] = {}
     for row in session.scalars(query):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from xner_label.store.models import ModelRun, Prediction, Project, Promotion, Task
+from xner_label.store.models import ExcludedTask, ModelRun, Prediction, Project, Promotion, Task
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -40,15 +40,23 @@ def reviewed_version(session: Session, project: Project, split: str) -> str | No
     run = promoted_run(session, project.id)
     if run is None or project.pipeline is None:
         return project.pipeline
+    return project.pipeline if count_unpredicted(session, project, split) else run.version
+
+
+def count_unpredicted(session: Session, project: Project, split: str) -> int:
+    """How many tasks of a split the promoted run has yet to predict; 0 where none is promoted."""
+    run = promoted_run(session, project.id)
+    if run is None or project.pipeline is None:
+        return 0
     of_run = select(Prediction.task_id).where(Prediction.pipeline == run.version)
     missing = (
-        select(Prediction.id)
+        select(func.count())
+        .select_from(Prediction)
         .join(Task, Task.id == Prediction.task_id)
         .where(Task.project_id == project.id, Task.split == split, Prediction.pipeline == project.pipeline)
-        .where(Task.id.not_in(of_run))
-        .limit(1)
+        .where(Task.id.not_in(of_run), Task.id.not_in(select(ExcludedTask.task_id)))
     )
-    return run.version if session.scalar(missing) is None else project.pipeline
+    return session.scalar(missing) or 0
 
 
 def model_runs(session: Session, project_id: int) -> list[ModelRun]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.entities import Entity, Tokens
 from xner_label.iob2 import encode
-from xner_label.store import models, predictions, projects, tasks
+from xner_label.store import models, predictions, projects, set_aside, tasks
 from xner_label.store.gold import Gold, gold_of, skipped_task_ids
 
 TRAINABLE = frozenset({"pool", "train"})
@@ -115,7 +115,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
 
     learned: list[GoldSentence] = []
     silver: list[Sentence] = []
-    for task in tasks.iterate_tasks(session, found.id):
+    for task in tasks.iterate_tasks(session, found.id, set_aside.not_excluded()):
         if task.split not in TRAINABLE or task.id in held_out:
             continue
         if task.text_hash in hidden:
