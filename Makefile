@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help setup setup-test demo demo-ui test unit lint types format constraints docs clean
+.PHONY: help setup setup-test demo demo-ui test unit soak coverage lint types format constraints docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,15 @@ demo-ui: setup ## The same up to the push; then it is your turn, in the browser
 
 test: setup-test ## The whole suite
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+soak: setup-test ## The long form of the tests that repeat something until it might fail (SOAK=25 times the rounds)
+	@exec env XNER_LABEL_SOAK=$(or $(SOAK),25) $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
+
+coverage: setup-test ## The whole suite with branch coverage, child processes included, and the floor it must reach
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered --sort=cover
 
 unit: .venv/.tests ## The quick tests alone
 	@exec $(BIN)/python -m pytest tests/unit $(ARGS)
@@ -53,7 +62,7 @@ docs: .venv/.runs ## Write the parts of the documentation that are generated
 	$(BIN)/python -m tools.settings_page
 
 clean: ## Remove what these targets made
-	rm -rf .venv .venv-studio .demo .cache build dist test-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage .coverage.* .venv .venv-studio .demo .cache build dist test-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

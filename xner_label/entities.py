@@ -29,6 +29,7 @@ class Span(msgspec.Struct, frozen=True, order=True):
     end: int
 
     def overlaps(self, other: Span) -> bool:
+        """Whether the two share a code point."""
         return self.start < other.end and other.start < self.end
 
 

@@ -54,6 +54,7 @@ class Guard:
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it; anything but HTTP passes."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

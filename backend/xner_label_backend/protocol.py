@@ -31,6 +31,8 @@ class Context(_Message):
 
 
 class Parameters(_Message):
+    """What Label Studio says beside the tasks."""
+
     context: Context | None = None
 
 
@@ -44,6 +46,7 @@ class PredictRequest(_Message):
 
     @property
     def studio_project(self) -> int | None:
+        """The number of the Label Studio project, as ``"12.1700000000"`` begins; None without one."""
         number = (self.project or "").partition(".")[0]
         return int(number) if number.isdecimal() and len(number) < 19 else None
 

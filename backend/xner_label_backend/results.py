@@ -15,7 +15,7 @@ from typing import Any
 
 from xner_label.errors import ConfigurationError, ContractError
 from xner_label.predicting.service import Answer
-from xner_label.store.models import Prediction
+from xner_label.store.tables import Prediction
 from xner_label.studio.labelling import Control, find_control, our_control
 from xner_label.studio.regions import from_studio, region_of
 

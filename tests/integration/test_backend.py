@@ -21,7 +21,7 @@ from xner_label import sample
 from xner_label.entities import Entity, Task
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
-from xner_label.store import migrating, models, predictions, projects, reviews, runs, tasks
+from xner_label.store import migrating, predictions, projects, reviews, runs, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import SOURCE
@@ -374,7 +374,7 @@ def test_it_does_not_start_on_bad_settings(command_line, store, database_url, tm
 
 def test_another_writer_does_not_stop_stored_predictions(served, store, predicted, database_url):
     with open_store(database_url) as other, served() as backend, other.write() as session:
-        session.add(models.CacheEntry(namespace="n", key="k", value=b""))
+        session.add(tables.CacheEntry(namespace="n", key="k", value=b""))
         session.flush()
         assert backend.predict(asked(1, predicted[0].text))[0]["score"] > 0
 

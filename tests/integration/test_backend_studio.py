@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from tests.backend_process import SECRET
 from xner_label.entities import Task
-from xner_label.store import models, projects, runs, tasks
+from xner_label.store import projects, runs, tables, tasks
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.labelling import SOURCE
 from xner_label.studio.push import PushOptions, push
@@ -58,14 +58,14 @@ def test_a_task_made_in_label_studio_gets_a_prediction(connected, store, api):
         entity = {"start": 16, "end": 29, "label": "PER"}
         known = Task(id="with-entities", text="👩🏽‍🌾 Wakulima walikutana na Amina Wanjiku.", source=words)
         tasks.add_tasks(session, 1, [(known, "pool")])
-        session.get(models.Task, 7).source_entities = [entity]
+        session.get(tables.Task, 7).source_entities = [entity]
     task = api.tasks.create(project=connection.studio_project, data={"text": known.text, SOURCE: words})
     (prediction,) = open_task(api, task.id)
     (region,) = prediction.result
     value = region["value"]
     assert known.text[value["start"] : value["end"]] == value["text"] == "Amina Wanjiku"
     with store.read() as session:
-        stored = session.scalars(select(models.Prediction).where(models.Prediction.task_id == 7)).one()
+        stored = session.scalars(select(tables.Prediction).where(tables.Prediction.task_id == 7)).one()
         assert region["id"] == stored.entities[0].region
     # the settings differ from those that made the stored predictions: said once, and shown all the same
     assert prediction.model_version == "pipeline-1" != stored.pipeline
@@ -101,7 +101,7 @@ def test_an_annotation_is_taken_over_without_a_sync_by_hand(connected, store, ap
 
     def annotations() -> int:
         with store.read() as session:
-            return session.scalar(select(func.count()).select_from(models.Annotation))
+            return session.scalar(select(func.count()).select_from(tables.Annotation))
 
     until(annotations)
     assert annotations() == 1
@@ -116,7 +116,7 @@ def test_start_training_answers_and_a_promoted_run_is_shown(connected, store, ap
     run = train(store, "default", tmp_path / "models")
     promote(store, "default")
     with store.read() as session:
-        text = session.get(models.Task, 1).text
+        text = session.get(tables.Task, 1).text
         assert runs.serving(session, "default").version == run.version
         assert projects.get_project(session, "default").pipeline == "pipeline-1"
     task = api.tasks.create(project=connection.studio_project, data={"text": text, SOURCE: ""})

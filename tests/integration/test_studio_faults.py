@@ -20,9 +20,9 @@ from sqlalchemy import func, select
 
 from demo.studio_server import ROOT, running_studio
 from xner_label.errors import ConfigurationError, ContractError, PartialError, StudioError
-from xner_label.store import models, predictions, reviews
+from xner_label.store import predictions, reviews, tables
 from xner_label.store.database import open_store
-from xner_label.store.models import ProjectedEntity, ReviewItem, Task
+from xner_label.store.tables import ProjectedEntity, ReviewItem, Task
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -308,5 +308,5 @@ def test_the_loop_on_postgresql(postgres_url, studio_settings, api, examples):
         assert (report.added, report.corrections) == (3, {"kept": 4})
         assert sync(store, settings, full=True).added == 0
         with store.read() as session:
-            assert session.scalar(select(func.count()).select_from(models.Correction)) == 4
+            assert session.scalar(select(func.count()).select_from(tables.Correction)) == 4
             assert predictions.count_predictions(session, 1) == {"pipeline-1": 4}

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
-from xner_label.store import gold, models, runs
+from xner_label.store import gold, runs, tables
 from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
 from xner_label.studio.connect import VIEW_TITLE, ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
@@ -137,9 +137,9 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
     assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 0
     # as after a kill between sending and noting it
     with store.write() as session:
-        for item in session.scalars(select(models.ReviewItem).where(models.ReviewItem.prediction_id.is_not(None))):
+        for item in session.scalars(select(tables.ReviewItem).where(tables.ReviewItem.prediction_id.is_not(None))):
             item.prediction_id = min(
-                session.scalars(select(models.Prediction.id).where(models.Prediction.task_id == item.task_id))
+                session.scalars(select(tables.Prediction.id).where(tables.Prediction.task_id == item.task_id))
             )
     assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
     versions = [sorted(found.model_version for found in row.predictions) for row in listed(api, connected)]
@@ -149,13 +149,13 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
     api.annotations.create(row.id, result=[])
     assert sync(store, studio_settings).corrections == {"removed": 2}
     with store.read() as session:
-        newest = session.scalars(select(models.Annotation).order_by(models.Annotation.id.desc())).first()
-        assert session.get(models.Prediction, newest.prediction_id).pipeline == "pipeline-2"
+        newest = session.scalars(select(tables.Annotation).order_by(tables.Annotation.id.desc())).first()
+        assert session.get(tables.Prediction, newest.prediction_id).pipeline == "pipeline-2"
 
 
 def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio_settings, connected, examples):
     with store.write() as session:
-        run = models.ModelRun(
+        run = tables.ModelRun(
             project_id=1,
             version="run-1",
             kind="crf",
@@ -170,11 +170,11 @@ def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio
         runs.promote(session, run, "better")
     examples(store, range(3), pipeline="run-1")
     with store.write() as session:
-        session.get(models.Project, 1).pipeline = "pipeline-1"
+        session.get(tables.Project, 1).pipeline = "pipeline-1"
     assert push(store, studio_settings, PushOptions(limit=1)).version == "pipeline-1"
     examples(store, range(6), pipeline="run-1")
     with store.write() as session:
-        session.get(models.Project, 1).pipeline = "pipeline-1"
+        session.get(tables.Project, 1).pipeline = "pipeline-1"
     report = push(store, studio_settings, PushOptions(limit=2))
     assert (report.version, report.chosen, report.refreshed) == ("run-1", 1, 1)
 
@@ -222,7 +222,7 @@ def test_corrections_come_back_once(store, studio_settings, api, connected):
     assert sync(store, studio_settings, full=True).added == 0
     with store.read() as session:
         settled = {found.task.external_id: found.entities for found in gold.gold_of(session, 1)}
-        times = session.scalars(select(models.Annotation.lead_time)).all()
+        times = session.scalars(select(tables.Annotation.lead_time)).all()
         assert gold.count_corrections(session, 1) == dict(report.corrections)
     assert sorted(settled) == ["t0000", "t0001", "t0002", "t0003"]
     assert settled["t0003"] == ()
@@ -283,7 +283,7 @@ def test_two_annotators_and_a_task_made_in_label_studio(store, studio_settings, 
     with store.read() as session:
         (settled,) = gold.gold_of(session, 1)
         assert (settled.annotators, settled.conflict) == (2, True)
-        added = session.scalars(select(models.Task).where(models.Task.studio_task == made.task_ids[0])).one()
+        added = session.scalars(select(tables.Task).where(tables.Task.studio_task == made.task_ids[0])).one()
         assert (added.external_id, added.text, added.source) == (f"studio-{made.task_ids[0]}", "Mto Tana", None)
 
 

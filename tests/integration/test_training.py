@@ -20,7 +20,7 @@ from xner_label.errors import CheckFailedError, ConfigurationError, UsageError
 from xner_label.predicting.predictor import Predictor
 from xner_label.predicting.with_model import load_promoted, predict_with_model
 from xner_label.settings.table import Settings
-from xner_label.store import gold, migrating, models, projects, runs, tasks
+from xner_label.store import gold, migrating, projects, runs, tables, tasks
 from xner_label.store.database import open_store
 from xner_label.training.crf import train_crf
 from xner_label.training.data import DataOptions, collect
@@ -70,12 +70,12 @@ def run_cli(*arguments, cwd, **options):
 
 
 def pool_ids(session, project):
-    return [task.id for task in tasks.iterate_tasks(session, project.id, models.Task.split == "pool")]
+    return [task.id for task in tasks.iterate_tasks(session, project.id, tables.Task.split == "pool")]
 
 
 def annotate(session, task_id, number, entities=(), **fields):
     session.add(
-        models.Annotation(
+        tables.Annotation(
             task_id=task_id,
             origin="studio",
             studio_annotation=number,
@@ -121,14 +121,14 @@ def test_skipped_tasks_are_left_out_and_conflicts_named(store):
 def test_tasks_with_the_text_of_held_out_gold_are_left_out(store):
     with store.write() as session:
         project = projects.get_project(session, PROJECT)
-        held_out = next(tasks.iterate_tasks(session, project.id, models.Task.split == "test"))
+        held_out = next(tasks.iterate_tasks(session, project.id, tables.Task.split == "test"))
         tasks.add_tasks(session, project.id, [(Task(id="copy", text=held_out.text), "pool")])
         assert collect(session, PROJECT).report.same_text_as_held_out == 1
 
 
 def test_without_dev_gold_the_same_share_is_held_out_each_time(store):
     with store.write() as session:
-        session.execute(update(models.Task).where(models.Task.split == "dev").values(split="pool"))
+        session.execute(update(tables.Task).where(tables.Task.split == "dev").values(split="pool"))
         first = collect(session, PROJECT, DataOptions(dev_share=0.3))
         annotate(session, first.silver[0].task_id, 9)
         second = collect(session, PROJECT, DataOptions(dev_share=0.3))
@@ -180,9 +180,9 @@ def test_gate_refuses_a_worse_run_until_forced(store, tmp_path):
     settled = {str(task.id): task.entities for task in sample.read_sample()}
     with store.write() as session:  # people mix the labels up
         project = projects.get_project(session, PROJECT)
-        for task in list(tasks.iterate_tasks(session, project.id, models.Task.split == "pool")):
+        for task in list(tasks.iterate_tasks(session, project.id, tables.Task.split == "pool")):
             mixed_up = [Entity(item.start, item.end, wrong[item.label]) for item in settled[task.external_id]]
-            session.execute(models.Annotation.__table__.delete().where(models.Annotation.task_id == task.id))
+            session.execute(tables.Annotation.__table__.delete().where(tables.Annotation.task_id == task.id))
             gold.add_imported_gold(session, {task.id: mixed_up})
     bad = train(store, PROJECT, tmp_path / "models")
     with pytest.raises(CheckFailedError, match="is worse"):
@@ -200,7 +200,7 @@ def test_a_gate_without_gold_says_so(store, tmp_path):
     promote(store, PROJECT)
     train(store, PROJECT, tmp_path / "models")
     with store.write() as session:
-        session.execute(update(models.Task).where(models.Task.split == "dev").values(split="pool"))
+        session.execute(update(tables.Task).where(tables.Task.split == "dev").values(split="pool"))
     with pytest.raises(CheckFailedError, match="no held-out gold"):
         promote(store, PROJECT, data=DataOptions(dev_share=0))
 
@@ -263,7 +263,7 @@ def test_nothing_to_learn_from_is_explained(store):
 
 def test_silver_alone_trains_a_model_too(store, tmp_path):
     with store.write() as session:
-        session.execute(models.Annotation.__table__.delete())
+        session.execute(tables.Annotation.__table__.delete())
     report = train(store, PROJECT, tmp_path / "models")
     assert (report.data.gold, report.dev, report.test) == (0, None, None)
     promote(store, PROJECT)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xner_label.store.models import ProjectedEntity
+from xner_label.store.tables import ProjectedEntity
 from xner_label.studio.corrections import compare
 from xner_label.studio.regions import ReviewedEntity
 

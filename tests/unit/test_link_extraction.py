@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.soak import rounds
+
 pytestmark = pytest.mark.models
 
 # Few distinct values, so that ties come up.
@@ -63,7 +65,7 @@ def test_links_are_simaligns(oracle, matrices):
             np.testing.assert_array_equal(own, expected[name] > 0, err_msg=name)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=rounds(50))
 @given(BATCH)
 def test_the_matching_has_simaligns_total(oracle, matrices):
     for matrix, links in zip(matrices, found("maximum_matching", matrices), strict=True):

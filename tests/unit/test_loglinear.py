@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.soak import rounds
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
 from xner_label.projection.fitting.examples import read_example
@@ -112,7 +113,8 @@ def test_nothing_to_project(projector):
     assert projector.project([]) == []
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(25), deadline=None)
 @given(order=st.lists(st.integers(0, 7), min_size=1, max_size=12))
 def test_answers_do_not_depend_on_the_batch(order):
     own = instances()
@@ -122,7 +124,8 @@ def test_answers_do_not_depend_on_the_batch(order):
     assert together[:3] == alone
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(40), deadline=None)
 @given(
     text=st.lists(st.text(min_size=1, max_size=6).filter(lambda word: word.split() == [word]), max_size=8),
     source=st.lists(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.soak import rounds
 from xner_label.projection.exact import matching
 from xner_label.projection.exact.marginals import marginals
 from xner_label.projection.exact.matching import match, match_greedy, match_milp, rank, undominated
@@ -51,7 +52,8 @@ def spans(problem, chosen):
     return [own[choice][1:] if choice >= 0 else None for own, choice in zip(problem, chosen, strict=True)]
 
 
-@settings(max_examples=2000, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(2000), deadline=None)
 @given(problems())
 def test_exact_matching_equals_milp(problem):
     chosen, exact = match(problem)
@@ -66,7 +68,8 @@ def test_exact_matching_equals_milp(problem):
     assert total(problem, chosen) >= total(problem, flat) - 1e-9
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(200), deadline=None)
 @given(problems(mentions=4, length=5, size=4))
 def test_ties_are_broken_as_documented(problem):
     chosen, _ = match(problem)
@@ -88,14 +91,16 @@ def best_of(problem):
     return min(positive, key=key)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(300), deadline=None)
 @given(problems(mentions=4, length=6, size=5))
 def test_pruning_dominated_candidates_changes_nothing(problem):
     pruned = [[own[index] for index in undominated(own)] for own in problem]
     assert spans(problem, best_of(problem)) == spans(pruned, best_of(pruned))
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(300), deadline=None)
 @given(problems(mentions=4, length=6, size=4))
 def test_marginals_equal_brute_force(problem):
     options = everything(problem)

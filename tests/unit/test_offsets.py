@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.soak import rounds
 from xner_label.entities import Entity, Task, Tokens
 from xner_label.errors import RecordError
 from xner_label.pipeline.json_stream import project_stream
@@ -35,7 +36,8 @@ def texts(draw):
     return text, tuple(tokens), spans
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(200), deadline=None)
 @given(texts())
 def test_located_tokens_are_those_of_the_text(case):
     text, tokens, spans = case
@@ -44,7 +46,8 @@ def test_located_tokens_are_those_of_the_text(case):
     assert list(zip(located.starts, located.ends, strict=True)) == spans
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(200), deadline=None)
 @given(texts(), texts(), st.data())
 def test_projected_entities_lie_on_the_linked_tokens(source, target, data):
     first = data.draw(st.integers(0, len(source[1]) - 1))
@@ -68,7 +71,8 @@ def test_projected_entities_lie_on_the_linked_tokens(source, target, data):
             assert [(entity.start, entity.end) for entity in prediction.entities] == [target[2][goal]]
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(200), deadline=None)
 @given(st.text(max_size=60), st.data())
 def test_any_text_survives_the_built_in_tokeniser(text, data):
     """Entities anywhere in any text: no error but the documented one, and exact offsets in the output line."""
@@ -92,7 +96,8 @@ def test_any_text_survives_the_built_in_tokeniser(text, data):
         assert entity["text"] == text[entity["start"] : entity["end"]]
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=rounds(200), deadline=None)
 @given(texts(), st.data())
 def test_a_note_is_given_exactly_when_a_border_lies_inside_a_token(case, data):
     text, tokens, spans = case

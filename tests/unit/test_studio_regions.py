@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xner_label.errors import ConfigurationError, ContractError
-from xner_label.store.models import Prediction, ProjectedEntity
+from xner_label.store.tables import Prediction, ProjectedEntity
 from xner_label.studio.labelling import Control, find_control, labelling_config, our_control
 from xner_label.studio.regions import ReviewedEntity, from_studio, to_studio
 

@@ -12,7 +12,7 @@ from xner_label.entities import Entity, Tokens
 from xner_label.errors import UsageError
 from xner_label.iob2 import tags_of
 from xner_label.jsonl import open_output
-from xner_label.store import models, predictions, projects
+from xner_label.store import predictions, projects, tables
 from xner_label.store.database import Store
 from xner_label.store.gold import gold_of
 
@@ -64,8 +64,8 @@ def export(
 
 
 def _rows(
-    session: Session, project: models.Project, gold: bool, silver: bool
-) -> Iterator[tuple[models.Task, Sequence[Entity], str]]:
+    session: Session, project: tables.Project, gold: bool, silver: bool
+) -> Iterator[tuple[tables.Task, Sequence[Entity], str]]:
     settled = gold_of(session, project.id)
     if gold:
         yield from ((item.task, item.entities, "gold") for item in settled)
@@ -78,11 +78,11 @@ def _rows(
             yield task, [_silver(entity) for entity in prediction.entities], "silver"
 
 
-def _silver(entity: models.ProjectedEntity) -> SilverEntity:
+def _silver(entity: tables.ProjectedEntity) -> SilverEntity:
     return SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
 
 
-def _conll(task: models.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
+def _conll(task: tables.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
     """Lines ``token<TAB>tag`` in IOB2 and a blank line at the end."""
     tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
     report.widened += sum(not tokens.covering(entity.start, entity.end)[2] for entity in found)

@@ -25,7 +25,7 @@ from xner_label.stages.interfaces import Aligner, Tagger, Translator, learns
 from xner_label.store import predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
-from xner_label.store.models import Task
+from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")

@@ -16,7 +16,7 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, PartialError, RecordError, SchemaError, XnerLabelError
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
-from xner_label.store import models, predictions, projects, reviews, runs, tasks
+from xner_label.store import predictions, projects, reviews, runs, tables, tasks
 from xner_label.store.database import Store, require_head
 from xner_label.store.runs import Serving
 
@@ -41,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """A stored prediction with its entities, or the reason why there is none. ``computed``: made just now."""
 
-    prediction: models.Prediction | None = None
+    prediction: tables.Prediction | None = None
     reason: str = ""
     computed: bool = False
 
@@ -89,11 +89,11 @@ class PredictionService:
             return self._stored(session, serving, _match(session, serving.project_id, asked))
 
     def _stored(
-        self, session: Session, serving: Serving, matched: Sequence[models.Task | None]
+        self, session: Session, serving: Serving, matched: Sequence[tables.Task | None]
     ) -> list[Answer | None]:
         ids = list({task.id for task in matched if task is not None})
         blind = reviews.blind_tasks(session, ids)
-        found: dict[int, models.Prediction] = {}
+        found: dict[int, tables.Prediction] = {}
         if serving.run is None and self._own_pipeline not in (None, serving.pipeline):
             found = predictions.of_tasks(session, ids, self._own_pipeline or "")
         if serving.version is not None:
@@ -145,7 +145,7 @@ class PredictionService:
             for task, answer in zip(stored, known, strict=True)
         ]
 
-    def _add(self, asked: Sequence[Asked]) -> list[models.Task]:
+    def _add(self, asked: Sequence[Asked]) -> list[tables.Task]:
         """The store's task of each, added where there is none."""
         with self._store.read() as session:
             serving = runs.serving(session, self._settings.project)
@@ -169,7 +169,7 @@ class PredictionService:
         with self._store.read() as session:
             return [task for task in _match(session, project.id, asked) if task is not None]
 
-    def _make(self, serving: Serving, stored: Sequence[models.Task]) -> dict[int, Answer]:
+    def _make(self, serving: Serving, stored: Sequence[tables.Task]) -> dict[int, Answer]:
         """Predictions of stored tasks by their id, made now."""
         reasons: dict[int, str] = {}
         projected: dict[int, entities.Prediction] = {}
@@ -200,7 +200,7 @@ class PredictionService:
         }
 
     def _answer_with_model(
-        self, run: models.ModelRun, stored: Sequence[models.Task], projected: dict[int, entities.Prediction]
+        self, run: tables.ModelRun, stored: Sequence[tables.Task], projected: dict[int, entities.Prediction]
     ) -> None:
         from xner_label.predicting.with_model import load_run
 
@@ -236,7 +236,7 @@ class PredictionService:
         return pipeline
 
 
-def _match(session: Session, project_id: int, asked: Sequence[Asked]) -> list[models.Task | None]:
+def _match(session: Session, project_id: int, asked: Sequence[Asked]) -> list[tables.Task | None]:
     """The store's task for each: by the id it brings, by Label Studio's id, by its exact text; None for a new one.
 
     A task whose text isn't the stored one is another task: offsets into the old text would be wrong.
@@ -248,8 +248,8 @@ def _match(session: Session, project_id: int, asked: Sequence[Asked]) -> list[mo
         studio_tasks=[one.studio_task for one in asked if one.studio_task is not None],
         texts=[one.text for one in asked],
     )
-    by_external: dict[str | None, models.Task] = {task.external_id: task for task in found}
-    by_studio: dict[int | None, models.Task] = {
+    by_external: dict[str | None, tables.Task] = {task.external_id: task for task in found}
+    by_studio: dict[int | None, tables.Task] = {
         task.studio_task: task for task in found if task.studio_task is not None
     }
     by_text = {task.text: task for task in reversed(found)}

@@ -12,7 +12,7 @@ from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
-from xner_label.store.models import ModelRun
+from xner_label.store.tables import ModelRun
 from xner_label.training.data import Sentence, projections_of, to_sentence
 from xner_label.training.model import Answer, NerModel
 from xner_label.training.runs import load_model

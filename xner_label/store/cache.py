@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import delete, select
 
 from xner_label.store.database import Store, insert_new
-from xner_label.store.models import CacheEntry
+from xner_label.store.tables import CacheEntry
 
 _CHUNK = 5_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, PartialError, SchemaError
 from xner_label.store import schema
-from xner_label.store.models import Base
+from xner_label.store.tables import Base
 
 # How long a writer waits for another one, in seconds.
 _BUSY_TIMEOUT = 30.0
@@ -50,6 +51,30 @@ class Store:
         with _explained(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def rebuild(self) -> Iterator[Connection]:
+        """A connection in one write transaction that may drop and remake tables whose rows others refer to.
+
+        SQLite would delete those rows with the table, so that foreign keys aren't enforced meanwhile; they are
+        checked as a whole before the commit. Raises SchemaError, and leaves everything as it was, when a row
+        would refer to one that isn't there.
+        """
+        with _explained(), self._writing.connect() as connection:
+            if connection.dialect.name != "sqlite":
+                with connection.begin():
+                    yield connection
+                return
+            # only outside a transaction does SQLite listen to this
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.execute("PRAGMA foreign_keys = OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    _require_whole(connection)
+            finally:
+                driver.execute("PRAGMA foreign_keys = ON")
+
     def close(self) -> None:
         """Return every connection."""
         self.engine.dispose()
@@ -81,6 +106,16 @@ def require_head(store: Store) -> None:
         raise SchemaError(
             f"{store.url} is at schema revision {current}, this version needs {schema.HEAD}",
             hint="run `xner-label db upgrade`, or the version of xner-label that made it",
+        )
+
+
+def _require_whole(connection: Connection) -> None:
+    broken = Counter((row[0], row[2]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check"))
+    if broken:
+        what = ", ".join(f"{count} in {child} without their {parent}" for (child, parent), count in broken.items())
+        raise SchemaError(
+            f"rows would be left alone: {what}; nothing was changed",
+            hint="report this; `PRAGMA foreign_key_check` in the sqlite3 shell lists the rows",
         )
 
 

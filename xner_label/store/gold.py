@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.entities import Entity
 from xner_label.store.database import insert_new
-from xner_label.store.models import Annotation, Correction, Task
+from xner_label.store.tables import Annotation, Correction, Task
 
 
 class Gold(msgspec.Struct, frozen=True):

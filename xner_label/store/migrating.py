@@ -41,8 +41,7 @@ def downgrade(store: Store, revision: str) -> tuple[str | None, str | None]:
 def _migrate(store: Store, step: Callable[[Config, str], None], revision: str) -> tuple[str | None, str | None]:
     from alembic.util import CommandError
 
-    with store.write() as session:
-        connection = session.connection()
+    with store.rebuild() as connection:
         before = current_revision(connection)
         try:
             step(_config(connection), revision)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from xner_label import entities
 from xner_label.store.database import insert_new
-from xner_label.store.models import Prediction, ProjectedEntity, Task
+from xner_label.store.tables import Prediction, ProjectedEntity, Task
 
 _CHUNK = 5_000
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.store.models import Project
+from xner_label.store.tables import Project
 
 
 def get_project(session: Session, name: str) -> Project:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
-from xner_label.store.models import (
+from xner_label.store.tables import (
     Annotation,
     ExcludedTask,
     Prediction,

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from xner_label.store.models import ExcludedTask, ModelRun, Prediction, Project, Promotion, Task
+from xner_label.store.tables import ExcludedTask, ModelRun, Prediction, Project, Promotion, Task
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -23,6 +23,7 @@ class Serving(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str | None:
+        """What predictions of it carry as their version."""
         return self.pipeline if self.run is None else self.run.version
 
 

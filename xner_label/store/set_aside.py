@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from xner_label.errors import UsageError
 from xner_label.store import projects, tasks
 from xner_label.store.database import Store, insert_new
-from xner_label.store.models import Acknowledgement, ExcludedTask, Task
+from xner_label.store.tables import Acknowledgement, ExcludedTask, Task
 
 # An annotation of Label Studio in one of its states.
 AnnotationState = tuple[int, datetime]

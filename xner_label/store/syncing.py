@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
-from xner_label.store.models import Annotation, Prediction, ReviewItem, Task
+from xner_label.store.tables import Annotation, Prediction, ReviewItem, Task
 
 # How many ids go into one IN (...).
 _CHUNK = 5_000

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.entities import Entity
 from xner_label.store.database import insert_new
-from xner_label.store.models import SourceSentence, Task, TaskLinks
+from xner_label.store.tables import SourceSentence, Task, TaskLinks
 
 # The aligner name under which links that came with a task are stored.
 GIVEN = "given"

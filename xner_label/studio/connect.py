@@ -16,7 +16,7 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, tasks
 from xner_label.store.database import Store
-from xner_label.store.models import Project
+from xner_label.store.tables import Project
 from xner_label.studio.attaching import attach, detach
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import moment

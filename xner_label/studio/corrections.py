@@ -10,7 +10,7 @@ import msgspec
 from xner_label.studio.regions import ReviewedEntity
 
 if TYPE_CHECKING:
-    from xner_label.store.models import ProjectedEntity
+    from xner_label.store.tables import ProjectedEntity
 
 
 class Change(msgspec.Struct, frozen=True):

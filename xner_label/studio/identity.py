@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from xner_label.errors import StudioError
-from xner_label.store.models import Project
+from xner_label.store.tables import Project
 from xner_label.studio.fetching import moment
 
 _MARK = "Made by XNER-Label for its project"

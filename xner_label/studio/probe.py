@@ -94,7 +94,7 @@ class _Server:
             headers["Authorization"] = self.authorization
         try:
             data = None if body is None else json.dumps(body).encode()
-            request = urllib.request.Request(self.url + path, data=data, headers=headers)
+            request = urllib.request.Request(self.url + path, data=data, headers=headers)  # noqa: S310
             with self._opener.open(request, timeout=self.timeout) as response:
                 answer = response.read()
         except urllib.error.HTTPError as error:

@@ -19,8 +19,8 @@ from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
-from xner_label.store.models import Prediction, Project, Task, utc_now
 from xner_label.store.reviews import Outgoing
+from xner_label.store.tables import Prediction, Project, Task, utc_now
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
@@ -152,7 +152,7 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         # not only from the doubtful ones: the slice is to say how good predictions are on the whole
         everything = reviews.eligible(session, project.id, version, options.split)
         size = min(round(options.blind_share * wanted), len(everything))
-        drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)
+        drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)  # noqa: S311
         blind = {task for task, _, _ in drawn}
         found = [*drawn, *(item for item in found if item[0] not in blind)]
     found = found[:wanted]

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.errors import ContractError
 from xner_label.store import reviews, syncing, tasks
-from xner_label.store.models import Annotation, Correction, Prediction, Task
 from xner_label.store.set_aside import AnnotationState
 from xner_label.store.syncing import State
+from xner_label.store.tables import Annotation, Correction, Prediction, Task
 from xner_label.studio.corrections import Change, compare
 from xner_label.studio.fetching import Fetched, moment
 from xner_label.studio.labelling import EXTERNAL_ID, Control

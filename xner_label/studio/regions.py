@@ -16,7 +16,7 @@ from xner_label.studio.labelling import Control
 from xner_label.studio.versions import short_version
 
 if TYPE_CHECKING:
-    from xner_label.store.models import Prediction, ProjectedEntity
+    from xner_label.store.tables import Prediction, ProjectedEntity
 
 
 class ReviewedEntity(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.entities import Entity, Tokens
 from xner_label.iob2 import encode
-from xner_label.store import models, predictions, projects, set_aside, tasks
+from xner_label.store import predictions, projects, set_aside, tables, tasks
 from xner_label.store.gold import Gold, gold_of, skipped_task_ids
 
 TRAINABLE = frozenset({"pool", "train"})
@@ -38,6 +38,7 @@ class Sentence(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
+        """The sentence."""
         return self.tokens.text
 
 
@@ -157,7 +158,7 @@ def projections_of(
     return {task.id: predictions.to_record(task, prediction).entities for task, prediction in found}
 
 
-def to_sentence(task: models.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
+def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
     """A stored task as a model sees it, with its projection if there is one."""
     tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
     silver = projected.get(task.id)
@@ -197,7 +198,7 @@ def _count_silver(sentence: Sentence, options: DataOptions, report: DataReport) 
     report.silver_entities += len(sentence.silver or ()) - doubtful
 
 
-def _falls_in_share(task: models.Task, share: float) -> bool:
+def _falls_in_share(task: tables.Task, share: float) -> bool:
     return task.split in TRAINABLE and int(task.text_hash[:8], 16) % _BUCKETS < share * _BUCKETS
 
 

@@ -17,7 +17,7 @@ from xner_label.errors import CheckFailedError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
 from xner_label.store.database import Store
-from xner_label.store.models import ModelRun
+from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, GoldSentence, collect
 from xner_label.training.evaluation import answers, span_counts

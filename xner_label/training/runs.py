@@ -23,7 +23,7 @@ import xner_label
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.store import projects
 from xner_label.store.database import Store
-from xner_label.store.models import ModelRun, utc_now
+from xner_label.store.tables import ModelRun, utc_now
 from xner_label.store.tasks import text_hash
 from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect

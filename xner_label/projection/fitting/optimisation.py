@@ -39,6 +39,7 @@ def span_likelihood(mention: Ints, right: Bools, count: int) -> Callable[[Floats
 
 
 def logistic(signals: Floats, right: Bools) -> Objective:
+    """Negative log-likelihood of a logistic regression: ``signals`` (n, d), ``right`` (n,), parameters (d,)."""
     sign = np.where(right, 1.0, -1.0)
 
     def objective(theta: Floats) -> tuple[float, Floats]:
@@ -87,5 +88,6 @@ def minimise(objective: Objective, centre: Floats, precision: Floats) -> Floats:
 
 
 def scale(values: Floats) -> Floats:
+    """The standard deviation of each column of (n, d), 1 where a column is constant; shape (d,)."""
     deviation: Floats = values.std(axis=0)
     return np.where(deviation > 1e-9, deviation, 1.0)

@@ -64,6 +64,7 @@ class HookedLayer:
         return True
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states of all subtokens of the rows, one row after the other: ``(sum of lengths, width)``."""
         import torch
 
         longest = max(map(len, rows))

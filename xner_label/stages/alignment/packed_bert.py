@@ -81,6 +81,7 @@ class PackedBert:
         return bool(torch.allclose(self(rows), reference(rows), atol=_TOLERANCE, rtol=_TOLERANCE))
 
     def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states of all subtokens of the rows, one row after the other: ``(sum of lengths, width)``."""
         import torch
 
         groups = [(length, len(list(run))) for length, run in groupby(map(len, rows))]
