@@ -129,7 +129,7 @@ def test_push_fills_the_queue_with_the_least_confident_once(store, studio_settin
 
 def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api, connected, examples):
     push(store, studio_settings, PushOptions(limit=4, blind_share=0.25))
-    answered, *_ = [row for row in listed(api, connected) if row.predictions]
+    answered, *_ = [row for row in listed(api, connected) if row.predictions[0].result]
     api.annotations.create(answered.id, result=[])
     sync(store, studio_settings)
     examples(store, range(6), pipeline="pipeline-2")
@@ -138,14 +138,15 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
     # as after a kill between sending and noting it
     with store.write() as session:
         for item in session.scalars(select(tables.ReviewItem).where(tables.ReviewItem.prediction_id.is_not(None))):
+            item.shown_version = None
             item.prediction_id = min(
                 session.scalars(select(tables.Prediction.id).where(tables.Prediction.task_id == item.task_id))
             )
     assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
     versions = [sorted(found.model_version for found in row.predictions) for row in listed(api, connected)]
-    assert sorted(versions) == [[], ["pipeline-1"], ["pipeline-1", "pipeline-2"], ["pipeline-1", "pipeline-2"]]
+    assert sorted(versions) == [["pipeline-1"], *[["pipeline-1", "pipeline-2"]] * 3]
     assert api.projects.get(connected).model_version == "pipeline-2"
-    row = next(row for row in listed(api, connected) if len(row.predictions) == 2)
+    row = next(row for row in listed(api, connected) if len(row.predictions) == 2 and row.predictions[0].result)
     api.annotations.create(row.id, result=[])
     assert sync(store, studio_settings).corrections == {"removed": 2}
     with store.read() as session:
@@ -189,9 +190,9 @@ def test_the_control_slice_is_shown_blind(store, studio_settings, api, connected
     report = push(store, studio_settings, PushOptions(limit=4, blind_share=0.5))
     assert (report.chosen, report.blind) == (4, 2)
     rows = listed(api, connected)
-    assert sorted(len(row.predictions) for row in rows) == [0, 0, 1, 1]
-    assert all(("min_conf" in row.data) == bool(row.predictions) for row in rows)
-    blind = next(row for row in rows if not row.predictions)
+    assert sorted(len(row.predictions[0].result) for row in rows) == [0, 0, 2, 2]
+    assert all(("min_conf" in row.data) == bool(row.predictions[0].result) for row in rows)
+    blind = next(row for row in rows if not row.predictions[0].result)
     api.annotations.create(blind.id, result=[])
     assert sync(store, studio_settings).corrections == {}
 
@@ -251,6 +252,18 @@ def test_updates_and_deletions_are_followed(store, studio_settings, api, connect
     assert (report.chosen, report.waiting) == (0, 1)
     again = sync(store, studio_settings)
     assert (again.updated, again.deleted, again.deleted_tasks) == (0, 0, 0)
+
+
+def test_a_selection_over_a_line_break_is_taken_over(store, studio_settings, api, connected):
+    push(store, studio_settings, PushOptions(limit=6))
+    row = next(row for row in listed(api, connected) if "\n" in row.data["text"])
+    text = row.data["text"]
+    start, end = text.index("Wanjikũ"), text.index("Nairobi") + 7
+    over = region(start, end, "ORG", text)
+    over["value"]["text"] = text[start:end].replace("\n", "\\n")
+    api.annotations.create(row.id, result=[over])
+    report = sync(store, studio_settings)
+    assert (report.added, report.rejected) == (1, [])
 
 
 def test_a_broken_annotation_is_left_out_until_it_is_put_right(store, studio_settings, api, connected):

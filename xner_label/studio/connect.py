@@ -202,9 +202,10 @@ def _project(studio: Studio, project: Project, settings: Settings, options: Conn
         found = studio.project(project.studio_project)
         require_connected(project, found)
         return found, False
-    # a connect that was killed may have made the project without noting its id
+    # a connect that was killed may have made the project, which is empty then, without noting its id
     for found in studio.read(studio.api.projects.list):
-        if found.description == mark_of(project) and not _is_same(project, studio, found):
+        ours = found.description == mark_of(project) and not found.task_number
+        if ours and not _is_same(project, studio, found):
             return studio.project(found.id), False
     made = studio.write(
         studio.api.projects.create,

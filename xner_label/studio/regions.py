@@ -81,7 +81,10 @@ def _entity(text: str, region: Mapping[str, Any], control: Control) -> ReviewedE
         raise ContractError(
             f"{where} must have exactly one label, found {labels!r}", hint="correct the region in Label Studio"
         )
-    start, end = _check(text, start, end, value.get("text"), labels[0], control.labels, where)
+    covered = value.get("text")
+    if _same_up_to_space(text, start, end, covered):
+        covered = None
+    start, end = _check(text, start, end, covered, labels[0], control.labels, where)
     inside = text[start:end]
     start += len(inside) - len(inside.lstrip())
     end -= len(inside) - len(inside.rstrip())
@@ -90,27 +93,26 @@ def _entity(text: str, region: Mapping[str, Any], control: Control) -> ReviewedE
     return ReviewedEntity(str(region.get("id", "")), start, end, labels[0])
 
 
-def _folded(text: str) -> str:
-    """The text as far as Label Studio keeps it in a region: it writes a line break as backslash and n, and a tab
-    or several spaces as one space."""
-    return " ".join(text.replace("\\n", " ").split())
+def _same_up_to_space(text: str, start: object, end: object, covered: object) -> bool:
+    """Whether Label Studio may have made ``covered`` of that stretch of the text: it writes a line break as
+    backslash and n, and a tab or several spaces as one space."""
+    if not (isinstance(start, int) and isinstance(end, int) and isinstance(covered, str)):
+        return False
+    stretch, words = (" ".join(part.replace("\\n", " ").split()) for part in (text[start:end], covered))
+    return stretch == words
 
 
 def _check(
     text: str, start: object, end: object, covered: object, label: str, labels: Sequence[str], where: str
 ) -> tuple[int, int]:
-    """Raise ContractError unless the offsets lie in the text, give ``covered`` (None: not said) up to white space,
-    and the label is known; returns the offsets."""
+    """Raise ContractError unless the offsets lie in the text, give ``covered`` (None: not said) and the label is
+    known; returns the offsets."""
     if not (type(start) is int and type(end) is int and 0 <= start < end <= len(text)):
         raise ContractError(
             f"{where}: offsets {start!r}-{end!r} don't lie inside the text of {len(text)} code points",
             hint="offsets count Unicode code points, end exclusive",
         )
-    if (
-        covered is not None
-        and covered != text[start:end]
-        and not (isinstance(covered, str) and _folded(covered) == _folded(text[start:end]))
-    ):
+    if covered is not None and covered != text[start:end]:
         raise ContractError(
             f"{where}: offsets {start}-{end} hold {text[start:end]!r}, not {covered!r}",
             hint="the text was changed after the region was made, or offsets don't count code points",
