@@ -15,12 +15,12 @@ from sqlalchemy import select, update
 from tests.faulty_proxy import FaultyProxy
 from xner_label.errors import StudioError
 from xner_label.store import reviews, tables
+from xner_label.store.pipelines import readable_name
 from xner_label.studio import push as push_module
 from xner_label.studio import showing
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
-from xner_label.studio.versions import short_version
 
 pytestmark = pytest.mark.studio
 
@@ -153,35 +153,37 @@ def test_a_refresh_that_was_killed_before_it_was_noted(store, studio_settings, a
     examples(store, range(6), pipeline=SIGNATURE + "0")
     project = connect(store, studio_settings, ConnectOptions()).studio_project
     push(store, studio_settings, PushOptions(limit=6))
-    assert versions(api, project) == {short_version(SIGNATURE + "0"): 6}
+    assert versions(api, project) == {readable_name(SIGNATURE + "0"): 6}
     examples(store, range(6), pipeline=SIGNATURE + "1")
-    newer = short_version(SIGNATURE + "1")
+    newer = readable_name(SIGNATURE + "1")
     for _ in range(3):
         assert push(store, studio_settings, PushOptions(limit=0)).refreshed in (0, 6)
-        assert versions(api, project) == {",".join(sorted([short_version(SIGNATURE + "0"), newer])): 6}
+        assert versions(api, project) == {",".join(sorted([readable_name(SIGNATURE + "0"), newer])): 6}
         assert api.projects.get(project).model_version == newer
         with store.write() as session:
             first = select(tables.Prediction.id).where(
                 tables.Prediction.task_id == tables.ReviewItem.task_id,
-                tables.Prediction.pipeline == SIGNATURE + "0",
+                tables.Prediction.pipeline.has(signature=SIGNATURE + "0"),
             )
             session.execute(
                 update(tables.ReviewItem).values(prediction_id=first.scalar_subquery(), shown_version=None)
             )
 
 
-def test_a_store_from_before_short_versions_gets_them_shown(store, studio_settings, api, examples):
+def test_a_store_from_before_readable_names_gets_them_shown(store, studio_settings, api, examples):
     examples(store, range(3), pipeline=SIGNATURE)
     project = connect(store, studio_settings, ConnectOptions()).studio_project
     push(store, studio_settings, PushOptions(limit=3))
     with store.write() as session:
+        # an earlier version sent, and a migration keeps, the signature as the name
+        session.execute(update(tables.PipelineVersion).values(name=SIGNATURE))
         session.execute(update(tables.ReviewItem).values(shown_version=None))
     for row in listed(api, project):
         found = row.predictions[0]
         api.predictions.update(found.id, model_version=SIGNATURE, result=found.result, task=row.id)
     report = push(store, studio_settings, PushOptions(limit=0))
     assert report.repaired == 3
-    assert versions(api, project) == {f"{short_version(SIGNATURE)},{SIGNATURE}": 3}
+    assert versions(api, project) == {f"{readable_name(SIGNATURE)},{SIGNATURE}": 3}
 
 
 def test_a_waiting_task_that_was_deleted_does_not_stop_a_refresh(store, studio_settings, api, examples, proxy):

@@ -10,9 +10,11 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
+from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
     ExcludedTask,
+    PipelineVersion,
     Prediction,
     ReviewBatch,
     ReviewItem,
@@ -26,17 +28,17 @@ _CHUNK = 5_000
 
 
 def eligible(
-    session: Session, project_id: int, pipeline: str, split: str, max_confidence: float | None = None
+    session: Session, project_id: int, version: str, split: str, max_confidence: float | None = None
 ) -> list[tuple[int, int, float]]:
     """(task id, prediction id, confidence) of what may be chosen for review, least confident first.
 
-    That is what a pipeline predicted in a split, nobody has been asked about or has settled, and isn't in Label
+    That is what a version predicted in a split, nobody has been asked about or has settled, and isn't in Label
     Studio already: tasks made there get their predictions from the ML backend.
     """
     query = (
         select(Task.id, Prediction.id, Prediction.confidence)
         .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, Prediction.pipeline == pipeline, Task.split == split)
+        .where(Task.project_id == project_id, made_by(version), Task.split == split)
         .where(_choosable())
         .order_by(Prediction.confidence, Task.id)
     )
@@ -45,12 +47,12 @@ def eligible(
     return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
 
 
-def eligible_by_split(session: Session, project_id: int, pipeline: str) -> dict[str, int]:
+def eligible_by_split(session: Session, project_id: int, version: str) -> dict[str, int]:
     """How many tasks of each split may be chosen for review."""
     query = (
         select(Task.split, func.count())
         .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, Prediction.pipeline == pipeline)
+        .where(Task.project_id == project_id, made_by(version))
         .where(_choosable())
         .group_by(Task.split)
     )
@@ -208,17 +210,18 @@ def claim_predictions(session: Session, items: Sequence[int], settled: datetime)
 
 
 def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str | None, str | None]]:
-    """(item id, version that Label Studio is known to hold, pipeline of the prediction) of what waits for a person
-    in Label Studio; the pipeline is None where the task is served blind."""
+    """(item id, version that Label Studio is known to hold, version of the prediction) of what waits for a person
+    in Label Studio; the latter is None where the task is served blind."""
     query = (
-        select(ReviewItem.id, ReviewItem.shown_version, Prediction.pipeline)
+        select(ReviewItem.id, ReviewItem.shown_version, PipelineVersion.name)
         .join(Task, Task.id == ReviewItem.task_id)
         .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
+        .outerjoin(PipelineVersion, PipelineVersion.id == Prediction.pipeline_id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None))
         .where(ReviewItem.pushed_at.is_not(None), _unanswered())
         .order_by(ReviewItem.id)
     )
-    return [(item, shown, pipeline) for item, shown, pipeline in session.execute(query)]
+    return [(item, shown, version) for item, shown, version in session.execute(query)]
 
 
 def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
@@ -283,7 +286,7 @@ def outdated_items(session: Session, project_id: int, version: str) -> list[Outg
         select(ReviewItem, Task, Prediction)
         .join(Task, Task.id == ReviewItem.task_id)
         .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, Task.studio_task.is_not(None), Prediction.pipeline == version)
+        .where(Task.project_id == project_id, Task.studio_task.is_not(None), made_by(version))
         .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, _unanswered())
         .order_by(ReviewItem.id)
         .options(selectinload(Prediction.entities))

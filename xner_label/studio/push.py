@@ -19,6 +19,7 @@ from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
+from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
 from xner_label.store.tables import Prediction, Project, Task, utc_now
 from xner_label.studio.answers import NotAnsweredError
@@ -27,7 +28,6 @@ from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, Control, control_of_project
 from xner_label.studio.regions import to_studio
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
-from xner_label.studio.versions import short_version
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
 _CHUNK = 500
@@ -273,7 +273,7 @@ class _Delivery:
         return len(ours)
 
     def _shown(self, item: Outgoing) -> str:
-        return short_version(self._version if item.prediction is None else item.prediction.pipeline)
+        return readable_name(self._version if item.prediction is None else item.prediction.pipeline.name)
 
     def _payload(self, task: Task, prediction: Prediction | None, confidences: Sequence[float]) -> dict[str, Any]:
         """A task as Label Studio imports it. A blind one must not give its confidence away either."""

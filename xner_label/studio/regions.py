@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from xner_label.errors import ContractError
+from xner_label.store.pipelines import readable_name
 from xner_label.studio.labelling import Control
-from xner_label.studio.versions import short_version
 
 if TYPE_CHECKING:
     from xner_label.store.tables import Prediction, ProjectedEntity
@@ -35,7 +35,7 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
     Raises ContractError when an entity doesn't fit the text or the control's labels.
     """
     return {
-        "model_version": short_version(prediction.pipeline),
+        "model_version": readable_name(prediction.pipeline.name),
         "score": prediction.confidence,
         "result": [region_of(text, entity, control) for entity in prediction.entities],
     }

@@ -18,13 +18,13 @@ from typing import Any
 from xner_label.errors import StudioError
 from xner_label.store import projects, reviews
 from xner_label.store.database import Store
+from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
 from xner_label.store.tables import Prediction, Project, Task, utc_now
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio
 from xner_label.studio.labelling import Control
 from xner_label.studio.regions import to_studio
-from xner_label.studio.versions import short_version
 
 # Predictions in one request: about a second of Label Studio's time.
 _CHUNK = 500
@@ -117,7 +117,7 @@ class Shower:
                 [
                     item
                     for item, shown, pipeline in reviews.waiting_versions(session, self._project_id)
-                    if shown != short_version(pipeline or self._version)
+                    if shown != readable_name(pipeline or self._version)
                 ],
             )
         held = held_versions(self._studio, self._studio_project, doubtful)
@@ -137,7 +137,7 @@ class Shower:
         return missing
 
     def _wanted(self, prediction: Prediction | None) -> str:
-        return short_version(self._version if prediction is None else prediction.pipeline)
+        return readable_name(self._version if prediction is None else prediction.pipeline.name)
 
     def _payloads(self, items: Sequence[Outgoing]) -> list[dict[str, Any]]:
         confidences = self.confidences()
@@ -200,12 +200,12 @@ def prediction_of(
         return to_studio(task.text, prediction, control)
     drawn = random.Random(task.external_id)  # noqa: S311 - no secret: it must be the same each time
     score = drawn.choice(sorted(confidences)) if confidences else 0.5
-    return {"model_version": short_version(version), "score": score, "result": []}
+    return {"model_version": readable_name(version), "score": score, "result": []}
 
 
 def show_version(studio: Studio, studio_project: int, version: str) -> bool:
     """Make Label Studio show the predictions of this version; False when it holds none of them yet."""
-    name = short_version(version)
+    name = readable_name(version)
     if studio.project(studio_project).model_version == name:
         return True
     try:
