@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer
 from xner_label.settings.table import Settings
 
 
@@ -24,6 +24,4 @@ def command(settings: Settings, annotations: tuple[int, ...], reason: str, as_js
 
     with open_store(settings.database_url) as store:
         noted = acknowledge(store, settings, annotations, reason)
-    if as_json:
-        write_json({"acknowledged": noted})
-    click.echo(f"{len(noted)} annotations acknowledged", err=True)
+    answer({"acknowledged": noted}, f"{len(noted)} annotations acknowledged", as_json=as_json)

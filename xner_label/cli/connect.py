@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 from xner_label.settings.table import Settings
 
 
@@ -28,14 +28,12 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
 
     with open_store(settings.database_url) as store:
         connection = connect(store, settings, ConnectOptions(**options))  # type: ignore[arg-type]
-    if as_json:
-        write_json(connection)
     how = "made and connected" if connection.created else "connected"
     parts = [
         f"project {connection.studio_project} {how}: {connection.url}",
         f"ML backend {connection.backend or 'none'}",
         f"webhook {connection.webhook or 'none'}",
     ]
-    click.echo(", ".join(parts), err=True)
+    answer(connection, ", ".join(parts), as_json=as_json)
     for note in connection.notes:
-        click.echo(note, err=True)
+        say(note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer
 from xner_label.settings.table import Settings
 
 
@@ -23,6 +23,5 @@ def command(settings: Settings, as_json: bool) -> None:
 
     with open_store(settings.database_url) as store:
         removed = disconnect(store, settings)
-    if as_json:
-        write_json({"removed": removed})
-    click.echo(f"disconnected; removed {', '.join(removed) or 'nothing'} from Label Studio", err=True)
+    text = f"disconnected; removed {', '.join(removed) or 'nothing'} from Label Studio"
+    answer({"removed": removed}, text, as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
@@ -29,11 +29,8 @@ def command(settings: Settings, ids: tuple[str, ...], reason: str | None, undo: 
     with open_store(settings.database_url) as store:
         changed = change_exclusions(store, settings.project, ids, None if undo else reason) if ids else 0
         listed = exclusions(store, settings.project)
-    if as_json:
-        write_json({"changed": changed, "excluded": listed})
-        return
     if ids:
-        click.echo(f"{changed} tasks {'taken back in' if undo else 'set aside'}, {len(listed)} in all", err=True)
+        text = f"{changed} tasks {'taken back in' if undo else 'set aside'}, {len(listed)} in all"
     else:
-        for name, why in listed.items():
-            click.echo(f"{name}\t{why}")
+        text = "\n".join(f"{name}\t{why}" for name, why in listed.items()) or "no task is set aside"
+    answer({"changed": changed, "excluded": listed}, text, as_json=as_json)

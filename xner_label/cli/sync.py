@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 from xner_label.errors import ContractError
 from xner_label.settings.table import Settings
 
@@ -27,26 +27,24 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
 
     with open_store(settings.database_url) as store:
         report = sync(store, settings, full=full, allow_deletions=allow_deletions)
-    if as_json:
-        write_json(report)
     corrections = ", ".join(f"{count} {kind}" for kind, count in sorted(report.corrections.items())) or "none"
-    click.echo(
+    answer(
+        report,
         f"{report.added} annotations added, {report.updated} updated, {report.deleted} deleted, "
         f"{report.skipped} tasks skipped, {report.new_tasks} tasks new, {report.deleted_tasks} tasks deleted; "
         f"corrections: {corrections}",
-        err=True,
+        as_json=as_json,
     )
     if report.revived:
-        click.echo(f"{report.revived} annotations that counted as deleted are there", err=True)
+        say(f"{report.revived} annotations that counted as deleted are there")
     for doubled in report.doubled:
-        click.echo(
+        say(
             f"task {doubled.studio_task} brings the xner_id {doubled.xner_id!r} of another one: "
-            f"stored as {doubled.stored_as!r}",
-            err=True,
+            f"stored as {doubled.stored_as!r}"
         )
     for rejected in report.rejected:
         where = f"task {rejected.studio_task}, annotation {rejected.annotation}"
-        click.echo(f"{where}: {rejected.problem}", err=True)
+        say(f"{where}: {rejected.problem}")
     if report.rejected:
         raise ContractError(
             f"{len(report.rejected)} annotations were left out; everything else is saved",
