@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import msgspec
 
@@ -99,55 +99,63 @@ class Predictor:
             report.version = current.name
         return report
 
-    def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:
-        """Predict single tasks, in order, and store the predictions; they don't change the current pipeline."""
-        self._complete(stored)
+    def predict_tasks(
+        self, stored: Sequence[Task], *, keep: bool = True
+    ) -> list[entities.Prediction | RecordError]:
+        """Predict single tasks, in order, and store the predictions; they don't change the current pipeline.
+
+        ``keep`` False stores nothing, for tasks that aren't stored themselves; they need ids of their own.
+        """
+        self._complete(stored, keep=keep)
         pipeline = self._pipeline(self._projector)
-        alignments = self._align([task for task in stored if task.source is not None])
+        alignments = self._align([task for task in stored if task.source is not None], keep=keep)
         results = pipeline.predict([tasks.to_record(task, alignments.get(task.id)) for task in stored])
-        self._save(stored, results, PredictReport(pipeline.signature))
+        if keep:
+            self._save(stored, results, PredictReport(pipeline.signature))
         return results
 
-    def _complete(self, stored: Sequence[Task]) -> None:
+    def _complete(self, stored: Sequence[Task], *, keep: bool = True) -> None:
         """Translate and tag what lacks a source or source entities, as far as stages are configured.
 
         One batch is tagged while the next is translated.
         """
         chunks = (stored[start : start + _CHUNK] for start in range(0, len(stored), _CHUNK))
         stages = [
-            complete
+            partial(complete, keep=keep)
             for complete, stage in ((self._translate, self._translator), (self._tag, self._tagger))
             if stage is not None
         ]
         for _ in chained(chunks, stages):
             pass
 
-    def _translate(self, chunk: Sequence[Task]) -> Sequence[Task]:
+    def _translate(self, chunk: Sequence[Task], *, keep: bool) -> Sequence[Task]:
         untranslated = [task for task in chunk if task.source is None]
         if untranslated and self._translator is not None:
             translated = self._translator.translate([task.text for task in untranslated])
             for task, translation in zip(untranslated, translated, strict=True):
                 task.source = translation.text
-            with self._store.write() as session:
-                tasks.set_sources(session, {task.id: task.source for task in untranslated if task.source})
+            if keep:
+                with self._store.write() as session:
+                    tasks.set_sources(session, {task.id: task.source for task in untranslated if task.source})
         return chunk
 
-    def _tag(self, chunk: Sequence[Task]) -> Sequence[Task]:
+    def _tag(self, chunk: Sequence[Task], *, keep: bool) -> Sequence[Task]:
         untagged = [task for task in chunk if task.source is not None and task.source_entities is None]
         if untagged and self._tagger is not None:
             found = self._tagger.tag([_source_tokens(task) for task in untagged])
             for task, mentions in zip(untagged, found, strict=True):
                 task.source_entities = msgspec.to_builtins(self._known(mentions))
-            with self._store.write() as session:
-                by_id = {task.id: self._known(found) for task, found in zip(untagged, found, strict=True)}
-                tasks.set_source_entities(session, by_id)
+            if keep:
+                with self._store.write() as session:
+                    by_id = {task.id: self._known(found) for task, found in zip(untagged, found, strict=True)}
+                    tasks.set_source_entities(session, by_id)
         return chunk
 
     def _known(self, mentions: Sequence[Entity]) -> list[Entity]:
         """The mentions whose label the project has."""
         return [mention for mention in mentions if mention.label in self._settings.labels]
 
-    def _align(self, stored: Sequence[Task]) -> Mapping[int, str]:
+    def _align(self, stored: Sequence[Task], *, keep: bool = True) -> Mapping[int, str]:
         """Alignments by task id: given ones first, then stored ones of the aligner, then new ones."""
         ids = [task.id for task in stored]
         with self._store.read() as session:
@@ -160,8 +168,9 @@ class Predictor:
             chunk = missing[start : start + _CHUNK]
             links = self._aligner.align([_words(task) for task in chunk])
             new = {task.id: format_links(own) for task, own in zip(chunk, links, strict=True)}
-            with self._store.write() as session:
-                tasks.add_links(session, self._aligner.signature, new)
+            if keep:
+                with self._store.write() as session:
+                    tasks.add_links(session, self._aligner.signature, new)
             found |= new
         return found
 
