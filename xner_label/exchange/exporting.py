@@ -14,7 +14,7 @@ from xner_label.iob2 import tags_of
 from xner_label.jsonl import open_output
 from xner_label.store import predictions, projects, tables
 from xner_label.store.database import Store
-from xner_label.store.gold import gold_of
+from xner_label.store.gold import conflicts_of, gold_of
 
 
 class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
@@ -71,7 +71,9 @@ def _rows(
         yield from ((item.task, item.entities, "gold") for item in settled)
     if not silver or project.pipeline is None:
         return
+    # what people disagree about is neither gold nor unreviewed
     reviewed = {item.task.id for item in settled}
+    reviewed |= {item.task.id for item in conflicts_of(session, project.id)}
     found = predictions.predictions_of(session, project.id, project.pipeline.name)
     for task, prediction in sorted(found, key=lambda pair: pair[0].id):
         if task.id not in reviewed:

@@ -192,33 +192,24 @@ class PredictionService:
 
     def _make_unstored(self, serving: Serving, asked: Sequence[Asked]) -> dict[str, Answer]:
         """Predictions of tasks that the store doesn't have, by their text, which stay out of it."""
-        # numbers that no task of the store has
-        made = [
-            tables.Task(id=-number, external_id=tasks.text_name(one.text), text=one.text, source=one.source)
-            for number, one in enumerate(asked, 1)
-        ]
-        answers: dict[str, Answer] = {}
-        projected: dict[int, entities.Prediction] = {}
+        records = [entities.Task(id=tasks.text_name(one.text), text=one.text, source=one.source) for one in asked]
+        results: Sequence[entities.Prediction | RecordError | None] = [None] * len(records)
         try:
-            predictor = self._current_predictor(serving)
-            for task, result in zip(made, predictor.predict_tasks(made, keep=False), strict=True):
-                if isinstance(result, RecordError):
-                    answers[task.text] = Answer(reason=str(result))
-                else:
-                    projected[task.id] = result
+            results = self._current_predictor(serving).predict_unstored(records)
         except ConfigurationError as error:
             if serving.run is None:
                 raise
             _LOG.warning("no projection for the model to look at: %s", error)
         if serving.run is not None:
-            results: Sequence[entities.Prediction | None] = self._by_model(serving.run, made, projected)
-            answers = {}
-        else:
-            results = [projected.get(task.id) for task in made]
-        for task, one, found in zip(made, asked, results, strict=True):
-            if found is not None:
-                answers[task.text] = Answer(predictions.unstored(found), computed=True)
-                self._remembered.put(serving.version, one, answers[task.text])
+            projected = [found if isinstance(found, entities.Prediction) else None for found in results]
+            results = self._by_model(serving.run, records, projected)
+        answers: dict[str, Answer] = {}
+        for one, found in zip(asked, results, strict=True):
+            if isinstance(found, entities.Prediction):
+                answers[one.text] = Answer(predictions.unstored(found), computed=True)
+                self._remembered.put(serving.version, one, answers[one.text])
+            elif found is not None:
+                answers[one.text] = Answer(reason=str(found))
         return answers
 
     def _make(self, serving: Serving, stored: Sequence[tables.Task]) -> dict[int, Answer]:
@@ -254,18 +245,21 @@ class PredictionService:
     def _answer_with_model(
         self, run: tables.ModelRun, stored: Sequence[tables.Task], projected: dict[int, entities.Prediction]
     ) -> None:
-        answers = self._by_model(run, stored, projected)
+        records = [tasks.to_record(task) for task in stored]
+        answers = self._by_model(run, records, [projected.get(task.id) for task in stored])
         pairs = [(task.id, answer) for task, answer in zip(stored, answers, strict=True)]
         with self._store.write() as session:
             predictions.add_predictions(session, pairs, model_run_id=run.id)
 
     def _by_model(
-        self, run: tables.ModelRun, asked: Sequence[tables.Task], projected: dict[int, entities.Prediction]
+        self,
+        run: tables.ModelRun,
+        asked: Sequence[entities.Task],
+        projected: Sequence[entities.Prediction | None],
     ) -> list[entities.Prediction]:
         from xner_label.predicting.with_model import load_run
 
-        records = [tasks.to_record(task) for task in asked]
-        return load_run(run).predict(records, [projected.get(task.id) for task in asked])
+        return load_run(run).predict(asked, projected)
 
     def _current_predictor(self, serving: Serving) -> Predictor:
         """The predictor; a new one after `xner-label predict` has made another pipeline the current one."""
