@@ -155,6 +155,8 @@ def _write_tasks(
                 continue
             accepted.append((record.task, options.split or record.split or DEFAULT_SPLIT))
             if options.gold and not record.unlabelled:
+                if gold.get(external, record.task.entities) != record.task.entities:
+                    report.notes["its id came before with other entities: these are taken"] += 1
                 gold[external] = record.task.entities or ()
         added = tasks.add_tasks(session, project_id, accepted)
         report.added += added

@@ -160,6 +160,19 @@ def get_links(session: Session, aligner: str, task_ids: Sequence[int]) -> dict[i
     return found
 
 
+def best_links(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
+    """The alignments of tasks by task id: those that came with the task, else the newest of any aligner."""
+    found: dict[int, str] = {}
+    for chunk in _chunks(task_ids):
+        query = (
+            select(TaskLinks.task_id, TaskLinks.alignment)
+            .where(TaskLinks.task_id.in_(chunk))
+            .order_by(TaskLinks.aligner == GIVEN, TaskLinks.id)
+        )
+        found.update(session.execute(query).all())
+    return found
+
+
 def add_source_sentences(
     session: Session, project_id: int, sentences: Sequence[tuple[str, str, Sequence[Entity]]]
 ) -> int:
