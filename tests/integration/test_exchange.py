@@ -75,8 +75,8 @@ def test_import_is_idempotent_and_reports_bad_lines(run, tmp_path):
 
 def test_plain_text_and_csv(run, tmp_path):
     (tmp_path / "news.txt").write_bytes("\ufeffMoja  mbili \r\n\nTatu\n".encode())
-    assert "2 tasks added" in run("import", "news.txt").stderr
-    assert "0 tasks added, 2 already there" in run("import", "news.txt").stderr.replace(",  ", ", ")
+    assert "2 tasks added" in run("import", "news.txt").stdout
+    assert "0 tasks added, 2 already there" in run("import", "news.txt").stdout.replace(",  ", ", ")
     (tmp_path / "news.csv").write_text('id,text,source\n1,"Nne, ""tano""",Four\n')
     run("import", "news.csv")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
@@ -170,7 +170,7 @@ def test_gold_of_other_tools_is_read(run, name):
             "doccano.jsonl": [("Amina", "PER"), ("Kisumu", "LOC")],
         }[name]
     )
-    assert "0 tasks added" in run("import", CASES / name, "--gold").stderr
+    assert "0 tasks added" in run("import", CASES / name, "--gold").stdout
 
 
 def test_what_an_import_leaves_is_mentioned(run, tmp_path):
@@ -182,7 +182,7 @@ def test_what_an_import_leaves_is_mentioned(run, tmp_path):
 def test_records_that_cannot_be_stored_are_named_and_the_others_stored(run, tmp_path):
     done = run("import", CASES / "score.jsonl", code=5)
     assert "line 10: source_entities[0].score: " in done.stderr
-    assert "9 tasks added" in done.stderr
+    assert "9 tasks added" in done.stdout
     predicted = json.loads(run("predict", "--aligner", "none", "--tagger", "given", "--json").stdout)
     assert predicted["predicted"] == 9
     assert "line 2: csv: 4 cells for 3 columns" in run("import", CASES / "more-cells.csv", code=5).stderr
@@ -201,10 +201,10 @@ def test_an_encoding_is_named_or_taken_from_the_mark(run, tmp_path):
     done = run("import", CASES / "utf16.txt", code=2)
     assert "UTF-16" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert "2 tasks added" in run("import", CASES / "utf16.txt", "--encoding", "utf-16-le").stderr
-    assert "1 tasks added, 2 already" in run("import", CASES / "cr-only.txt").stderr
+    assert "2 tasks added" in run("import", CASES / "utf16.txt", "--encoding", "utf-16-le").stdout
+    assert "1 tasks added, 2 already" in run("import", CASES / "cr-only.txt").stdout
     (tmp_path / "mark.txt").write_bytes("Amina\nLamu\n".encode("utf-16"))
-    assert "2 tasks added" in run("import", "mark.txt").stderr
+    assert "2 tasks added" in run("import", "mark.txt").stdout
 
 
 def test_a_file_of_another_kind_says_so_briefly(run, tmp_path):
@@ -241,7 +241,7 @@ def test_a_file_comes_from_standard_input_too(run, tmp_path, command_line):
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, b"2 tasks added" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, b"2 tasks added" in done.stdout) == (0, True), done.stdout
 
 
 def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
@@ -251,8 +251,8 @@ def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
 
 
 def test_columns_say_what_they_cannot_hold(run, tmp_path):
-    run("import", CASES / "conll.jsonl", "--gold")
-    done = run("export", "--gold", "--format", "conll", "-o", "out.conll", "--json")
+    run("import", CASES / "conll.jsonl", "--gold", "--labels", "LOC,ORG,PER", "--project", "columns")
+    done = run("export", "--gold", "--format", "conll", "-o", "out.conll", "--json", "--project", "columns")
     content = (tmp_path / "out.conll").read_text()
     assert all(len(line.split("\t")) == 2 for line in content.splitlines() if line)
     assert "New\tB-LOC\nYork\tI-LOC\n" in content
@@ -260,7 +260,7 @@ def test_columns_say_what_they_cannot_hold(run, tmp_path):
     assert (report["tasks"], report["entities"], report["left_out"]) == (3, 3, 1)
     assert report["named"] == ["task 'nested': LOC 'Kenya' at 13..18 overlaps another entity"]
     assert "left out: task 'nested'" in done.stderr
-    assert "give -o FILE" in run("export", "--gold", "--json", code=2).stderr
+    assert "name a file with -o" in run("export", "--gold", "--json", code=2).stderr
 
 
 def test_numbers_as_ids_come_back_as_the_same_ids(run, tmp_path):
@@ -292,14 +292,14 @@ def test_a_full_export_is_what_weights_are_fitted_on(run, tmp_path):
     run("export", "--gold", "--full", "-o", "full.jsonl")
     exported = [json.loads(line) for line in (tmp_path / "full.jsonl").read_text().splitlines()]
     assert [{**row, "id": str(row["id"]), "split": "pool", "origin": "gold"} for row in rows] == exported
-    assert "20" in run("fit-projector", "full.jsonl", "-o", "weights.json").stderr
+    assert "(20)" in run("fit-projector", "full.jsonl", "-o", "weights.json").stdout
     choice = json.loads(run("choose-projector", "full.jsonl", "--json").stdout)
     assert choice["contenders"][0]["f1"] == 1.0
     assert "leave out --full" in run("export", "--gold", "--full", "--format", "conll", code=2).stderr
 
 
 def test_an_interrupted_import_leaves_whole_batches_and_goes_on(run, tmp_path, command_line):
-    rows = [{"id": n, "text": f"neno {n}", "entities": [entity(0, 4, "LOC")]} for n in range(30_000)]
+    rows = [{"id": n, "text": f"neno {n}", "entities": [entity(0, 4, "LOC")]} for n in range(12_000)]
     file = lines(tmp_path / "many.jsonl", *rows)
 
     def stored():
@@ -334,6 +334,7 @@ finally:
 """
 
 
+@pytest.mark.soak
 def test_memory_is_bounded_at_any_size(run, tmp_path):
     def megabytes(*arguments):
         done = subprocess.run(
@@ -349,7 +350,7 @@ def test_memory_is_bounded_at_any_size(run, tmp_path):
     assert megabytes("import", large, "--gold") < of_small + 40
     assert megabytes("import", tmp_path / "large.json", "--gold") < of_small + 40
     assert megabytes("export", "--gold", "-o", "large.out") < out_small + 40
-    assert sum(1 for _ in (tmp_path / "large.out").open()) == len(rows)
+    assert len((tmp_path / "large.out").read_bytes().splitlines()) == len(rows)
 
 
 def test_a_slow_reader_keeps_no_transaction_open(run, tmp_path, command_line):

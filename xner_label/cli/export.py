@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, output_option, with_settings
-from xner_label.cli.output import write_json
-from xner_label.errors import UsageError
+from xner_label.cli.output import answer, require_file, say
 from xner_label.settings.table import Settings
 
 
@@ -35,16 +34,17 @@ def command(
     from xner_label.exchange.exporting import export
     from xner_label.store.database import open_store
 
-    if as_json and output_path == "-":
-        raise UsageError("the export and its report both go to standard output", hint="give -o FILE with --json")
+    require_file(output_path, as_json=as_json)
     with open_store(settings.database_url) as store:
         report = export(store, settings.project, output_path, gold=gold, silver=silver, format=format, full=full)
-    if as_json:
-        write_json(report)
     widened = f", {report.widened} widened to whole tokens" if report.widened else ""
     left_out = f", {report.left_out} left out" if report.left_out else ""
-    click.echo(f"{report.tasks} tasks with {report.entities} entities exported{widened}{left_out}", err=True)
+    words = f"{report.tasks} tasks with {report.entities} entities exported{widened}{left_out}"
+    if output_path == "-":
+        say(words)
+    else:
+        answer(report, words, as_json=as_json)
     for entity in report.named:
-        click.echo(f"left out: {entity}", err=True)
+        say(f"left out: {entity}")
     if report.left_out > len(report.named):
-        click.echo(f"... and {report.left_out - len(report.named):,} more", err=True)
+        say(f"... and {report.left_out - len(report.named):,} more")
