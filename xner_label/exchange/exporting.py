@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from xner_label.entities import Entity
-from xner_label.errors import UsageError
+from xner_label.entities import Entity, Task
+from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
 from xner_label.jsonl import open_output
+from xner_label.projection.problem import build_instance
 from xner_label.store.database import Store
 from xner_label.store.labelled import LabelledTask, labelled_tasks
 from xner_label.store.tables import Prediction
@@ -72,7 +73,9 @@ def _with_first(first: ExportedTask | None, rest: Iterator[ExportedTask]) -> Ite
 
 
 def _exported(labelled: LabelledTask) -> ExportedTask:
-    record = to_record(labelled.task, labelled.alignment)
+    record = to_record(labelled.task)
+    if labelled.alignment is not None:
+        record = _with_fitting_links(record, labelled.alignment)
     entities = labelled.gold.entities if labelled.gold is not None else _silver(labelled.prediction)
     return ExportedTask(
         id=labelled.task.external_id,
@@ -86,6 +89,16 @@ def _exported(labelled: LabelledTask) -> ExportedTask:
         source_tokens=record.source_tokens,
         alignment=record.alignment,
     )
+
+
+def _with_fitting_links(task: Task, alignment: str) -> Task:
+    """The task with these links, unless they were made for a source that it has no longer."""
+    linked = msgspec.structs.replace(task, alignment=alignment)
+    try:
+        build_instance(linked)
+    except RecordError:
+        return task
+    return linked
 
 
 def _silver(prediction: Prediction | None) -> tuple[Entity, ...]:

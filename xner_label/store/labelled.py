@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import msgspec
 from sqlalchemy import select
 
-from xner_label.store import predictions, projects, tasks
+from xner_label.store import predictions, projects
 from xner_label.store.database import Store
 from xner_label.store.gold import Gold, gold_of
+from xner_label.store.stages import newest_links
 from xner_label.store.tables import Prediction, Task
 
 # Tasks in a batch.
@@ -23,7 +24,7 @@ _BATCH = 1_000
 class LabelledTask(msgspec.Struct, frozen=True):
     """A task with what people settled, else with the current pipeline's prediction; never with both.
 
-    ``alignment`` holds the task's links where they were asked for and there are some.
+    ``alignment`` holds the task's own links, else, where they were asked for, those that an aligner made last.
     """
 
     task: Task
@@ -56,11 +57,11 @@ def labelled_tasks(
             open_ids = [task.id for task in batch if task.id not in settled]
             predicted = predictions.of_tasks(session, open_ids, pipeline) if silver and pipeline else {}
             wanted = [task for task in batch if task.id in predicted or (gold and task.id in settled)]
-            alignments = tasks.best_links(session, [task.id for task in wanted]) if links else {}
+            alignments = newest_links(session, [task.id for task in wanted]) if links else {}
         for task in wanted:
             yield LabelledTask(
                 task,
                 settled.get(task.id) if gold else None,
                 predicted.get(task.id),
-                alignments.get(task.id),
+                alignments.get(task.id) if task.alignment is None else task.alignment,
             )
