@@ -141,7 +141,7 @@ def insert_new_returning(
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     # The table without its mapping, and the rows as parameters: compiled once for all rows, thirty times faster.
-    statement = insert(table.__table__).on_conflict_do_nothing().returning(column)
+    statement = insert(Base.metadata.tables[table.__tablename__]).on_conflict_do_nothing().returning(column)
     return list(session.scalars(statement, list(rows)))
 
 
