@@ -371,3 +371,12 @@ def test_a_slow_reader_keeps_no_transaction_open(run, tmp_path, command_line):
     assert rest.count(b"\n") == len(rows) - 1
     assert b'"id":"4999"' in rest.splitlines()[-1]
     assert b'"split":"test"' in rest.splitlines()[-1]
+
+
+def test_predict_checks_its_files_before_any_stage_works(run, tmp_path, monkeypatch):
+    file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
+    run("import", file)
+    monkeypatch.setenv("XNER_LABEL_PIPELINE_PROJECTOR_WEIGHTS", "absent.json")
+    refused = run("predict", "--aligner", "none", code=3)
+    assert "absent.json" in refused.stderr
+    assert "translating" not in refused.stderr
