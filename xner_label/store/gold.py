@@ -79,9 +79,12 @@ def _sorted(entities: Iterable[Entity]) -> tuple[Entity, ...]:
     return tuple(sorted(entities, key=_order))
 
 
-def current_annotations(session: Session, project_id: int) -> list[Annotation]:
-    """The newest state of every annotation that is neither deleted nor skipped, the oldest state first."""
-    return [row for row in _newest(session, project_id) if not (row.deleted or row.skipped)]
+def current_annotations(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Annotation]:
+    """The newest state of every annotation that is neither deleted nor skipped, the oldest state first.
+
+    ``where`` narrows the tasks.
+    """
+    return [row for row in _newest(session, project_id, *where) if not (row.deleted or row.skipped)]
 
 
 def skipped_task_ids(session: Session, project_id: int) -> set[int]:
@@ -89,12 +92,12 @@ def skipped_task_ids(session: Session, project_id: int) -> set[int]:
     return {row.task_id for row in _newest(session, project_id) if row.skipped and not row.deleted}
 
 
-def _newest(session: Session, project_id: int) -> Iterable[Annotation]:
+def _newest(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterable[Annotation]:
     """The newest state of every annotation, the oldest state first."""
     query = (
         select(Annotation)
         .join(Task, Task.id == Annotation.task_id)
-        .where(Task.project_id == project_id)
+        .where(Task.project_id == project_id, *where)
         .order_by(Annotation.studio_updated_at.nulls_first(), Annotation.id)
     )
     newest: dict[tuple[int, int | None], Annotation] = {}
@@ -147,7 +150,7 @@ def _settled(
     """Each answered task, the versions of it that stand against each other (one: it is settled), and how many
     people answered."""
     by_task: dict[int, list[Annotation]] = {}
-    for row in current_annotations(session, project_id):
+    for row in current_annotations(session, project_id, *where):
         by_task.setdefault(row.task_id, []).append(row)
     decisions = {
         row.task_id: row
