@@ -282,20 +282,22 @@ def test_a_broken_annotation_is_left_out_until_it_is_put_right(store, studio_set
     assert (report.added, report.rejected) == (1, [])
 
 
-def test_two_annotators_and_a_task_made_in_label_studio(store, studio_settings, api, connected):
+def test_two_annotators_and_a_task_made_in_label_studio(store, studio_settings, api, connected, annotator):
     push(store, studio_settings, PushOptions(limit=1))
     (row,) = listed(api, connected)
     result = row.predictions[0].result
+    second = annotator()
     api.annotations.create(row.id, result=result)
-    api.annotations.create(row.id, result=result[:1])
+    second.annotations.create(row.id, result=result[:1])
     made = api.projects.import_tasks(
         connected, request=[{"data": {"text": "Mto Tana", "source_text": ""}}], return_task_ids=True
     )
     report = sync(store, studio_settings)
     assert (report.added, report.new_tasks) == (2, 1)
     with store.read() as session:
-        (settled,) = gold.gold_of(session, 1)
-        assert (settled.annotators, settled.conflict) == (2, True)
+        assert gold.gold_of(session, 1) == []
+        (conflict,) = gold.conflicts_of(session, 1)
+        assert [len(version.entities) for version in conflict.versions] == [2, 1]
         added = session.scalars(select(tables.Task).where(tables.Task.studio_task == made.task_ids[0])).one()
         assert (added.external_id, added.text, added.source) == (f"studio-{made.task_ids[0]}", "Mto Tana", None)
 

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "predict": "Translate, tag, align and project the stored tasks",
         "push": "Send the least confident tasks to Label Studio",
         "sync": "Take over what people did in Label Studio",
+        "conflicts": "Show where annotators disagree, and decide",
         "acknowledge": "Go on without annotations that can't be used",
         "exclude": "Set tasks aside",
         "status": "Say where the project stands",

@@ -10,6 +10,7 @@ import msgspec
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
+from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
@@ -52,13 +53,8 @@ def command(
             found = preview(store, settings.project, options)
             write_json(found) if as_json else click.echo(_data(found))
             return
-        report = train(
-            store,
-            settings.project,
-            Path(settings.training_folder),
-            options,
-            lambda stage: click.echo(f"{stage} ...", err=True),
-        )
+        with console_progress(announce=True) as progress:
+            report = train(store, settings.project, Path(settings.training_folder), options, progress)
     if as_json:
         write_json(report)
         return
@@ -66,7 +62,8 @@ def command(
     click.echo(f"\n{'split':<8}{'system':<24}{'tasks':>7}{'precision':>11}{'recall':>9}{'F1':>8}  95 % interval")
     click.echo("\n".join(_rows("dev", report.dev) + _rows("test", report.test)) or "no held-out gold to judge by")
     if report.data.conflicts:
-        click.echo(f"annotators disagree on {len(report.data.conflicts)} tasks; --json names them", err=True)
+        count = len(report.data.conflicts)
+        click.echo(f"annotators disagree on {count} tasks, which are left out: `xner-label conflicts`", err=True)
 
 
 def _rows(split: str, found: SplitScores | None) -> list[str]:

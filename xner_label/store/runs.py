@@ -14,13 +14,15 @@ class Serving(msgspec.Struct, frozen=True):
     """What a project serves: the promoted model run, else its current ``pipeline`` (by name).
 
     ``version`` is what Label Studio sees as model_version, both of pushed predictions and of those that the ML
-    backend gives; None as long as nothing has been predicted.
+    backend gives; None as long as nothing has been predicted. ``source_field`` is where the connected project of
+    Label Studio shows the source, if not where ours do.
     """
 
     project_id: int
     studio_project: int | None
     pipeline: str | None
     run: ModelRun | None
+    source_field: str | None = None
 
     @property
     def version(self) -> str | None:
@@ -34,7 +36,8 @@ def serving(session: Session, project: str) -> Serving | None:
     if found is None:
         return None
     current = None if found.pipeline is None else found.pipeline.name
-    return Serving(found.id, found.studio_project, current, promoted_run(session, found.id))
+    run = promoted_run(session, found.id)
+    return Serving(found.id, found.studio_project, current, run, found.studio_source_field)
 
 
 def reviewed_version(session: Session, project: Project, split: str) -> str | None:

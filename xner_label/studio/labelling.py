@@ -39,7 +39,7 @@ _STYLE = (
 
 
 # A labelling configuration of this many characters has thousands of labels.
-_LONGEST = 1_000_000
+LONGEST_CONFIG = 1_000_000
 
 
 class Control(msgspec.Struct, frozen=True):
@@ -121,7 +121,7 @@ def shown_fields(label_config: str) -> list[str]:
     return list(dict.fromkeys(fields))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _controls(label_config: str) -> tuple[Control, ...]:
     """Every Labels control on a plain Text that shows a field of the task."""
     root = _parsed(label_config)
@@ -139,8 +139,8 @@ def _controls(label_config: str) -> tuple[Control, ...]:
 
 def _parsed(label_config: str) -> ElementTree.Element:
     """The configuration as XML, which may neither be huge nor grow while it is read."""
-    if len(label_config) > _LONGEST:
-        problem = f"has {len(label_config):,} characters, {_LONGEST:,} are allowed"
+    if len(label_config) > LONGEST_CONFIG:
+        problem = f"has {len(label_config):,} characters, {LONGEST_CONFIG:,} are allowed"
     elif "<!DOCTYPE" in label_config.upper():
         problem = "has a <!DOCTYPE>, which is refused"
     else:
