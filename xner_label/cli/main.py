@@ -34,6 +34,7 @@ COMMANDS: tuple[str, ...] = (
     "serve",
     "export",
     "evaluate",
+    "simulate",
     "choose-projector",
     "fit-projector",
     "translate",
