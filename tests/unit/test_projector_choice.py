@@ -8,9 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from xner_label.cli.main import cli
-from xner_label.errors import ConfigurationError, UsageError
+from xner_label.errors import UsageError
 from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
-from xner_label.settings.files import set_values
 from xner_label.settings.loading import load_settings
 
 NAMES = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imani", "Juma")
@@ -92,28 +91,28 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert not settings.exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "before", "after"),
-    [
-        ("xner-label.toml", "", '[pipeline]\nprojector = "string"\n'),
-        ("xner-label.toml", "[pipeline]\nprojector = 'x' # y\n", '[pipeline]\nprojector = "string"\n'),
-        (
-            "pyproject.toml",
-            "[tool.xner-label]\n",
-            '[tool.xner-label]\n\n[tool.xner-label.pipeline]\nprojector = "string"\n',
-        ),
-    ],
-)
-def test_a_value_is_set_in_its_section(tmp_path, name, before, after):
-    file = tmp_path / name
-    file.write_text(before)
-    set_values(file, {"projector": "string"})
-    assert file.read_text() == after
+def test_gold_that_no_projector_can_be_judged_by_is_refused(tmp_path):
+    """Among eleven zeros there is nothing to choose, and the settings stay as they are."""
+    without = {"source": None, "source_entities": None, "alignment": None}
+    gold = write_gold(tmp_path / "gold.jsonl", **without)
+    settings = tmp_path / "xner-label.toml"
+    settings.write_text("")
+    done = CliRunner().invoke(cli, ["choose-projector", str(gold), "--config", str(settings)])
+    assert isinstance(done.exception, UsageError)
+    assert "of 40 tasks 0 have source" in str(done.exception)
+    assert settings.read_text() == ""
+    with pytest.raises(UsageError, match="0 source entities"):
+        choose_projector(write_gold(tmp_path / "empty.jsonl", source_entities=[]))
+    with pytest.raises(UsageError, match="0 settled ones"):
+        choose_projector(write_gold(tmp_path / "unsettled.jsonl", entities=[]))
+    with pytest.raises(UsageError, match="no projector gets a single one"):
+        choose_projector(write_gold(tmp_path / "other.jsonl", entities=[{"start": 0, "end": 5, "label": "LOC"}]))
 
 
-def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path):
-    file = tmp_path / "xner-label.toml"
-    file.write_text('pipeline = {projector = "x"}\n')
-    with pytest.raises(ConfigurationError):
-        set_values(file, {"projector": "string"})
-    assert file.read_text() == 'pipeline = {projector = "x"}\n'
+def test_tasks_that_judge_nothing_are_left_out(tmp_path):
+    gold = write_gold(tmp_path / "gold.jsonl")
+    more = write_gold(tmp_path / "more.jsonl", count=7, source=None, source_entities=None, alignment=None)
+    gold.write_text(gold.read_text() + more.read_text())
+    choice = choose_projector(gold)
+    assert (choice.tasks, choice.entities, choice.unjudged) == (40, 40, 7)
+    assert {own.name: own.f1 for own in choice.contenders}["default"] == 1.0

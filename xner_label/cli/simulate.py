@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from xner_label.cli.options import comma_separated, json_option
+from xner_label.cli.output import write_json
 from xner_label.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def command(
         pool, test, options, weights, progress=lambda run: None if as_json else click.echo(_line(run))
     )
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        write_json(report)
 
 
 def _numbers(flag: str, values: tuple[str, ...]) -> list[int]:
