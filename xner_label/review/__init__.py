@@ -1,1 +1,1 @@
-"""What people are asked, and what their answers amount to."""
+"""What to ask people next: sentences, names, and what an answer settles."""
