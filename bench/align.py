@@ -40,10 +40,10 @@ from lowres import read_corpus
 
 import xner_label
 from xner_label.checkpoints.devices import Placement
-from xner_label.checkpoints.loading import load_model, load_tokenizer, quiet_reading
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer, quiet_reading
 from xner_label.stages.alignment.embedding import EmbeddingAligner
 from xner_label.stages.alignment.encoder import Encoder, load_encoder
-from xner_label.stages.interfaces import Pair
+from xner_label.stages.interfaces import SentencePair
 
 LAYER = 4
 CPU = Placement("cpu", "float32")
@@ -126,12 +126,12 @@ class Work:
         self._linear = 4 * self._width**2 + 2 * self._width * config.intermediate_size
         self._special = special
 
-    def lengths(self, pairs: Sequence[Pair]) -> list[int]:
+    def lengths(self, pairs: Sequence[SentencePair]) -> list[int]:
         """Subtokens of each sentence, special ones included."""
         sentences = [side for pair in pairs for side in pair]
         return [sum(map(len, words)) + self._special for words in self._encoder.split(sentences)]
 
-    def multiply_adds(self, pairs: Sequence[Pair]) -> int:
+    def multiply_adds(self, pairs: Sequence[SentencePair]) -> int:
         """Multiply-adds of the layers used, for unpadded sentences."""
         return LAYER * sum(length * (self._linear + 2 * length * self._width) for length in self.lengths(pairs))
 
@@ -157,9 +157,9 @@ def bare_products(model: Any, rows: int = 1024) -> tuple[Callable[[], None], int
     return multiply, rows * sum(weight.numel() for weight in weights)
 
 
-def compare_speed(pairs: Sequence[Pair], blocks: int, size: int) -> dict[str, Any]:
+def compare_speed(pairs: Sequence[SentencePair], blocks: int, size: int) -> dict[str, Any]:
     """Pairs per CPU-second, their ratio, and the share of the products' rate."""
-    model = load_model("AutoModel", checkpoint(), CPU)
+    model = load_checkpoint("AutoModel", checkpoint(), CPU)
     encoder = load_encoder(checkpoint(), CPU, LAYER)
     work = Work(encoder, model)
     multiply, products = bare_products(model)
@@ -193,7 +193,7 @@ def compare_speed(pairs: Sequence[Pair], blocks: int, size: int) -> dict[str, An
     return figures
 
 
-def compare_links(pairs: Sequence[Pair], count: int, matchings: int) -> dict[str, Any]:
+def compare_links(pairs: Sequence[SentencePair], count: int, matchings: int) -> dict[str, Any]:
     """The share of pairs with simalign's links, by token type and method."""
     encoder = load_encoder(checkpoint(), CPU, LAYER)
     tokenizer = load_tokenizer(checkpoint())
@@ -232,7 +232,7 @@ def compare_links(pairs: Sequence[Pair], count: int, matchings: int) -> dict[str
     return figures
 
 
-def _tokenised_alike(tokenizer: Any, pair: Pair) -> bool:
+def _tokenised_alike(tokenizer: Any, pair: SentencePair) -> bool:
     """Whether simalign's tokenize(word) numbers the subtokens of a pair's words as word_ids() does."""
     for words in pair:
         shipped_numbers = [number for number, word in enumerate(words) for _ in tokenizer.tokenize(word)]
@@ -242,7 +242,7 @@ def _tokenised_alike(tokenizer: Any, pair: Pair) -> bool:
     return True
 
 
-def _total(aligner: Any, pair: Pair, links: Sequence[tuple[int, int]]) -> float:
+def _total(aligner: Any, pair: SentencePair, links: Sequence[tuple[int, int]]) -> float:
     """The total similarity of word links, as simalign computes it."""
     sides = [[aligner.embed_loader.tokenizer.tokenize(word) for word in words] for words in pair]
     vectors = aligner.embed_loader.get_embed_list([list(words) for words in pair]).numpy()
@@ -251,10 +251,10 @@ def _total(aligner: Any, pair: Pair, links: Sequence[tuple[int, int]]) -> float:
     return float(sum(similarity[link] for link in links))
 
 
-def stream_memory(pairs: Sequence[Pair], count: int) -> dict[str, Any]:
+def stream_memory(pairs: Sequence[SentencePair], count: int) -> dict[str, Any]:
     """Resident size while pairs stream through in batches of 512, through the layers that are used."""
     aligner = EmbeddingAligner("", load_encoder(checkpoint(), CPU, LAYER))
-    stream: Iterator[Pair] = islice(cycle(pairs), count)
+    stream: Iterator[SentencePair] = islice(cycle(pairs), count)
     sizes: list[float] = []
     while batch := list(islice(stream, 512)):
         aligner.align(batch)
@@ -276,7 +276,7 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def measure_gpu(pairs: Sequence[Pair]) -> dict[str, Any]:
+def measure_gpu(pairs: Sequence[SentencePair]) -> dict[str, Any]:
     """Sentence pairs per second on CUDA, for each number format, and the share of them that the encoder takes."""
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel

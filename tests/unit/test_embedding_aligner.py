@@ -7,7 +7,7 @@ import pytest
 
 from tests.checkpoints import SENTENCES, mini_lm, save_bert, save_nllb, save_xlm_roberta
 from xner_label.checkpoints.devices import Placement
-from xner_label.checkpoints.loading import load_model, load_tokenizer
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer
 from xner_label.errors import ConfigurationError
 from xner_label.sample import read_sample
 
@@ -55,7 +55,7 @@ def test_each_layer_is_the_models_own(name, request):
 
     folder = request.getfixturevalue(name)
     tokenizer = load_tokenizer(folder)
-    model = load_model("AutoModelForSeq2SeqLM" if name == "nllb" else "AutoModel", folder, CPU)
+    model = load_checkpoint("AutoModelForSeq2SeqLM" if name == "nllb" else "AutoModel", folder, CPU)
     encoder = model.get_encoder() if name == "nllb" else model
     rows = rows_for(tokenizer)
     for layer in range(encoder.config.num_hidden_layers + 1):
@@ -74,7 +74,7 @@ def test_the_packed_encoder_is_the_models_own(name, request):
     from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = request.getfixturevalue(name)
-    encoder = load_model("AutoModel", folder, CPU)
+    encoder = load_checkpoint("AutoModel", folder, CPU)
     assert PackedBert.fits(encoder)
     rows = sorted(rows_for(load_tokenizer(folder)), key=len) * 2
     for layer in range(encoder.config.num_hidden_layers + 1):
@@ -90,7 +90,7 @@ def test_scores_beyond_what_an_exponential_holds(tmp_path):
     from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = str(save_bert(tmp_path, initializer_range=0.3))
-    encoder = load_model("AutoModel", folder, CPU)
+    encoder = load_checkpoint("AutoModel", folder, CPU)
     with torch.no_grad():
         encoder.encoder.layer[1].attention.self.query.weight.mul_(100.0)
     rows = sorted(rows_for(load_tokenizer(folder)), key=len)
@@ -106,7 +106,7 @@ def test_long_sentences_take_the_fused_attention(tmp_path):
     from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = str(save_bert(tmp_path, max_position_embeddings=1024, initializer_range=0.3))
-    encoder = load_model("AutoModel", folder, CPU)
+    encoder = load_checkpoint("AutoModel", folder, CPU)
     long = [5 + index % 200 for index in range(600)]
     rows = [long, long[::-1], list(range(9, 139)), [5, 6, 7]]
     torch.testing.assert_close(
@@ -118,7 +118,7 @@ def test_a_model_that_is_shared_still_translates(nllb):
     from xner_label.stages.alignment.embedding import EmbeddingAligner
     from xner_label.stages.alignment.encoder import load_translation_encoder
 
-    translator, tokenizer = load_model("AutoModelForSeq2SeqLM", nllb, CPU), load_tokenizer(nllb)
+    translator, tokenizer = load_checkpoint("AutoModelForSeq2SeqLM", nllb, CPU), load_tokenizer(nllb)
     inputs = tokenizer([SENTENCES[0]], return_tensors="pt")
     before = translator.generate(**inputs, max_new_tokens=8, do_sample=False).tolist()
     encoder = load_translation_encoder(nllb, CPU, 1, languages=("eng_Latn", "lug_Latn"))
