@@ -27,8 +27,9 @@ from xner_label.projection.handmade.scores import (
 )
 from xner_label.projection.handmade.sparse_scores import align_candidates, link_dice_candidates, string_candidates
 from xner_label.projection.problem import build_instance
-from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.projectors import make_projector
 from xner_label.projection.spans import ngrams
+from xner_label.settings.choices import PROJECTORS
 
 
 def instance(source, target, spans, links="", **fields):

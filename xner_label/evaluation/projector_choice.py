@@ -20,7 +20,8 @@ from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, 
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import Instance, Projection, Projector
-from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.projectors import make_projector
+from xner_label.settings.choices import PROJECTORS
 
 DEFAULT = "default"
 ADAPTED = "default, adapted"

@@ -72,7 +72,7 @@ def _rows(
     if not silver or project.pipeline is None:
         return
     reviewed = {item.task.id for item in settled}
-    found = predictions.predictions_of(session, project.id, project.pipeline)
+    found = predictions.predictions_of(session, project.id, project.pipeline.name)
     for task, prediction in sorted(found, key=lambda pair: pair[0].id):
         if task.id not in reviewed:
             yield task, [_silver(entity) for entity in prediction.entities], "silver"

@@ -25,6 +25,7 @@ from xner_label.stages.interfaces import Aligner, Tagger, Translator, learns
 from xner_label.store import predictions, projects, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
+from xner_label.store.pipelines import ensure_pipeline, find_name
 from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
@@ -34,9 +35,11 @@ _CHUNK = 500
 
 
 class PredictReport(msgspec.Struct):
-    """What a prediction run did. ``left_out`` counts the tasks that couldn't be predicted, by reason."""
+    """What a prediction run did. ``pipeline`` is the full signature, ``version`` its short name; ``left_out``
+    counts the tasks that couldn't be predicted, by reason."""
 
     pipeline: str
+    version: str = ""
     predicted: int = 0
     known: int = 0
     entities: int = 0
@@ -81,7 +84,8 @@ class Predictor:
         if pipeline.learns:
             pipeline.learn([tasks.to_record(task, alignments.get(task.id)) for task in ready])
         with self._store.read() as session:
-            done = predictions.predicted_task_ids(session, self._project, pipeline.signature)
+            version = find_name(session, pipeline.signature)
+            done = predictions.predicted_task_ids(session, self._project, version) if version else set()
         report = PredictReport(pipeline.signature, known=len(done))
         report.left_out = dict(Counter(_reason(task) for task in stored if task not in ready))
         open_tasks = [task for task in ready if task.id not in done]
@@ -90,7 +94,9 @@ class Predictor:
             results = pipeline.predict([tasks.to_record(task, alignments.get(task.id)) for task in chunk])
             self._save(chunk, results, report)
         with self._store.write() as session:
-            projects.get_project(session, self._settings.project).pipeline = pipeline.signature
+            current = ensure_pipeline(session, pipeline.signature)
+            projects.get_project(session, self._settings.project).pipeline = current
+            report.version = current.name
         return report
 
     def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:

@@ -125,7 +125,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
                 hint="`xner-label train`, then `xner-label promote`",
             )
         done = predictions.predicted_task_ids(session, found.id, run.version)
-        projected = projections_of(session, found.id, found.pipeline)
+        projected = projections_of(session, found.id, None if found.pipeline is None else found.pipeline.name)
         stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
     model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
