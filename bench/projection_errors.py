@@ -20,7 +20,7 @@ from typing import Any
 from lowres import data_folder
 from projection_quality import ROWS, project
 
-from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import Example, read_examples
 from xner_label.projection.fitting.sentence_weights import fit_weights
@@ -50,7 +50,10 @@ def main() -> None:
             bounds = oracles(files[row], overlooked=overlooked)
             results.append({"row": row, "overlooked": overlooked, "oracles": bounds})
             print(f"{row:<9}oracle{' with overlooked names' * overlooked}: {bounds}", flush=True)
-        for name, projector in (("default", LogLinearProjector(weights)), ("corpus", CorpusProjector(weights))):
+        for name, projector in (
+            ("default", LogLinearProjector(weights)),
+            ("corpus", LogLinearCorpusProjector(weights)),
+        ):
             projected = project(projector, files[row])
             errors = count_errors(files[row], projected, projector.cut)
             results.append({"row": row, "projector": name} | errors)

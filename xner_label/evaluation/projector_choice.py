@@ -19,7 +19,7 @@ from xner_label.projection.fitting.examples import Example, read_examples
 from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, fit_weights, fold_of
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Instance, Projection, Projector
+from xner_label.projection.problem import CorpusProjector, Instance, Projection, Projector, project_all
 from xner_label.projection.projectors import make_projector
 from xner_label.settings.choices import PROJECTORS
 
@@ -95,14 +95,10 @@ def _have(instances: Sequence[Instance], field: str) -> bool:
     return all(getattr(instance, attribute) is not None for instance in instances if instance.mentions)
 
 
-def _kept(projector: Projector, instances: Sequence[Instance]) -> list[list[Projection]]:
-    learn = getattr(projector, "learn", None)
-    if learn is not None:
-        learn(instances)
-    cut = getattr(projector, "cut", 0.0)
+def _kept(projector: Projector | CorpusProjector, instances: Sequence[Instance]) -> list[list[Projection]]:
     return [
-        [projection for projection in projections if projection.confidence >= cut]
-        for projections in projector.project(instances)
+        [projection for projection in projections if projection.confidence >= projector.cut]
+        for projections in project_all(projector, instances)
     ]
 
 

@@ -17,7 +17,7 @@ from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pharaoh import format_links
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.overlapping_stages import chained
-from xner_label.projection.problem import Projector
+from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
@@ -178,17 +178,17 @@ class Predictor:
         with self._store.write() as session:
             report.predicted += predictions.add_predictions(session, new)
 
-    def _pipeline(self, projector: Projector) -> Pipeline:
+    def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
 
     @cached_property
-    def _projector(self) -> Projector:
+    def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
         return make_projector(self._settings.projector, weights=self._settings.projector_weights)
 
-    def _projector_of(self, corpus: Sequence[Task]) -> Projector:
+    def _projector_of(self, corpus: Sequence[Task]) -> Projector | CorpusProjector:
         """Lets the tasks inform each other, where the projector can and they aren't too many to hold."""
         name, weights = self._settings.projector, self._settings.projector_weights
         if 0 < len(corpus) <= self._settings.corpus_limit and has_corpus_mode(name, weights=weights):

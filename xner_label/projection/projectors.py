@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.projection.problem import Projector
+from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.settings.choices import PROJECTORS, WEIGHTED_PROJECTORS
 from xner_label.stages.interfaces import TranslationScorer
 
@@ -31,7 +31,7 @@ def has_corpus_mode(name: str, *, weights: str = "") -> bool:
 
 def make_projector(
     name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
-) -> Projector:
+) -> Projector | CorpusProjector:
     """The projector of that name.
 
     ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
@@ -44,9 +44,9 @@ def make_projector(
 
         loaded = Weights.load(weights or None)
         if name == "corpus":
-            from xner_label.projection.corpus.projector import CorpusProjector
+            from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 
-            return CorpusProjector(loaded)
+            return LogLinearCorpusProjector(loaded)
         return LogLinearProjector(loaded)
     if weights:
         raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")

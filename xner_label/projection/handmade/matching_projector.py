@@ -15,7 +15,7 @@ from xner_label.projection.handmade.sparse_scores import (
     link_dice_candidates,
     string_candidates,
 )
-from xner_label.projection.problem import Instance, Projection
+from xner_label.projection.problem import Instance, Projection, Projections
 from xner_label.projection.spans import ngrams
 
 
@@ -36,17 +36,21 @@ class MatchingProjector:
         greedy: bool = False,
     ) -> None:
         self.signature = name
+        self.cut = 0.0
         self.needs = needs
         self._generate = generate
         self._scale = scale
         self._greedy = greedy
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.Projector`."""
         generate = self._generate
-        return [self._choose(instance, generate(instance)) if instance.mentions else [] for instance in instances]
+        return [
+            self._choose(instance, generate(instance)) if instance.mentions else Projections()
+            for instance in instances
+        ]
 
-    def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> list[Projection]:
+    def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> Projections:
         for of_mention in candidates:
             if len(of_mention) > 1:
                 rank(of_mention)
@@ -55,17 +59,13 @@ class MatchingProjector:
         else:
             chosen, exact = match(candidates)
         mentions = instance.mentions
-        projections = []
+        projections = Projections(exact=exact)
         for index, choice in enumerate(chosen):
             if choice >= 0:
                 score, first, last = candidates[index][choice]
                 confidence = min(1.0, self._scale * score)
-                projections.append(Projection(index, first, last, mentions[index].label, score, confidence, exact))
-        return sorted(projections, key=_first_token) if len(projections) > 1 else projections
-
-
-def _first_token(projection: Projection) -> int:
-    return projection.first
+                projections.append(Projection(index, first, last, mentions[index].label, score, confidence))
+        return projections.in_order()
 
 
 _LINKS = frozenset({"alignment"})

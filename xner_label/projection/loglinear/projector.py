@@ -28,7 +28,7 @@ from xner_label.projection.loglinear.decoding import solve
 from xner_label.projection.loglinear.mentions import matched_mentions
 from xner_label.projection.loglinear.model import BATCH, Model, SentenceBatch, calibrated_confidence
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Instance, Projection
+from xner_label.projection.problem import Instance, Projection, Projections
 
 MAX_TYPES = 200_000  # a vocabulary that outgrows this starts afresh: flat memory on endless streams
 
@@ -44,9 +44,9 @@ class LogLinearProjector:
         self._model = Model(weights)
         self._vocabulary = Vocabulary()
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.Projector`. Nothing is cut here."""
-        results: list[list[Projection]] = [[] for _ in instances]
+        results = [Projections() for _ in instances]
         solvable = [n for n, instance in enumerate(instances) if instance.mentions and len(instance.target)]
         for start in range(0, len(solvable), BATCH):
             numbers = solvable[start : start + BATCH]
@@ -64,11 +64,13 @@ class LogLinearProjector:
         tagged = any(mention.score is not None and mention.label in known for mention in instance.mentions)
         return matched_mentions(instance, overlooked=tagged)
 
-    def _projections(self, batch: SentenceBatch, places: Sequence[int | None]) -> list[list[Projection]]:
+    def _projections(self, batch: SentenceBatch, places: Sequence[int | None]) -> list[Projections]:
         columns, candidates = batch.columns, batch.candidates
-        results: list[list[Projection]] = [[] for _ in range(len(columns.target_at) - 1)]
+        results = [Projections() for _ in range(len(columns.target_at) - 1)]
         scores = batch.log_odds(self._model)
         probability, chosen, exact = solve(candidates, scores)
+        for number in columns.sentence[~exact].tolist():
+            results[number].exact = False
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
@@ -85,16 +87,10 @@ class LogLinearProjector:
             [labels[mention] for mention in mentions.tolist()],
             scores[picked].tolist(),
             sureness.tolist(),
-            exact[mentions].tolist(),
             strict=True,
         )
-        for number, place, first, last, label, score, confidence, is_exact in rows:
-            results[number].append(Projection(place, first, last, label, score, confidence, is_exact))
+        for number, place, first, last, label, score, confidence in rows:
+            results[number].append(Projection(place, first, last, label, score, confidence))
         for projections in results:
-            if len(projections) > 1:
-                projections.sort(key=_first_token)
+            projections.in_order()
         return results
-
-
-def _first_token(projection: Projection) -> int:
-    return projection.first
