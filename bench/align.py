@@ -168,17 +168,22 @@ def compare_speed(pairs: Sequence[SentencePair], blocks: int, size: int) -> dict
     print(f"{len(pairs)} pairs of {mean_subtokens:.1f} subtokens; {blocks} blocks of {size} pairs, medians")
     print(f"{'method':14}{'simalign':>10}{'batched':>10}{'ratio':>8}{'limit':>12}{'share':>8}")
     for method, kind in COMPARED:
-        theirs, own = shipped(LETTERS[method], kind), EmbeddingAligner("", encoder, method=method, token_type=kind)
+        theirs, ours = (
+            shipped(LETTERS[method], kind),
+            EmbeddingAligner("", encoder, method=method, token_type=kind),
+        )
         rows: list[tuple[float, float, float, float, float]] = []
         for number in range(blocks + 1):
             block = list(islice(cycle(pairs), number * size, (number + 1) * size))
-            some = block[::SKIP]
+            sample = block[::SKIP]
             limit = products / statistics.median(seconds_of(multiply) for _ in range(5))
-            taken = seconds_of(lambda block=block, own=own: own.align(block))
+            taken = seconds_of(lambda block=block, ours=ours: ours.align(block))
             again = products / statistics.median(seconds_of(multiply) for _ in range(5))
-            slow = seconds_of(lambda some=some, theirs=theirs: [theirs.get_word_aligns(*pair) for pair in some])
+            slow = seconds_of(
+                lambda sample=sample, theirs=theirs: [theirs.get_word_aligns(*pair) for pair in sample]
+            )
             rate = sum(work.lengths(block)) / taken / mean_subtokens
-            their_rate = sum(work.lengths(some)) / slow / mean_subtokens
+            their_rate = sum(work.lengths(sample)) / slow / mean_subtokens
             limit = (limit + again) / 2
             rows.append((their_rate, rate, rate / their_rate, limit, work.multiply_adds(block) / taken / limit))
         # The first block warms up: words are split, buffers made.
@@ -207,21 +212,21 @@ def compare_links(pairs: Sequence[SentencePair], count: int, matchings: int) -> 
         [((*quick, "mwmf"), chosen)] if matchings >= count else [(quick, chosen), (("mwmf",), chosen[:matchings])]
     )
     for kind in ("word", "bpe"):
-        for methods, some in groups:
+        for methods, sample in groups:
             theirs = shipped("".join(LETTERS[method] for method in methods), kind)
-            expected = [theirs.get_word_aligns(*pair) for pair in some]
+            expected = [theirs.get_word_aligns(*pair) for pair in sample]
             for method in methods:
-                links = EmbeddingAligner("", encoder, method=method, token_type=kind).align(some)
-                found = [[link[:2] for link in own] for own in links]
-                same = [own == other[method] for own, other in zip(found, expected, strict=True)]
-                entry = {"pairs": len(some), "identical": sum(same) / len(same)}
+                links = EmbeddingAligner("", encoder, method=method, token_type=kind).align(sample)
+                ours = [[link[:2] for link in of_pair] for of_pair in links]
+                same = [mine == reference[method] for mine, reference in zip(ours, expected, strict=True)]
+                entry = {"pairs": len(sample), "identical": sum(same) / len(same)}
                 shown = f"{method + ' ' + kind:14}{sum(same):6} of {len(same)} identical"
                 if (method, kind) == ("mwmf", "word"):
                     worst = max(
                         (
-                            abs(_total(theirs, pair, own) - _total(theirs, pair, other[method]))
-                            for pair, own, other in zip(some, found, expected, strict=True)
-                            if own != other[method]
+                            abs(_total(theirs, pair, mine) - _total(theirs, pair, reference[method]))
+                            for pair, mine, reference in zip(sample, ours, expected, strict=True)
+                            if mine != reference[method]
                         ),
                         default=0.0,
                     )

@@ -107,13 +107,13 @@ def evaluate(
     confidences: list[float] = []
     right: list[bool] = []
     for key, task in _numbered(gold).items():
-        answer = predicted.pop(key, None)
-        if answer is not None and answer.text != task.text:
+        prediction = predicted.pop(key, None)
+        if prediction is not None and prediction.text != task.text:
             raise ContractError(
                 f"id {task.id!r}: the texts of gold and prediction differ", hint="evaluate against the same texts"
             )
         truth = set(_spans(task, labels))
-        guesses = _spans(answer, labels) if answer is not None else {}
+        guesses = _spans(prediction, labels) if prediction is not None else {}
         correct = truth.intersection(guesses)
         counts.append((len(correct), len(guesses), len(truth)))
         n_gold.update(label for _, _, label in truth)

@@ -22,7 +22,7 @@ from xner_label.projection.problem import (
     build_instance,
     project_all,
 )
-from xner_label.stages.interfaces import Aligner, Pair, TargetTagger, Translator, learns
+from xner_label.stages.interfaces import Aligner, SentencePair, TargetTagger, Translator, learns
 
 _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
@@ -232,7 +232,7 @@ def _content(task: Task) -> bytes:
     return blake2b(msgspec.json.encode(fields), digest_size=16).digest()
 
 
-def _words(instance: Instance) -> Pair:
+def _words(instance: Instance) -> SentencePair:
     return instance.source.words(), instance.target.words()
 
 

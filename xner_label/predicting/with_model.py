@@ -14,7 +14,7 @@ from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training.data import Sentence, projections_of, to_sentence
-from xner_label.training.model import Answer, NerModel
+from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.runs import load_model
 
 # Tasks per transaction.
@@ -44,7 +44,7 @@ class ServedModel:
         found = self._model.predict(sentences)
         return [self._prediction(*pair) for pair in zip(sentences, found, strict=True)]
 
-    def _prediction(self, sentence: Sentence, answer: Answer) -> Prediction:
+    def _prediction(self, sentence: Sentence, tagged: TaggedText) -> Prediction:
         projected = {(item.start, item.end): item.source for item in sentence.silver or ()}
         found = tuple(
             ProjectedEntity(
@@ -57,9 +57,9 @@ class ServedModel:
                 # where the model agrees with the projection's span, the reviewer still sees where it came from
                 source=projected.get((entity.start, entity.end)),
             )
-            for entity in answer.entities
+            for entity in tagged.entities
         )
-        return Prediction(sentence.id, sentence.text, found, answer.confidence, self.version)
+        return Prediction(sentence.id, sentence.text, found, tagged.confidence, self.version)
 
 
 class ModelPredictReport(msgspec.Struct):
