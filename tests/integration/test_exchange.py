@@ -73,8 +73,8 @@ def test_import_is_idempotent_and_reports_bad_lines(run, tmp_path):
 
 def test_plain_text_and_csv(run, tmp_path):
     (tmp_path / "news.txt").write_bytes("\ufeffMoja  mbili \r\n\nTatu\n".encode())
-    assert "2 tasks added" in run("import", "news.txt").stderr
-    assert "0 tasks added, 2 already there" in run("import", "news.txt").stderr.replace(",  ", ", ")
+    assert "2 tasks added" in run("import", "news.txt").stdout
+    assert "0 tasks added, 2 already there" in run("import", "news.txt").stdout.replace(",  ", ", ")
     (tmp_path / "news.csv").write_text('id,text,source\n1,"Nne, ""tano""",Four\n')
     run("import", "news.csv")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
@@ -168,7 +168,7 @@ def test_gold_of_other_tools_is_read(run, name):
             "doccano.jsonl": [("Amina", "PER"), ("Kisumu", "LOC")],
         }[name]
     )
-    assert "0 tasks added" in run("import", CASES / name, "--gold").stderr
+    assert "0 tasks added" in run("import", CASES / name, "--gold").stdout
 
 
 def test_what_an_import_leaves_is_mentioned(run, tmp_path):
@@ -180,7 +180,7 @@ def test_what_an_import_leaves_is_mentioned(run, tmp_path):
 def test_records_that_cannot_be_stored_are_named_and_the_others_stored(run, tmp_path):
     done = run("import", CASES / "score.jsonl", code=5)
     assert "line 10: source_entities[0].score: " in done.stderr
-    assert "9 tasks added" in done.stderr
+    assert "9 tasks added" in done.stdout
     predicted = json.loads(run("predict", "--aligner", "none", "--tagger", "given", "--json").stdout)
     assert predicted["predicted"] == 9
     assert "line 2: csv: 4 cells for 3 columns" in run("import", CASES / "more-cells.csv", code=5).stderr
@@ -199,10 +199,10 @@ def test_an_encoding_is_named_or_taken_from_the_mark(run, tmp_path):
     done = run("import", CASES / "utf16.txt", code=2)
     assert "UTF-16" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert "2 tasks added" in run("import", CASES / "utf16.txt", "--encoding", "utf-16-le").stderr
-    assert "1 tasks added, 2 already" in run("import", CASES / "cr-only.txt").stderr
+    assert "2 tasks added" in run("import", CASES / "utf16.txt", "--encoding", "utf-16-le").stdout
+    assert "1 tasks added, 2 already" in run("import", CASES / "cr-only.txt").stdout
     (tmp_path / "mark.txt").write_bytes("Amina\nLamu\n".encode("utf-16"))
-    assert "2 tasks added" in run("import", "mark.txt").stderr
+    assert "2 tasks added" in run("import", "mark.txt").stdout
 
 
 def test_a_file_of_another_kind_says_so_briefly(run, tmp_path):
@@ -239,7 +239,7 @@ def test_a_file_comes_from_standard_input_too(run, tmp_path, command_line):
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, b"2 tasks added" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, b"2 tasks added" in done.stdout) == (0, True), done.stdout
 
 
 def test_labels_given_as_a_flag_are_a_list(run, tmp_path):

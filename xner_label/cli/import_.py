@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from xner_label.cli.options import comma_separated, json_option, with_settings
-from xner_label.cli.output import report_partial, write_json
+from xner_label.cli.output import answer, report_partial, say
 from xner_label.settings.table import Settings
 
 
@@ -57,13 +57,12 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
     }
     with open_store(settings.database_url) as store:
         report = import_file(store, settings.project, settings.labels, input_path, ImportOptions(**options))  # type: ignore[arg-type]
-    if as_json:
-        write_json(report.summary())
     what = "labelled source sentences" if options["source_labelled"] else "tasks"
     gold = f", {report.gold} with gold" if options["gold"] else ""
-    click.echo(f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad", err=True)
+    words = f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad"
+    answer(report.summary(), words, as_json=as_json)
     if report.trimmed:
-        click.echo(f"{report.trimmed} entities lost white space at their borders", err=True)
+        say(f"{report.trimmed} entities lost white space at their borders")
     for note, count in report.notes.most_common():
-        click.echo(f"{count} records: {note}", err=True)
+        say(f"{count} records: {note}")
     report_partial(report.errors, report.bad)
