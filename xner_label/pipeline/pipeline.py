@@ -158,10 +158,10 @@ class Pipeline:
         if not problems:
             return []
         instances = self._complete([problem.instance for problem in problems])
-        found = project_all(self._projector, instances)
+        projected = project_all(self._projector, instances)
         return [
             _Projected(instance, problem.notes, projections)
-            for problem, instance, projections in zip(problems, instances, found, strict=True)
+            for problem, instance, projections in zip(problems, instances, projected, strict=True)
         ]
 
     def _problem(self, task: Task) -> _Problem:
@@ -195,12 +195,12 @@ class Pipeline:
             instances = [refine_links(instance) if instance.translations else instance for instance in instances]
         if self._target_tagger is not None:
             tags = self._target_tagger.tags
-            found = self._target_tagger.token_probabilities([instance.target for instance in instances])
+            probabilities = self._target_tagger.token_probabilities([instance.target for instance in instances])
             instances = [
                 msgspec.structs.replace(
-                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in own.tolist()]
+                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in of_tokens.tolist()]
                 )
-                for instance, own in zip(instances, found, strict=True)
+                for instance, of_tokens in zip(instances, probabilities, strict=True)
             ]
         return instances
 
@@ -247,14 +247,14 @@ def _words(instance: Instance) -> SentencePair:
 
 def _align(aligner: Aligner, instances: list[Instance], *, realign: bool) -> list[Instance]:
     """The instances with the aligner's links; those without mentions don't need any."""
-    busy = [
+    alignable = [
         index
         for index, instance in enumerate(instances)
         if instance.mentions and len(instance.target) and (realign or instance.links is None)
     ]
-    pairs = [_words(instances[index]) for index in busy]
+    pairs = [_words(instances[index]) for index in alignable]
     result = list(instances)
-    for index, links in zip(busy, aligner.align(pairs) if pairs else (), strict=True):
+    for index, links in zip(alignable, aligner.align(pairs) if pairs else (), strict=True):
         result[index] = msgspec.structs.replace(instances[index], links=tuple(links))
     return result
 
