@@ -27,9 +27,9 @@ from xner_label.projection.handmade.scores import (
 )
 from xner_label.projection.handmade.sparse_scores import align_candidates, link_dice_candidates, string_candidates
 from xner_label.projection.problem import build_instance, project_all
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import make_fusion, make_projector
 from xner_label.projection.spans import ngrams
-from xner_label.settings.choices import PROJECTORS
+from xner_label.settings.choices import PROJECTORS, SCORES
 
 
 def instance(source, target, spans, links="", **fields):
@@ -165,6 +165,24 @@ def test_the_small_scores():
     assert both.signature == "2*length+0.5*casing"
     (found,) = fusion_projector("mine", [(StringScore(0.5), 1.0), (CasingScore(), 0.1)]).project([problem])[0]
     assert (found.mention, found.first) == (0, 0)
+
+
+def test_scores_are_reached_by_name():
+    problem = instance("Anna saw Bo", "Anna aliona Anna", [(0, 1, "PER")], "0-0")
+    (by_name,) = make_projector("0.5*string+.25*casing").project([problem])[0]
+    (by_hand,) = fusion_projector("mine", [(StringScore(), 0.5), (CasingScore(), 0.25)]).project([problem])[0]
+    assert by_name == by_hand
+    assert by_name.score == pytest.approx(0.75)
+    for score in SCORES:
+        projector = make_projector(f"1*{score}", translation_scorer=Table({}, {}))
+        assert projector.signature.startswith("fusion(1*")
+    rare = make_fusion("rare", {"frequency": 1.0}, texts=[["Anna", "aliona"], ["Anna", "Bo"]])
+    assert rare.signature == "rare(frequency(4/3))"
+    for weights, message in (({"frequency": 1.0}, "no texts"), ({"nonsense": 1.0}, "no score")):
+        with pytest.raises(UsageError, match=message):
+            make_fusion("mine", weights)
+    with pytest.raises(ConfigurationError, match="no model"):
+        make_projector("0.5*nmt+1*align")
 
 
 def test_every_projector_copes_with_nothing():
