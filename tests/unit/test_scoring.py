@@ -177,7 +177,7 @@ def test_scores_are_reached_by_name():
         projector = make_projector(f"1*{score}", translation_scorer=Table({}, {}))
         assert projector.signature.startswith("fusion(1*")
     rare = make_fusion("rare", {"frequency": 1.0}, texts=[["Anna", "aliona"], ["Anna", "Bo"]])
-    assert rare.signature == "rare(frequency(4/3))"
+    assert rare.signature == "rare(1*frequency(4/3))"
     for weights, message in (({"frequency": 1.0}, "no texts"), ({"nonsense": 1.0}, "no score")):
         with pytest.raises(UsageError, match=message):
             make_fusion("mine", weights)

@@ -36,6 +36,7 @@ def command(settings: Settings, as_json: bool) -> None:
     click.echo(f"gold           {report.gold} tasks{conflicts}")
     click.echo(f"corrections    {_counts(report.corrections)}")
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
+    click.echo(report.signature)
 
 
 def _counts(counts: Mapping[str, int]) -> str:
