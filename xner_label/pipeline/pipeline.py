@@ -269,5 +269,12 @@ def _entity(instance: Instance, projection: Projection) -> ProjectedEntity:
             entity.start, entity.end, entity.label, instance.source.text[entity.start : entity.end]
         )
     return ProjectedEntity(
-        start, end, projection.label, target.text[start:end], projection.score, projection.confidence, source
+        start=start,
+        end=end,
+        label=projection.label,
+        text=target.text[start:end],
+        score=projection.score,
+        confidence=projection.confidence,
+        source=source,
+        provenance=projection.provenance,
     )

@@ -10,6 +10,7 @@ import msgspec
 from xner_label import entities
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
@@ -110,7 +111,9 @@ def load_run(run: ModelRun) -> ServedModel:
     return _LOADED.get(run)
 
 
-def predict_with_model(store: Store, project: str, *, version: str | None = None) -> ModelPredictReport:
+def predict_with_model(
+    store: Store, project: str, progress: Progress = SILENCE, *, version: str | None = None
+) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
     Tasks that the run has predicted before keep their prediction, so that it goes on where it was interrupted.
@@ -129,6 +132,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
         stored = [task for task in tasks.iterate_tasks(session, row.id) if task.id not in done]
     model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
+    progress.begin("predicting", len(stored))
     for start in range(0, len(stored), _CHUNK):
         chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]
         results = model.answer(chunk)
@@ -136,6 +140,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
         report.entities += sum(len(result.entities) for result in results)
+        progress.advance(len(chunk))
     return report
 
 

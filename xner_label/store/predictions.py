@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
@@ -90,6 +92,7 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
         "source_end": source.end if source else None,
         "source_label": source.label if source else None,
         "source_text": source.text if source else None,
+        "provenance": None if entity.provenance is UNSET else msgspec.to_builtins(entity.provenance),
     }
 
 
@@ -176,6 +179,7 @@ def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
             score=row.score,
             confidence=row.confidence,
             source=_source(row),
+            provenance=_provenance(row),
         )
         for row in prediction.entities
     )
@@ -187,6 +191,10 @@ def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
         prediction.pipeline.signature,
         prediction.note,
     )
+
+
+def _provenance(row: ProjectedEntity) -> entities.Provenance | UnsetType:
+    return UNSET if row.provenance is None else msgspec.convert(row.provenance, entities.Provenance)
 
 
 def _source(row: ProjectedEntity) -> entities.SourceMention | None:
