@@ -129,7 +129,7 @@ CALLS = (
     ),
     Call(
         "fit-projector",
-        "tasks.jsonl --output w.json --from-scratch --corpus --json",
+        "few.jsonl --output w.json --from-scratch --corpus --json",
     ),
     Call(
         "translate",
@@ -237,6 +237,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [json.loads(line) for line in sample.PAIRS.read_text(encoding="utf-8").splitlines()][:60]
     tasks = "".join(json.dumps({**row, "split": "pool"}) + "\n" for row in rows)
     (tmp_path / "tasks.jsonl").write_text(tasks)
+    (tmp_path / "few.jsonl").write_text("".join(tasks.splitlines(keepends=True)[:20]))
     raw = [{"id": row["id"], "text": row["text"]} for row in rows[:3]]
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
