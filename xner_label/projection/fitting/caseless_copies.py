@@ -30,7 +30,7 @@ _LOWER, _SPELT, _SCRAMBLED = 3, 2, 1
 # In this share of the other alphabets' copies names that the target has as the source has them stay Latin.
 _KEPT_LATIN = 0.3
 # In this share of the copies in an alphabet without spaces each letter is a token.
-_LETTERED = 0.3
+_LETTERED = 0.6
 
 
 def caseless_copies(examples: Sequence[Example]) -> list[Example]:
