@@ -133,7 +133,7 @@ def test_copies_have_no_capitals_and_the_same_links_and_gold():
     assert np.isfinite(batch.table).all()
 
 
-@pytest.mark.parametrize("projector", ["link-dice", "align"])
+@pytest.mark.parametrize("projector", ["default", "link-dice", "align"])
 @pytest.mark.parametrize("name", ["scripts", "long-names"])
 def test_small_cases_in_many_scripts(projector, name):
     tasks = list(read_values(CASES / f"{name}.jsonl", Task))

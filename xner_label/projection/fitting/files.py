@@ -101,7 +101,6 @@ def _for_caseless(weights: Weights | None) -> Weights | None:
         given=own.given,
         tagged=own.tagged,
         overlooked=own.overlooked,
-        cut=own.cut,
         rounds=tuple(each.caseless or each for each in weights.rounds),
         caseless=None,
     )
@@ -123,5 +122,4 @@ def _caseless(weights: Weights) -> CaselessWeights:
         given=weights.given,
         tagged=weights.tagged,
         overlooked=weights.overlooked,
-        cut=weights.cut,
     )

@@ -70,7 +70,6 @@ class CaselessWeights(msgspec.Struct, frozen=True, kw_only=True):
     given: ScoreWeights
     tagged: ScoreWeights
     overlooked: ScoreWeights
-    cut: float
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
