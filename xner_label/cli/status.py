@@ -32,6 +32,8 @@ def command(settings: Settings, as_json: bool) -> None:
     click.echo(f"review         {found.chosen} chosen, {found.pushed} in Label Studio")
     conflicts = f", {found.conflicts} in conflict" if found.conflicts else ""
     click.echo(f"gold           {found.gold} tasks{conflicts}")
+    if found.unlearned:
+        click.echo(f"not learned    {found.unlearned} tasks with new answers: run `xner-label predict`")
     click.echo(f"corrections    {_counts(found.corrections)}")
     click.echo(f"models         {found.model_runs} runs, serving {found.promoted or 'the projection'}")
     click.echo(found.signature)
