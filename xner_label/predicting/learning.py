@@ -50,12 +50,12 @@ class ProjectKnowledge:
         """What projects the tasks: by the stored state while it knows all answers and most of the tasks, by a new
         one otherwise."""
         ids, instances = [], []
-        for task_id, task in tasks:
+        for _, task in tasks:
             try:
                 instances.append(build_instance(task)[0])
             except RecordError:
                 continue  # the pipeline will say what is wrong with it
-            ids.append(str(task_id))
+            ids.append(str(task.id))
         with self._store.read() as session:
             newest = corpus_states.newest_annotation(session, self._project)
             settled = self._settled(session)
@@ -123,9 +123,9 @@ class ProjectKnowledge:
             return corpus_states.add_state(session, self._project, new)
 
     def _settled(self, session: Session) -> dict[str, tuple[Entity, ...]]:
-        """What people settled and agree on, by task id; what judges models teaches nothing."""
+        """What people settled and agree on, by external task id; what judges models teaches nothing."""
         return {
-            str(gold.task.id): tuple(entity for entity in gold.entities if entity.label in self._labels)
+            gold.task.external_id: tuple(entity for entity in gold.entities if entity.label in self._labels)
             for gold in gold_of(session, self._project)
             if gold.task.split in TRAINABLE and not gold.conflict
         }

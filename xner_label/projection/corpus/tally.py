@@ -80,10 +80,13 @@ class Tally(msgspec.Struct):
         return tally
 
     def add(self, other: Tally) -> None:
-        """Count what another tally, of the same labels, has counted."""
+        """Count what another tally has counted; labels that this one doesn't have aren't."""
+        places = [_NAMES + other.labels.index(label) if label in other.labels else -1 for label in self.labels]
+        nothing = [0.0] * (_NAMES + len(self.labels))
         for name, row in other.names.items():
-            known = self.names.get(name)
-            self.names[name] = row if known is None else [a + b for a, b in zip(known, row, strict=True)]
+            added = [*row[:_NAMES], *(row[place] if place >= 0 else 0.0 for place in places)]
+            known = self.names.get(name, nothing)
+            self.names[name] = [count + more for count, more in zip(known, added, strict=True)]
         for counts, more in ((self.votes, other.votes), (self.entities, other.entities)):
             for key, value in more.items():
                 counts[key] = counts.get(key, 0.0) + value
