@@ -224,3 +224,63 @@ def test_counts_of_parts_are_those_of_the_whole() -> None:
 def counted_half(first: bool) -> npt.NDArray[np.bool_]:
     """The sentences of one half of the counted ones."""
     return (np.arange(79) < 40) == first
+
+
+def command(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line on the store."""
+    environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
+    return subprocess.run(
+        [sys.executable, "-m", "xner_label", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(store.url.removeprefix("sqlite:///")).parent,
+    )
+
+
+def test_undone_answers_take_back_what_they_moved(store: Store) -> None:
+    found = records()
+    add(store, found)
+    start = predict(store)
+    settle_tasks(store, found[:REVIEWED])
+    moved = predict(store)
+    assert moved.version != start.version
+    refused = command(store, "undo")
+    assert refused.returncode == 2
+    assert "--annotator or --since" in refused.stderr
+    looked = command(store, "undo", "--since", "2020-01-01", "--dry-run")
+    assert f"{REVIEWED} answers in {REVIEWED} tasks would be withdrawn" in looked.stdout
+    assert command(store, "undo", "--annotator", "nobody", "--json").stdout.startswith("{")
+    done = command(store, "undo", "--since", "2020-01-01")
+    assert f"{REVIEWED} answers in {REVIEWED} tasks withdrawn" in done.stdout
+    assert status(store, SETTINGS.project).gold == 0
+    assert status(store, SETTINGS.project).unlearned == REVIEWED
+    back = predict(store)
+    before, after = predicted(store, start.version), predicted(store, back.version)
+    assert {key: spans(answer) for key, answer in before.items()} == {
+        key: spans(answer) for key, answer in after.items()
+    }
+
+
+def spans(prediction: entities.Prediction) -> set[tuple[int, int, str]]:
+    return {(entity.start, entity.end, entity.label) for entity in prediction.entities}
+
+
+def test_why_tells_the_story_of_an_entity(store: Store) -> None:
+    found = records()
+    add(store, found)
+    settle_tasks(store, found[:REVIEWED])
+    predict(store)
+    titled = next(task for task in found[REVIEWED:] if TITLED in task.text)
+    told = command(store, "why", str(titled.id))
+    assert told.returncode == 0
+    assert f"{TITLED} [PER]" in told.stdout
+    assert f"links Bi-Bi, {TITLED}-{TITLED}" in told.stdout
+    assert "people settled it so in 6 tasks" in told.stdout
+    assert "of this name land on this text" in told.stdout
+    settled = command(store, "why", str(found[0].id))
+    assert "settled by import" in settled.stdout
+    unknown = command(store, "why", "nothing")
+    assert unknown.returncode == 2
+    assert "no task 'nothing'" in unknown.stderr

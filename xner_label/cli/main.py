@@ -36,6 +36,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "push": "Send the least confident tasks to Label Studio",
         "sync": "Take over what people did in Label Studio",
         "status": "Say where the project stands",
+        "why": "Show where a task's entities come from",
+        "undo": "Withdraw answers and what they moved",
         "train": "Train a model on gold and silver",
         "promote": "Serve a model run, if it isn't worse",
         "serve": "Answer Label Studio as its ML backend",
