@@ -222,7 +222,10 @@ def _stored(
     reasons: Sequence[Provenance],
 ) -> dict[str, list[_Span]]:
     spans: dict[str, list[_Span]] = {key: [] for key in keys}
+    first_of = {key: number for number, key in reversed(list(enumerate(keys)))}
     for row, number in enumerate(chosen.sentence.tolist()):
+        if first_of[keys[number]] != number:
+            continue  # equal tasks have equal answers
         mention = int(chosen.mention[row])
         place = observations.place[mention] if mention >= 0 else None
         spans[keys[number]].append(
