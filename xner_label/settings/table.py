@@ -13,7 +13,16 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from xner_label.settings.choices import ALIGNERS, DTYPES, METHODS, PROJECTORS, TAGGERS, TOKEN_TYPES, TRANSLATORS
+from xner_label.settings.choices import (
+    ALIGNERS,
+    DTYPES,
+    METHODS,
+    PROJECTORS,
+    SCORES,
+    TAGGERS,
+    TOKEN_TYPES,
+    TRANSLATORS,
+)
 from xner_label.settings.rules import Choice, Form, Names, Range, Rule
 
 T = TypeVar("T")
@@ -157,7 +166,7 @@ class Settings:
         -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
     )
     projector: str = setting(
-        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS)
+        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
     )
     projector_weights: str = setting(
         "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
@@ -217,6 +226,12 @@ class Settings:
     )
     backend_batch: int = setting(
         64, "backend.batch", "Tasks that the ML backend predicts at once, at most", rule=Range(1)
+    )
+    backend_store_asked: str = setting(
+        "authenticated",
+        "backend.store_asked",
+        "When the ML backend stores tasks it is asked about and doesn't know; authenticated: with Basic auth",
+        rule=Choice(("authenticated", "always", "never")),
     )
     backend_sync_after: float = setting(
         0.0,
