@@ -418,7 +418,7 @@ def test_it_does_not_start_on_bad_settings(command_line, store, database_url, tm
         port = str(taken.getsockname()[1])
         code, shown = run_serve(command_line, tmp_path, *flags, "--backend-port", port)
         assert (code, "can't listen" in shown) == (3, True)
-    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 3
+    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 2
     assert run_serve(command_line, tmp_path, *flags, "--backend-host", "no.such.host.invalid")[0] == 3
     code, shown = run_serve(command_line, tmp_path, *flags, "--backend-user", "studio")
     assert (code, "XNER_LABEL_BACKEND_PASSWORD" in shown) == (3, True)

@@ -413,3 +413,21 @@ def test_predict_checks_its_files_before_any_stage_works(run, tmp_path, monkeypa
     refused = run("predict", "--aligner", "none", code=3)
     assert "absent.json" in refused.stderr
     assert "translating" not in refused.stderr
+
+
+def test_the_label_set_changes_in_one_place_alone(run, tmp_path):
+    gold = {"id": "a", "text": "Anna", "source": "Anna", "source_entities": [], "entities": [entity(0, 4, "PER")]}
+    file = lines(tmp_path / "t.jsonl", gold)
+    run("import", file, "--gold")
+    assert run("labels").stdout == "PER,LOC\n"
+    for command in (["import", file], ["connect"]):
+        assert "has the labels PER,LOC, not PER (" in run(*command, "--labels", "PER", code=3).stderr
+    assert run("labels").stdout == "PER,LOC\n"
+    assert "1 PER" in run("labels", "--apply", "--labels", "LOC", code=6).stderr
+    done = run("labels", "--apply", "--labels", "LOC,DATE", "--force", "--json")
+    assert json.loads(done.stdout)["in_use"] == {"PER": 1}
+    assert json.loads(run("status", "--json").stdout)["labels"] == ["LOC", "DATE"]
+    assert run("import", file, code=3).stderr.count("--apply") == 1, "the settings say PER,LOC still"
+    (tmp_path / "xner-label.toml").write_text("")
+    more = lines(tmp_path / "u.jsonl", {"id": "b", "text": "x", "source_entities": [], "source": "2020"})
+    assert "1 tasks added" in run("import", more).stdout, "where the settings name none, the project's count"
