@@ -127,5 +127,5 @@ class ProjectKnowledge:
         return {
             gold.task.external_id: tuple(entity for entity in gold.entities if entity.label in self._labels)
             for gold in gold_of(session, self._project)
-            if gold.task.split in TRAINABLE and not gold.conflict
+            if gold.task.split in TRAINABLE
         }

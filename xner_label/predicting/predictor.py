@@ -23,7 +23,7 @@ from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
-from xner_label.store import corpus_states, predictions, projects, tasks
+from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.pipelines import ensure_pipeline, find_name
@@ -83,7 +83,7 @@ class Predictor:
         """
         some = limit is not None or split is not None
         with self._store.read() as session:
-            rows = tasks.iterate_tasks(session, self._project)
+            rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
             chosen = self._undone(rows, limit, split) if some else rows
             stored = [StoredTask.of(task) for task in chosen]
         progress.begin("translating and tagging", len(stored))
@@ -151,14 +151,19 @@ class Predictor:
         ]
         answers.update(self._completion.aligned(with_source))
         usable = {key: task for key, task in answers.items() if isinstance(task, entities.Task)}
-        knowledge = self._knowledge
-        learned = None if knowledge is None else knowledge.current()
-        pipeline = self._pipeline(self._projector if learned is None else learned)
+        pipeline = self._pipeline(self._single_projector)
         results = dict(zip(usable, pipeline.predict(list(usable.values())), strict=True))
         self._save(usable, list(results.values()), PredictReport(pipeline.signature))
         problems = {key: task for key, task in answers.items() if isinstance(task, RecordError)}
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
+
+    def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
+        """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
+        complete = self._completion.of_unstored(asked)
+        usable = [task for task in complete if isinstance(task, entities.Task)]
+        results = iter(self._pipeline(self._single_projector).predict(usable))
+        return [task if isinstance(task, RecordError) else next(results) for task in complete]
 
     def _save(
         self,
@@ -198,6 +203,12 @@ class Predictor:
         if self._knowledge is not None and 0 < len(linked) <= self._settings.corpus_limit:
             return self._knowledge.learn(linked)
         return self._projector
+
+    @property
+    def _single_projector(self) -> Projector | CorpusProjector:
+        """Projects single tasks: in the light of what the project has learned, each on its own before it has."""
+        learned = None if self._knowledge is None else self._knowledge.current()
+        return self._projector if learned is None else learned
 
     @cached_property
     def _knowledge(self) -> ProjectKnowledge | None:
