@@ -62,6 +62,8 @@ class MicroBatcher(Generic[Item, Result]):
         while batch := self._next():
             try:
                 results = self._work([item for item, _ in batch])
+                if len(results) != len(batch):
+                    raise RuntimeError(f"{len(results)} results for {len(batch)} items")
             except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
                 _LOG.warning("predicting %d tasks failed: %s", len(batch), error)
                 for _, future in batch:

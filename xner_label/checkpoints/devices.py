@@ -12,10 +12,14 @@ _BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Where a model runs and in which number format: a torch device and a torch dtype, by name."""
+    """Where a model runs and in which number format: a torch device and a torch dtype, by name.
+
+    ``cache`` is the folder that keeps what is worked out about checkpoints; empty: nothing is kept.
+    """
 
     device: str
     dtype: str
+    cache: str = ""
 
     @property
     def batch_tokens(self) -> int:
@@ -37,7 +41,7 @@ def require_models() -> None:
         raise MissingExtraError("models", "a neural stage") from None
 
 
-def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
+def choose_placement(device: str = "auto", dtype: str = "auto", cache: str = "") -> Placement:
     """Pick a device and a number format.
 
     ``auto`` takes CUDA, then MPS, then the CPU; and bfloat16 where CUDA computes in it natively, else float32.
@@ -65,7 +69,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
             f"the number format {dtype!r} can't be used on {device}",
             hint=f"choose auto or one of {', '.join(DTYPES)}",
         )
-    return Placement(device, dtype)
+    return Placement(device, dtype, cache)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

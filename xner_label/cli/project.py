@@ -9,19 +9,18 @@ import click
 from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option, with_settings
 from xner_label.errors import RecordError, UsageError
 from xner_label.jsonl import open_input, open_output
+from xner_label.pipeline.assembly import (
+    assemble_projector,
+    make_aligner,
+    make_back_translator,
+    make_target_tagger,
+)
 from xner_label.pipeline.completeness import FILTERS
 from xner_label.pipeline.json_stream import project_stream
 from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.pipeline.pipeline import Pipeline
-from xner_label.projection.projectors import make_projector
 from xner_label.settings.choices import PROJECTORS
 from xner_label.settings.table import Settings
-from xner_label.stages.assembly import (
-    make_aligner,
-    make_back_translator,
-    make_target_tagger,
-    make_translation_scorer,
-)
 
 
 @click.command()
@@ -102,12 +101,11 @@ def command(
     """
     if corpus and projector not in ("default", "corpus"):
         raise UsageError(f"the projector {projector!r} has no corpus mode", hint="leave --corpus out")
-    projector = "corpus" if corpus else projector
+    settings = replace(settings, projector=projector, projector_weights=weights, aligner=aligner)
     cache = MemoryCache()
-    scorer = make_translation_scorer(settings) if "nmt" in projector else None
     pipeline = Pipeline(
-        make_projector(projector, weights=weights, translation_scorer=scorer),
-        aligner=make_aligner(replace(settings, aligner=aligner), cache=cache),
+        assemble_projector(settings, corpus=corpus),
+        aligner=make_aligner(settings, cache=cache),
         back_translator=make_back_translator(settings, cache=cache) if back_translate else None,
         target_tagger=make_target_tagger(target_tagger, settings) if target_tagger else None,
         min_confidence=min_confidence,
