@@ -60,6 +60,7 @@ constraints: .venv/.made ## Resolve the dependencies anew and write the pins (AR
 
 docs: .venv/.runs ## Write the parts of the documentation that are generated
 	$(BIN)/python -m tools.settings_page
+	$(BIN)/python -m tools.commands_page
 
 clean: ## Remove what these targets made
 	rm -rf .coverage .coverage.* .venv .venv-studio .demo .cache build dist test-artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from operator import add, sub
 from typing import Annotated
 
 import msgspec
+import regex
 
 from xner_label.errors import RecordError
 from xner_label.tokenization import tokenize
@@ -242,3 +243,19 @@ class Tokens:
 def _invisible(text: str) -> bool:
     """Whether nothing in a text belongs to a token."""
     return text.isspace() or not tokenize(text)
+
+
+# White space, and what is as invisible: zero-width space, word joiner, byte order mark, directional marks.
+_BORDER = regex.compile(r"[\s\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+")
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The borders of a span without the white space and invisible marks at its ends.
+
+    ``start == end`` where the span holds nothing else.
+    """
+    if leading := _BORDER.match(text, start, end):
+        start = leading.end()
+    while end > start and _BORDER.match(text, end - 1, end):
+        end -= 1
+    return start, end

@@ -89,6 +89,11 @@ class RecordError(PartialError):
         """The same error, saying in which file."""
         return RecordError(self.field, self.problem, line=self.line, file=file)
 
+    def inside(self, place: str) -> RecordError:
+        """The same error, its field inside another (``[3]`` and ``text`` give ``[3].text``)."""
+        field = f"{place}.{self.field}" if place else self.field
+        return RecordError(field, self.problem, line=self.line, file=self.file)
+
     def __str__(self) -> str:
         place = [self.file] if self.file else []
         if self.line is not None:

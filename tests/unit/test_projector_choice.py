@@ -117,3 +117,30 @@ def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path):
     with pytest.raises(ConfigurationError):
         set_values(file, {"projector": "string"})
     assert file.read_text() == 'pipeline = {projector = "x"}\n'
+
+
+def test_gold_that_no_projector_can_be_judged_by_is_refused(tmp_path):
+    """Among eleven zeros there is nothing to choose, and the settings stay as they are."""
+    without = {"source": None, "source_entities": None, "alignment": None}
+    gold = write_gold(tmp_path / "gold.jsonl", **without)
+    settings = tmp_path / "xner-label.toml"
+    settings.write_text("")
+    done = CliRunner().invoke(cli, ["choose-projector", str(gold), "--config", str(settings)])
+    assert isinstance(done.exception, UsageError)
+    assert "of 40 tasks 0 have source" in str(done.exception)
+    assert settings.read_text() == ""
+    with pytest.raises(UsageError, match="0 source entities"):
+        choose_projector(write_gold(tmp_path / "empty.jsonl", source_entities=[]))
+    with pytest.raises(UsageError, match="0 settled ones"):
+        choose_projector(write_gold(tmp_path / "unsettled.jsonl", entities=[]))
+    with pytest.raises(UsageError, match="no projector gets a single one"):
+        choose_projector(write_gold(tmp_path / "other.jsonl", entities=[{"start": 0, "end": 5, "label": "LOC"}]))
+
+
+def test_tasks_that_judge_nothing_are_left_out(tmp_path):
+    gold = write_gold(tmp_path / "gold.jsonl")
+    more = write_gold(tmp_path / "more.jsonl", count=7, source=None, source_entities=None, alignment=None)
+    gold.write_text(gold.read_text() + more.read_text())
+    choice = choose_projector(gold)
+    assert (choice.tasks, choice.entities, choice.unjudged) == (40, 40, 7)
+    assert {own.name: own.f1 for own in choice.contenders}["default"] == 1.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 
 if TYPE_CHECKING:
     from xner_label.evaluation.projector_choice import Choice
@@ -50,20 +50,19 @@ def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool
             with open_output(weights_output) as sink:
                 sink.write(choice.weights.dump())
         set_values(file, values)
-    if as_json:
-        write_json(
-            {
-                "chosen": choice.chosen,
-                "contenders": choice.contenders,
-                "left_out": choice.left_out,
-                "tasks": choice.tasks,
-                "entities": choice.entities,
-            }
-        )
-    else:
-        click.echo(_table(choice))
+    document = {
+        "chosen": choice.chosen,
+        "contenders": choice.contenders,
+        "left_out": choice.left_out,
+        "tasks": choice.tasks,
+        "entities": choice.entities,
+        "unjudged": choice.unjudged,
+    }
+    if choice.unjudged:
+        say(f"{choice.unjudged} tasks left out: they lack source, source_entities or entities")
+    answer(document, _table(choice), as_json=as_json)
     if not dry_run:
-        click.echo(f"wrote projector = {values['projector']!r} to {file}", err=True)
+        say(f"wrote projector = {values['projector']!r} to {file}")
 
 
 def _table(choice: Choice) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import write_json
 from xner_label.errors import CheckFailedError
 from xner_label.settings.table import Settings
 
@@ -18,8 +19,6 @@ def command(settings: Settings, as_json: bool) -> None:
 
     found = diagnose(settings)
     if as_json:
-        from xner_label.cli.output import write_json
-
         write_json({"healthy": not found.failed, "checks": found.checks})
     else:
         width = max(len(check.name) for check in found.checks)

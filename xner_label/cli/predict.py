@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 from xner_label.errors import PartialError
 from xner_label.settings.table import Settings
+
+if TYPE_CHECKING:
+    from xner_label.predicting.predictor import PredictReport
+    from xner_label.predicting.with_model import ModelPredictReport
 
 
 @click.command(name="predict")
@@ -27,16 +33,10 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
-        report = Predictor(store, settings).predict_project(lambda stage: click.echo(f"{stage} ...", err=True))
-    if as_json:
-        write_json(report)
-    click.echo(
-        f"{report.version}: {report.predicted} tasks predicted with {report.entities} entities, "
-        f"{report.known} already predicted",
-        err=True,
-    )
+        report = Predictor(store, settings).predict_project(lambda stage: say(f"{stage} ..."))
+    answer(report, _words(report), as_json=as_json)
     for reason, count in report.left_out.items():
-        click.echo(f"{count} tasks left out: {reason}", err=True)
+        say(f"{count} tasks left out: {reason}")
     if report.left_out:
         raise PartialError(
             "some tasks have no prediction", hint="complete them and run `xner-label predict` again"
@@ -49,10 +49,11 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
 
     with open_store(settings.database_url) as store:
         report = predict_with_model(store, settings.project)
-    if as_json:
-        write_json(report)
-    click.echo(
+    answer(report, _words(report), as_json=as_json)
+
+
+def _words(report: PredictReport | ModelPredictReport) -> str:
+    return (
         f"{report.version}: {report.predicted} tasks predicted with {report.entities} entities, "
-        f"{report.known} already predicted",
-        err=True,
+        f"{report.known} already predicted"
     )

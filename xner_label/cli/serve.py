@@ -6,7 +6,8 @@ import logging
 
 import click
 
-from xner_label.cli.options import with_settings
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import answer
 from xner_label.errors import MissingExtraError
 from xner_label.settings.table import Settings
 
@@ -17,7 +18,8 @@ from xner_label.settings.table import Settings
     *("database_url", "project", "preset", "projector", "studio_url"),
     *("backend_host", "backend_port", "backend_user", "backend_sync_after"),
 )
-def command(settings: Settings, verbose: bool) -> None:
+@json_option
+def command(settings: Settings, verbose: bool, as_json: bool) -> None:
     """Answer Label Studio until interrupted (Ctrl-C or SIGTERM).
 
     Writes `listening on URL` to standard output once requests are taken, and its log to standard error.
@@ -34,4 +36,4 @@ def command(settings: Settings, verbose: bool) -> None:
     for name in ("xner_label", "xner_label_backend"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     with open_store(settings.database_url) as store:
-        serve(store, settings, lambda url: click.echo(f"listening on {url}"))
+        serve(store, settings, lambda url: answer({"listening": url}, f"listening on {url}", as_json=as_json))

@@ -2,7 +2,8 @@
 
 An entity counts as right when start, end and label all agree, which on texts whose entities lie on token borders
 and don't overlap is what seqeval computes with ``mode="strict", scheme=IOB2``. Counting spans also holds for
-nested and overlapping entities, which tag sequences can't express. Identical entities of a task count once.
+nested and overlapping entities, which tag sequences can't express. White space at the borders of an entity
+doesn't count, and identical entities of a task count once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from xner_label.entities import Probability
+from xner_label.entities import Probability, trimmed
 from xner_label.errors import ContractError, RecordError
 from xner_label.evaluation import metrics
 from xner_label.jsonl import decoded_lines, open_input
@@ -156,7 +157,7 @@ def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str, int], JudgedTask]:
 
 def _spans(task: JudgedTask, labels: Collection[str] | None) -> dict[LabelledSpan, float | None]:
     return {
-        (entity.start, entity.end, entity.label): entity.confidence
+        (*trimmed(task.text, entity.start, entity.end), entity.label): entity.confidence
         for entity in task.entities
         if labels is None or entity.label in labels
     }

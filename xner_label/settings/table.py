@@ -70,7 +70,10 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be configured. See the module's docstring for where values come from."""
+    """Everything that can be configured. See the module's docstring for where values come from.
+
+    ``chosen`` names the settings that a flag, the environment or the file gives, and not the preset or a default.
+    """
 
     project: str = setting(
         "default", "project", "Name of the project in the store", rule=Form(r"(?s).*\S.*", "a name")
@@ -222,10 +225,12 @@ class Settings:
         rule=Range(0.0),
     )
 
+    chosen: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
 
 def table() -> tuple[Field[Any], ...]:
     """The settings as dataclass fields: name, default, and ``metadata`` as :func:`setting` takes it."""
-    return fields(Settings)
+    return tuple(entry for entry in fields(Settings) if "toml" in entry.metadata)
 
 
 def default_of(entry: Field[Any]) -> Any:

@@ -6,14 +6,24 @@ Every count leaves the candidate's own sentence out. Notation as in :mod:`column
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
 from xner_label.projection.loglinear.candidate_windows import Candidates
-from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, Bools, Floats, Ints, Numbers, Vocabulary
+from xner_label.projection.loglinear.columns import (
+    GIVEN,
+    OVERLOOKED,
+    Bools,
+    Floats,
+    Ints,
+    Numbers,
+    Vocabulary,
+    borders,
+)
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.loglinear.label_regression import label_observations, label_probabilities
 from xner_label.projection.loglinear.mentions import is_tagged, matched_mentions
@@ -59,11 +69,19 @@ class Observations:
     candidates: positions counted over the corpus' target tokens; target_at: (S + 1,)
     text, score: (C,), code of the folded text and log-odds; features: (C, len(_FEATURES)), those of the
     per-sentence model that are evidence, too
-    occurrences: (C,) how often the candidate's text stands in other sentences
+    source_first, source_last: (M,), the mention's range of the corpus' source tokens; source_at: (S + 1,)
+    word, source_word: codes of all folded target and source tokens
     """
 
-    def __init__(self, instances: Sequence[Instance], models: Sequence[Model], fold: Sequence[int]) -> None:
-        """``models[fold[k]]`` is asked about instance ``k``."""
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        models: Sequence[Model],
+        fold: Sequence[int],
+        *,
+        more_labels: Collection[str] = (),
+    ) -> None:
+        """``models[fold[k]]`` is asked about instance ``k``; ``more_labels`` are those that people gave."""
         tagged = any(map(is_tagged, instances))
         self.incomplete = [
             tagged and all(mention.score is not None for mention in instance.mentions) for instance in instances
@@ -75,12 +93,13 @@ class Observations:
         self.instances = [instance for instance, _ in matched]
         self.known = models[0].known
         labels = {mention.label for instance in instances for mention in instance.mentions}
-        self.labels = tuple(sorted(labels | set(self.known)))
-        self.target_at: Ints = np.concatenate(
-            [[0], np.cumsum([len(instance.target) for instance in self.instances])]
-        )
+        self.labels = tuple(sorted(labels | set(self.known) | set(more_labels)))
+        self.target_at: Ints = borders(len(instance.target) for instance in self.instances)
+        self.source_at: Ints = borders(len(instance.source) for instance in self.instances)
         self._vocabulary = Vocabulary()
         self._codes: dict[str, int] = {}
+        self.word: Ints = self._code_words([instance.target.words() for instance in self.instances])
+        self.source_word: Ints = self._code_words([instance.source.words() for instance in self.instances])
         solvable = [
             number for number, instance in enumerate(self.instances) if instance.mentions and len(instance.target)
         ]
@@ -94,6 +113,8 @@ class Observations:
         self.sentence: Ints = _joined([batch.sentence for batch in batches])
         self.kind: Ints = _joined([batch.kind for batch in batches])
         self.name: Ints = _joined([batch.name for batch in batches])
+        self.source_first: Ints = _joined([batch.source_first for batch in batches])
+        self.source_last: Ints = _joined([batch.source_last for batch in batches])
         self.open: Bools = self.kind != GIVEN
         self.base_label: Floats = np.concatenate(
             [np.zeros((0, len(self.labels))), *(batch.base_label for batch in batches)]
@@ -111,10 +132,27 @@ class Observations:
         self.features: Floats = np.concatenate(
             [np.zeros((0, len(_FEATURES))), *(batch.features for batch in batches)]
         )
-        self.occurrences = self._count_texts()
+        self._occurrences, self._occurrences_here = self._count_texts()
 
     def __len__(self) -> int:
         return len(self.sentence)
+
+    @property
+    def texts(self) -> list[str]:
+        """The folded text of each code."""
+        return list(self._codes)
+
+    def code_of(self, text: str) -> int:
+        """The code of a folded text, -1 for one that the corpus doesn't have."""
+        return self._codes.get(text, -1)
+
+    def occurrences(self, weight: Floats) -> Floats:
+        """(C,) how often the candidate's text stands in other sentences, which count by ``weight`` (S,)."""
+        code, sentence, times = self._occurrences
+        total = np.bincount(code, times * weight[sentence], len(self._codes))
+        here = self._occurrences_here * weight[self.sentence[self.candidates.mention]]
+        result: Floats = np.maximum(total[self.text] - here, 0.0)
+        return result
 
     def _observe(self, numbers: Sequence[int], model: Model) -> _BatchObservations:
         batch = SentenceBatch([self.instances[number] for number in numbers], self._vocabulary)
@@ -137,12 +175,15 @@ class Observations:
         mention = candidates.mention
         of_mention = features.mention[:, [MENTION_FEATURES.index(name) for name in _MENTION_FEATURES]]
         of_candidate = features.candidate[:, [CANDIDATE_FEATURES.index(name) for name in _CANDIDATE_FEATURES]]
+        source_shift = (self.source_at[np.array(numbers)] - columns.source_at[:-1])[columns.sentence]
         shift = self.target_at[np.array(numbers)] - columns.target_at[:-1]
         shift = shift[columns.sentence[mention]]
         return _BatchObservations(
             sentence=np.array(numbers)[columns.sentence],
             kind=columns.kind,
             name=self._code(_joined_words(source, columns.first, columns.last)),
+            source_first=columns.first + source_shift,
+            source_last=columns.last + source_shift,
             changeable=changeable,
             base_label=base,
             counts=np.diff(candidates.at),
@@ -157,27 +198,35 @@ class Observations:
         codes = self._codes
         return np.array([codes.setdefault(text, len(codes)) for text in texts], np.int64)
 
-    def _count_texts(self) -> Floats:
-        """(C,) how often the candidate's text stands in other sentences, up to _MAX_NGRAM tokens."""
+    def _code_words(self, words: Sequence[Sequence[str]]) -> Ints:
+        numbers = self._vocabulary.ids(list(chain.from_iterable(words)))
+        folded = self._vocabulary.folded
+        return self._code([folded[number] for number in numbers])
+
+    def _count_texts(self) -> tuple[tuple[Ints, Ints, Ints], Ints]:
+        """Which candidates' texts, up to _MAX_NGRAM tokens, stand where: (code, sentence, times), each (n,); and
+        how often each candidate's text stands in its own sentence (C,)."""
         wanted = set(self.text.tolist())
         lengths = self.candidates.last - self.candidates.first
         longest = min(_MAX_NGRAM, int(lengths.max(initial=0)))
-        folded, codes = self._vocabulary.folded, self._codes
-        total: Counter[int] = Counter()
+        codes, texts = self._codes, self.texts
+        rows: list[tuple[int, int, int]] = []
         by_sentence: list[Counter[int]] = []
-        for instance in self.instances:
-            words = [folded[number] for number in self._vocabulary.ids(instance.target.words())]
+        for number in range(len(self.instances)):
+            words = [texts[code] for code in self.word[self.target_at[number] : self.target_at[number + 1]]]
             in_sentence: Counter[int] = Counter()
             for first in range(len(words)):
                 for last in range(first + 1, min(len(words), first + longest) + 1):
                     code = codes.get(" ".join(words[first:last]), -1)
                     if code in wanted:
                         in_sentence[code] += 1
-            total.update(in_sentence)
+            rows += [(code, number, times) for code, times in in_sentence.items()]
             by_sentence.append(in_sentence)
         sentence = self.sentence[self.candidates.mention]
         pairs = zip(self.text.tolist(), sentence.tolist(), strict=True)
-        return np.array([total[text] - by_sentence[number][text] for text, number in pairs], np.float64)
+        table = np.array(rows, np.int64).reshape(-1, 3)
+        here = np.array([by_sentence[number][text] for text, number in pairs], np.int64)
+        return (table[:, 0], table[:, 1], table[:, 2]), here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +236,8 @@ class _BatchObservations:
     sentence: Ints
     kind: Ints
     name: Ints
+    source_first: Ints
+    source_last: Ints
     changeable: Bools
     base_label: Floats
     counts: Ints
@@ -205,33 +256,87 @@ class Opinion(NamedTuple):
     label: Floats
 
 
-def candidate_evidence(observations: Observations, belief: Opinion, tags: Floats | None) -> Floats:
+class Sums(NamedTuple):
+    """What other sentences say; sentences may count more than once.
+
+    names, tagged, absent: (M,), mentions of the same name, those that a tagger found, those not projected
+    labels: (M, K), projected mentions of the same name by label
+    votes: (C,), mentions of the same name on the same text; entities: entities of that text; occurrences: how
+    often the text stands there
+    """
+
+    names: Floats
+    tagged: Floats
+    absent: Floats
+    labels: Floats
+    votes: Floats
+    entities: Floats
+    occurrences: Floats
+
+    def plus(self, other: Sums) -> Sums:
+        """Both together."""
+        return Sums(*(left + right for left, right in zip(self, other, strict=True)))
+
+
+class LooseSpans(NamedTuple):
+    """Entities of a corpus that no mention is behind, all (n,): sentence, token range in it, code of the folded
+    text (-1 for one that no candidate has), place of the label."""
+
+    sentence: Ints
+    first: Ints
+    last: Ints
+    text: Ints
+    label: Ints
+
+
+def sums_elsewhere(
+    observations: Observations, belief: Opinion, weight: Floats | None = None, loose: LooseSpans | None = None
+) -> Sums:
+    """What the other sentences of the corpus say. ``weight`` (S,): what each counts, 1 when None."""
+    mention, sentence, name = observations.candidates.mention, observations.sentence, observations.name
+    by_sentence = np.ones(len(observations.instances)) if weight is None else weight
+    by_mention = by_sentence[sentence]
+    text, where, value = observations.text, sentence[mention], belief.projected * by_mention[mention]
+    pair = name[mention] * (observations.text.max(initial=0) + 1) + observations.text
+    votes = elsewhere(pair, where, value)
+    if loose is not None:
+        known = loose.text >= 0
+        text = np.concatenate([text, loose.text[known]])
+        where = np.concatenate([where, loose.sentence[known]])
+        value = np.concatenate([value, by_sentence[loose.sentence[known]]])
+    count = len(observations.labels)
+    projected = by_mention * (1.0 - belief.absent)
+    labels = [elsewhere(name, sentence, projected * belief.label[:, place]) for place in range(count)]
+    return Sums(
+        names=elsewhere(name, sentence, by_mention),
+        tagged=elsewhere(name, sentence, by_mention * (observations.kind != OVERLOOKED)),
+        absent=elsewhere(name, sentence, by_mention * belief.absent),
+        labels=np.column_stack(labels).reshape(-1, count),
+        votes=votes,
+        entities=elsewhere(text, where, value)[: len(mention)],
+        occurrences=observations.occurrences(by_sentence),
+    )
+
+
+def candidate_evidence(observations: Observations, sums: Sums, tags: Floats | None) -> Floats:
     """The features of each candidate, shape (C, len(EVIDENCE)).
 
     ``tags`` (C, K): the target tagger's probability of that span with each label; None before there is one.
     """
-    mention, sentence = observations.candidates.mention, observations.sentence
-    ones = np.ones(len(sentence))
-    of_candidate = sentence[mention]
-    names = elsewhere(observations.name, sentence, ones)
-    tagged = elsewhere(observations.name, sentence, (observations.kind != OVERLOOKED) * 1.0)
-    absent = elsewhere(observations.name, sentence, belief.absent)
-    pair = observations.name[mention] * (observations.text.max(initial=0) + 1) + observations.text
-    vote = elsewhere(pair, of_candidate, belief.projected)
-    entities = elsewhere(observations.text, of_candidate, belief.projected)
+    mention, names = observations.candidates.mention, sums.names
     tag: Floats = np.zeros(len(mention)) if tags is None else np.minimum(tags.sum(axis=1), 1.0)
     evidence: dict[str, Numbers] = {
         "bias": np.ones(len(mention)),
         "score": observations.score / 3,
         "positive_score": np.maximum(observations.score, 0.0) / 3,
-        "vote": vote / (names[mention] + 1),
+        "vote": sums.votes / (names[mention] + 1),
         "voted": (names[mention] > 0) * 1.0,
-        "null_vote": (absent / (names + 1))[mention],
+        "null_vote": (sums.absent / (names + 1))[mention],
         "names": np.log1p(names)[mention],
-        "tagged_share": ((tagged + 0.5) / (names + 1))[mention],
-        "entity_rate": np.minimum(entities / (observations.occurrences + 1), 1.5),
-        "occurs": (observations.occurrences > 0) * 1.0,
-        "entity_count": np.log1p(entities),
+        "tagged_share": ((sums.tagged + 0.5) / (names + 1))[mention],
+        "entity_rate": np.minimum(sums.entities / (sums.occurrences + 1), 1.5),
+        "occurs": (sums.occurrences > 0) * 1.0,
+        "entity_count": np.log1p(sums.entities),
         "tag": tag,
         "tag_odds": np.zeros(len(mention)) if tags is None else np.log((tag + 0.01) / (1.01 - tag)) / 3,
     }
@@ -239,16 +344,12 @@ def candidate_evidence(observations: Observations, belief: Opinion, tags: Floats
     return np.column_stack([evidence[name] for name in EVIDENCE])
 
 
-def label_evidence(observations: Observations, belief: Opinion, tags: Floats | None) -> Floats:
-    """What speaks for each label of each mention, shape (M, K, len(LABEL_EVIDENCE))."""
-    count = len(observations.labels)
-    weight = 1.0 - belief.absent
-    votes: Floats = np.column_stack(
-        [
-            elsewhere(observations.name, observations.sentence, weight * belief.label[:, place])
-            for place in range(count)
-        ]
-    ).reshape(-1, count)
+def label_evidence(observations: Observations, belief: Opinion, sums: Sums, tags: Floats | None) -> Floats:
+    """What speaks for each label of each mention, shape (M, K, len(LABEL_EVIDENCE)).
+
+    ``belief`` is that of the per-sentence model: it knows nothing of what a person may have said of the mention.
+    """
+    count, votes = len(observations.labels), sums.labels
     total = votes.sum(axis=1, keepdims=True)
     share = np.log((votes + 0.5 * observations.base_label + 1e-4) / (total + 0.5))
     if tags is None:

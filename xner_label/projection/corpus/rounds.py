@@ -17,20 +17,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xner_label.iob2 import decode, encode
+from xner_label.iob2 import TokenSpan, decode, encode
+from xner_label.projection.corpus.effects import Shift
 from xner_label.projection.corpus.evidence import (
     EVIDENCE,
     LABEL_EVIDENCE,
     Observations,
     Opinion,
+    Sums,
     candidate_evidence,
     label_evidence,
     span_probability,
     span_tags,
+    sums_elsewhere,
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_out_of_fold
+from xner_label.projection.corpus.settled import Gold, Settled, clamped, settle
 from xner_label.projection.exact.matching import match
-from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers
+from xner_label.projection.loglinear.candidate_windows import Candidates
+from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers, borders
 from xner_label.projection.loglinear.decoding import independent_posteriors, solve
 from xner_label.projection.loglinear.model import calibrated_confidence, logit
 from xner_label.projection.loglinear.weights_file import Round
@@ -40,6 +45,8 @@ _ROUND = float(2**30)
 TAKEN = 0.3
 # The CRF learns from projections of at least this confidence: below the cut, since what is left out teaches "O".
 SILVER = 0.3
+# How often a sentence that people settled counts among those that the CRF learns from.
+REPEATS = 3
 
 
 class RoundModel:
@@ -85,23 +92,62 @@ def first_opinion(observations: Observations) -> Opinion:
     return Opinion(projected, absent, observations.base_label)
 
 
+class RoundEvidence(NamedTuple):
+    """What a round is given: candidate evidence (C, E), label evidence (M, K, L), and the CRF's tags."""
+
+    candidate: Floats
+    label: Floats
+    tagged: Tagged | None
+
+
+def gather(observations: Observations, tagged: Tagged | None, settled: Settled | None = None) -> RoundEvidence:
+    """The evidence of a round, given the tags that were learned from the round before and what people settled."""
+    belief = first_opinion(observations)
+    if settled is None:
+        sums = sums_elsewhere(observations, belief)
+    else:
+        clamped_belief = clamped(observations, belief, settled)
+        sums = sums_elsewhere(observations, clamped_belief, settled.weight(), settled.loose)
+    return evidence_from(observations, belief, sums, tagged)
+
+
+def evidence_from(observations: Observations, belief: Opinion, sums: Sums, tagged: Tagged | None) -> RoundEvidence:
+    """The evidence of a round from sums over other sentences, wherever they were counted."""
+    tags = None if tagged is None else span_tags(observations, tagged.marginals)
+    return RoundEvidence(
+        candidate_evidence(observations, sums, tags), label_evidence(observations, belief, sums, tags), tagged
+    )
+
+
 def project_round(
     observations: Observations,
-    candidate_signals: Floats,
-    label_signals: Floats,
+    evidence: RoundEvidence,
     model: RoundModel,
-    tagged: Tagged | None,
+    shift: Shift | None = None,
+    only: Bools | None = None,
 ) -> ChosenSpans:
-    """The spans of one round from its candidate evidence (C, E) and label evidence (M, K, L)."""
-    candidates = observations.candidates
-    scores_by_kind = candidate_signals @ model.candidate
-    scores = scores_by_kind[np.arange(len(scores_by_kind)), observations.kind[candidates.mention]]
+    """The spans of one round from its evidence and, where people settled some, from what words are worth.
+
+    ``only`` (S,) restricts it to some sentences. Spans that only the CRF found are added where it has tags.
+    """
+    every = observations.candidates
+    wanted = np.ones(len(observations), bool) if only is None else only[observations.sentence]
+    mentions, rows = np.flatnonzero(wanted), np.flatnonzero(wanted[every.mention])
+    scores_by_kind = evidence.candidate[rows] @ model.candidate
+    scores = scores_by_kind[np.arange(len(rows)), observations.kind[every.mention[rows]]]
+    label_scores = evidence.label @ model.label
+    if shift is not None:
+        scores = scores + shift.candidate[rows]
+        label_scores = label_scores + shift.label
     scores = np.rint(scores * _ROUND) / _ROUND
+    counts = np.diff(every.at)[mentions]
+    candidates = Candidates(
+        np.repeat(np.arange(len(mentions)), counts), every.first[rows], every.last[rows], borders(counts.tolist())
+    )
     probability, picked, exact = solve(candidates, scores)
-    mentions = np.flatnonzero(picked >= 0)
-    picked = picked[mentions]
-    labels = np.rint(label_posteriors(observations, label_signals, model.label) * _ROUND) / _ROUND
-    label = labels.argmax(axis=1)[mentions]
+    projected_ones = picked >= 0
+    mentions, picked, exact = mentions[projected_ones], picked[projected_ones], exact[projected_ones]
+    labels = np.rint(label_posteriors(observations, label_scores) * _ROUND) / _ROUND
     sentence = observations.sentence[mentions]
     start = observations.target_at[sentence]
     p_span, p_label = probability[picked], labels.max(axis=1)[mentions]
@@ -110,23 +156,37 @@ def project_round(
         mention=mentions,
         first=candidates.first[picked] - start,
         last=candidates.last[picked] - start,
-        label=label,
+        label=labels.argmax(axis=1)[mentions],
         score=scores[picked],
         p_span=p_span,
         p_label=p_label,
         confidence=calibrated_confidence(p_span, p_label, observations.kind[mentions], model.calibration),
-        exact=exact[mentions],
+        exact=exact,
     )
-    if tagged is None:
+    if evidence.tagged is None:
         return projected
-    added = added_spans(observations, projected, tagged)
-    added_confidence = 1.0 / (1.0 + np.exp(-(model.added[0] + model.added[1] * logit(added.p_span))))
-    return _without_overlaps(projected, added._replace(confidence=added_confidence))
+    added = added_spans(observations, projected, evidence.tagged, only)
+    odds = model.added[0] + model.added[1] * logit(added.p_span)
+    if shift is not None:
+        odds = odds + _text_effects(observations, added, shift)
+    return _without_overlaps(projected, added._replace(confidence=1.0 / (1.0 + np.exp(-odds))))
 
 
-def label_posteriors(observations: Observations, label_signals: Floats, weights: Floats) -> Floats:
-    """P(label) of each mention, (M, K); labels that may not change keep theirs."""
-    scores = label_signals @ weights
+def text_of(observations: Observations, chosen: ChosenSpans) -> list[str]:
+    """The folded text of each span."""
+    texts = observations.texts
+    start = observations.target_at[chosen.sentence]
+    rows = zip((start + chosen.first).tolist(), (start + chosen.last).tolist(), strict=True)
+    return [" ".join(texts[word] for word in observations.word[first:last].tolist()) for first, last in rows]
+
+
+def _text_effects(observations: Observations, added: ChosenSpans, shift: Shift) -> Floats:
+    codes = [observations.code_of(text) for text in text_of(observations, added)]
+    return np.array([shift.text[code] if code >= 0 else 0.0 for code in codes])
+
+
+def label_posteriors(observations: Observations, scores: Floats) -> Floats:
+    """P(label) of each mention from the labels' scores, both (M, K); labels that may not change keep theirs."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     result: Floats = np.where(
         observations.open[:, None], powers / powers.sum(axis=1, keepdims=True), observations.base_label
@@ -134,12 +194,14 @@ def label_posteriors(observations: Observations, label_signals: Floats, weights:
     return result
 
 
-def added_spans(observations: Observations, projected: ChosenSpans, tagged: Tagged) -> ChosenSpans:
+def added_spans(
+    observations: Observations, projected: ChosenSpans, tagged: Tagged, only: Bools | None = None
+) -> ChosenSpans:
     """Spans of the CRF that meet no projection of at least TAKEN confidence; their own confidence is still 0.
 
-    Where a person gave the source entities nothing is added: they are complete, and hardly any such span is right.
+    ``only`` (S,) restricts it to some sentences. Where a person gave the source entities nothing is added: they
+    are complete, and hardly any such span is right.
     """
-    marginals, best = tagged
     taken: dict[int, set[int]] = {}
     rows = zip(projected.sentence, projected.first, projected.last, projected.confidence, strict=True)
     for sentence, first, last, sureness in rows:
@@ -147,8 +209,8 @@ def added_spans(observations: Observations, projected: ChosenSpans, tagged: Tagg
             taken.setdefault(int(sentence), set()).update(range(first, last))
     places = {label: place for place, label in enumerate(observations.labels)}
     added: list[tuple[int, int, int, int, float]] = []
-    for number, (marginal, tags) in enumerate(zip(marginals, best, strict=True)):
-        if marginal is None or not observations.incomplete[number]:
+    for number, (marginal, tags) in enumerate(zip(tagged.marginals, tagged.best, strict=True)):
+        if marginal is None or not observations.incomplete[number] or not (only is None or only[number]):
             continue
         for first, last, label in decode(tags):
             if taken.get(number, set()).isdisjoint(range(first, last)):
@@ -190,50 +252,45 @@ def _without_overlaps(projected: ChosenSpans, added: ChosenSpans) -> ChosenSpans
     return merged.select(keep)
 
 
-def iob2_of_confident_spans(observations: Observations, chosen: ChosenSpans) -> list[list[str]]:
-    """IOB2 tags of every sentence by the spans of at least SILVER confidence."""
-    spans: list[list[tuple[int, int, str]]] = [[] for _ in observations.instances]
+def iob2_of_confident_spans(
+    observations: Observations, chosen: ChosenSpans, gold: Gold | None = None
+) -> list[list[str]]:
+    """IOB2 tags of every sentence by the spans of at least SILVER confidence, or by what people settled in it."""
+    spans: list[list[TokenSpan]] = [[] for _ in observations.instances]
     for row in np.flatnonzero(chosen.confidence >= SILVER).tolist():
         label = observations.labels[chosen.label[row]]
         spans[chosen.sentence[row]].append((int(chosen.first[row]), int(chosen.last[row]), label))
+    for number, settled in (gold or {}).items():
+        spans[number] = list(settled)
     return [
         encode(sentence_spans, len(instance.target))
         for sentence_spans, instance in zip(spans, observations.instances, strict=True)
     ]
 
 
-def tag_silver(observations: Observations, chosen: ChosenSpans) -> Tagged | None:
-    """Out-of-fold tags by a CRF trained on the chosen spans; None for a corpus too small for that."""
+def tag_silver(observations: Observations, chosen: ChosenSpans, gold: Gold | None = None) -> Tagged | None:
+    """Out-of-fold tags by a CRF trained on the chosen spans, and on what people settled, REPEATS times over; None
+    for a corpus too small for that."""
     words = [instance.target.words() for instance in observations.instances]
-    return tag_out_of_fold(words, iob2_of_confident_spans(observations, chosen), observations.labels)
+    repeats = [REPEATS if gold and number in gold else 1 for number in range(len(words))]
+    tags = iob2_of_confident_spans(observations, chosen, gold)
+    return tag_out_of_fold(words, tags, observations.labels, repeats)
 
 
-class RoundEvidence(NamedTuple):
-    """What a round is given: candidate evidence (C, E), label evidence (M, K, L), and the CRF's tags."""
+def project_corpus(
+    observations: Observations, rounds: Sequence[Round], gold: Gold | None = None
+) -> tuple[ChosenSpans, RoundEvidence]:
+    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence.
 
-    candidate: Floats
-    label: Floats
-    tagged: Tagged | None
-
-
-def gather(observations: Observations, tagged: Tagged | None) -> RoundEvidence:
-    """The evidence of a round, given the tags that were learned from the round before."""
-    belief = first_opinion(observations)
-    tags = None if tagged is None else span_tags(observations, tagged[0])
-    return RoundEvidence(
-        candidate_evidence(observations, belief, tags), label_evidence(observations, belief, tags), tagged
-    )
-
-
-def project_corpus(observations: Observations, rounds: Sequence[Round]) -> tuple[ChosenSpans, float]:
-    """The spans after the last round, and that round's cut."""
+    ``gold``: what people settled, which informs all other sentences.
+    """
     tagged: Tagged | None = None
+    settled = settle(observations, gold) if gold else None
     for number, weights in enumerate(rounds):
-        model = RoundModel(weights)
-        evidence = gather(observations, tagged)
-        chosen = project_round(observations, evidence.candidate, evidence.label, model, tagged)
+        evidence = gather(observations, tagged, settled)
+        chosen = project_round(observations, evidence, RoundModel(weights))
         if number + 1 < len(rounds):
-            tagged = tag_silver(observations, chosen)
+            tagged = tag_silver(observations, chosen, gold)
             if tagged is None:
                 break
-    return chosen, model.cut
+    return chosen, evidence

@@ -99,7 +99,7 @@ def fit_rounds(files: Files, weights: Weights, *, simulated: Files = ()) -> Weig
             tagged = [
                 tag_silver(
                     corpus.observations,
-                    project_round(corpus.observations, signals.candidate, signals.label, model, signals.tagged),
+                    project_round(corpus.observations, signals, model),
                 )
                 for corpus, signals in zip(corpora, evidence, strict=True)
             ]
@@ -121,7 +121,7 @@ def _fit_round(corpora: Sequence[_LabelledCorpus], evidence: Sequence[RoundEvide
     outcomes = []
     for place in real:
         corpus, signals = corpora[place], evidence[place]
-        chosen = project_round(corpus.observations, signals.candidate, signals.label, model, signals.tagged)
+        chosen = project_round(corpus.observations, signals, model)
         outcomes.append((chosen.confidence, corpus.judge(chosen), corpus.entities))
     return msgspec.structs.replace(weights, cut=best_cut(outcomes))
 
@@ -192,7 +192,7 @@ def _calibrated(corpora: Sequence[_LabelledCorpus], evidence: Sequence[RoundEvid
     """Fit the calibration of each kind."""
     model = RoundModel(weights)
     chosen = [
-        project_round(corpus.observations, signals.candidate, signals.label, model, None)
+        project_round(corpus.observations, signals._replace(tagged=None), model)
         for corpus, signals in zip(corpora, evidence, strict=True)
     ]
     kind = np.concatenate(

@@ -51,7 +51,7 @@ def simulate_tagger(files: Sequence[Sequence[Example]]) -> list[list[Example]]:
 
 def _retagged(examples: Sequence[Example], tagged: Tagged, labels: Sequence[str]) -> list[Example]:
     result = []
-    for example, marginals, tags in zip(examples, *tagged, strict=True):
+    for example, marginals, tags in zip(examples, tagged.marginals, tagged.best, strict=True):
         source = example.instance.source
         mentions = []
         if marginals is not None:
