@@ -44,11 +44,13 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
 
 
 def _predict_with_model(settings: Settings, as_json: bool) -> None:
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
-        report = predict_with_model(store, settings.project)
+        where = PlacementRequest(settings.device, settings.dtype)
+        report = predict_with_model(store, settings.project, where=where)
     answer(report, _words(report), as_json=as_json)
 
 
