@@ -107,7 +107,7 @@ def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, 
 
     monkeypatch.setattr(transformers, "TrainingArguments", Noted)
     once = FineTuningOptions(epochs=1, silver_epochs=0)
-    model = fine_tune(data, checkpoint, tmp_path / "model", 0.3, once, cpu)
+    model = fine_tune(data, checkpoint, tmp_path / "model", 0.3, once, where=cpu)
     assert set(asked) == {("cpu", True)}
     some = [item.sentence for item in data.gold[:3]]
     assert len(model.predict(some)) == 3

@@ -11,6 +11,7 @@ from xner_label import entities
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
@@ -113,7 +114,12 @@ def load_run(run: ModelRun, where: PlacementRequest = ANYWHERE) -> ServedModel:
 
 
 def predict_with_model(
-    store: Store, project: str, *, version: str | None = None, where: PlacementRequest = ANYWHERE
+    store: Store,
+    project: str,
+    progress: Progress = SILENCE,
+    *,
+    version: str | None = None,
+    where: PlacementRequest = ANYWHERE,
 ) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
@@ -133,6 +139,7 @@ def predict_with_model(
         stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
     model = load_run(run, where)
     report = ModelPredictReport(run.version, known=len(done))
+    progress.begin("predicting", len(stored))
     for start in range(0, len(stored), _CHUNK):
         chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]
         results = model.answer(chunk)
@@ -140,6 +147,7 @@ def predict_with_model(
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
         report.entities += sum(len(result.entities) for result in results)
+        progress.advance(len(chunk))
     return report
 
 
