@@ -14,6 +14,7 @@ from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMenti
 from xner_label.store import migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
+from xner_label.store.stages import add_stage_results, ensure_stage
 
 TASKS = [
     (Task(id="a", text="Rais wa Kenya", source="The president of Kenya", alignment="1-0 3-2"), "pool"),
@@ -63,6 +64,8 @@ def fill_every_table(session: Session) -> None:
     """At least one row in every table, each reference in use."""
     project, ids = fill(session)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
+    add_stage_results(session, "translator", "nllb", [(ids["2"], "f" * 32, {"source": "Hey"})])
+    session.get_one(tables.Task, ids["2"]).translator_id = ensure_stage(session, "translator", "nllb")
     tasks.add_source_sentences(session, project.id, [("s", "Kenya", [Entity(0, 5, "LOC")])])
     prediction = predictions.predictions_of(session, project.id, "p1")[0][1]
     run = tables.ModelRun(

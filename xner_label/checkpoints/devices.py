@@ -32,6 +32,21 @@ class Placement(msgspec.Struct, frozen=True):
         return "" if self.dtype == "float32" else self.dtype
 
 
+class PlacementRequest(msgspec.Struct, frozen=True):
+    """Where models should run, as settings say it: ``auto`` leaves the choice to :func:`choose_placement`."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def resolve(self) -> Placement:
+        """The placement here and now. Raises what :func:`choose_placement` does."""
+        return choose_placement(self.device, self.dtype)
+
+
+# Wherever a model runs best.
+ANYWHERE = PlacementRequest()
+
+
 def require_models() -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
     try:

@@ -10,6 +10,7 @@ import msgspec
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
+from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command(name="train")
-@with_settings("database_url", "project", "training_folder", "min_silver_confidence", "dev_share")
+@with_settings(
+    "database_url", "project", "training_folder", "min_silver_confidence", "dev_share", "device", "dtype"
+)
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
 @click.option("--silver-epochs", type=click.IntRange(0), help="Fine-tuning: passes over the silver [default: 2]")
@@ -35,6 +38,7 @@ def command(
 
     Only tasks of the splits pool and train are learned from. The new model isn't served until `promote`.
     """
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions
     from xner_label.training.fine_tuning import FineTuningOptions
@@ -52,13 +56,9 @@ def command(
             found = preview(store, settings.project, options)
             write_json(found) if as_json else click.echo(_data(found))
             return
-        report = train(
-            store,
-            settings.project,
-            Path(settings.training_folder),
-            options,
-            lambda stage: click.echo(f"{stage} ...", err=True),
-        )
+        where = PlacementRequest(settings.device, settings.dtype)
+        with console_progress(announce=True) as progress:
+            report = train(store, settings.project, Path(settings.training_folder), options, progress, where)
     if as_json:
         write_json(report)
         return

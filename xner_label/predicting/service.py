@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label import entities
+from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.errors import ConfigurationError, PartialError, RecordError, SchemaError, XnerLabelError
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
@@ -205,7 +206,8 @@ class PredictionService:
         from xner_label.predicting.with_model import load_run
 
         records = [tasks.to_record(task) for task in stored]
-        answers = load_run(run).predict(records, [projected.get(task.id) for task in stored])
+        where = PlacementRequest(self._settings.device, self._settings.dtype)
+        answers = load_run(run, where).predict(records, [projected.get(task.id) for task in stored])
         pairs = [(task.id, answer) for task, answer in zip(stored, answers, strict=True)]
         with self._store.write() as session:
             predictions.add_predictions(session, pairs, model_run_id=run.id)
