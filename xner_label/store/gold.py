@@ -64,9 +64,12 @@ def _sorted(entities: Iterable[Entity]) -> tuple[Entity, ...]:
     return tuple(sorted(entities, key=_order))
 
 
-def current_annotations(session: Session, project_id: int) -> list[Annotation]:
-    """The newest state of every annotation that is neither deleted nor skipped, oldest annotation first."""
-    return [row for row in _newest(session, project_id) if not (row.deleted or row.skipped)]
+def current_annotations(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Annotation]:
+    """The newest state of every annotation that is neither deleted nor skipped, oldest annotation first.
+
+    ``where`` narrows the tasks.
+    """
+    return [row for row in _newest(session, project_id, *where) if not (row.deleted or row.skipped)]
 
 
 def skipped_task_ids(session: Session, project_id: int) -> set[int]:
@@ -74,12 +77,12 @@ def skipped_task_ids(session: Session, project_id: int) -> set[int]:
     return {row.task_id for row in _newest(session, project_id) if row.skipped and not row.deleted}
 
 
-def _newest(session: Session, project_id: int) -> Iterable[Annotation]:
+def _newest(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterable[Annotation]:
     """The newest state of every annotation, oldest annotation first."""
     query = (
         select(Annotation)
         .join(Task, Task.id == Annotation.task_id)
-        .where(Task.project_id == project_id)
+        .where(Task.project_id == project_id, *where)
         .order_by(Annotation.id)
     )
     newest: dict[tuple[int, int | None], Annotation] = {}
@@ -91,7 +94,7 @@ def _newest(session: Session, project_id: int) -> Iterable[Annotation]:
 def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Gold]:
     """The gold of a project, in task order; ``where`` narrows the tasks."""
     by_task: dict[int, list[Annotation]] = {}
-    for row in current_annotations(session, project_id):
+    for row in current_annotations(session, project_id, *where):
         by_task.setdefault(row.task_id, []).append(row)
     query = select(Task).where(Task.project_id == project_id, *where).order_by(Task.id)
     return [_gold(task, by_task[task.id]) for task in session.scalars(query) if task.id in by_task]
