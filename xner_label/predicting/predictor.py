@@ -21,7 +21,7 @@ from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
-from xner_label.store import predictions, projects, tasks
+from xner_label.store import predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.pipelines import ensure_pipeline, find_name
@@ -69,7 +69,7 @@ class Predictor:
         """
         some = limit is not None or split is not None
         with self._store.read() as session:
-            rows = tasks.iterate_tasks(session, self._project)
+            rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
             chosen = self._undone(rows, limit, split) if some else rows
             stored = [StoredTask.of(task) for task in chosen]
         progress.begin("translating and tagging", len(stored))
@@ -134,6 +134,13 @@ class Predictor:
         problems = {key: task for key, task in answers.items() if isinstance(task, RecordError)}
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
+
+    def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
+        """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
+        complete = self._completion.of_unstored(asked)
+        usable = [task for task in complete if isinstance(task, entities.Task)]
+        results = iter(self._pipeline(self._projector).predict(usable))
+        return [task if isinstance(task, RecordError) else next(results) for task in complete]
 
     def _save(
         self,
