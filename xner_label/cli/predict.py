@@ -53,11 +53,13 @@ def command(settings: Settings, limit: int | None, split: str | None, with_model
 
 
 def _predict_with_model(settings: Settings, as_json: bool) -> None:
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
 
+    where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = predict_with_model(store, settings.project, progress)
+        report = predict_with_model(store, settings.project, progress, where=where)
     answer(report, _words(report), as_json=as_json)
 
 

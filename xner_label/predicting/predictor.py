@@ -13,15 +13,15 @@ import msgspec
 
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
+from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import has_corpus_mode, make_projector
+from xner_label.projection.projectors import has_corpus_mode
 from xner_label.settings.table import PRESETS, Settings
-from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
@@ -195,7 +195,7 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return make_projector(self._settings.projector, weights=self._settings.projector_weights)
+        return assemble_projector(self._settings)
 
     def _projector_of(self, linked: Sequence[tuple[int, entities.Task]]) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can and they aren't
