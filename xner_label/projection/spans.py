@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xner_label.writing_systems import is_unspaced
 
-TokenSpan = tuple[int, int]
+TokenRange = tuple[int, int]
 
 # The paper's M: a candidate has at most this many words.
 MAX_LENGTH = 10
@@ -17,7 +17,7 @@ def longest_run(max_length: int, text: str) -> int:
     return max_length * UNSPACED_TOKENS if is_unspaced(text) else max_length
 
 
-def ngrams(first: int, last: int, max_length: int = MAX_LENGTH, min_length: int = 1) -> list[TokenSpan]:
+def ngrams(first: int, last: int, max_length: int = MAX_LENGTH, min_length: int = 1) -> list[TokenRange]:
     """Every run of ``min_length`` to ``max_length`` tokens inside ``[first, last)``, left to right."""
     return [
         (start, end)
