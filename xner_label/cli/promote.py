@@ -12,7 +12,7 @@ from xner_label.settings.table import Settings
 
 
 @click.command(name="promote")
-@with_settings("database_url", "project", "dev_share")
+@with_settings("database_url", "project", "dev_share", "device", "dtype")
 @click.option("--run", "version", metavar="VERSION", help="The run to serve [default: the newest]")
 @click.option("--force", is_flag=True, help="Serve it whatever the gate says; needs --reason")
 @click.option("--reason", help="Why the gate is overridden; recorded")
@@ -29,6 +29,7 @@ def command(
     refused with exit code 6. The ML backend takes over a promoted run without a restart. What waits in Label
     Studio gets its predictions with the next `push`.
     """
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions
@@ -36,6 +37,7 @@ def command(
 
     if force != (reason is not None):
         raise UsageError("--force and --reason belong together", hint="say why the gate is overridden")
+    where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store:
         report = promote(
             store,
@@ -43,10 +45,11 @@ def command(
             version,
             force_reason=reason,
             data=DataOptions(dev_share=settings.dev_share),
+            where=where,
         )
         state = "promoted" if report.promoted else "unchanged"
         answer(report, f"{report.version}: {state}, {report.reason}", as_json=as_json)
         if report.promoted and predicts:
             with console_progress() as progress:
-                made = predict_with_model(store, settings.project, progress)
+                made = predict_with_model(store, settings.project, progress, where=where)
             say(f"{made.predicted} tasks predicted; `xner-label push` brings this to what waits for review")

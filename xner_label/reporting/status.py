@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from xner_label.evaluation.signature import data_hash, signature
-from xner_label.store import predictions, projects, reviews, runs, set_aside, tasks
+from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import conflicts_of, count_corrections, gold_of
 from xner_label.store.pipelines import signatures_by_name
@@ -35,6 +35,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     unshown: int
     unpredicted: int
     gold: int
+    unlearned: int
     conflicts: int
     excluded: int
     acknowledged: int
@@ -84,6 +85,7 @@ def status(store: Store, project: str) -> Status:
             unshown=reviews.unshown_items(session, row.id),
             unpredicted=runs.count_unpredicted(session, row, "pool"),
             gold=len(gold),
+            unlearned=corpus_states.count_unlearned(session, row.id),
             conflicts=len(conflicts_of(session, row.id)),
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
