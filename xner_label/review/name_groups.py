@@ -120,7 +120,7 @@ def other_spans(group: NameGroup, keys: Collection[NameKey] = ()) -> list[str]:
     counts: Counter[str] = Counter()
     for occurrence in group.occurrences:
         spans = _overlapping(occurrence.text, Span(occurrence.start, occurrence.end))
-        counts.update({occurrence.text[span.start : span.end] for span in spans})
+        counts.update(dict.fromkeys((occurrence.text[span.start : span.end] for span in spans), 1))
     needed = _COMMON * len(group.occurrences)
     candidates = [text for text, count in counts.most_common() if count >= needed and name_form(text) != own]
     elsewhere = {
