@@ -16,7 +16,7 @@ from statistics import median
 import msgspec
 
 from xner_label.entities import Task
-from xner_label.jsonl import numbered_lines, open_input
+from xner_label.jsonl import read_values
 from xner_label.pharaoh import format_links
 from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.pipeline.pipeline import Pipeline
@@ -65,9 +65,7 @@ def main() -> None:
 
 
 def read(path: Path) -> list[Task]:
-    decoder = msgspec.json.Decoder(Task)
-    with open_input(path) as stream:
-        return [decoder.decode(line) for _, line in numbered_lines(stream)]
+    return list(read_values(path, Task))
 
 
 def measure(tasks: list[Task], options: dict[str, int | float | None]) -> dict[str, float]:

@@ -6,10 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-import msgspec
-
 from xner_label.entities import Task
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import read_values
 from xner_label.projection.fitting.files import fit_files
 
 LABELS = ("PER", "ORG", "LOC")
@@ -32,9 +30,7 @@ def data_folder() -> Path:
 
 def read_corpus(language: str) -> list[CorpusTask]:
     """Every task of a language, in file order."""
-    decoder = msgspec.json.Decoder(CorpusTask)
-    with open_input(data_folder() / "lowres" / language / "projection.jsonl") as stream:
-        return [decode_line(line, decoder) for _, line in numbered_lines(stream)]
+    return list(read_values(data_folder() / "lowres" / language / "projection.jsonl", CorpusTask))
 
 
 def left_out_weights(language: str, folder: Path) -> str:

@@ -54,18 +54,19 @@ def main() -> None:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
     from xner_label.checkpoints.devices import Placement
     from xner_label.entities import Task
-    from xner_label.jsonl import numbered_lines, open_input
-    from xner_label.pipeline.annotate import align_tasks, tag_tasks, translate_tasks
+    from xner_label.jsonl import read_values
     from xner_label.pipeline.pipeline import Pipeline
+    from xner_label.pipeline.stage import AlignmentStage, TaggingStage, TranslationStage, additions, completed
     from xner_label.projection.projectors import make_projector
     from xner_label.stages.alignment.embedding import EmbeddingAligner
     from xner_label.stages.alignment.encoder import load_encoder
     from xner_label.stages.tagging.transformers_tagger import TransformersTagger
     from xner_label.stages.translation.engines import transformers_translator
 
-    decoder = msgspec.json.Decoder(Task)
-    with open_input(DATA / "lowres" / "lug" / "mt.jsonl") as stream:
-        tasks = [decoder.decode(line) for _, line in numbered_lines(stream)][: arguments.tasks]
+    tasks = [
+        msgspec.structs.replace(task, source_entities=None, alignment=None)
+        for task in list(read_values(DATA / "lowres" / "lug" / "mt.jsonl", Task))[: arguments.tasks]
+    ]
     cpu = Placement("cpu", "float32")
     texts = [text for task in tasks for text in (task.text, task.source or "")]
     checkpoints = build(folder, texts, arguments.size)
@@ -91,19 +92,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, 
 
     few = tasks[: arguments.translated]
     if few:
-        stage("translate", len(few), lambda: translate_tasks(translator, few, again=True))
-    tags = stage("tag", len(tasks), lambda: tag_tasks(tagger, tasks, LABELS, again=True))
-    tasks = [
-        msgspec.structs.replace(task, source_entities=tuple(a["source_entities"]))
-        for task, a in zip(tasks, tags, strict=True)
-    ]
-    links = stage("align", len(tasks), lambda: align_tasks(aligner, tasks))
-    tasks = [
-        msgspec.structs.replace(
-            task, tokens=tuple(a["tokens"]), source_tokens=tuple(a["source_tokens"]), alignment=a["alignment"]
-        )
-        for task, a in zip(tasks, links, strict=True)
-    ]
+        stage("translate", len(few), lambda: additions(TranslationStage(translator), few, again=True))
+    tasks = stage("tag", len(tasks), lambda: completed(TaggingStage(tagger), tasks))
+    tasks = stage("align", len(tasks), lambda: completed(AlignmentStage(aligner), tasks))
     stage("project", len(tasks), lambda: pipeline.predict(tasks))
     # Per task, so that the translator counts in full though it translated fewer.
     per_task = {

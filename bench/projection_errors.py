@@ -20,14 +20,14 @@ from typing import Any
 from lowres import data_folder
 from projection_quality import ROWS, project
 
-from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import Example, read_examples
 from xner_label.projection.fitting.sentence_weights import fit_weights
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.columns import Vocabulary
 from xner_label.projection.loglinear.mentions import matched_mentions
-from xner_label.projection.loglinear.model import BATCH, Batch
+from xner_label.projection.loglinear.model import BATCH, SentenceBatch
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.problem import Instance, Projection
 
@@ -50,7 +50,10 @@ def main() -> None:
             bounds = oracles(files[row], overlooked=overlooked)
             results.append({"row": row, "overlooked": overlooked, "oracles": bounds})
             print(f"{row:<9}oracle{' with overlooked names' * overlooked}: {bounds}", flush=True)
-        for name, projector in (("default", LogLinearProjector(weights)), ("corpus", CorpusProjector(weights))):
+        for name, projector in (
+            ("default", LogLinearProjector(weights)),
+            ("corpus", LogLinearCorpusProjector(weights)),
+        ):
             found = project(projector, files[row])
             errors = count_errors(files[row], found, projector.cut)
             results.append({"row": row, "projector": name} | errors)
@@ -113,7 +116,7 @@ def candidate_spans(instance: Instance) -> set[Span]:
     """The target spans that some source entity could land on."""
     if not instance.mentions or not len(instance.target):
         return set()
-    found = Batch([matched_mentions(instance, overlooked=False)[0]], Vocabulary()).found
+    found = SentenceBatch([matched_mentions(instance, overlooked=False)[0]], Vocabulary()).candidates
     return set(zip(found.first.tolist(), found.last.tolist(), strict=True))
 
 
@@ -130,8 +133,8 @@ def oracles(examples: Sequence[Example], *, overlooked: bool) -> dict[str, float
             for own, instance in zip(some, matched, strict=True)
             if instance.mentions and len(instance.target)
         ]
-        batch = Batch([instance for _, instance in busy], vocabulary)
-        columns, found = batch.columns, batch.found
+        batch = SentenceBatch([instance for _, instance in busy], vocabulary)
+        columns, found = batch.columns, batch.candidates
         sentence = columns.sentence[found.mention]
         start = columns.target_at[sentence]
         spans = zip(sentence.tolist(), (found.first - start).tolist(), (found.last - start).tolist(), strict=True)

@@ -18,14 +18,14 @@ from lowres import data_folder
 
 from xner_label import __version__
 from xner_label.evaluation import metrics
-from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import Example, read_examples
 from xner_label.projection.fitting.sentence_weights import fit_weights
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Projection, Projector
+from xner_label.projection.problem import CorpusProjector, Projection, Projections, Projector, project_all
 from xner_label.projection.projectors import make_projector
 
 ROWS = {
@@ -74,18 +74,18 @@ def main() -> None:
 
 def judge_row(row: str, examples: Sequence[Example], shipped: Weights, left_out: Weights) -> list[dict[str, Any]]:
     """All projectors on one file, printed as they come."""
-    projectors: list[tuple[str, str, Projector]] = [
+    projectors: list[tuple[str, str, Projector | CorpusProjector]] = [
         ("reference", name, make_projector(name)) for name in REFERENCES
     ]
     for named, weights in (("shipped", shipped), ("left out", left_out)):
         projectors.append((named, "default", LogLinearProjector(weights)))
         if weights.rounds:
-            projectors.append((named, "corpus", CorpusProjector(weights)))
+            projectors.append((named, "corpus", LogLinearCorpusProjector(weights)))
     results: list[dict[str, Any]] = []
     tables: list[np.ndarray] = []
     for weights, name, projector in projectors:
         found = project(projector, examples)
-        tables.append(counts(examples, found, getattr(projector, "cut", 0.0)))
+        tables.append(counts(examples, found, projector.cut))
         results.append({"row": row, "weights": weights, "projector": name} | judge(examples, found, projector))
         results[-1]["f1_ci95"] = metrics.bootstrap_f1(tables[-1], resamples=RESAMPLES, seed=SEED)
     best = max(range(len(REFERENCES)), key=lambda place: results[place]["f1"])
@@ -98,12 +98,8 @@ def judge_row(row: str, examples: Sequence[Example], shipped: Weights, left_out:
     return results
 
 
-def project(projector: Projector, examples: Sequence[Example]) -> list[list[Projection]]:
-    instances = [example.instance for example in examples]
-    learn = getattr(projector, "learn", None)
-    if learn is not None:
-        learn(instances)
-    return projector.project(instances)
+def project(projector: Projector | CorpusProjector, examples: Sequence[Example]) -> list[Projections]:
+    return project_all(projector, [example.instance for example in examples])
 
 
 def counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]], cut: float) -> np.ndarray:
@@ -116,7 +112,7 @@ def counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]], c
 
 
 def judge(
-    examples: Sequence[Example], found: Sequence[Sequence[Projection]], projector: Projector
+    examples: Sequence[Example], found: Sequence[Sequence[Projection]], projector: Projector | CorpusProjector
 ) -> dict[str, Any]:
     """F1 at the default cut; confidence without a cut, except ``auroc_at_cut``."""
     pairs = [
@@ -125,7 +121,7 @@ def judge(
         for p in own
     ]
     sure, right = (np.array(column) for column in zip(*pairs, strict=True))
-    cut = getattr(projector, "cut", 0.0)
+    cut = projector.cut
     total, predicted, gold = counts(examples, found, cut).sum(axis=0)
     kept = sure >= cut
     coverage = metrics.coverage_at(sure, right, 0.95)

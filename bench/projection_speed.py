@@ -29,7 +29,15 @@ from xner_label.entities import Task
 from xner_label.pipeline.json_stream import project_stream
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.handmade.candidates import alignment_window
-from xner_label.projection.problem import Instance, Projection, Projector, build_instance
+from xner_label.projection.problem import (
+    CorpusProjector,
+    Instance,
+    Projection,
+    Projections,
+    Projector,
+    build_instance,
+    project_all,
+)
 from xner_label.projection.projectors import make_projector
 from xner_label.projection.spans import MAX_LENGTH, ngrams
 
@@ -47,15 +55,16 @@ class ThesisProjector:
 
     signature = "thesis"
     needs = frozenset({"alignment"})
+    cut = 0.0
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        return [self._project(instance) if instance.mentions else [] for instance in instances]
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
+        return [self._project(instance) if instance.mentions else Projections() for instance in instances]
 
-    def _project(self, instance: Instance) -> list[Projection]:
+    def _project(self, instance: Instance) -> Projections:
         links = instance.links or ()
         spans = ngrams(*alignment_window(instance.mentions, links), MAX_LENGTH)
         if not spans:
-            return []
+            return Projections()
         source, target, weight = zip(*links, strict=True)
         shape = (len(instance.source), len(instance.target))
         alignment = csr_array((weight, (source, target)), shape=shape)
@@ -67,7 +76,7 @@ class ThesisProjector:
         scores = mass / lengths
         free = np.ones(shape[1], dtype=bool)
         open_mentions = np.ones(len(instance.mentions), dtype=bool)
-        result = []
+        result = Projections()
         rows, columns = np.nonzero(scores)
         for place in np.argsort(-scores[rows, columns], kind="stable"):
             row = rows[place]
@@ -77,7 +86,7 @@ class ThesisProjector:
                 free[first:last] = False
                 score = float(scores[row, columns[place]])
                 result.append(Projection(int(row), first, last, instance.mentions[row].label, score, score))
-        return sorted(result, key=lambda own: own.first)
+        return result.in_order()
 
 
 def _indicators(spans: Sequence[tuple[int, int]], width: int) -> csr_array:
@@ -126,12 +135,12 @@ def cpu_seconds(function: Callable[[], object], repeats: int) -> float:
 def projectors(tasks: list[Task], repeats: int) -> dict[str, dict[str, float]]:
     """Sentences per second of each projector on instances in memory, and how often it is as fast as the thesis."""
     instances = [build_instance(task)[0] for task in tasks]
-    made: dict[str, Projector] = {"thesis": ThesisProjector()}
+    made: dict[str, Projector | CorpusProjector] = {"thesis": ThesisProjector()}
     made |= {name: make_projector(name) for name in PROJECTORS}
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(repeats):  # in turn, so that a slow moment of the machine hits all alike
         for name, projector in made.items():
-            seconds[name].append(cpu_seconds(lambda own=projector: own.project(instances), 1))  # type: ignore[misc]
+            seconds[name].append(cpu_seconds(lambda own=projector: project_all(own, instances), 1))  # type: ignore[misc]
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         name: {
@@ -147,7 +156,7 @@ def projectors(tasks: list[Task], repeats: int) -> dict[str, dict[str, float]]:
 def around(data: bytes, tasks: list[Task], repeats: int) -> dict[str, float]:
     """CPU microseconds a line of everything but the projection, with and without entities to write."""
     instances = [build_instance(task)[0] for task in tasks]
-    answers = make_projector("default").project(instances)
+    answers = project_all(make_projector("default"), instances)
 
     def run(projector: Projector) -> None:
         project_stream(io.BytesIO(data), io.BytesIO(), Pipeline(projector, min_confidence=0.0), report=_refuse)

@@ -24,6 +24,7 @@ from xner_label.entities import Prediction, ProjectedEntity, Task  # noqa: E402
 from xner_label.settings.table import Settings  # noqa: E402
 from xner_label.store import migrating, predictions, projects, tasks  # noqa: E402
 from xner_label.store.database import Store, open_store  # noqa: E402
+from xner_label.store.pipelines import ensure_pipeline  # noqa: E402
 from xner_label.studio.client import open_studio  # noqa: E402
 from xner_label.studio.connect import ConnectOptions, connect  # noqa: E402
 from xner_label.studio.push import PushOptions, push  # noqa: E402
@@ -49,7 +50,7 @@ def fill(store: Store, settings: Settings, count: int) -> None:
             for task in found
         ]
         predictions.add_predictions(session, rows)
-        project.pipeline = "bench"
+        project.pipeline = ensure_pipeline(session, "bench")
 
 
 def timed(call: Callable[[], object]) -> float:

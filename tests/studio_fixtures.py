@@ -14,7 +14,7 @@ import pytest
 from demo.studio_server import StudioServer
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.settings.table import Settings
-from xner_label.store import migrating, predictions, projects, tasks
+from xner_label.store import migrating, pipelines, predictions, projects, tasks
 from xner_label.store.database import Store, open_store
 
 LABELS = ("PER", "ORG", "LOC", "DATE")
@@ -55,7 +55,7 @@ def add_examples(store: Store, numbers: range, pipeline: str = "pipeline-1") -> 
             for task, found in examples
         ]
         predictions.add_predictions(session, rows)
-        project.pipeline = pipeline
+        project.pipeline = pipelines.ensure_pipeline(session, pipeline)
 
 
 @pytest.fixture

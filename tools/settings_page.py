@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xner_label.settings.table import FILE_NAME, PRESETS, default_of, table
+from xner_label.settings.rules import Rule
+from xner_label.settings.table import FILE_NAME, PRESETS, shown_default, table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
@@ -12,7 +13,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 def page() -> str:
     """The whole page, Markdown."""
     settings, secrets = (
-        ["| key | environment | default | what |", "|---|---|---|---|"],
+        ["| key | environment | default | what | values |", "|---|---|---|---|---|"],
         [
             "| environment | what |",
             "|---|---|",
@@ -20,14 +21,15 @@ def page() -> str:
     )
     for entry in table():
         environment = ", ".join(f"`{name}`" for name in entry.metadata["env"])
+        files = ", ".join(f"`{name}_FILE`" for name in entry.metadata["env"])
         text = entry.metadata["help"]
         if entry.metadata["secret"]:
-            files = ", ".join(f"`{name}_FILE`" for name in entry.metadata["env"])
             secrets.append(f"| {environment}, or {files} | {text} |")
         else:
-            settings.append(
-                f"| `{entry.metadata['toml']}` | {environment} | {_shown(default_of(entry))} | {text} |"
-            )
+            if entry.metadata["url"]:
+                secrets.append(f"| {environment}, or {files} | {text}, where it holds a password |")
+            default, values = _code(shown_default(entry)), _described(entry.metadata["rule"])
+            settings.append(f"| `{entry.metadata['toml']}` | {environment} | {default} | {text} | {values} |")
     presets = ["| preset | what it sets |", "|---|---|"]
     for name, values in PRESETS.items():
         presets.append(f"| `{name}` | {', '.join(f'{key} = `{value}`' for key, value in values.items())} |")
@@ -44,7 +46,8 @@ it is the default. The file is `{FILE_NAME}` in the folder where the command run
 
 ## Secrets
 
-They come from the environment, or from a file that the environment names, and are refused in `{FILE_NAME}`.
+They come from the environment, or from a file that the environment names; in `{FILE_NAME}` they are refused. An
+empty variable counts as not set.
 
 {_lines(secrets)}
 
@@ -56,10 +59,12 @@ A preset changes defaults; whatever is set in the file, the environment or a fla
 """
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        value = ", ".join(map(str, value))
-    return f"`{value}`" if value not in ("", None) else ""
+def _code(text: str) -> str:
+    return f"`{text}`" if text and " " not in text else text
+
+
+def _described(rule: Rule | None) -> str:
+    return "" if rule is None else rule.described.replace("|", "\\|")
 
 
 def _lines(rows: list[str]) -> str:

@@ -13,6 +13,7 @@ from operator import add, sub
 from typing import Annotated
 
 import msgspec
+import regex
 
 from xner_label.errors import RecordError
 from xner_label.tokenization import tokenize
@@ -34,12 +35,33 @@ class Span(msgspec.Struct, frozen=True, order=True):
 
 
 class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A labelled span. ``score`` is the tagger's probability; None means that a person gave the entity."""
+    """A labelled span. ``score`` is the tagger's probability; None means that a person gave the entity.
+
+    ``text`` is what should stand there, where a file says so: :func:`check_offsets` compares it.
+    """
 
     start: int
     end: int
     label: str
     score: float | None = None
+    text: str | None = None
+
+
+def check_offsets(text: str, entities: Sequence[Entity], field: str) -> None:
+    """Raise RecordError, naming ``field``, for an entity outside the text or whose own ``text`` isn't there."""
+    for index, entity in enumerate(entities):
+        if not 0 <= entity.start < entity.end <= len(text):
+            raise RecordError(
+                f"{field}[{index}]",
+                f"offsets {entity.start}..{entity.end} don't fit a text of {len(text)} code points; offsets are "
+                "code points, end exclusive",
+            )
+        if entity.text is not None and entity.text != text[entity.start : entity.end]:
+            raise RecordError(
+                f"{field}[{index}].text",
+                f"{entity.text[:40]!r} isn't what stands at {entity.start}..{entity.end}, that is "
+                f"{text[entity.start : entity.end][:40]!r}; count code points, not UTF-16 units or bytes",
+            )
 
 
 class SourceMention(msgspec.Struct, frozen=True):
@@ -142,25 +164,35 @@ class Tokens:
         return cls(text, [start for start, _ in spans], [end for _, end in spans])
 
     @classmethod
-    def locate(cls, text: str, tokens: Sequence[str], field: str = "tokens") -> Tokens:
-        """Find each token at or after the previous one's end, with nothing but white space between.
+    def of(cls, text: str, tokens: Sequence[str] | None, field: str = "tokens") -> Tokens:
+        """The tokens that are given with a text, or the built-in tokeniser's where none are (None).
 
-        Raises RecordError, naming ``field``, for a token that is empty or isn't there.
+        Raises what :meth:`locate` does.
+        """
+        return cls.tokenize(text) if tokens is None else cls.locate(text, tokens, field)
+
+    @classmethod
+    def locate(cls, text: str, tokens: Sequence[str], field: str = "tokens") -> Tokens:
+        """Find each token at or after the previous one's end, with nothing visible between or after them.
+
+        White space and what the built-in tokeniser leaves out of every token (U+200B, U+FEFF, control characters)
+        may stand anywhere. No tokens at all are accepted for any text. Raises RecordError, naming ``field``, for a
+        token that is empty or isn't there, and for text that the tokens don't reach.
         """
         if not all(tokens):
             index = tokens.index("")
             raise RecordError(field, f"token {index} is empty; leave it out and count links without it")
         if " ".join(tokens) == text:  # the usual case, and six times cheaper than searching
-            found = cls.__new__(cls)
-            found.text = text
-            found._words = tokens
-            return found
+            located = cls.__new__(cls)
+            located.text = text
+            located._words = tokens
+            return located
         starts: list[int] = []
         ends: list[int] = []
         position = 0
         for token in tokens:
             start = text.find(token, position)
-            if start != position and (start < 0 or not text[position:start].isspace()):
+            if start != position and (start < 0 or not _invisible(text[position:start])):
                 raise RecordError(
                     field,
                     f"token {len(starts)} ({token[:40]!r}) isn't the next thing in the text after offset "
@@ -169,6 +201,12 @@ class Tokens:
             position = start + len(token)
             starts.append(start)
             ends.append(position)
+        if ends and position != len(text) and not _invisible(text[position:]):
+            raise RecordError(
+                field,
+                f"they end at {position} of {len(text)}, before {text[position:].strip()[:40]!r}; "
+                "give the tokens of the whole text",
+            )
         return cls(text, starts, ends, tokens)
 
     def __len__(self) -> int:
@@ -200,3 +238,24 @@ class Tokens:
     def span(self, first: int, last: int) -> Span:
         """The code points from token ``first`` up to, not including, token ``last``."""
         return Span(self.starts[first], self.ends[last - 1])
+
+
+def _invisible(text: str) -> bool:
+    """Whether nothing in a text belongs to a token."""
+    return text.isspace() or not tokenize(text)
+
+
+# White space, and what is as invisible: zero-width space, word joiner, byte order mark, directional marks.
+_BORDER = regex.compile(r"[\s\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+")
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The borders of a span without the white space and invisible marks at its ends.
+
+    ``start == end`` where the span holds nothing else.
+    """
+    if leading := _BORDER.match(text, start, end):
+        start = leading.end()
+    while end > start and _BORDER.match(text, end - 1, end):
+        end -= 1
+    return start, end

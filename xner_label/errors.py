@@ -17,6 +17,9 @@ The library raises these; only ``cli`` turns them into a message and an exit cod
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 
 class XnerLabelError(Exception):
     """Base of the tree. ``hint`` says what the user can do next."""
@@ -67,18 +70,44 @@ class PartialError(XnerLabelError):
 class RecordError(PartialError):
     """One input record is bad.
 
-    ``field`` names the offending JSON field (``json`` when the line doesn't parse), ``line`` counts from 1.
+    ``field`` names the offending JSON field (``json`` when the line doesn't parse), ``line`` counts from 1,
+    ``file`` is named where a command reads several. None of them changes: what learns more makes another error.
     """
 
-    def __init__(self, field: str, problem: str, *, line: int | None = None) -> None:
+    def __init__(self, field: str, problem: str, *, line: int | None = None, file: Path | str = "") -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
         self.line = line
+        self.file = str(file)
+
+    def at_line(self, line: int) -> RecordError:
+        """The same error, saying in which line."""
+        return RecordError(self.field, self.problem, line=line, file=self.file)
+
+    def in_file(self, file: Path | str) -> RecordError:
+        """The same error, saying in which file."""
+        return RecordError(self.field, self.problem, line=self.line, file=file)
+
+    def inside(self, place: str) -> RecordError:
+        """The same error, its field inside another (``[3]`` and ``text`` give ``[3].text``)."""
+        field = f"{place}.{self.field}" if place else self.field
+        return RecordError(field, self.problem, line=self.line, file=self.file)
 
     def __str__(self) -> str:
-        where = "" if self.line is None else f"line {self.line}: "
+        place = [self.file] if self.file else []
+        if self.line is not None:
+            place.append(f"line {self.line}")
+        where = f"{' '.join(place)}: " if place else ""
         return f"{where}{self.field}: {self.problem}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _record_error, (self.field, self.problem, self.line, self.file)
+
+
+def _record_error(field: str, problem: str, line: int | None, file: str) -> RecordError:
+    """Make an error again that has come from another process."""
+    return RecordError(field, problem, line=line, file=file)
 
 
 class IncompleteError(RecordError):
@@ -87,6 +116,9 @@ class IncompleteError(RecordError):
     def __init__(self, filters: list[str]) -> None:
         super().__init__("entities", f"incomplete ({', '.join(filters)})")
         self.filters = filters
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IncompleteError, (self.filters,)
 
 
 class CheckFailedError(XnerLabelError):

@@ -8,6 +8,7 @@ import pytest
 
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.store import gold, predictions, projects, tasks
+from xner_label.store.pipelines import ensure_pipeline
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.labelling import SOURCE
 from xner_label.studio.push import PushOptions, push
@@ -67,7 +68,7 @@ def review(store, settings, api):
             ids = tasks.ids_by_external(session, project.id, [key])
             prediction = Prediction(key, text, entities, 0.62 + 0.1 * number, "projection-1")
             predictions.add_predictions(session, [(ids[key], prediction)])
-        project.pipeline = "projection-1"
+        project.pipeline = ensure_pipeline(session, "projection-1")
     studio_project = connect(store, settings, ConnectOptions()).studio_project
     push(store, settings, PushOptions(limit=2))
     rows = api.tasks.list(project=studio_project, fields="all")

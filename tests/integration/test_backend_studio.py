@@ -68,7 +68,7 @@ def test_a_task_made_in_label_studio_gets_a_prediction(connected, store, api):
         stored = session.scalars(select(tables.Prediction).where(tables.Prediction.task_id == 7)).one()
         assert region["id"] == stored.entities[0].region
     # the settings differ from those that made the stored predictions: said once, and shown all the same
-    assert prediction.model_version == "pipeline-1" != stored.pipeline
+    assert prediction.model_version == "pipeline-1" != stored.pipeline.name
     assert "settings or source data changed" in backend.log
 
 
@@ -118,7 +118,7 @@ def test_start_training_answers_and_a_promoted_run_is_shown(connected, store, ap
     with store.read() as session:
         text = session.get(tables.Task, 1).text
         assert runs.serving(session, "default").version == run.version
-        assert projects.get_project(session, "default").pipeline == "pipeline-1"
+        assert projects.get_project(session, "default").pipeline.name == "pipeline-1"
     task = api.tasks.create(project=connection.studio_project, data={"text": text, SOURCE: ""})
     (prediction,) = open_task(api, task.id)
     assert prediction.model_version == run.version

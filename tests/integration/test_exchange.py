@@ -56,8 +56,15 @@ def test_import_is_idempotent_and_reports_bad_lines(run, tmp_path):
         {"id": 7, "text": "x" * 100_000, "split": "test"},
     )
     done = run("import", file, "--json", code=5)
-    assert json.loads(done.stdout) == {"added": 3, "known": 0, "gold": 0, "bad": 7}
-    fields = ["json", "text", "text", "source_entities[0]", "source_entities[0]", "id", "text"]
+    report = json.loads(done.stdout)
+    assert {name: report[name] for name in ("added", "known", "gold", "bad")} == {
+        "added": 3,
+        "known": 0,
+        "gold": 0,
+        "bad": 7,
+    }
+    assert len(report["errors"]) == 7
+    fields = ["json", "text", "text", "source_entities[0]", "source_entities[0].label", "id", "text"]
     for number, field in enumerate(fields, start=2):
         assert f"line {number}: {field}: " in done.stderr
     assert json.loads(run("import", file, "--json", code=5).stdout)["known"] == 3
@@ -142,3 +149,100 @@ def test_a_source_tagger_learns_from_labelled_source_data(run, tmp_path):
     report = json.loads(run("predict", "--aligner", "none", "--json").stdout)
     assert (report["predicted"], report["entities"]) == (1, 1)
     assert "tagger=crf" in report["pipeline"]
+
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+@pytest.mark.parametrize("name", ["tokens.txt", "hf-strings.jsonl", "studio-export.json", "doccano.jsonl"])
+def test_gold_of_other_tools_is_read(run, name):
+    run("import", CASES / name, "--gold")
+    tasks = [json.loads(line) for line in run("export", "--gold").stdout.splitlines()]
+    entities = [(task["text"][e["start"] : e["end"]], e["label"]) for task in tasks for e in task["entities"]]
+    assert (
+        entities
+        == {
+            "tokens.txt": [("Amina Juma", "PER"), ("Kisumu", "LOC"), ("Baraka", "PER"), ("Lamu", "LOC")],
+            "hf-strings.jsonl": [("Juma", "PER"), ("Lamu", "LOC")],
+            "studio-export.json": [("Amina", "PER")],
+            "doccano.jsonl": [("Amina", "PER"), ("Kisumu", "LOC")],
+        }[name]
+    )
+    assert "0 tasks added" in run("import", CASES / name, "--gold").stderr
+
+
+def test_what_an_import_leaves_is_mentioned(run, tmp_path):
+    assert "give --gold" in run("import", CASES / "doccano.jsonl").stderr
+    file = lines(tmp_path / "a.jsonl", {"id": "a", "text": "Amina", "label": "positive"})
+    assert "field `label` isn't read" in run("import", file).stderr
+
+
+def test_records_that_cannot_be_stored_are_named_and_the_others_stored(run, tmp_path):
+    done = run("import", CASES / "score.jsonl", code=5)
+    assert "line 10: source_entities[0].score: " in done.stderr
+    assert "9 tasks added" in done.stderr
+    predicted = json.loads(run("predict", "--aligner", "none", "--tagger", "given", "--json").stdout)
+    assert predicted["predicted"] == 9
+    assert "line 2: csv: 4 cells for 3 columns" in run("import", CASES / "more-cells.csv", code=5).stderr
+    rows = [{"id": name, "text": "Lamu"} for name in "abcdef"]
+    rows[0]["split"] = "te\0st"
+    rows[1] |= {"tokens": ["Lamu"], "source": "x", "source_tokens": ["x\0"]}
+    rows[2]["tokens"] = ["Lamu\0"]
+    rows[3] |= {"entities": [entity(0, 4, "PER\0")]}
+    rows[4]["id"] = "a\0"
+    done = run("import", lines(tmp_path / "nul.jsonl", *rows), "--drop-unknown-labels", code=5)
+    for number, field in enumerate(["split", "source_tokens[0]", "tokens[0]", "entities[0].label", "id"], start=1):
+        assert f"line {number}: {field}: holds a NUL" in done.stderr
+
+
+def test_an_encoding_is_named_or_taken_from_the_mark(run, tmp_path):
+    done = run("import", CASES / "utf16.txt", code=2)
+    assert "UTF-16" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "2 tasks added" in run("import", CASES / "utf16.txt", "--encoding", "utf-16-le").stderr
+    assert "1 tasks added, 2 already" in run("import", CASES / "cr-only.txt").stderr
+    (tmp_path / "mark.txt").write_bytes("Amina\nLamu\n".encode("utf-16"))
+    assert "2 tasks added" in run("import", "mark.txt").stderr
+
+
+def test_a_file_of_another_kind_says_so_briefly(run, tmp_path):
+    file = tmp_path / "many.jsonl"
+    file.write_text("{broken\n" * 5_000)
+    done = run("import", file, "--json", code=5)
+    report = json.loads(done.stdout)
+    assert (report["bad"], len(report["errors"])) == (5_000, 100)
+    assert "4,900 more" in done.stderr
+    assert len(done.stderr.splitlines()) < 110
+
+
+def test_gold_has_no_white_space_at_its_borders(run):
+    done = run("import", CASES / "trailing-space.jsonl", "--gold")
+    assert "1 entities lost white space" in done.stderr
+    exported = json.loads(run("export", "--gold").stdout)
+    assert exported["entities"] == [entity(0, 5, "PER")]
+    run("project", CASES / "trailing-space.jsonl", "-o", "predicted.jsonl")
+    scores = json.loads(run("evaluate", CASES / "trailing-space.jsonl", "predicted.jsonl", "--json").stdout)
+    assert scores["f1"] == 1.0
+
+
+def test_predictions_that_were_exported_are_not_taken_as_gold(run, tmp_path):
+    file = lines(tmp_path / "a.jsonl", {"id": "a", "text": "Amina", "entities": [], "origin": "silver"})
+    assert "silver, a machine's prediction" in run("import", file, "--gold").stderr
+    assert run("export", "--gold").stdout == ""
+
+
+def test_a_file_comes_from_standard_input_too(run, tmp_path, command_line):
+    done = subprocess.run(
+        [*command_line, "import", "-", "--gold"],
+        cwd=tmp_path,
+        input=(CASES / "tokens.txt").read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, b"2 tasks added" in done.stderr) == (0, True), done.stderr
+
+
+def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
+    file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
+    run("import", file, "--project", "other", "--labels", "PER, ORG")
+    assert json.loads(run("status", "--project", "other", "--json").stdout)["labels"] == ["PER", "ORG"]

@@ -1,16 +1,18 @@
 """Migrations on SQLite and PostgreSQL: up, down, and rebuilding a table that others refer to."""
 
+import re
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import MetaData, select, text
 
 from tests.store_fixtures import count_rows, fill, fill_every_table
 from xner_label.errors import SchemaError
-from xner_label.store import migrating, schema, tables
+from xner_label.store import migrating, pipelines, schema, tables
 from xner_label.store.database import open_store
 
 _REBUILDS_TASKS = """
@@ -101,3 +103,62 @@ def test_a_migration_that_would_orphan_rows_changes_nothing(sqlite_url, with_rev
         with store.read() as session:
             assert count_rows(session) == before
             assert schema.current_revision(session.connection()) == schema.HEAD
+
+
+def _rows_of_0001(connection):
+    """Three pipelines' predictions, one of them pushed, as the first schema held them."""
+    old = MetaData()
+    old.reflect(connection)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    connection.execute(
+        old.tables["projects"].insert(),
+        {"id": 1, "name": "p", "labels": [], "pipeline": LONG, "created_at": moment},
+    )
+    task = {"project_id": 1, "split": "pool", "text": "x", "text_hash": "h", "created_at": moment}
+    connection.execute(old.tables["tasks"].insert(), [{"id": n, "external_id": str(n), **task} for n in (1, 2)])
+    rows = [
+        {"id": n, "task_id": 1 + n % 2, "pipeline": pipeline, "confidence": 0.5, "created_at": moment}
+        for n, pipeline in enumerate((LONG, LONG, PUSHED, "run-1"))
+    ]
+    connection.execute(old.tables["predictions"].insert(), rows)
+    connection.execute(
+        old.tables["review_batches"].insert(), {"id": 1, "project_id": 1, "strategy": "s", "created_at": moment}
+    )
+    item = {"id": 1, "batch_id": 1, "task_id": 1, "prediction_id": 2, "position": 0, "sent_at": moment}
+    connection.execute(old.tables["review_items"].insert(), item)
+
+
+LONG = "xner-label/1 aligner=given projector=log-linear-2(weights=a,b) labels=LOC,PER"
+PUSHED = "xner-label/1 aligner=eflomal projector=corpus(x) labels=LOC,PER"
+
+
+def test_pipelines_are_carried_over_and_back(each_url):
+    with open_store(each_url, check=False) as store:
+        migrating.upgrade(store, "0001")
+        with store.write() as session:
+            _rows_of_0001(session.connection())
+        migrating.upgrade(store)
+        with store.read() as session:
+            names = {row.signature: row.name for row in session.scalars(select(tables.PipelineVersion))}
+            assert names[PUSHED] == PUSHED, "Label Studio holds predictions of that name"
+            assert names["run-1"] == "run-1"
+            assert re.fullmatch("log-linear-[0-9a-f]{4}", names[LONG])
+            assert session.scalars(select(tables.Project)).one().pipeline.name == names[LONG]
+            stored = session.scalars(select(tables.Prediction).order_by(tables.Prediction.id)).all()
+            assert [row.pipeline.signature for row in stored] == [LONG, LONG, PUSHED, "run-1"]
+            assert session.scalars(select(tables.ReviewItem)).one().prediction_id == 2
+        migrating.downgrade(store, "0001")
+        with store.read() as session:
+            assert session.scalars(text("SELECT pipeline FROM projects")).all() == [LONG]
+            found = session.scalars(text("SELECT pipeline FROM predictions ORDER BY id")).all()
+            assert found == [LONG, LONG, PUSHED, "run-1"]
+
+
+def test_names_of_the_migration_are_those_of_the_store(each_url):
+    with open_store(each_url, check=False) as store:
+        migrating.upgrade(store, "0001")
+        with store.write() as session:
+            _rows_of_0001(session.connection())
+        migrating.upgrade(store)
+        with store.read() as session:
+            assert pipelines.find_name(session, LONG) == pipelines.readable_name(LONG)

@@ -74,6 +74,31 @@ def test_tag_learns_from_labelled_sources_and_keeps_what_is_there(labelled: Path
     assert [[e["label"] for e in row["source_entities"]] for row in again] == [["LOC"], []]
 
 
+def test_labels_of_labelled_sources_are_translated_or_refused(tmp_path: Path) -> None:
+    rows_ = [
+        {
+            "text": f"{name} saw {town}.",
+            "entities": [
+                {"start": 0, "end": len(name), "label": "PERSON"},
+                {"start": len(name) + 5, "end": len(name + town) + 5, "label": "GPE"},
+            ],
+        }
+        for name in ("Amina", "Juma")
+        for town in ("Lamu", "Kisumu")
+    ]
+    labelled = tmp_path / "labelled.jsonl"
+    labelled.write_text("".join(json.dumps(row) + "\n" for row in rows_), encoding="utf-8-sig")
+    task = {"id": 1, "text": "x", "source": "Amina saw Lamu."}
+    [row] = rows(run("tag", "--tagger", "crf", "--labelled", labelled, lines=[task]))
+    assert [(e["start"], e["end"], e["label"]) for e in row["source_entities"]] == [
+        (0, 5, "PER"),
+        (10, 14, "LOC"),
+    ]
+    done = run("tag", "--labelled", labelled, "--labels", "DATE,SHIP", lines=[task])
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"its labels (GPE, PERSON) don't fit the project's (DATE, SHIP)" in done.stderr
+
+
 def test_a_line_without_a_source_is_named_and_the_rest_goes_on(labelled: Path) -> None:
     done = run("tag", "--labelled", labelled, lines=[TASKS[0], "", "{", TASKS[1]])
     assert done.returncode == 5

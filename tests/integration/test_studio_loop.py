@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
-from xner_label.store import gold, runs, tables
+from xner_label.store import gold, pipelines, runs, tables
 from xner_label.studio.connect import SECRET_HEADER, VIEW_TITLE, WEBHOOK_ACTIONS, ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -149,7 +149,7 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
     assert sync(store, studio_settings).corrections == {"removed": 2}
     with store.read() as session:
         newest = session.scalars(select(tables.Annotation).order_by(tables.Annotation.id.desc())).first()
-        assert session.get(tables.Prediction, newest.prediction_id).pipeline == "pipeline-2"
+        assert session.get(tables.Prediction, newest.prediction_id).pipeline.name == "pipeline-2"
 
 
 def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio_settings, connected, examples):
@@ -169,11 +169,11 @@ def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio
         runs.promote(session, run, "better")
     examples(store, range(3), pipeline="run-1")
     with store.write() as session:
-        session.get(tables.Project, 1).pipeline = "pipeline-1"
+        session.get(tables.Project, 1).pipeline = pipelines.ensure_pipeline(session, "pipeline-1")
     assert push(store, studio_settings, PushOptions(limit=1)).version == "pipeline-1"
     examples(store, range(6), pipeline="run-1")
     with store.write() as session:
-        session.get(tables.Project, 1).pipeline = "pipeline-1"
+        session.get(tables.Project, 1).pipeline = pipelines.ensure_pipeline(session, "pipeline-1")
     report = push(store, studio_settings, PushOptions(limit=2))
     assert (report.version, report.chosen, report.refreshed) == ("run-1", 1, 1)
 

@@ -11,7 +11,7 @@ import pytest
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError
 from xner_label.projection.corpus.evidence import elsewhere
-from xner_label.projection.corpus.projector import CorpusProjector
+from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.fitting.sentence_weights import fit_weights
@@ -54,10 +54,9 @@ def weights():
 
 
 def test_what_the_tagger_missed_is_added_without_a_source_entity(weights):
-    projector = CorpusProjector(weights)
+    projector = LogLinearCorpusProjector(weights)
     own = instances()
-    projector.learn(own)
-    found = projector.project(own)
+    found = projector.project_corpus(own)
     places = [(p.first, p.last, p.label) for p in itertools.chain(*found) if p.mention is None]
     assert places.count((2, 3, "LOC")) >= 15
     for instance, spans in zip(own, found, strict=True):
@@ -69,33 +68,30 @@ def test_what_the_tagger_missed_is_added_without_a_source_entity(weights):
 
 
 def test_the_same_corpus_gives_the_same_answers(weights):
-    first, second = CorpusProjector(weights), CorpusProjector(weights)
-    first.learn(instances())
-    second.learn(instances())
-    assert first.project(instances()) == second.project(instances()[:40]) + second.project(instances()[40:])
+    first, second = LogLinearCorpusProjector(weights), LogLinearCorpusProjector(weights)
+    once = first.project_corpus(instances())
+    assert once == second.project_corpus(instances()) == first.project_corpus(instances())
 
 
 def test_entities_that_people_gave_are_complete_and_keep_their_labels(weights):
-    projector = CorpusProjector(weights)
+    projector = LogLinearCorpusProjector(weights)
     own = instances(scores=False)
-    projector.learn(own)
-    for instance, spans in zip(own, projector.project(own), strict=True):
+    for instance, spans in zip(own, projector.project_corpus(own), strict=True):
         assert all(p.mention is not None for p in spans)
         assert all(p.label == instance.mentions[p.mention].label for p in spans)
 
 
 def test_small_and_empty_corpora(weights):
-    projector = CorpusProjector(weights)
-    projector.learn([])
-    few = instances(count=3)
-    assert [len(own) for own in projector.project(few)] == [2, 2, 2]
+    projector = LogLinearCorpusProjector(weights)
+    assert projector.project_corpus([]) == []
+    assert [len(own) for own in projector.project_corpus(instances(count=3))] == [2, 2, 2]
     bare = build_instance(Task(id=1, text="", source=""))[0]
-    assert projector.project([bare]) == [[]]
+    assert projector.project_corpus([bare]) == [[]]
 
 
 def test_weights_without_rounds_are_refused(weights):
     with pytest.raises(ConfigurationError, match="no corpus mode"):
-        CorpusProjector(msgspec.structs.replace(weights, rounds=()))
+        LogLinearCorpusProjector(msgspec.structs.replace(weights, rounds=()))
 
 
 def test_rounds_are_fitted_deterministically():
@@ -104,12 +100,11 @@ def test_rounds_are_fitted_deterministically():
     fitted = fit_rounds([examples], base)
     assert fitted.dump() == fit_rounds([examples], base).dump()
     assert len(fitted.rounds) == 3
-    projector = CorpusProjector(fitted)
+    projector = LogLinearCorpusProjector(fitted)
     own = [example.instance for example in examples]
-    projector.learn(own)
     right = sum(
         (p.first, p.last, p.label) in example.gold
-        for example, spans in zip(examples, projector.project(own), strict=True)
+        for example, spans in zip(examples, projector.project_corpus(own), strict=True)
         for p in spans
     )
     assert right >= 0.95 * sum(len(example.gold) for example in examples)

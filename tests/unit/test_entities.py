@@ -51,3 +51,25 @@ def test_covering_widens_to_whole_tokens():
     assert tokens.covering(3, 10) == (1, 2, True)
     assert tokens.covering(4, 6) == (1, 2, False)
     assert tokens.covering(2, 3) == (1, 1, False)
+
+
+@given(st.text(st.sampled_from("ab 'Ü١ก中\u200b\u200c\u200d\ufeff\u00ad\u0301\u200f\x00\n👩🏽"), max_size=12))
+def test_the_built_in_tokens_are_found_again(text):
+    """`align` writes the built-in tokens of a text, `project` looks them up in it."""
+    tokens = Tokens.tokenize(text)
+    located = Tokens.locate(text, tokens.words())
+    assert (list(located.starts), list(located.ends)) == (list(tokens.starts), list(tokens.ends))
+
+
+def test_tokens_must_reach_the_end_of_what_can_be_seen():
+    assert Tokens.locate("Anna\u200b Oslo \ufeff", ["Anna", "Oslo"]).words() == ["Anna", "Oslo"]
+    assert len(Tokens.locate("Anna", [])) == 0
+    with pytest.raises(RecordError, match=r"^tokens: they end at 4 of 9, before 'Oslo'"):
+        Tokens.locate("Anna Oslo", ["Anna"])
+
+
+def test_given_tokens_and_the_built_in_ones():
+    assert Tokens.of("Anna-Lena", None).words() == ["Anna-Lena"]
+    assert Tokens.of("Anna-Lena", ["Anna", "-", "Lena"]).words() == ["Anna", "-", "Lena"]
+    with pytest.raises(RecordError, match=r"^source_tokens: "):
+        Tokens.of("Anna", ["Oslo"], "source_tokens")

@@ -64,6 +64,13 @@ def test_ids_that_are_missing_unknown_or_repeated():
     assert evaluate(gold, predicted, labels=["LOC"]).precision == 1.0
 
 
+def test_ids_are_text():
+    gold = [task(1, "Anna", (0, 4, "PER")), task("2", "Oslo", (0, 4, "LOC"))]
+    predicted = [task(2, "Oslo", (0, 4, "LOC")), task("1", "Anna", (0, 4, "PER"))]
+    result = evaluate(gold, predicted)
+    assert (result.f1, result.unknown_ids) == (1.0, [])
+
+
 def test_nested_entities_count_one_by_one_and_identical_ones_once():
     gold = [task(1, "Bank of Oslo", (0, 12, "ORG"), (8, 12, "LOC"))]
     predicted = [task(1, "Bank of Oslo", (0, 12, "ORG"), (8, 12, "LOC"), (8, 12, "LOC"))]

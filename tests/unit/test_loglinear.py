@@ -20,7 +20,7 @@ from xner_label.projection.fitting.sentence_weights import fit_weights
 from xner_label.projection.loglinear.columns import Vocabulary
 from xner_label.projection.loglinear.decoding import solve
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
-from xner_label.projection.loglinear.model import Batch, Model
+from xner_label.projection.loglinear.model import Model, SentenceBatch
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import build_instance
@@ -150,17 +150,19 @@ def test_any_text_is_survived(text, source, data):
 
 
 def test_marginals_of_a_batch_sum_to_at_most_one():
-    batch = Batch(instances(), Vocabulary())
-    probability, chosen, exact = solve(batch.found, batch.log_odds(Model(Weights.load())))
-    totals = np.bincount(batch.found.mention, probability, len(batch.found.at) - 1)
+    batch = SentenceBatch(instances(), Vocabulary())
+    probability, chosen, exact = solve(batch.candidates, batch.log_odds(Model(Weights.load())))
+    totals = np.bincount(batch.candidates.mention, probability, len(batch.candidates.at) - 1)
     assert (totals <= 1 + 1e-9).all()
     assert exact.all()
-    spans = sorted(zip(batch.found.first[chosen[chosen >= 0]], batch.found.last[chosen[chosen >= 0]], strict=True))
+    spans = sorted(
+        zip(batch.candidates.first[chosen[chosen >= 0]], batch.candidates.last[chosen[chosen >= 0]], strict=True)
+    )
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
 def test_features_are_finite_and_named():
-    batch = Batch(instances(), Vocabulary())
+    batch = SentenceBatch(instances(), Vocabulary())
     assert batch.features.candidate.shape[1] == len(CANDIDATE_FEATURES) == len(set(CANDIDATE_FEATURES))
     assert batch.features.mention.shape == (len(batch.columns.size), len(MENTION_FEATURES))
     assert np.isfinite(batch.features.candidate).all()

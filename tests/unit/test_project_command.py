@@ -181,14 +181,53 @@ def test_answers_stream_before_the_input_ends():
 def test_long_lines_and_control_characters():
     long = changed(text="Anna " * 20_000, tokens=..., alignment="0-0")
     odd = changed(id="odd", text="Anna\u0000\u200f Nairobi\r\n", tokens=["Anna", "Nairobi"], alignment="0-0 3-1")
-    bad = run("--projector", "link-dice", lines=[long, odd])
-    assert [row["id"] for row in rows(bad)] == ["a"]
-    fine = run(
-        "--projector",
-        "link-dice",
-        lines=[odd | {"tokens": ["Anna", "\u0000\u200f", "Nairobi"], "alignment": "3-2"}],
+    marked = odd | {"id": "marked", "tokens": ["Anna", "\u0000\u200f", "Nairobi"], "alignment": "3-2"}
+    done = run("--projector", "link-dice", lines=[long, odd, marked])
+    assert [row["id"] for row in rows(done)] == ["a", "odd", "marked"]
+    assert [row["entities"][-1]["text"] for row in rows(done)[1:]] == ["Nairobi", "Nairobi"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            {"tokens": ["Anna", "anaishi"], "alignment": "0-0"},
+            "tokens: they end at 12 of 22, before 'Nairobi .'; give the tokens of the whole text",
+        ),
+        (
+            {
+                "source": "\U0001f600 Anna",
+                "source_tokens": ...,
+                "source_entities": [{"start": 3, "end": 6, "label": "PER", "text": "Anna"}],
+                "alignment": "1-0",
+            },
+            "source_entities[0].text: 'Anna' isn't what stands at 3..6, that is 'nna'; count code points",
+        ),
+        (
+            {"source_entities": [{"start": 0, "end": 4, "label": "PER", "score": 1.7}]},
+            "source_entities[0].score: 1.7 is no probability; give a number in 0..1",
+        ),
+        (
+            {"source_entities": [{"start": 0, "end": 4, "label": "PER", "score": -0.1}]},
+            "source_entities[0].score: -0.1 is no probability",
+        ),
+    ],
+)
+def test_lines_that_contradict_themselves_are_named(fields, problem):
+    done = run("--projector", "link-dice", lines=[changed(**fields), GOOD])
+    assert done.returncode == 5
+    assert [row["id"] for row in rows(done)] == ["a"]
+    assert done.stderr.decode().startswith(f"line 1: {problem}")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_json_array_on_one_line_is_refused_with_the_way_out():
+    done = run("--projector", "link-dice", lines=[json.dumps([GOOD, GOOD])])
+    assert (done.returncode, rows(done)) == (5, [])
+    assert (
+        done.stderr
+        == b"line 1: json: the line is an array; write one object per line, for instance with `jq -c '.[]'`\n"
     )
-    assert rows(fine)[0]["entities"][0]["text"] == "Nairobi"
 
 
 def test_filters_leave_incomplete_tasks_out_without_calling_them_bad():

@@ -26,9 +26,10 @@ from xner_label.projection.handmade.scores import (
     StringScore,
 )
 from xner_label.projection.handmade.sparse_scores import align_candidates, link_dice_candidates, string_candidates
-from xner_label.projection.problem import build_instance
-from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.problem import build_instance, project_all
+from xner_label.projection.projectors import make_projector
 from xner_label.projection.spans import ngrams
+from xner_label.settings.choices import PROJECTORS
 
 
 def instance(source, target, spans, links="", **fields):
@@ -173,8 +174,8 @@ def test_every_projector_copes_with_nothing():
     scorer = Table({}, {})
     for name in PROJECTORS:
         projector = make_projector(name, translation_scorer=scorer)
-        assert projector.project([empty, unlinked, nowhere]) == [[], [], []]
-        assert projector.project([]) == []
+        assert project_all(projector, [empty, unlinked, nowhere]) == [[], [], []]
+        assert project_all(projector, []) == []
     with pytest.raises(UsageError, match="choose one of"):
         make_projector("nonsense")
 

@@ -1,9 +1,12 @@
 import pytest
+from click.testing import CliRunner
 
+from xner_label.cli.main import cli
 from xner_label.errors import ConfigurationError
 from xner_label.settings.files import find_file
 from xner_label.settings.loading import load_settings
-from xner_label.settings.table import PRESETS, Settings, table
+from xner_label.settings.rules import problem_of
+from xner_label.settings.table import PRESETS, Settings, default_of, table
 
 
 def test_flag_beats_environment_beats_file_beats_preset(tmp_path):
@@ -34,7 +37,7 @@ def test_secrets_come_from_the_environment_or_a_file_it_names(tmp_path):
         ("labels = 3", "expected a list of strings"),
         ("[backend]\nport = true", "expected int"),
         ("colour = 1", "unknown setting 'colour'"),
-        ("preset = 'none'", "unknown preset"),
+        ("preset = 'none'", "preset: 'none' is unknown .*offline, fast, paper"),
         ("=", "isn't valid TOML"),
     ],
 )
@@ -59,3 +62,124 @@ def test_table_is_complete():
     for preset in PRESETS.values():
         assert set(preset) <= {entry.name for entry in table()}
     assert isinstance(load_settings(None, {}), Settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\ndev_share = 20", "training.dev_share: 20.0 is not 0 to 0.9"),
+        ("[training]\nmin_silver_confidence = nan", "nan is not 0 to 1"),
+        ("[pipeline]\ntranslator_beams = 0", "0 is not 1 or more"),
+        ("[pipeline]\ntranslator = 'nonsense'", "'nonsense' is unknown .*ctranslate2"),
+        ("[pipeline]\naligner = 'eflomal+nonsense'", "'eflomal\\+nonsense' is unknown"),
+        ("[pipeline]\naligner = 'eflomal+given'", "is unknown"),
+        ("[pipeline]\nprojector = 'nonsense'", "'nonsense' is unknown .*link-dice"),
+        ("[pipeline]\naligner_method = 'nonsense'", "'nonsense' is unknown"),
+        ("[pipeline]\ntagger_map = ['GPE']", "each is of the form GPE=LOC"),
+        ("[models]\ndevice = 'gpu'", "'gpu' is not auto, cpu, cuda"),
+        ("[backend]\nport = 65536", "65536 is not 0 to 65535"),
+        ("[studio]\nurl = 'localhost:8080'", "is not an address"),
+        ("target_language = 'Swahili'", "'Swahili' is not an ISO 639 code"),
+        ("labels = []", "labels: it is empty"),
+        ("labels = ['PER', 'PER']", "'PER' is there twice"),
+        ("labels = ['PER,ORG']", "'PER,ORG' doesn't fit"),
+        ("labels = ['PER ']", "'PER ' doesn't fit"),
+        ("project = ' '", "is not a name"),
+    ],
+)
+def test_values_follow_their_rules_wherever_they_come_from(tmp_path, text, message):
+    file = tmp_path / "xner-label.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings(file, {})
+
+
+@pytest.mark.parametrize("aligner", ["given", "none", "eflomal", "eflomal+simalign", "simalign + mt-encoder"])
+def test_aligners_may_be_joined(aligner):
+    assert load_settings(None, {"XNER_LABEL_PIPELINE_ALIGNER": aligner}).aligner == aligner
+
+
+@pytest.mark.parametrize("code", ["sw", "swh", "zho_Hant", "pt-BR", ""])
+def test_languages_are_written_as_codes(code):
+    assert load_settings(None, {}, {"target_language": code}).target_language == code
+
+
+def test_values_from_the_environment_and_from_flags_follow_the_same_rules():
+    with pytest.raises(ConfigurationError, match=r"^XNER_LABEL_TRAINING_DEV_SHARE: 20.0 is not"):
+        load_settings(None, {"XNER_LABEL_TRAINING_DEV_SHARE": "20"})
+    with pytest.raises(ConfigurationError, match=r"^--dev-share: 20 is not"):
+        load_settings(None, {}, {"dev_share": 20})
+    with pytest.raises(ConfigurationError, match=r"^--labels: it is empty"):
+        load_settings(None, {}, {"labels": ","})
+
+
+def test_a_flag_is_read_as_the_environment_is():
+    assert load_settings(None, {}, {"labels": "PER, ORG"}).labels == ("PER", "ORG")
+    assert load_settings(None, {}, {"dev_share": "0.5"}).dev_share == 0.5
+
+
+def test_the_defaults_and_presets_follow_the_rules():
+    for entry in table():
+        assert problem_of(entry.metadata["rule"], default_of(entry)) == ""
+    for preset in PRESETS.values():
+        for name, value in preset.items():
+            assert problem_of({entry.name: entry for entry in table()}[name].metadata["rule"], value) == ""
+
+
+def test_an_empty_variable_does_not_hide_the_file(tmp_path):
+    secret = tmp_path / "token"
+    secret.write_text("abc\n")
+    environment = {"LABEL_STUDIO_API_KEY": "", "LABEL_STUDIO_API_KEY_FILE": str(secret)}
+    assert load_settings(None, environment).studio_api_key == "abc"
+    assert load_settings(None, {"LABEL_STUDIO_API_KEY": "", "LABEL_STUDIO_API_KEY_FILE": ""}).studio_api_key == ""
+    secret.write_text("\n")
+    with pytest.raises(ConfigurationError, match="LABEL_STUDIO_API_KEY_FILE: the file it names is empty"):
+        load_settings(None, environment)
+
+
+def test_nothing_secret_is_shown():
+    secrets = {"studio_api_key": "s1", "backend_password": "s2", "webhook_secret": "s3"}
+    shown = repr(Settings(**secrets, database_url="postgresql://me:s4@host/db"))
+    assert [secret for secret in ("s1", "s2", "s3", "s4") if secret in shown] == []
+    assert "dev_share=0.2" in shown
+
+
+URLS = [
+    "postgresql://me:hidden@host/db",
+    "postgresql+psycopg://host/db?user=me&password=hidden",
+    "postgresql://host/db?sslpassword=hidden",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_the_password_of_the_database_stays_in_the_environment(tmp_path, url):
+    file = tmp_path / "xner-label.toml"
+    file.write_text(f'[database]\nurl = "{url}"\n')
+    for arguments in [(file, {}), (None, {}, {"database_url": url})]:
+        with pytest.raises(ConfigurationError, match="XNER_LABEL_DATABASE_URL_FILE") as caught:
+            load_settings(*arguments)
+        assert "hidden" not in str(caught.value)
+    secret = tmp_path / "url"
+    secret.write_text(url + "\n")
+    assert load_settings(None, {"XNER_LABEL_DATABASE_URL": url}).database_url == url
+    assert load_settings(None, {"XNER_LABEL_DATABASE_URL_FILE": str(secret)}).database_url == url
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_init_writes_no_password(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["init", "--database-url", url])
+    assert done.exit_code == 2
+    assert "XNER_LABEL_DATABASE_URL_FILE" in done.output
+    assert "hidden" not in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_writes_what_its_flags_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--labels", "PER, ORG", "--target-language", "sw", "--preset", "paper"]
+    flags += ["--database-url", "postgresql:///x", "--studio-url", "http://studio:8080"]
+    assert CliRunner().invoke(cli, ["init", *flags]).exit_code == 0
+    written = load_settings(tmp_path / "xner-label.toml", {})
+    assert (written.labels, written.target_language, written.preset) == (("PER", "ORG"), "sw", "paper")
+    assert (written.database_url, written.studio_url) == ("postgresql:///x", "http://studio:8080")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xner_label.errors import ConfigurationError, ContractError
-from xner_label.store.tables import Prediction, ProjectedEntity
+from xner_label.store.tables import PipelineVersion, Prediction, ProjectedEntity
 from xner_label.studio.labelling import Control, find_control, labelling_config, our_control
 from xner_label.studio.regions import ReviewedEntity, from_studio, to_studio
 
@@ -23,7 +23,9 @@ def stored(start, end, label, text, **source):
 
 
 def prediction(*entities):
-    return Prediction(id=1, pipeline="p", confidence=0.5, entities=list(entities))
+    return Prediction(
+        id=1, pipeline=PipelineVersion(name="p", signature="p"), confidence=0.5, entities=list(entities)
+    )
 
 
 def region(start, end, label="LOC", text=None, **more):

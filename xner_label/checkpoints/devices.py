@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from xner_label.errors import ConfigurationError, MissingExtraError
+from xner_label.settings.choices import DTYPES
 
-DTYPES = ("float32", "bfloat16", "float16")
 # Subtokens per batch. On a CPU small batches stay in its cache; a GPU wants many rows at once.
 _BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 

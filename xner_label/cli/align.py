@@ -7,8 +7,8 @@ import click
 from xner_label.cli.options import input_argument, output_option, with_settings
 from xner_label.cli.output import LineCounter, run_stage
 from xner_label.errors import ConfigurationError
+from xner_label.settings.choices import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 from xner_label.settings.table import Settings
-from xner_label.stages.alignment.options import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 
 _SHARE = click.FloatRange(0.0, 1.0)
 
@@ -63,11 +63,10 @@ def command(
     """
     import msgspec
 
-    from xner_label.pipeline.annotate import align_tasks
     from xner_label.pipeline.memory_cache import MemoryCache
+    from xner_label.pipeline.stage import AlignmentStage, additions
     from xner_label.stages.alignment.by_name import make_aligner
     from xner_label.stages.alignment.options import AlignerOptions
-    from xner_label.stages.interfaces import learns
 
     if settings.aligner in ("given", "none"):
         raise ConfigurationError("no aligner is chosen", hint=f"--aligner {'|'.join(ALIGNERS)}")
@@ -80,12 +79,12 @@ def command(
         rule=combine,
         **{name: value for name, value in flags.items() if value is not None},
     )
-    aligner = make_aligner(settings.aligner, options, cache=MemoryCache())
+    stage = AlignmentStage(make_aligner(settings.aligner, options, cache=MemoryCache()))
     counter = LineCounter("aligned")
     run_stage(
         input_path,
         output_path,
-        lambda tasks: counter.counted(align_tasks(aligner, tasks)),
-        whole=learns(aligner),
+        lambda tasks: counter.counted(additions(stage, tasks, again=True)),
+        whole=stage.learns,
         strict=strict,
     )

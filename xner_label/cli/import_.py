@@ -6,14 +6,33 @@ from pathlib import Path
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import comma_separated, json_option, with_settings
 from xner_label.cli.output import report_partial, write_json
 from xner_label.settings.table import Settings
 
 
 @click.command(name="import")
-@click.argument("input_path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--format", type=click.Choice(["jsonl", "csv", "text"]), help="[default: by the file's ending]")
+@click.argument("input_path", metavar="FILE|-", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(
+        ["jsonl", "csv", "text", "conll", "hf", "label-studio", "doccano", "prodigy"], case_sensitive=False
+    ),
+    help="Format of the file [default: what its ending and its content say]",
+)
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of the file [default: UTF-8, or what a byte order mark says]"
+)
+@click.option(
+    "--columns",
+    callback=comma_separated,
+    metavar="A,B,...",
+    help="Names of the columns, in order, _ for others: of a table without a header (id,text,source,split), of "
+    "CoNLL lines (token,tag)",
+)
+@click.option(
+    "--tag-names", callback=comma_separated, metavar="A,B,...", help="Names of numbered tags, from 0: O,B-PER,..."
+)
 @click.option("--split", help="Put every task into this split (pool, dev, test) whatever the line says")
 @click.option("--gold", is_flag=True, help="Take each line's `entities` as gold")
 @click.option("--source-labelled", is_flag=True, help="The lines are labelled source data for the source tagger")
@@ -23,20 +42,28 @@ from xner_label.settings.table import Settings
 @with_settings("database_url", "project", "labels")
 @json_option
 def command(settings: Settings, input_path: Path, as_json: bool, **options: object) -> None:
-    """Import tasks from JSON Lines, CSV (a column `text`) or plain text (one sentence a line).
+    """Import tasks from a file.
 
-    Importing the same file again adds nothing. Bad lines are named and left out (exit 5).
+    Formats: JSON Lines as `project` takes them, tables with a column `text` (CSV, TSV), plain text (one sentence a
+    line), CoNLL columns, Hugging Face `tokens` and `ner_tags`, Label Studio's JSON export, doccano's and Prodigy's
+    JSON Lines. Importing the same file again adds nothing. Bad records are named and left out (exit 5).
     """
     from xner_label.exchange.importing import ImportOptions, import_file
     from xner_label.store.database import open_store
 
+    options = {
+        name: () if value is None and name in ("columns", "tag_names") else value
+        for name, value in options.items()
+    }
     with open_store(settings.database_url) as store:
         report = import_file(store, settings.project, settings.labels, input_path, ImportOptions(**options))  # type: ignore[arg-type]
     if as_json:
-        write_json({"added": report.added, "known": report.known, "gold": report.gold, "bad": len(report.errors)})
+        write_json(report.summary())
     what = "labelled source sentences" if options["source_labelled"] else "tasks"
     gold = f", {report.gold} with gold" if options["gold"] else ""
-    click.echo(
-        f"{report.added} {what} added{gold}, {report.known} already there, {len(report.errors)} bad", err=True
-    )
-    report_partial(report.errors)
+    click.echo(f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad", err=True)
+    if report.trimmed:
+        click.echo(f"{report.trimmed} entities lost white space at their borders", err=True)
+    for note, count in report.notes.most_common():
+        click.echo(f"{count} records: {note}", err=True)
+    report_partial(report.errors, report.bad)

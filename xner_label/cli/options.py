@@ -10,13 +10,26 @@ from typing import Any, TypeVar
 
 import click
 
+from xner_label.errors import ConfigurationError
 from xner_label.settings.files import find_file
-from xner_label.settings.loading import load_settings
-from xner_label.settings.table import Settings, default_of, table
+from xner_label.settings.loading import load_settings, parse_value, refuse_password
+from xner_label.settings.rules import Choice, Names, Range
+from xner_label.settings.table import Settings, shown_default, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TABLE = {entry.name: entry for entry in table()}
+
+
+def settings_flags(*names: str) -> Callable[[F], F]:
+    """One flag for each named setting; None where it isn't given."""
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = _flag(name)(function)
+        return function
+
+    return decorate
 
 
 def with_settings(*flags: str) -> Callable[[F], F]:
@@ -30,8 +43,7 @@ def with_settings(*flags: str) -> Callable[[F], F]:
             settings: Settings = load_settings(file, os.environ, given)
             return function(*args, settings=settings, **options)
 
-        for name in reversed(flags):
-            call = _flag(name)(call)
+        call = settings_flags(*flags)(call)
         call = click.option(
             "--config",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -43,11 +55,43 @@ def with_settings(*flags: str) -> Callable[[F], F]:
 
 
 def _flag(name: str) -> Callable[[F], F]:
+    """The option for a setting: its choices, range and default are the table's."""
     entry = _TABLE[name]
-    shown = default_of(entry)
-    text = entry.metadata["help"] + (f" [default: {shown}]" if shown not in ("", ()) else "")
-    kind = int if entry.type == "int" else float if entry.type == "float" else str
-    return click.option(f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text)
+    shown = shown_default(entry)
+    text = entry.metadata["help"] + (f"  [default: {shown}]" if shown else "")
+    return click.option(f"--{name.replace('_', '-')}", name, type=_click_type(name), default=None, help=text)
+
+
+def _click_type(name: str) -> click.ParamType[Any]:
+    rule = _TABLE[name].metadata["rule"]
+    if isinstance(rule, Choice) and not rule.joinable:
+        return click.Choice([choice for choice in rule.names if choice])
+    if isinstance(rule, Range):
+        numbers = click.IntRange if _TABLE[name].type == "int" else click.FloatRange
+        return numbers(rule.minimum, rule.maximum)  # type: ignore[arg-type]
+    return _SettingType(name)
+
+
+class _SettingType(click.ParamType[Any]):
+    """A text or list, read and checked as one in the environment is."""
+
+    name = "setting"
+
+    def __init__(self, setting: str) -> None:
+        self._setting = setting
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        rule = _TABLE[self._setting].metadata["rule"]
+        if isinstance(rule, Choice):
+            return f"[{'|'.join(rule.names)}|A+B]"
+        return "A,B,..." if isinstance(rule, Names) else self._setting.rpartition("_")[2].upper()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            refuse_password(self._setting, value, "it")
+            return parse_value(self._setting, value, "it") if isinstance(value, str) else value
+        except ConfigurationError as error:
+            self.fail(str(error).removeprefix("it: "), param, ctx)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output")
@@ -64,6 +108,4 @@ def comma_separated(
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-labels_option = click.option(
-    "--labels", callback=comma_separated, metavar="A,B,...", help="Only these labels [default: all]"
-)
+labels_option = click.option("--labels", type=_SettingType("labels"), help="Only these labels [default: all]")

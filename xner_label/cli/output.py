@@ -24,14 +24,14 @@ def write_json(document: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def report_partial(errors: Sequence[RecordError]) -> None:
-    """Name each bad line, then raise PartialError; nothing happens when there are none."""
+def report_partial(errors: Sequence[RecordError], bad: int) -> None:
+    """Name the first of ``bad`` records in all, then raise PartialError; nothing happens when there are none."""
     for error in errors:
         click.echo(str(error), err=True)
-    if errors:
-        raise PartialError(
-            f"{len(errors)} bad lines were left out", hint="correct them and run the same command again"
-        )
+    if bad > len(errors):
+        click.echo(f"... and {bad - len(errors):,} more", err=True)
+    if bad:
+        raise PartialError(f"{bad} bad lines were left out", hint="correct them and run the same command again")
 
 
 def run_stage(

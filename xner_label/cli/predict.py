@@ -31,7 +31,8 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
     if as_json:
         write_json(report)
     click.echo(
-        f"{report.predicted} tasks predicted with {report.entities} entities, {report.known} already predicted",
+        f"{report.version}: {report.predicted} tasks predicted with {report.entities} entities, "
+        f"{report.known} already predicted",
         err=True,
     )
     for reason, count in report.left_out.items():

@@ -13,7 +13,8 @@ from xner_label.pipeline.completeness import FILTERS
 from xner_label.pipeline.json_stream import project_stream
 from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.pipeline.pipeline import Pipeline
-from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.projectors import make_projector
+from xner_label.settings.choices import PROJECTORS
 from xner_label.settings.table import Settings
 from xner_label.stages.assembly import (
     make_aligner,

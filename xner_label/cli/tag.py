@@ -22,9 +22,7 @@ from xner_label.settings.table import Settings
     metavar="FILE",
     help='Train the CRF on these labelled source texts: JSON Lines with "text" and "entities"',
 )
-@click.option(
-    "--map", "mapping", multiple=True, metavar="NAME=LABEL", help="How a label of the checkpoint translates"
-)
+@click.option("--map", "mapping", multiple=True, metavar="NAME=LABEL", help="How a label of the tagger translates")
 @labels_option
 @click.option("--again", is_flag=True, help="Tag tasks that have source entities, too")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
@@ -48,9 +46,12 @@ def command(
     from dataclasses import replace
     from pathlib import Path
 
-    from xner_label.pipeline.annotate import read_labelled, tag_tasks
     from xner_label.pipeline.memory_cache import MemoryCache
-    from xner_label.stages.assembly import TAGGERS, make_tagger
+    from xner_label.pipeline.stage import TaggingStage, additions
+    from xner_label.settings.choices import TAGGERS
+    from xner_label.stages.assembly import make_tagger
+    from xner_label.stages.tagging.labelled_texts import read_labelled_texts
+    from xner_label.stages.tagging.tag_map import parse_mapping
 
     kind = settings.tagger
     if labelled or model:
@@ -62,7 +63,8 @@ def command(
         labels=labels or settings.labels,
         tagger_map=mapping or settings.tagger_map,
     )
-    texts = read_labelled(Path(labelled), settings.labels) if labelled else ()
+    names = parse_mapping(settings.tagger_map)
+    texts = read_labelled_texts(labelled, settings.labels, names) if labelled else ()
     tagger = make_tagger(settings, cache=MemoryCache(), labelled=texts)
     if tagger is None:
         choices = "|".join(name for name in TAGGERS if name != "given")
@@ -70,10 +72,10 @@ def command(
             "no tagger is chosen, or there is nothing to make one of",
             hint=f"--tagger {choices} with --model, or --labelled FILE",
         )
-    counter = LineCounter("tagged")
+    stage, counter = TaggingStage(tagger), LineCounter("tagged")
     run_stage(
         input_path,
         output_path,
-        lambda tasks: counter.counted(tag_tasks(tagger, tasks, settings.labels, again=again)),
+        lambda tasks: counter.counted(additions(stage, tasks, again=again)),
         strict=strict,
     )

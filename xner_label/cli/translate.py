@@ -29,9 +29,10 @@ def command(
     """
     from dataclasses import replace
 
-    from xner_label.pipeline.annotate import translate_tasks
     from xner_label.pipeline.memory_cache import MemoryCache
-    from xner_label.stages.assembly import TRANSLATORS, make_translator
+    from xner_label.pipeline.stage import TranslationStage, additions
+    from xner_label.settings.choices import TRANSLATORS
+    from xner_label.stages.assembly import make_translator
 
     if model:
         kind = "transformers" if settings.translator == "given" else settings.translator
@@ -42,10 +43,10 @@ def command(
         raise ConfigurationError(
             "no translator is chosen", hint=f"--translator {choices} with --model, or a preset that translates"
         )
-    counter = LineCounter("translated")
+    stage, counter = TranslationStage(translator), LineCounter("translated")
     run_stage(
         input_path,
         output_path,
-        lambda tasks: counter.counted(translate_tasks(translator, tasks, again=again)),
+        lambda tasks: counter.counted(additions(stage, tasks, again=again)),
         strict=strict,
     )

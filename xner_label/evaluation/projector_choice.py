@@ -19,8 +19,9 @@ from xner_label.projection.fitting.examples import Example, read_examples
 from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, fit_weights, fold_of
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Instance, Projection, Projector
-from xner_label.projection.projectors import PROJECTORS, make_projector
+from xner_label.projection.problem import CorpusProjector, Instance, Projection, Projector, project_all
+from xner_label.projection.projectors import make_projector
+from xner_label.settings.choices import PROJECTORS
 
 DEFAULT = "default"
 ADAPTED = "default, adapted"
@@ -93,12 +94,11 @@ def _have(instances: Sequence[Instance], field: str) -> bool:
     return all(getattr(instance, attribute) is not None for instance in instances if instance.mentions)
 
 
-def _kept(projector: Projector, instances: Sequence[Instance]) -> list[list[Projection]]:
-    learn = getattr(projector, "learn", None)
-    if learn is not None:
-        learn(instances)
-    cut = getattr(projector, "cut", 0.0)
-    return [[own for own in found if own.confidence >= cut] for found in projector.project(instances)]
+def _kept(projector: Projector | CorpusProjector, instances: Sequence[Instance]) -> list[list[Projection]]:
+    return [
+        [projection for projection in projections if projection.confidence >= projector.cut]
+        for projections in project_all(projector, instances)
+    ]
 
 
 def _adapted(examples: Sequence[Example]) -> list[list[Projection]]:

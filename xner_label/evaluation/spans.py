@@ -2,7 +2,8 @@
 
 An entity counts as right when start, end and label all agree, which on texts whose entities lie on token borders
 and don't overlap is what seqeval computes with ``mode="strict", scheme=IOB2``. Counting spans also holds for
-nested and overlapping entities, which tag sequences can't express. Identical entities of a task count once.
+nested and overlapping entities, which tag sequences can't express. White space at the borders of an entity
+doesn't count, and identical entities of a task count once.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from xner_label.entities import Probability
+from xner_label.entities import Probability, trimmed
 from xner_label.errors import ContractError, RecordError
 from xner_label.evaluation import metrics
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import decoded_lines, open_input
 
 LabelledSpan = tuple[int, int, str]
 
@@ -65,11 +66,11 @@ class Evaluation(msgspec.Struct, frozen=True):
     brier: float | None
     ece: float | None
     coverage_at_95: float | None
-    unknown_ids: list[str | int]
+    unknown_ids: list[str]
 
 
 def evaluate_files(gold: Path | str, predictions: Path | str, labels: Collection[str] | None = None) -> Evaluation:
-    """Compare two JSON Lines files by id.
+    """Compare two JSON Lines files by id; the integer 1 and the text "1" are the same id.
 
     A gold id without a prediction counts as no entities; where an id comes several times, the first lines
     belong together, then the second. Raises ContractError where the text of a pair differs or an entity lies
@@ -79,14 +80,11 @@ def evaluate_files(gold: Path | str, predictions: Path | str, labels: Collection
 
 
 def read_tasks(path: Path | str) -> Iterator[JudgedTask]:
-    """The lines of a file. Raises RecordError and ContractError with the line number."""
-    decoder = msgspec.json.Decoder(JudgedTask)
+    """The lines of a file. Raises RecordError and ContractError that name file and line."""
     with open_input(path) as stream:
-        for number, line in numbered_lines(stream):
-            try:
-                task = decode_line(line, decoder)
-            except RecordError as error:
-                raise RecordError(error.field, f"{error.problem} [{path}]", line=number) from None
+        for number, task in decoded_lines(stream, JudgedTask):
+            if isinstance(task, RecordError):
+                raise task.in_file(path)
             for entity in task.entities:
                 if not 0 <= entity.start < entity.end <= len(task.text):
                     raise ContractError(
@@ -146,19 +144,20 @@ def evaluate(
     )
 
 
-def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str | int, int], JudgedTask]:
-    """The tasks by id and by how often the id came before."""
-    seen: Counter[str | int] = Counter()
+def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str, int], JudgedTask]:
+    """The tasks by id and by how often the id came before. Ids are text: the store keeps 1 as "1"."""
+    seen: Counter[str] = Counter()
     result = {}
     for task in tasks:
-        result[task.id, seen[task.id]] = task
-        seen[task.id] += 1
+        identity = str(task.id)
+        result[identity, seen[identity]] = task
+        seen[identity] += 1
     return result
 
 
 def _spans(task: JudgedTask, labels: Collection[str] | None) -> dict[LabelledSpan, float | None]:
     return {
-        (entity.start, entity.end, entity.label): entity.confidence
+        (*trimmed(task.text, entity.start, entity.end), entity.label): entity.confidence
         for entity in task.entities
         if labels is None or entity.label in labels
     }

@@ -72,7 +72,7 @@ def _rows(
     if not silver or project.pipeline is None:
         return
     reviewed = {item.task.id for item in settled}
-    found = predictions.predictions_of(session, project.id, project.pipeline)
+    found = predictions.predictions_of(session, project.id, project.pipeline.name)
     for task, prediction in sorted(found, key=lambda pair: pair[0].id):
         if task.id not in reviewed:
             yield task, [_silver(entity) for entity in prediction.entities], "silver"
@@ -84,7 +84,7 @@ def _silver(entity: tables.ProjectedEntity) -> SilverEntity:
 
 def _conll(task: tables.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
     """Lines ``token<TAB>tag`` in IOB2 and a blank line at the end."""
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     report.widened += sum(not tokens.covering(entity.start, entity.end)[2] for entity in found)
     tags = tags_of(tokens, found)
     yield from (f"{word}\t{tag}" for word, tag in zip(tokens, tags, strict=True))

@@ -1,47 +1,73 @@
 """Importing tasks, gold and labelled source data into the store.
 
-Good lines are stored in chunks, bad ones reported; importing the same file again adds nothing.
+Records are stored in whole batches, each in a transaction of its own: an import that is interrupted leaves those
+that were finished, and importing the same file again adds the rest. Bad records are counted and named, and the
+others go on.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from xner_label.entities import Entity, Task
 from xner_label.errors import RecordError
-from xner_label.exchange.reading import Line, read_lines
-from xner_label.projection.problem import build_instance
+from xner_label.exchange.checking import checked_task
+from xner_label.exchange.readers.formats import open_records
+from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
 from xner_label.store import projects, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import add_imported_gold
 
-_CHUNK = 2_000
+# A batch ends after so many records, or so many characters of text.
+BATCH_RECORDS = 2_000
+_BATCH_CHARACTERS = 1 << 24
+# How many bad records a report names.
+NAMED_ERRORS = 100
 # Where tasks that name no split go.
 DEFAULT_SPLIT = "pool"
 
 
 class ImportReport(msgspec.Struct):
-    """What an import did. ``errors`` holds one RecordError per bad line, with its line number."""
+    """What an import did.
 
+    ``bad`` counts the records that were left out; ``errors`` names the first ``NAMED_ERRORS`` of them, with their
+    line numbers. ``trimmed`` counts entities that lost white space at their borders. ``notes`` says, with the
+    number of records, what of the file wasn't taken over. ``format`` is the one that the file was read in.
+    """
+
+    format: str = ""
     added: int = 0
     known: int = 0
     gold: int = 0
+    bad: int = 0
+    trimmed: int = 0
+    notes: Counter[str] = msgspec.field(default_factory=Counter)
     errors: list[RecordError] = msgspec.field(default_factory=list)
 
+    def add_error(self, error: RecordError) -> None:
+        """Count a bad record, and keep what is wrong with it if it is among the first."""
+        self.bad += 1
+        if len(self.errors) < NAMED_ERRORS:
+            self.errors.append(error)
 
-class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a file is read.
+    def summary(self) -> dict[str, Any]:
+        """The report as plain values, its errors as text."""
+        return {**msgspec.structs.asdict(self), "errors": [str(error) for error in self.errors]}
 
-    ``split`` overrides what the lines say; ``gold`` stores each line's ``entities`` as gold; ``source_labelled``
-    takes the lines as labelled source data for the source tagger; ``drop_unknown_labels`` leaves entities with
-    a label outside the project's set out instead of refusing their line.
+
+class ImportOptions(ReadOptions, frozen=True, kw_only=True):
+    """How a file is read, and what of it is stored.
+
+    ``split`` overrides what the records say; ``gold`` stores each record's ``entities`` as gold;
+    ``source_labelled`` takes the records as labelled source data for the source tagger; ``drop_unknown_labels``
+    leaves entities with a label outside the project's set out instead of refusing their record.
     """
 
-    format: str | None = None
     split: str | None = None
     gold: bool = False
     source_labelled: bool = False
@@ -51,110 +77,104 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
 def import_file(
     store: Store, project: str, labels: Sequence[str], path: Path, options: ImportOptions
 ) -> ImportReport:
-    """Import one file into a project, which is made when it doesn't exist.
+    """Import one file (``-``: standard input) into a project, which is made when it doesn't exist.
 
-    Raises UsageError when the file can't be read or its format isn't clear.
+    Raises UsageError when the file can't be read or its format isn't clear; then nothing is written, unless that
+    shows only further on in the file.
     """
     report = ImportReport()
-    with store.write() as session:
-        project_id = projects.ensure_project(session, project, labels).id
-    lines = _validated(read_lines(path, options.format), frozenset(labels), options, report)
-    write = _write_source_sentences if options.source_labelled else _write_tasks
-    while chunk := list(islice(lines, _CHUNK)):
-        write(store, project_id, chunk, options, report)
+    with open_records(path, options) as (report.format, records):
+        valid = _validated(records, frozenset(labels), options, report)
+        first = next(valid, None)
+        with store.write() as session:
+            project_id = projects.ensure_project(session, project, labels).id
+        write = _write_source_sentences if options.source_labelled else _write_tasks
+        for batch in _batches(valid, first):
+            write(store, project_id, batch, options, report)
     return report
 
 
 def _validated(
-    lines: Iterable[Line], labels: frozenset[str], options: ImportOptions, report: ImportReport
-) -> Iterator[Line]:
-    for line in lines:
-        error = line.error
-        if error is None and line.task is not None:
+    records: Iterable[Numbered], labels: frozenset[str], options: ImportOptions, report: ImportReport
+) -> Iterator[tuple[int, ImportedTask]]:
+    """The records that may be stored; the others are counted in the report."""
+    needs_entities = options.gold or options.source_labelled
+    allowed = labels if options.drop_unknown_labels else None
+    for number, record in records:
+        if isinstance(record, RecordError):
+            problem = record
+        else:
             try:
-                task = _checked(line.task, labels, options)
-            except RecordError as problem:
-                error = problem
+                task, trimmed = checked_task(
+                    record, labels, drop=allowed is not None, needs_entities=needs_entities
+                )
+            except RecordError as error:
+                problem = error.inside(record.place)
             else:
-                yield Line(line.number, task, line.split)
+                report.trimmed += trimmed
+                report.notes.update(record.notes)
+                if record.task.entities and not needs_entities:
+                    report.notes["`entities` aren't stored: give --gold to take them as gold"] += 1
+                yield number, msgspec.structs.replace(record, task=task)
                 continue
-        if error is not None:
-            error.line = line.number
-            report.errors.append(error)
+        report.add_error(problem.at_line(number))
 
 
-def _checked(task: Task, labels: frozenset[str], options: ImportOptions) -> Task:
-    """The task with its unknown labels handled. Raises RecordError for anything the store must not hold."""
-    if str(task.id) == "":
-        raise RecordError("id", "empty; give every line an id of its own")
-    if not task.text.strip():
-        raise RecordError("text", "empty; leave the line out")
-    for field in ("id", "text", "source"):
-        if "\0" in str(getattr(task, field)):
-            raise RecordError(field, "holds a NUL character, which databases refuse; remove it")
-    build_instance(task)
-    gold = _known(task.entities, labels, "entities", options.drop_unknown_labels)
-    source_entities = _known(task.source_entities, labels, "source_entities", options.drop_unknown_labels)
-    if options.gold or options.source_labelled:
-        if gold is None:
-            raise RecordError("entities", "missing; gold needs them, an empty list when there are none")
-        _check_spans(task.text, gold)
-    return msgspec.structs.replace(task, entities=gold, source_entities=source_entities)
-
-
-def _known(
-    found: tuple[Entity, ...] | None, labels: frozenset[str], field: str, drop: bool
-) -> tuple[Entity, ...] | None:
-    if found is None:
-        return None
-    for index, entity in enumerate(found):
-        if entity.label not in labels and not drop:
-            raise RecordError(
-                f"{field}[{index}]",
-                f"label {entity.label!r} isn't in the project's set ({', '.join(sorted(labels))}); add it to "
-                "`labels` in xner-label.toml or give --drop-unknown-labels",
-            )
-    return tuple(entity for entity in found if entity.label in labels)
-
-
-def _check_spans(text: str, found: Sequence[Entity]) -> None:
-    for index, entity in enumerate(found):
-        if not 0 <= entity.start < entity.end <= len(text):
-            raise RecordError(
-                f"entities[{index}]",
-                f"offsets {entity.start}..{entity.end} don't fit a text of {len(text)} code points; "
-                "offsets are code points, end exclusive",
-            )
+def _batches(
+    records: Iterator[tuple[int, ImportedTask]], first: tuple[int, ImportedTask] | None
+) -> Iterator[list[tuple[int, ImportedTask]]]:
+    """The records, ``first`` before the others, in batches of bounded size."""
+    batch = [] if first is None else [first]
+    characters = 0
+    for number, record in records:
+        batch.append((number, record))
+        characters += len(record.task.text)
+        if len(batch) >= BATCH_RECORDS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _write_tasks(
-    store: Store, project_id: int, lines: Sequence[Line], options: ImportOptions, report: ImportReport
+    store: Store,
+    project_id: int,
+    batch: Sequence[tuple[int, ImportedTask]],
+    options: ImportOptions,
+    report: ImportReport,
 ) -> None:
     with store.write() as session:
-        known = tasks.texts_by_external(session, project_id, [str(line.task.id) for line in lines if line.task])
-        new: list[tuple[Task, str]] = []
+        known = tasks.texts_by_external(session, project_id, [str(record.task.id) for _, record in batch])
+        accepted: list[tuple[Task, str]] = []
         gold: dict[str, tuple[Entity, ...]] = {}
-        for line in lines:
-            assert line.task is not None
-            external = str(line.task.id)
-            if known.setdefault(external, line.task.text) != line.task.text:
+        for number, record in batch:
+            external = str(record.task.id)
+            if known.setdefault(external, record.task.text) != record.task.text:
                 problem = f"{external!r} already belongs to another text; give every text an id of its own"
-                report.errors.append(RecordError("id", problem, line=line.number))
+                report.add_error(RecordError("id", problem, line=number))
                 continue
-            new.append((line.task, options.split or line.split or DEFAULT_SPLIT))
-            gold[external] = line.task.entities or ()
-        added = tasks.add_tasks(session, project_id, new)
+            accepted.append((record.task, options.split or record.split or DEFAULT_SPLIT))
+            if options.gold and not record.unlabelled:
+                gold[external] = record.task.entities or ()
+        added = tasks.add_tasks(session, project_id, accepted)
         report.added += added
-        report.known += len(new) - added
-        if options.gold:
-            ids = tasks.ids_by_external(session, project_id, list(gold))
-            report.gold += add_imported_gold(session, {ids[key]: found for key, found in gold.items()})
+        report.known += len(accepted) - added
+        ids = tasks.ids_by_external(session, project_id, list(gold))
+        report.gold += add_imported_gold(session, {ids[key]: entities for key, entities in gold.items()})
 
 
 def _write_source_sentences(
-    store: Store, project_id: int, lines: Sequence[Line], options: ImportOptions, report: ImportReport
+    store: Store,
+    project_id: int,
+    batch: Sequence[tuple[int, ImportedTask]],
+    options: ImportOptions,
+    report: ImportReport,
 ) -> None:
-    rows = [(str(line.task.id), line.task.text, line.task.entities or ()) for line in lines if line.task]
+    rows = [
+        (str(record.task.id), record.task.text, record.task.entities or ())
+        for _, record in batch
+        if not record.unlabelled
+    ]
     with store.write() as session:
         added = tasks.add_source_sentences(session, project_id, rows)
     report.added += added

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import IO, Any, TypeVar
@@ -12,15 +11,13 @@ import msgspec
 
 from xner_label.entities import Prediction, Task
 from xner_label.errors import IncompleteError, RecordError, UsageError
-from xner_label.jsonl import decode_line
+from xner_label.jsonl import READ_BYTES, LineSplitter, Numbered, checked, decode_line
 from xner_label.pipeline.pipeline import Pipeline
 
 T = TypeVar("T")
-# Numbered lines.
-Batch = list[tuple[int, bytes]]
+Batch = list[Numbered[bytes]]
 
 BATCH_LINES = 512
-_READ_BYTES = 1 << 20
 _OUTPUT_FIELDS = frozenset(Prediction.__struct_fields__)
 _ECHOED = frozenset({"id", "text"})
 
@@ -104,47 +101,40 @@ def _answer(
     report: Callable[[RecordError], None],
 ) -> StreamSummary:
     """Decode each batch, ``answer`` its tasks, let ``write`` append each answer (given its line) to the output."""
-    decoder = msgspec.json.Decoder(Task)
     answered = bad = incomplete = 0
     for batch in batches:
-        tasks: list[Task] = []
-        problems: dict[int, RecordError] = {}
-        for number, line in batch:
-            try:
-                tasks.append(decode_line(line, decoder))
-            except RecordError as error:
-                problems[number] = error
-        results = iter(answer(tasks))
+        decoded = _decoded(batch)
+        results = iter(answer([task for _, task in decoded if not isinstance(task, RecordError)]))
         output = bytearray()
-        for number, line in batch:
-            result = problems[number] if number in problems else next(results)
+        for (number, line), (_, task) in zip(batch, decoded, strict=True):
+            result = task if isinstance(task, RecordError) else next(results)
             if not isinstance(result, RecordError):
+                assert isinstance(line, bytes)  # a task was read from it
                 write(result, line, output)
                 output += b"\n"
                 answered += 1
             elif isinstance(result, IncompleteError):
                 incomplete += 1
             else:
-                result.line = number
+                error = result.at_line(number)
                 if strict:
-                    raise result
-                report(result)
+                    raise error
+                report(error)
                 bad += 1
         sink.write(output)
         sink.flush()
     return StreamSummary(answered, bad, incomplete)
 
 
+def _decoded(batch: Batch) -> list[Numbered[Task]]:
+    decoder = msgspec.json.Decoder(Task)
+    return list(checked(batch, lambda line: decode_line(line, decoder)))
+
+
 def _readable(batches: Iterable[Batch]) -> list[Task]:
     """The tasks of all lines that can be read; the others are reported when their turn comes."""
-    decoder = msgspec.json.Decoder(Task)
-    tasks = []
-    for _, line in chain.from_iterable(batches):
-        try:
-            tasks.append(decode_line(line, decoder))
-        except RecordError:
-            continue
-    return tasks
+    decoded = chain.from_iterable(map(_decoded, batches))
+    return [task for _, task in decoded if not isinstance(task, RecordError)]
 
 
 class _KeptFields:
@@ -169,25 +159,17 @@ def line_batches(source: IO[bytes]) -> Iterator[Batch]:
     """The non-blank lines, numbered from 1, in batches of what can be read without waiting.
 
     A slow producer at the other end of a pipe gets its answers as its lines come in; a quick one gets the
-    throughput of full batches.
+    throughput of full batches. A line that is too long is an error in its place. Raises UsageError for UTF-16.
     """
+    splitter = LineSplitter()
     read = getattr(source, "read1", source.read)
-    rest = b""
-    number = 0
     lines: Batch = []
     while True:
-        chunk = read(_READ_BYTES)
-        pieces = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
-        rest = pieces.pop() if chunk else b""
-        for line in pieces:
-            number += 1
-            if number == 1:
-                line = line.removeprefix(BOM_UTF8)
-            if line and not line.isspace():
-                lines.append((number, line))
-            if len(lines) == BATCH_LINES:
-                yield lines
-                lines = []
+        chunk = read(READ_BYTES)
+        lines += splitter.feed(chunk) if chunk else splitter.finish()
+        while len(lines) >= BATCH_LINES:
+            yield lines[:BATCH_LINES]
+            del lines[:BATCH_LINES]
         if lines and not (chunk and _has_more(source)):
             yield lines
             lines = []

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b, sha256
 from math import prod
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
 from xner_label import __version__
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import IncompleteError, RecordError
-from xner_label.projection.problem import Instance, Projection, Projector, build_instance
-from xner_label.stages.interfaces import Aligner, TargetTagger, Translator, learns
+from xner_label.projection.problem import (
+    CorpusProjector,
+    Instance,
+    Projection,
+    Projections,
+    Projector,
+    build_instance,
+    project_all,
+)
+from xner_label.stages.interfaces import Aligner, Pair, TargetTagger, Translator, learns
 
 _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
@@ -20,6 +30,21 @@ _HINTS = {
     "alignment": "give the links, run `xner-label align` first, or choose a projector or aligner that needs none",
     "target_tags": "give P(tag) of each token, name a --target-tagger, or choose a projector that needs none",
 }
+
+
+class _Problem(NamedTuple):
+    """A task's instance before the stages have completed it, and what had to be adjusted."""
+
+    instance: Instance
+    notes: list[str]
+
+
+class _Projected(NamedTuple):
+    """A task's completed instance, what had to be adjusted, and its projections."""
+
+    instance: Instance
+    notes: list[str]
+    projections: Projections
 
 
 class Pipeline:
@@ -37,7 +62,7 @@ class Pipeline:
 
     def __init__(
         self,
-        projector: Projector,
+        projector: Projector | CorpusProjector,
         *,
         aligner: Aligner | None = None,
         back_translator: Translator | None = None,
@@ -53,10 +78,12 @@ class Pipeline:
         self._back_translator = back_translator
         self._target_tagger = target_tagger
         self._upstream = dict(upstream)
-        self._cut: float = getattr(projector, "cut", 0.0) if min_confidence is None else min_confidence
+        self._cut = projector.cut if min_confidence is None else min_confidence
         self._labels = None if labels is None else frozenset(labels)
         self._filters = tuple(filters)
         self._strict = strict
+        self._corpus: dict[bytes, _Projected] = {}
+        self._corpus_digest = ""
 
     @property
     def signature(self) -> str:
@@ -66,7 +93,7 @@ class Pipeline:
             "back-translator": None if self._back_translator is None else self._back_translator.signature,
             "target-tagger": None if self._target_tagger is None else self._target_tagger.signature,
             **self._upstream,
-            "projector": self._projector.signature,
+            "projector": self._projector.signature + (f":{self._corpus_digest}" if self._corpus_digest else ""),
             "min-confidence": f"{self._cut:g}",
             "labels": None if self._labels is None else ",".join(sorted(self._labels)),
             "filters": ",".join(self._filters) or None,
@@ -77,50 +104,58 @@ class Pipeline:
     @property
     def learns(self) -> bool:
         """Whether a stage wants to see all tasks before the first one is answered."""
-        return learns(self._aligner) or hasattr(self._projector, "learn")
+        return learns(self._aligner) or isinstance(self._projector, CorpusProjector)
 
     def learn(self, tasks: Sequence[Task]) -> None:
-        """Let the stages learn from all tasks; bad ones teach nothing."""
-        instances = []
-        for task in tasks:
-            try:
-                instances.append(self._instance(task)[0])
-            except RecordError:
-                continue
+        """Let the stages see all tasks; bad ones teach nothing.
+
+        A corpus projector projects them here, and :meth:`predict` looks up what a task's fields (all but ``id``
+        and ``entities``) have led to: no stage runs on them again. The signature then names the corpus.
+        """
+        built = [(task, self._built(task)) for task in tasks]
+        good = [(task, problem) for task, problem in built if not isinstance(problem, RecordError)]
         if learns(self._aligner):
-            self._aligner.fit([(instance.source.words(), instance.target.words()) for instance in instances])
-        learn: Callable[[list[Instance]], object] | None = getattr(self._projector, "learn", None)
-        if learn is not None:
-            learn(self._complete(instances))
+            self._aligner.fit([_words(problem.instance) for _, problem in good])
+        if isinstance(self._projector, CorpusProjector):
+            contents = [_content(task) for task, _ in good]
+            projected = self._projected([problem for _, problem in good])
+            self._corpus = dict(zip(contents, projected, strict=True))
+            self._corpus_digest = sha256(b"".join(sorted(contents))).hexdigest()[:10]
 
     def predict(self, tasks: Sequence[Task]) -> list[Prediction | RecordError]:
         """One prediction per task, in order, or the error that keeps a task from having one.
 
-        That error is an IncompleteError where a task fails one of the filters.
+        That error is an IncompleteError where a task fails one of the filters. A corpus projector takes those that
+        it hasn't learned from as a corpus of their own.
         """
-        results: list[Prediction | RecordError] = []
-        instances: list[Instance] = []
-        places: list[int] = []
-        notes: list[list[str]] = []
-        for place, task in enumerate(tasks):
-            try:
-                instance, adjusted = self._instance(task)
-            except RecordError as error:
-                results.append(error)
-                continue
-            results.append(_PENDING)
-            instances.append(instance)
-            notes.append(adjusted)
-            places.append(place)
-        instances = self._complete(instances)
+        corpus = self._corpus
+        learned = [corpus.get(_content(task)) for task in tasks] if corpus else [None] * len(tasks)
+        built = [self._built(task) for task, known in zip(tasks, learned, strict=True) if known is None]
+        projected = iter(self._projected([problem for problem in built if not isinstance(problem, RecordError)]))
+        fresh = (problem if isinstance(problem, RecordError) else next(projected) for problem in built)
         signature = self.signature
-        for place, instance, note, projections in zip(
-            places, instances, notes, self._projector.project(instances), strict=True
-        ):
-            results[place] = self._prediction(tasks[place], instance, note, projections, signature)
-        return results
+        return [
+            self._prediction(task, next(fresh) if known is None else known, signature)
+            for task, known in zip(tasks, learned, strict=True)
+        ]
 
-    def _instance(self, task: Task) -> tuple[Instance, list[str]]:
+    def _built(self, task: Task) -> _Problem | RecordError:
+        try:
+            return self._problem(task)
+        except RecordError as error:
+            return error
+
+    def _projected(self, problems: Sequence[_Problem]) -> list[_Projected]:
+        if not problems:
+            return []
+        instances = self._complete([problem.instance for problem in problems])
+        found = project_all(self._projector, instances)
+        return [
+            _Projected(instance, problem.notes, projections)
+            for problem, instance, projections in zip(problems, instances, found, strict=True)
+        ]
+
+    def _problem(self, task: Task) -> _Problem:
         instance, notes = build_instance(task)
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")
@@ -129,7 +164,7 @@ class Pipeline:
             for field in ("source", "source_entities", *sorted(self._projector.needs)):
                 if getattr(task, field) is None and not self._supplied(field, task):
                     raise RecordError(field, f"missing; {_HINTS[field]}")
-        return instance, notes
+        return _Problem(instance, notes)
 
     def _supplied(self, field: str, task: Task) -> bool:
         """Whether a stage makes what a task lacks."""
@@ -161,41 +196,50 @@ class Pipeline:
         return instances
 
     def _prediction(
-        self, task: Task, instance: Instance, notes: list[str], projections: list[Projection], signature: str
+        self, task: Task, projected: _Projected | RecordError, signature: str
     ) -> Prediction | RecordError:
+        if isinstance(projected, RecordError):
+            return projected
+        instance, notes, projections = projected
         cut, labels = self._cut, self._labels
+        judged: list[Projection] = projections
         if labels is not None:
-            projections = [own for own in projections if own.label in labels]
-        kept = [own for own in projections if own.confidence >= cut]
+            judged = [projection for projection in projections if projection.label in labels]
+        kept = [projection for projection in judged if projection.confidence >= cut]
         if self._filters:
             from xner_label.pipeline.completeness import failed_filters
 
             failed = failed_filters(instance, kept, self._filters)
             if failed:
                 return IncompleteError(failed)
-        if projections and not projections[0].exact:
+        if not projections.exact:
             notes = [*notes, "too many entities compete for the same words: matched approximately"]
         return Prediction(
             task.id,
             task.text,
-            tuple([_entity(instance, own) for own in kept]),
+            tuple([_entity(instance, projection) for projection in kept]),
             # a projection left out by the cut was rightly left out with the complement of its probability
-            prod(
-                [own.confidence if own.confidence >= cut else 1.0 - own.confidence for own in projections],
-                start=1.0,
-            ),
+            prod([p.confidence if p.confidence >= cut else 1.0 - p.confidence for p in judged], start=1.0),
             signature,
             "; ".join(notes) or None,
         )
 
 
-_PENDING = RecordError("task", "not projected yet")
+def _content(task: Task) -> bytes:
+    """A hash of all that a projection depends on. Links that an aligner makes are left to its signature: the
+    rounding of their weights varies with the batch that a pair is aligned in."""
+    fields = msgspec.structs.replace(task, id=0, entities=None)
+    return blake2b(msgspec.json.encode(fields), digest_size=16).digest()
+
+
+def _words(instance: Instance) -> Pair:
+    return instance.source.words(), instance.target.words()
 
 
 def _align(aligner: Aligner, instances: list[Instance]) -> list[Instance]:
     """The instances with the aligner's links; those without mentions don't need any."""
     busy = [index for index, instance in enumerate(instances) if instance.mentions and len(instance.target)]
-    pairs = [(instances[index].source.words(), instances[index].target.words()) for index in busy]
+    pairs = [_words(instances[index]) for index in busy]
     result = list(instances)
     for index, links in zip(busy, aligner.align(pairs) if pairs else (), strict=True):
         result[index] = msgspec.structs.replace(instances[index], links=tuple(links))

@@ -17,7 +17,7 @@ from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pharaoh import format_links
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.overlapping_stages import chained
-from xner_label.projection.problem import Projector
+from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
@@ -25,6 +25,7 @@ from xner_label.stages.interfaces import Aligner, Tagger, Translator, learns
 from xner_label.store import predictions, projects, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
+from xner_label.store.pipelines import ensure_pipeline, find_name
 from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
@@ -34,9 +35,11 @@ _CHUNK = 500
 
 
 class PredictReport(msgspec.Struct):
-    """What a prediction run did. ``left_out`` counts the tasks that couldn't be predicted, by reason."""
+    """What a prediction run did. ``pipeline`` is the full signature, ``version`` its short name; ``left_out``
+    counts the tasks that couldn't be predicted, by reason."""
 
     pipeline: str
+    version: str = ""
     predicted: int = 0
     known: int = 0
     entities: int = 0
@@ -81,7 +84,8 @@ class Predictor:
         if pipeline.learns:
             pipeline.learn([tasks.to_record(task, alignments.get(task.id)) for task in ready])
         with self._store.read() as session:
-            done = predictions.predicted_task_ids(session, self._project, pipeline.signature)
+            version = find_name(session, pipeline.signature)
+            done = predictions.predicted_task_ids(session, self._project, version) if version else set()
         report = PredictReport(pipeline.signature, known=len(done))
         report.left_out = dict(Counter(_reason(task) for task in stored if task not in ready))
         open_tasks = [task for task in ready if task.id not in done]
@@ -90,7 +94,9 @@ class Predictor:
             results = pipeline.predict([tasks.to_record(task, alignments.get(task.id)) for task in chunk])
             self._save(chunk, results, report)
         with self._store.write() as session:
-            projects.get_project(session, self._settings.project).pipeline = pipeline.signature
+            current = ensure_pipeline(session, pipeline.signature)
+            projects.get_project(session, self._settings.project).pipeline = current
+            report.version = current.name
         return report
 
     def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:
@@ -172,17 +178,17 @@ class Predictor:
         with self._store.write() as session:
             report.predicted += predictions.add_predictions(session, new)
 
-    def _pipeline(self, projector: Projector) -> Pipeline:
+    def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
 
     @cached_property
-    def _projector(self) -> Projector:
+    def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
         return make_projector(self._settings.projector, weights=self._settings.projector_weights)
 
-    def _projector_of(self, corpus: Sequence[Task]) -> Projector:
+    def _projector_of(self, corpus: Sequence[Task]) -> Projector | CorpusProjector:
         """Lets the tasks inform each other, where the projector can and they aren't too many to hold."""
         name, weights = self._settings.projector, self._settings.projector_weights
         if 0 < len(corpus) <= self._settings.corpus_limit and has_corpus_mode(name, weights=weights):
@@ -209,16 +215,12 @@ class Predictor:
 
 
 def _source_tokens(task: Task) -> Tokens:
-    return _tokens(task.source or "", task.source_tokens, "source_tokens")
+    return Tokens.of(task.source or "", task.source_tokens, "source_tokens")
 
 
 def _words(task: Task) -> tuple[list[str], list[str]]:
     """The pair of word lists that an aligner gets."""
-    return _source_tokens(task).words(), _tokens(task.text, task.tokens, "tokens").words()
-
-
-def _tokens(text: str, tokens: list[str] | None, field: str) -> Tokens:
-    return Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)
+    return _source_tokens(task).words(), Tokens.of(task.text, task.tokens).words()
 
 
 def _reason(task: Task) -> str:

@@ -16,7 +16,7 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, PartialError, RecordError, SchemaError, XnerLabelError
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
-from xner_label.store import predictions, projects, reviews, runs, tables, tasks
+from xner_label.store import pipelines, predictions, projects, reviews, runs, tables, tasks
 from xner_label.store.database import Store, require_head
 from xner_label.store.runs import Serving
 
@@ -59,7 +59,7 @@ class PredictionService:
         self._working = Lock()
         self._predictor: Predictor | None = None
         self._predictor_of: str | None = None
-        # The pipeline that new tasks get, once it is known; differs from the current one if settings changed.
+        # The name of what new tasks are predicted with, once it is known; not the current one if settings changed.
         self._own_pipeline: str | None = None
 
     def current(self) -> Serving | None:
@@ -217,13 +217,18 @@ class PredictionService:
             self._predictor_of = serving.pipeline
         return self._predictor
 
-    def _settle(self, serving: Serving, pipeline: str) -> str:
-        """Note what new tasks are predicted with; it becomes the current pipeline if there was none."""
+    def _settle(self, serving: Serving, signature: str) -> str:
+        """Note what new tasks are predicted with, which becomes the current pipeline if there was none.
+
+        Returns its name.
+        """
+        with self._store.read() as session:
+            pipeline = pipelines.find_name(session, signature) or signature
         if serving.pipeline is None:
             with self._store.write() as session:
                 project = projects.get_project(session, self._settings.project)
                 if project.pipeline is None:
-                    project.pipeline = pipeline
+                    project.pipeline = pipelines.ensure_pipeline(session, signature)
             self._predictor_of = pipeline
         elif pipeline not in (serving.pipeline, self._own_pipeline):
             _LOG.warning(

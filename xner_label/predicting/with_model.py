@@ -125,7 +125,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
                 hint="`xner-label train`, then `xner-label promote`",
             )
         done = predictions.predicted_task_ids(session, found.id, run.version)
-        projected = projections_of(session, found.id, found.pipeline)
+        projected = projections_of(session, found.id, None if found.pipeline is None else found.pipeline.name)
         stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
     model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
@@ -140,7 +140,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
 
 
 def _sentence(task: entities.Task, projection: Prediction | None) -> Sentence:
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     return Sentence(0, str(task.id), tokens, None if projection is None else projection.entities)
 
 

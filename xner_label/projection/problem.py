@@ -5,12 +5,12 @@ A projector never sees offsets, files or formats: it gets instances and returns 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from xner_label.entities import Entity, Link, Task, Tokens
+from xner_label.entities import Entity, Link, Task, Tokens, check_offsets
 from xner_label.errors import RecordError
 from xner_label.pharaoh import parse_links
 
@@ -46,8 +46,7 @@ class Projection(msgspec.Struct, frozen=True):
     """A mention matched to the target tokens ``[first, last)``.
 
     ``mention`` is an index into the instance's mentions, None for an entity added without one. ``score`` is the
-    projector's raw objective, ``confidence`` a probability. ``exact`` is False, for all of an instance,
-    where too many mentions competed for the same words to match them (or to compute confidences) exactly.
+    projector's raw objective, ``confidence`` a probability.
     """
 
     mention: int | None
@@ -56,36 +55,85 @@ class Projection(msgspec.Struct, frozen=True):
     label: str
     score: float
     confidence: float
-    exact: bool = True
+
+
+class Projections(list[Projection]):
+    """All projections of one instance, in target order, never overlapping.
+
+    ``exact`` is False where too many mentions competed for the same words to match them, or to compute their
+    confidences, exactly; that holds for those left out as well.
+    """
+
+    __slots__ = ("exact",)
+
+    def __init__(self, projections: Iterable[Projection] = (), *, exact: bool = True) -> None:
+        super().__init__(projections)
+        self.exact = exact
+
+    def in_order(self) -> Projections:
+        """Itself, sorted by the first token."""
+        if len(self) > 1:
+            self.sort(key=_first_token)
+        return self
+
+
+def _first_token(projection: Projection) -> int:
+    return projection.first
 
 
 class Projector(Protocol):
-    """Chooses target spans for the mentions of each instance.
+    """Chooses target spans for the mentions of each instance on its own.
 
     ``needs`` names the task fields without which the projector can't work: ``alignment``, ``target_tags`` or
-    nothing.
+    nothing. ``cut`` is the confidence below which it would leave a projection out, 0 where it has no opinion.
     """
 
     signature: str
     needs: frozenset[str]
+    cut: float
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        """The projections of each instance, in target order, never overlapping."""
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
+        """The projections of each instance, in order; nothing is cut."""
         ...
+
+
+@runtime_checkable
+class CorpusProjector(Protocol):
+    """Chooses target spans for all instances of a corpus, each in the light of the others.
+
+    ``needs`` and ``cut`` as for :class:`Projector`; ``signature`` names the method, not the corpus.
+    """
+
+    signature: str
+    needs: frozenset[str]
+    cut: float
+
+    def project_corpus(self, instances: Sequence[Instance]) -> list[Projections]:
+        """The projections of each instance, in order; nothing is cut."""
+        ...
+
+
+def project_all(projector: Projector | CorpusProjector, instances: Sequence[Instance]) -> list[Projections]:
+    """The projections of instances that are all there are, whichever kind the projector is."""
+    if isinstance(projector, CorpusProjector):
+        return projector.project_corpus(instances)
+    return projector.project(instances)
 
 
 def build_instance(task: Task) -> tuple[Instance, list[str]]:
     """Turn a task into an instance, with notes on what had to be adjusted.
 
-    Raises RecordError, naming the field, for tokens that aren't in the text, offsets outside the source, links
-    out of range and source entities without a source.
+    Raises RecordError, naming the field, for tokens that aren't in the text or don't reach its end, offsets
+    outside the source, source entities that say another text than stands there or a score that is no probability,
+    links out of range and source entities without a source.
     """
     if task.source is None and (task.source_entities or task.source_tokens or task.alignment):
         raise RecordError("source", "missing, though other fields refer to it; give the source text")
-    target = _tokens(task.text, task.tokens, "tokens")
-    source = _tokens(task.source or "", task.source_tokens, "source_tokens")
+    target = Tokens.of(task.text, task.tokens)
+    source = Tokens.of(task.source or "", task.source_tokens, "source_tokens")
     notes: list[str] = []
     entities = task.source_entities or ()
+    check_offsets(source.text, entities, "source_entities")
     renderings = task.back_translations
     if renderings is not None and len(renderings) != len(entities):
         raise RecordError(
@@ -109,16 +157,11 @@ def build_instance(task: Task) -> tuple[Instance, list[str]]:
     return Instance(source, target, tuple(mentions), links, translations, tags), notes
 
 
-def _tokens(text: str, tokens: tuple[str, ...] | None, field: str) -> Tokens:
-    return Tokens.tokenize(text) if tokens is None else Tokens.locate(text, tokens, field)
-
-
 def _mention(source: Tokens, index: int, entity: Entity, notes: list[str]) -> Mention | None:
-    if not 0 <= entity.start < entity.end <= len(source.text):
+    if entity.score is not None and not 0.0 <= entity.score <= 1.0:
         raise RecordError(
-            f"source_entities[{index}]",
-            f"offsets {entity.start}..{entity.end} don't fit a source of {len(source.text)} code points; "
-            "offsets are code points, end exclusive",
+            f"source_entities[{index}].score",
+            f"{entity.score:g} is no probability; give a number in 0..1, or none",
         )
     first, last, exact = source.covering(entity.start, entity.end)
     if first == last:

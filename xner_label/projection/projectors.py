@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.projection.problem import Projector
+from xner_label.projection.problem import CorpusProjector, Projector
+from xner_label.settings.choices import PROJECTORS, WEIGHTED_PROJECTORS
 from xner_label.stages.interfaces import TranslationScorer
-
-_PLAIN = ("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic")
 
 # The paper's fusions: weights of align, ner, ner_spans and nmt. The last one is its best.
 _FUSIONS: dict[str, Mapping[str, float]] = {
@@ -19,8 +18,6 @@ _FUSIONS: dict[str, Mapping[str, float]] = {
     "align+ner-spans": {"align": 0.5, "ner_spans": 0.5},
     "align+ner-spans+nmt": {"align": 0.5, "ner_spans": 0.5, "nmt": 1.0},
 }
-
-PROJECTORS: tuple[str, ...] = (*_PLAIN, *_FUSIONS)
 
 
 def has_corpus_mode(name: str, *, weights: str = "") -> bool:
@@ -34,22 +31,22 @@ def has_corpus_mode(name: str, *, weights: str = "") -> bool:
 
 def make_projector(
     name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
-) -> Projector:
+) -> Projector | CorpusProjector:
     """The projector of that name.
 
     ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
     `xner-label fit-projector` wrote; empty: the shipped one. Raises UsageError for an unknown projector,
     ConfigurationError where it needs a translation scorer and has none, or the weights can't be read.
     """
-    if name in ("default", "corpus"):
+    if name in WEIGHTED_PROJECTORS:
         from xner_label.projection.loglinear.projector import LogLinearProjector
         from xner_label.projection.loglinear.weights_file import Weights
 
         loaded = Weights.load(weights or None)
         if name == "corpus":
-            from xner_label.projection.corpus.projector import CorpusProjector
+            from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 
-            return CorpusProjector(loaded)
+            return LogLinearCorpusProjector(loaded)
         return LogLinearProjector(loaded)
     if weights:
         raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
@@ -59,7 +56,7 @@ def make_projector(
         from xner_label.projection.handmade.heuristic import HeuristicProjector
 
         return HeuristicProjector()
-    if name in _PLAIN:
+    if name in PROJECTORS:
         from xner_label.projection.handmade import matching_projector as scored
 
         if name == "string":

@@ -7,10 +7,12 @@ import msgspec
 from xner_label.store import predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, gold_of
+from xner_label.store.pipelines import signatures_by_name
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of everything a project holds."""
+    """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
+    ``pipelines`` holds the full signature of each."""
 
     project: str
     labels: list[str]
@@ -18,6 +20,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     tasks: dict[str, int]
     source_sentences: int
     predictions: dict[str, int]
+    pipelines: dict[str, str]
     chosen: int
     pushed: int
     gold: int
@@ -34,13 +37,15 @@ def status(store: Store, project: str) -> Status:
         gold = gold_of(session, row.id)
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
+        predicted = predictions.count_predictions(session, row.id)
         return Status(
             project=row.name,
             labels=list(row.labels),
             studio_project=row.studio_project,
             tasks=tasks.count_tasks(session, row.id),
             source_sentences=len(tasks.source_sentences(session, row.id)),
-            predictions=predictions.count_predictions(session, row.id),
+            predictions=predicted,
+            pipelines=signatures_by_name(session, predicted),
             chosen=chosen,
             pushed=pushed,
             gold=len(gold),

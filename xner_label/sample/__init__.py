@@ -10,10 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from xner_label.entities import Task
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import read_values
 
 PAIRS = Path(__file__).with_name("en-sw.jsonl")
 LABELLED_SOURCE = Path(__file__).with_name("en-labelled.jsonl")
@@ -30,7 +28,4 @@ class SampleTask(Task, frozen=True, omit_defaults=True, kw_only=True):
 
 def read_sample(path: Path = PAIRS, split: Split | None = None) -> list[SampleTask]:
     """The sample's lines in file order, of one split or of all."""
-    decoder = msgspec.json.Decoder(SampleTask)
-    with open_input(path) as stream:
-        tasks = [decode_line(line, decoder) for _, line in numbered_lines(stream)]
-    return [task for task in tasks if split is None or task.split == split]
+    return [task for task in read_values(path, SampleTask) if split is None or task.split == split]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import Field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from xner_label.errors import ConfigurationError
+from xner_label.settings.rules import Choice, holds_password, problem_of
 from xner_label.settings.table import PRESETS, Settings, table
 
 _TYPES = get_type_hints(Settings)
+_TABLE = {entry.name: entry for entry in table()}
 
 
 def load_settings(
@@ -19,16 +22,66 @@ def load_settings(
     """Combine flags, environment, file, preset and defaults.
 
     ``file`` is an ``xner-label.toml`` or a ``pyproject.toml`` with ``[tool.xner-label]``; None reads none.
-    ``flags`` holds field names; None values are taken as not given. Raises ConfigurationError for a file that
-    can't be read or parsed, an unknown key, a value of the wrong type, a secret in the file and an unknown preset.
+    ``flags`` holds field names, each value a text or in its field's type; None values are taken as not given.
+    Raises ConfigurationError for a file that can't be read or parsed, an unknown key, a value of the wrong type
+    or against its rule, and a secret outside the environment.
     """
     values = _from_file(file) if file is not None else {}
     values |= _from_environment(environment)
-    values |= {name: value for name, value in (flags or {}).items() if value is not None}
-    preset = values.get("preset", Settings.preset)
-    if preset not in PRESETS:
-        raise ConfigurationError(f"unknown preset {preset!r}", hint=f"choose one of {', '.join(PRESETS)}")
-    return Settings(**{**PRESETS[preset], **values})
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _from_flag(name, value)
+    preset = PRESETS[values.get("preset", Settings.preset)]
+    return Settings(**{**preset, **values})
+
+
+def parse_value(name: str, text: str, where: str) -> Any:
+    """A value given as text, in the type of its field; lists have commas between their items.
+
+    ``where`` begins the message. Raises ConfigurationError for another type and for a value against its rule.
+    """
+    kind = _TYPES[name]
+    value: Any = text
+    if get_args(kind):
+        value = tuple(item.strip() for item in text.split(",") if item.strip())
+    elif kind is not str:
+        try:
+            value = kind(text)
+        except ValueError:
+            wanted = {"int": "a whole number", "float": "a number"}[kind.__name__]
+            raise ConfigurationError(f"{where}: {text!r} is not {wanted}", hint="correct the value") from None
+    return ruled(name, value, where)
+
+
+def ruled(name: str, value: Any, where: str) -> Any:
+    """The value, if it follows the rule of its field. Raises ConfigurationError that begins with ``where``."""
+    rule = _TABLE[name].metadata["rule"]
+    problem = problem_of(rule, value)
+    if problem:
+        hint = f"choose one of {rule.described}" if isinstance(rule, Choice) else "correct the value"
+        raise ConfigurationError(f"{where}: {problem}", hint=hint)
+    return value
+
+
+def refuse_password(name: str, value: Any, where: str) -> None:
+    """Raise ConfigurationError where a URL holds a password, outside the environment."""
+    entry = _TABLE[name]
+    if entry.metadata["url"] and holds_password(value):
+        raise ConfigurationError(
+            f"{where} holds a password, which doesn't belong where others can read it",
+            hint=f"set {_variables(entry)} instead",
+        )
+
+
+def _variables(entry: Field[Any]) -> str:
+    """The environment variables of a secret, in words."""
+    return " or ".join(f"{name} or {name}_FILE" for name in entry.metadata["env"])
+
+
+def _from_flag(name: str, value: Any) -> Any:
+    flag = f"--{name.replace('_', '-')}"
+    refuse_password(name, value, flag)
+    return parse_value(name, value, flag) if isinstance(value, str) else ruled(name, value, flag)
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -49,12 +102,13 @@ def _from_file(file: Path) -> dict[str, Any]:
         if entry is None:
             raise ConfigurationError(f"{file}: unknown setting {key!r}", hint="docs/settings.md lists them all")
         if entry.metadata["secret"]:
-            names = " or ".join(entry.metadata["env"])
             raise ConfigurationError(
                 f"{file}: {key} is a secret and doesn't belong in a file that gets shared",
-                hint=f"set {names} instead",
+                hint=f"set {_variables(entry)} instead",
             )
-        values[entry.name] = _checked(entry.name, value, f"{file}: {key}")
+        checked = _checked(entry.name, value, f"{file}: {key}")
+        refuse_password(entry.name, checked, f"{file}: {key}")
+        values[entry.name] = ruled(entry.name, checked, f"{file}: {key}")
     return values
 
 
@@ -69,38 +123,33 @@ def _flatten(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, A
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment sets. An empty variable says nothing: compose files hold such."""
     values: dict[str, Any] = {}
     for entry in table():
+        takes_file = entry.metadata["secret"] or entry.metadata["url"]
         for name in entry.metadata["env"]:
-            text = environment.get(name)
-            if text is None and entry.metadata["secret"] and f"{name}_FILE" in environment:
-                text = _read_secret(name + "_FILE", environment[f"{name}_FILE"])
+            where, text = name, environment.get(name)
+            if not text and takes_file and environment.get(f"{name}_FILE"):
+                where = f"{name}_FILE"
+                text = _read_secret(where, environment[where])
             if text:
-                values[entry.name] = _parsed(entry.name, text, name)
+                values[entry.name] = parse_value(entry.name, text, where)
                 break
     return values
 
 
 def _read_secret(variable: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable}: the file it names isn't text", hint="check the path") from None
     except OSError as error:
         raise ConfigurationError(
             f"{variable}: can't read the file it names: {error.strerror}", hint="check the path"
         ) from None
-
-
-def _parsed(name: str, text: str, where: str) -> Any:
-    """A value given as text, in the type of its field."""
-    kind = _TYPES[name]
-    if kind is str:
-        return text
-    if get_args(kind):
-        return tuple(item.strip() for item in text.split(",") if item.strip())
-    try:
-        return kind(text)
-    except ValueError:
-        raise ConfigurationError(f"{where}: {text!r} is not a {kind.__name__}", hint="correct the value") from None
+    if not text:
+        raise ConfigurationError(f"{variable}: the file it names is empty", hint="write the secret into it")
+    return text
 
 
 def _checked(name: str, value: Any, where: str) -> Any:

@@ -1,9 +1,9 @@
 """ONE table of settings: each field of Settings with its TOML key, environment variable, default and help.
 
 The command line builds its flags from the table, `docs/settings.md` is generated from it, and a test holds them
-together. A value is taken from the flag, else the environment, else the file, else the preset, else the default.
-Secrets come only from the environment or from a file that an environment variable names; they are refused in
-the TOML and never shown.
+together. A value is taken from the flag, else the environment, else the file, else the preset, else the default,
+and must follow its rule wherever it comes from. Secrets come only from the environment or from a file that an
+environment variable names; they are refused in the TOML and never shown. So are passwords within URLs.
 """
 
 from __future__ import annotations
@@ -13,116 +13,12 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from xner_label.settings.choices import ALIGNERS, DTYPES, METHODS, PROJECTORS, TAGGERS, TOKEN_TYPES, TRANSLATORS
+from xner_label.settings.rules import Choice, Form, Names, Range, Rule
+
 T = TypeVar("T")
 
 FILE_NAME = "xner-label.toml"
-
-
-def setting(default: T, toml: str, help: str, *, env: str | tuple[str, ...] = (), secret: bool = False) -> T:
-    """Describe one setting. ``toml`` is its dotted key; ``env`` the variables that set it, first wins."""
-    names = (env,) if isinstance(env, str) else env
-    if not names and not secret:
-        names = ("XNER_LABEL_" + toml.upper().replace(".", "_"),)
-    metadata = {"toml": toml, "help": help, "env": names, "secret": secret}
-    return field(default=default, metadata=metadata)  # type: ignore[no-any-return, call-overload]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that can be configured. See the module's docstring for where values come from."""
-
-    project: str = setting("default", "project", "Name of the project in the store")
-    labels: tuple[str, ...] = setting(("PER", "ORG", "LOC", "DATE"), "labels", "The label set of the project")
-    preset: str = setting("offline", "preset", "Pipeline preset: offline, fast or paper")
-    source_language: str = setting("en", "source_language", "ISO 639 code of the language that is tagged")
-    target_language: str = setting("", "target_language", "ISO 639 code of the language that is annotated")
-
-    database_url: str = setting(
-        "sqlite:///xner-label.db", "database.url", "SQLAlchemy URL of the store: SQLite or PostgreSQL"
-    )
-
-    studio_url: str = setting(
-        "http://127.0.0.1:8080",
-        "studio.url",
-        "Address of Label Studio",
-        env=("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
-    )
-    studio_api_key: str = setting(
-        "",
-        "studio.api_key",
-        "Label Studio token, legacy or personal access",
-        env="LABEL_STUDIO_API_KEY",
-        secret=True,
-    )
-
-    translator: str = setting("given", "pipeline.translator", "Translator: given, transformers or ctranslate2")
-    translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
-    translator_beams: int = setting(4, "pipeline.translator_beams", "Beams of the translator's search")
-    tagger: str = setting("given", "pipeline.tagger", "Source tagger: given, crf or transformers")
-    tagger_model: str = setting("", "pipeline.tagger_model", "Checkpoint of the source tagger")
-    tagger_map: tuple[str, ...] = setting(
-        (), "pipeline.tagger_map", "How labels of the tagger's checkpoint translate, for example GPE=LOC"
-    )
-    aligner: str = setting(
-        "given",
-        "pipeline.aligner",
-        "Word aligner: given, none, eflomal, simalign, mt-encoder, simalign-package, or several joined by +",
-    )
-    aligner_model: str = setting("", "pipeline.aligner_model", "Checkpoint of the aligner")
-    aligner_method: str = setting(
-        "", "pipeline.aligner_method", "inter, itermax, mwmf, fwd, rev or softmax; empty: the aligner's own"
-    )
-    aligner_token_type: str = setting(
-        "bpe", "pipeline.aligner_token_type", "What the aligner compares: bpe (subtokens) or word"
-    )
-    aligner_layer: int = setting(
-        -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own"
-    )
-    projector: str = setting("default", "pipeline.projector", "Projector, see `xner-label project --help`")
-    projector_weights: str = setting(
-        "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
-    )
-    corpus_limit: int = setting(
-        50_000,
-        "pipeline.corpus_limit",
-        "Up to this many tasks of a project inform each other in `predict` (default projector); 0: none do",
-    )
-
-    training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")
-    min_silver_confidence: float = setting(
-        0.3, "training.min_silver_confidence", "Projected entities below it are unknown text to training"
-    )
-    dev_share: float = setting(
-        0.2, "training.dev_share", "Share of the gold to hold out where no split but test has gold"
-    )
-
-    device: str = setting("auto", "models.device", "Where models run: auto, cpu, cuda, cuda:N or mps")
-    model_cache: str = setting("~/.cache/xner-label", "models.cache", "Folder for converted models")
-    dtype: str = setting(
-        "auto", "models.dtype", "Number format of models: auto, float32, bfloat16 or float16 (GPU only)"
-    )
-
-    backend_host: str = setting("127.0.0.1", "backend.host", "Address the ML backend listens on")
-    backend_port: int = setting(9090, "backend.port", "Port the ML backend listens on; 0 picks a free one")
-    backend_url: str = setting("", "backend.url", "Address at which Label Studio reaches the ML backend")
-    backend_user: str = setting("", "backend.user", "Basic-auth user that the ML backend asks for; empty: none")
-    backend_password: str = setting(
-        "", "backend.password", "Basic-auth password", env="XNER_LABEL_BACKEND_PASSWORD", secret=True
-    )
-    webhook_secret: str = setting(
-        "",
-        "backend.webhook_secret",
-        "Header secret that webhooks must carry",
-        env="XNER_LABEL_WEBHOOK_SECRET",
-        secret=True,
-    )
-    backend_batch: int = setting(64, "backend.batch", "Tasks that the ML backend predicts at once, at most")
-    backend_sync_after: float = setting(
-        0.0,
-        "backend.sync_after",
-        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to `sync`",
-    )
-
 
 # What each preset changes; everything else keeps its default.
 PRESETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -147,12 +43,201 @@ PRESETS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_LANGUAGE = r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*"
+_LANGUAGE_CODE = "an ISO 639 code such as sw or swh, with a script where it needs one (zho_Hant)"
+
+
+def setting(
+    default: T,
+    toml: str,
+    help: str,
+    *,
+    env: str | tuple[str, ...] = (),
+    secret: bool = False,
+    url: bool = False,
+    rule: Rule | None = None,
+) -> T:
+    """Describe one setting. ``toml`` is its dotted key; ``env`` the variables that set it, first wins.
+
+    ``url`` says that the value may hold a password, which is treated like a secret then.
+    """
+    names = (env,) if isinstance(env, str) else env
+    if not names and not secret:
+        names = ("XNER_LABEL_" + toml.upper().replace(".", "_"),)
+    metadata = {"toml": toml, "help": help, "env": names, "secret": secret, "url": url, "rule": rule}
+    return field(default=default, metadata=metadata, repr=not (secret or url))  # type: ignore[no-any-return, call-overload]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured. See the module's docstring for where values come from."""
+
+    project: str = setting(
+        "default", "project", "Name of the project in the store", rule=Form(r"(?s).*\S.*", "a name")
+    )
+    labels: tuple[str, ...] = setting(
+        ("PER", "ORG", "LOC", "DATE"), "labels", "The label set of the project", rule=Names(least=1)
+    )
+    preset: str = setting("offline", "preset", "Pipeline preset", rule=Choice(tuple(PRESETS)))
+    source_language: str = setting(
+        "en",
+        "source_language",
+        "ISO 639 code of the language that is tagged",
+        rule=Form(_LANGUAGE, _LANGUAGE_CODE),
+    )
+    target_language: str = setting(
+        "",
+        "target_language",
+        "ISO 639 code of the language that is annotated",
+        rule=Form(f"(?:{_LANGUAGE})?", _LANGUAGE_CODE),
+    )
+
+    database_url: str = setting(
+        "sqlite:///xner-label.db", "database.url", "SQLAlchemy URL of the store: SQLite or PostgreSQL", url=True
+    )
+
+    studio_url: str = setting(
+        "http://127.0.0.1:8080",
+        "studio.url",
+        "Address of Label Studio",
+        env=("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
+        rule=Form(r"https?://\S+", "an address such as http://127.0.0.1:8080"),
+    )
+    studio_api_key: str = setting(
+        "",
+        "studio.api_key",
+        "Label Studio token, legacy or personal access",
+        env="LABEL_STUDIO_API_KEY",
+        secret=True,
+    )
+
+    translator: str = setting(
+        "given", "pipeline.translator", "Translator; given: the tasks bring their source", rule=Choice(TRANSLATORS)
+    )
+    translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
+    translator_beams: int = setting(
+        4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
+    )
+    tagger: str = setting(
+        "given",
+        "pipeline.tagger",
+        "Source tagger; given: the tasks bring their source entities",
+        rule=Choice(TAGGERS),
+    )
+    tagger_model: str = setting("", "pipeline.tagger_model", "Checkpoint of the source tagger")
+    tagger_map: tuple[str, ...] = setting(
+        (),
+        "pipeline.tagger_map",
+        "How labels of the tagger's checkpoint translate, for example GPE=LOC",
+        rule=Names(expression=r"[^=\s]+=[^=\s]+", described="each is of the form GPE=LOC"),
+    )
+    aligner: str = setting(
+        "given",
+        "pipeline.aligner",
+        "Word aligner; given: the tasks bring their links",
+        rule=Choice(("given", "none", *ALIGNERS), joinable=ALIGNERS),
+    )
+    aligner_model: str = setting("", "pipeline.aligner_model", "Checkpoint of the aligner")
+    aligner_method: str = setting(
+        "",
+        "pipeline.aligner_method",
+        "How links are read from similarities; empty: the aligner's own way",
+        rule=Choice(("", *METHODS)),
+    )
+    aligner_token_type: str = setting(
+        "bpe",
+        "pipeline.aligner_token_type",
+        "What the aligner compares: bpe (subtokens) or word",
+        rule=Choice(TOKEN_TYPES),
+    )
+    aligner_layer: int = setting(
+        -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
+    )
+    projector: str = setting(
+        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS)
+    )
+    projector_weights: str = setting(
+        "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
+    )
+    corpus_limit: int = setting(
+        50_000,
+        "pipeline.corpus_limit",
+        "Up to this many tasks of a project inform each other in `predict` (default projector); 0: none do",
+        rule=Range(0),
+    )
+
+    training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")
+    min_silver_confidence: float = setting(
+        0.3,
+        "training.min_silver_confidence",
+        "Projected entities below it are unknown text to training",
+        rule=Range(0.0, 1.0),
+    )
+    dev_share: float = setting(
+        0.2,
+        "training.dev_share",
+        "Share of the gold to hold out where no split but test has gold",
+        rule=Range(0.0, 0.9),
+    )
+
+    device: str = setting(
+        "auto",
+        "models.device",
+        "Where models run",
+        rule=Form(r"auto|cpu|mps|cuda(?::[0-9]+)?", "auto, cpu, cuda, cuda:N or mps"),
+    )
+    model_cache: str = setting("~/.cache/xner-label", "models.cache", "Folder for converted models")
+    dtype: str = setting(
+        "auto", "models.dtype", "Number format of models; float16 on a GPU only", rule=Choice(("auto", *DTYPES))
+    )
+
+    backend_host: str = setting("127.0.0.1", "backend.host", "Address the ML backend listens on")
+    backend_port: int = setting(
+        9090, "backend.port", "Port the ML backend listens on; 0 picks a free one", rule=Range(0, 65535)
+    )
+    backend_url: str = setting(
+        "",
+        "backend.url",
+        "Address at which Label Studio reaches the ML backend",
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:9090"),
+    )
+    backend_user: str = setting("", "backend.user", "Basic-auth user that the ML backend asks for; empty: none")
+    backend_password: str = setting(
+        "", "backend.password", "Basic-auth password", env="XNER_LABEL_BACKEND_PASSWORD", secret=True
+    )
+    webhook_secret: str = setting(
+        "",
+        "backend.webhook_secret",
+        "Header secret that webhooks must carry",
+        env="XNER_LABEL_WEBHOOK_SECRET",
+        secret=True,
+    )
+    backend_batch: int = setting(
+        64, "backend.batch", "Tasks that the ML backend predicts at once, at most", rule=Range(1)
+    )
+    backend_sync_after: float = setting(
+        0.0,
+        "backend.sync_after",
+        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to `sync`",
+        rule=Range(0.0),
+    )
+
 
 def table() -> tuple[Field[Any], ...]:
-    """The settings as dataclass fields: name, default, and ``metadata`` with toml, env, help and secret."""
+    """The settings as dataclass fields: name, default, and ``metadata`` as :func:`setting` takes it."""
     return fields(Settings)
 
 
 def default_of(entry: Field[Any]) -> Any:
     """The default of a table entry."""
     return None if entry.default is MISSING else entry.default
+
+
+def shown_default(entry: Field[Any]) -> str:
+    """The default of a table entry as a person would type it; empty for one that says nothing."""
+    if any(entry.name in values for values in PRESETS.values()):
+        return "the preset's"
+    default = default_of(entry)
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -6,19 +6,21 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import tags_of
+from xner_label.settings.choices import TAGGERS, TRANSLATORS
 from xner_label.settings.table import Settings
 from xner_label.stages.alignment import by_name as aligners
 from xner_label.stages.alignment.options import AlignerOptions
 from xner_label.stages.interfaces import Aligner, Cache, Tagger, TargetTagger, TranslationScorer, Translator
 
-TRANSLATORS = ("given", "transformers", "ctranslate2")
-TAGGERS = ("given", "crf", "transformers")
+if TYPE_CHECKING:
+    from xner_label.stages.tagging.crf import CrfTagger
 
 LabelledText = tuple[str, Sequence[Entity]]
 
@@ -59,13 +61,17 @@ def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[Labelled
     name, model = settings.tagger, settings.tagger_model
     if name == "given" or (name == "crf" and not (labelled or model)):
         return None
+    from xner_label.stages.tagging.tag_map import parse_mapping
+
     if name == "crf":
         from xner_label.stages.tagging.crf import CrfTagger
+        from xner_label.stages.tagging.relabelled import RelabelledTagger
 
-        return CrfTagger.load(model) if model else _trained_crf(cache, labelled)
+        crf = CrfTagger.load(model) if model else _trained_crf(cache, labelled)
+        known = sorted({tag[2:] for tag in crf.tags if tag != "O"})
+        return RelabelledTagger(crf, known, settings.labels, parse_mapping(settings.tagger_map))
     if name == "transformers":
         from xner_label.checkpoints.devices import choose_placement
-        from xner_label.stages.tagging.tag_map import parse_mapping
         from xner_label.stages.tagging.transformers_tagger import TransformersTagger
 
         placement = choose_placement(settings.device, settings.dtype)
@@ -74,7 +80,7 @@ def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[Labelled
     raise ConfigurationError(f"there is no tagger {name!r}", hint=f"choose among {', '.join(TAGGERS)}")
 
 
-def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> Tagger:
+def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> CrfTagger:
     from xner_label.stages.tagging.crf import FEATURES_VERSION, CrfTagger
 
     namespace = f"source-crf:{FEATURES_VERSION}"

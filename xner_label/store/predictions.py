@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from xner_label import entities
 from xner_label.store.database import insert_new
-from xner_label.store.tables import Prediction, ProjectedEntity, Task
+from xner_label.store.pipelines import ensure_pipelines, made_by
+from xner_label.store.tables import PipelineVersion, Prediction, ProjectedEntity, Task
 
 _CHUNK = 5_000
 
@@ -30,15 +31,17 @@ def add_predictions(
 def _add_chunk(
     session: Session, predictions: Sequence[tuple[int, entities.Prediction]], model_run_id: int | None
 ) -> int:
-    known = _ids(session, predictions)
-    new = [(task, found) for task, found in predictions if (task, found.pipeline) not in known]
+    pipelines = ensure_pipelines(session, {found.pipeline for _, found in predictions})
+    task_ids = [task for task, _ in predictions]
+    known = _ids(session, task_ids, pipelines.values())
+    new = [(task, found) for task, found in predictions if (task, pipelines[found.pipeline]) not in known]
     insert_new(
         session,
         Prediction,
         [
             {
                 "task_id": task,
-                "pipeline": found.pipeline,
+                "pipeline_id": pipelines[found.pipeline],
                 "model_run_id": model_run_id,
                 "confidence": found.confidence,
                 "note": found.note,
@@ -46,12 +49,12 @@ def _add_chunk(
             for task, found in new
         ],
     )
-    ids = _ids(session, new)
+    ids = _ids(session, [task for task, _ in new], pipelines.values())
     insert_new(
         session,
         ProjectedEntity,
         [
-            _entity_row(ids[task, found.pipeline], position, entity)
+            _entity_row(ids[task, pipelines[found.pipeline]], position, entity)
             for task, found in new
             for position, entity in enumerate(found.entities)
         ],
@@ -59,11 +62,10 @@ def _add_chunk(
     return len(new)
 
 
-def _ids(session: Session, predictions: Sequence[tuple[int, entities.Prediction]]) -> dict[tuple[int, str], int]:
-    """Ids of the stored predictions by (task id, pipeline)."""
-    query = select(Prediction.task_id, Prediction.pipeline, Prediction.id).where(
-        Prediction.task_id.in_([task for task, _ in predictions]),
-        Prediction.pipeline.in_({found.pipeline for _, found in predictions}),
+def _ids(session: Session, task_ids: Sequence[int], pipelines: Collection[int]) -> dict[tuple[int, int], int]:
+    """Ids of the stored predictions by (task id, pipeline id)."""
+    query = select(Prediction.task_id, Prediction.pipeline_id, Prediction.id).where(
+        Prediction.task_id.in_(task_ids), Prediction.pipeline_id.in_(pipelines)
     )
     return {(task, pipeline): prediction for task, pipeline, prediction in session.execute(query)}
 
@@ -87,23 +89,23 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
     }
 
 
-def predictions_of(session: Session, project_id: int, pipeline: str) -> list[tuple[Task, Prediction]]:
-    """All (task, prediction with its entities) of a pipeline, least confident first, ties in task order."""
+def predictions_of(session: Session, project_id: int, version: str) -> list[tuple[Task, Prediction]]:
+    """All (task, prediction with its entities) of a version, least confident first, ties in task order."""
     query = (
         select(Task, Prediction)
         .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, Prediction.pipeline == pipeline)
+        .where(Task.project_id == project_id, made_by(version))
         .order_by(Prediction.confidence, Task.id)
         .options(selectinload(Prediction.entities))
     )
     return list(session.execute(query).all())
 
 
-def find_prediction(session: Session, task_id: int, pipeline: str) -> Prediction | None:
-    """The prediction of a task by a pipeline, with its entities."""
+def find_prediction(session: Session, task_id: int, version: str) -> Prediction | None:
+    """The prediction of a task by a pipeline version, with its entities."""
     query = (
         select(Prediction)
-        .where(Prediction.task_id == task_id, Prediction.pipeline == pipeline)
+        .where(Prediction.task_id == task_id, made_by(version))
         .options(selectinload(Prediction.entities))
     )
     return session.scalars(query).one_or_none()
@@ -123,36 +125,38 @@ def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]
     return found
 
 
-def of_tasks(session: Session, task_ids: Sequence[int], pipeline: str) -> dict[int, Prediction]:
-    """The predictions of these tasks by a pipeline, with their entities, by task id."""
+def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[int, Prediction]:
+    """The predictions of these tasks by a pipeline version, with their entities, by task id."""
     found: dict[int, Prediction] = {}
     for start in range(0, len(task_ids), _CHUNK):
         query = (
             select(Prediction)
-            .where(Prediction.task_id.in_(task_ids[start : start + _CHUNK]), Prediction.pipeline == pipeline)
+            .where(Prediction.task_id.in_(task_ids[start : start + _CHUNK]), made_by(version))
             .options(selectinload(Prediction.entities))
         )
         found.update((prediction.task_id, prediction) for prediction in session.scalars(query))
     return found
 
 
-def predicted_task_ids(session: Session, project_id: int, pipeline: str) -> set[int]:
-    """Ids of the tasks that a pipeline has predicted."""
+def predicted_task_ids(session: Session, project_id: int, version: str) -> set[int]:
+    """Ids of the tasks that a pipeline version has predicted."""
     query = (
         select(Prediction.task_id)
         .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project_id, Prediction.pipeline == pipeline)
+        .where(Task.project_id == project_id, made_by(version))
     )
     return set(session.scalars(query))
 
 
 def count_predictions(session: Session, project_id: int) -> dict[str, int]:
-    """Number of predictions by pipeline signature."""
+    """Number of predictions by the name of the pipeline version, the oldest version first."""
     query = (
-        select(Prediction.pipeline, func.count())
+        select(PipelineVersion.name, func.count())
+        .join(Prediction, Prediction.pipeline_id == PipelineVersion.id)
         .join(Task, Task.id == Prediction.task_id)
         .where(Task.project_id == project_id)
-        .group_by(Prediction.pipeline)
+        .group_by(PipelineVersion.id, PipelineVersion.name)
+        .order_by(PipelineVersion.id)
     )
     return dict(session.execute(query).all())
 
@@ -172,7 +176,7 @@ def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
         for row in prediction.entities
     )
     return entities.Prediction(
-        task.external_id, task.text, found, prediction.confidence, prediction.pipeline, prediction.note
+        task.external_id, task.text, found, prediction.confidence, prediction.pipeline.signature, prediction.note
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
+from xner_label.store.pipelines import made_by
 from xner_label.store.tables import Annotation, Prediction, ReviewBatch, ReviewItem, SyncState, Task, utc_now
 
 # How many ids go into one IN (...).
@@ -17,18 +18,18 @@ _CHUNK = 5_000
 
 
 def eligible(
-    session: Session, project_id: int, pipeline: str, split: str, max_confidence: float | None = None
+    session: Session, project_id: int, version: str, split: str, max_confidence: float | None = None
 ) -> list[tuple[int, int, float]]:
     """(task id, prediction id, confidence) of what may be chosen for review, least confident first.
 
-    That is what a pipeline predicted in a split, nobody has been asked about or has settled, and isn't in Label
+    That is what a version predicted in a split, nobody has been asked about or has settled, and isn't in Label
     Studio already: tasks made there get their predictions from the ML backend.
     """
     settled = select(Annotation.task_id)
     query = (
         select(Task.id, Prediction.id, Prediction.confidence)
         .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, Prediction.pipeline == pipeline, Task.split == split)
+        .where(Task.project_id == project_id, made_by(version), Task.split == split)
         .where(Task.studio_task.is_(None))
         .where(Task.id.not_in(select(ReviewItem.task_id)), Task.id.not_in(settled))
         .order_by(Prediction.confidence, Task.id)
@@ -149,7 +150,7 @@ def outdated_items(session: Session, project_id: int, version: str) -> list[Outg
         select(ReviewItem, Task, Prediction)
         .join(Task, Task.id == ReviewItem.task_id)
         .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, Task.studio_task.is_not(None), Prediction.pipeline == version)
+        .where(Task.project_id == project_id, Task.studio_task.is_not(None), made_by(version))
         .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, _unanswered())
         .order_by(ReviewItem.id)
         .options(selectinload(Prediction.entities))

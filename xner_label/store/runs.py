@@ -6,11 +6,12 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from xner_label.store.pipelines import made_by
 from xner_label.store.tables import ModelRun, Prediction, Project, Promotion, Task
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """What a project serves: the promoted model run, else its current pipeline.
+    """What a project serves: the promoted model run, else its current ``pipeline`` (by name).
 
     ``version`` is what Label Studio sees as model_version, both of pushed predictions and of those that the ML
     backend gives; None as long as nothing has been predicted.
@@ -32,24 +33,27 @@ def serving(session: Session, project: str) -> Serving | None:
     found = session.scalars(select(Project).where(Project.name == project)).one_or_none()
     if found is None:
         return None
-    return Serving(found.id, found.studio_project, found.pipeline, promoted_run(session, found.id))
+    current = None if found.pipeline is None else found.pipeline.name
+    return Serving(found.id, found.studio_project, current, promoted_run(session, found.id))
 
 
 def reviewed_version(session: Session, project: Project, split: str) -> str | None:
     """Whose predictions of a split go to review: the promoted run's once it has predicted all of them, till then
     those of the project's pipeline; None as long as nothing has been predicted."""
+    if project.pipeline is None:
+        return None
     run = promoted_run(session, project.id)
-    if run is None or project.pipeline is None:
-        return project.pipeline
-    of_run = select(Prediction.task_id).where(Prediction.pipeline == run.version)
+    if run is None:
+        return project.pipeline.name
+    of_run = select(Prediction.task_id).where(made_by(run.version))
     missing = (
         select(Prediction.id)
         .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project.id, Task.split == split, Prediction.pipeline == project.pipeline)
+        .where(Task.project_id == project.id, Task.split == split, made_by(project.pipeline.name))
         .where(Task.id.not_in(of_run))
         .limit(1)
     )
-    return run.version if session.scalar(missing) is None else project.pipeline
+    return run.version if session.scalar(missing) is None else project.pipeline.name
 
 
 def model_runs(session: Session, project_id: int) -> list[ModelRun]:

@@ -72,10 +72,24 @@ def _probability(column: str) -> CheckConstraint:
     return CheckConstraint(f"{column} >= 0 AND {column} <= 1", name=f"{column}_is_probability")
 
 
+class PipelineVersion(Base):
+    """What makes predictions: every stage and option as one long ``signature``, and a short ``name`` for people.
+
+    Label Studio knows it by its name (model_version). A trained model has a row here too: its version is both.
+    """
+
+    __tablename__ = "pipelines"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    signature: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class Project(Base):
     """A labelling project, and where it lives in Label Studio once connected.
 
-    ``pipeline`` is the signature of its newest complete prediction: what is pushed, served and exported.
+    ``pipeline`` made its newest complete prediction: what is pushed, served and exported.
     """
 
     __tablename__ = "projects"
@@ -83,12 +97,14 @@ class Project(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     labels: Mapped[list[Any]]
-    pipeline: Mapped[str | None]
+    pipeline_id: Mapped[int | None] = mapped_column(ForeignKey("pipelines.id"))
     studio_url: Mapped[str | None]
     studio_project: Mapped[int | None]
     studio_backend: Mapped[int | None]
     studio_webhook: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    pipeline: Mapped[PipelineVersion | None] = relationship(lazy="selectin")
 
     __table_args__ = (UniqueConstraint("studio_url", "studio_project"),)
 
@@ -156,17 +172,18 @@ class Prediction(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
-    pipeline: Mapped[str]
+    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"), index=True)
     model_run_id: Mapped[int | None] = mapped_column(ForeignKey("model_runs.id"))
     confidence: Mapped[float]
     note: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
+    pipeline: Mapped[PipelineVersion] = relationship(lazy="selectin")
     entities: Mapped[list[ProjectedEntity]] = relationship(
         order_by="ProjectedEntity.position", back_populates="prediction", cascade="all, delete-orphan"
     )
 
-    __table_args__ = (UniqueConstraint("task_id", "pipeline"), _probability("confidence"))
+    __table_args__ = (UniqueConstraint("task_id", "pipeline_id"), _probability("confidence"))
 
 
 class ProjectedEntity(Base):
@@ -223,7 +240,7 @@ class ReviewItem(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("review_batches.id", ondelete="CASCADE"))
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), unique=True)
-    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"))
+    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"), index=True)
     position: Mapped[int]
     sent_at: Mapped[datetime | None]
     pushed_at: Mapped[datetime | None]
@@ -249,7 +266,7 @@ class Annotation(Base):
     lead_time: Mapped[float | None]
     regions: Mapped[list[Any]]
     entities: Mapped[list[Any]]
-    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"))
+    prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     corrections: Mapped[list[Correction]] = relationship(back_populates="annotation", cascade="all, delete-orphan")
@@ -278,7 +295,7 @@ class Correction(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id", ondelete="CASCADE"), index=True)
-    projected_entity_id: Mapped[int | None] = mapped_column(ForeignKey("projected_entities.id"))
+    projected_entity_id: Mapped[int | None] = mapped_column(ForeignKey("projected_entities.id"), index=True)
     kind: Mapped[str]
     start: Mapped[int | None]
     end: Mapped[int | None]

@@ -34,7 +34,7 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
     Raises ContractError when an entity doesn't fit the text or the control's labels.
     """
     return {
-        "model_version": prediction.pipeline,
+        "model_version": prediction.pipeline.name,
         "score": prediction.confidence,
         "result": [region_of(text, entity, control) for entity in prediction.entities],
     }

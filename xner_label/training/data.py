@@ -53,8 +53,8 @@ class DataOptions(msgspec.Struct, frozen=True):
     """Which data a run uses.
 
     ``min_silver_confidence``: projected entities below it become unknown text. ``dev_share``: share of the gold
-    that is held out when no other split than test has any. ``pipeline``: whose predictions are the silver, the
-    current one when None.
+    that is held out when no other split than test has any. ``pipeline``: the name of the
+    pipeline version whose predictions are the silver, the current one when None.
     """
 
     min_silver_confidence: float = 0.3
@@ -101,7 +101,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     options = options or DataOptions()
     found = projects.get_project(session, project)
     labels = tuple(found.labels)
-    pipeline = options.pipeline or found.pipeline
+    pipeline = options.pipeline or (None if found.pipeline is None else found.pipeline.name)
     projected = projections_of(session, found.id, pipeline)
     report = DataReport(pipeline=pipeline)
 
@@ -160,7 +160,7 @@ def projections_of(
 
 def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
     """A stored task as a model sees it, with its projection if there is one."""
-    tokens = Tokens.tokenize(task.text) if task.tokens is None else Tokens.locate(task.text, task.tokens)
+    tokens = Tokens.of(task.text, task.tokens)
     silver = projected.get(task.id)
     return Sentence(task.id, task.external_id, tokens, None if silver is None else tuple(silver))
 

@@ -6,43 +6,47 @@ Every count leaves the candidate's own sentence out. Notation as in :mod:`column
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
 from xner_label.projection.loglinear.candidate_windows import Candidates
-from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, Bools, Floats, Ints, Vocabulary
+from xner_label.projection.loglinear.columns import (
+    GIVEN,
+    OVERLOOKED,
+    Bools,
+    Floats,
+    Ints,
+    Numbers,
+    Vocabulary,
+    borders,
+)
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.loglinear.label_regression import label_observations, label_probabilities
 from xner_label.projection.loglinear.mentions import is_tagged, matched_mentions
-from xner_label.projection.loglinear.model import BATCH, Batch, Model
+from xner_label.projection.loglinear.model import BATCH, Model, SentenceBatch
 from xner_label.projection.problem import Instance
 
 _MAX_NGRAM = 6
 
-_OF_MENTION = (
-    "odds",
-    "source_initial",
-    "one",
-    "upper",
-    "lower",
-    "digits",
-    "short_name",
-    "next_lower",
-    "best_same",
+# Features of the per-sentence model that are evidence, too.
+_MENTION_FEATURES = (
+    *("odds", "source_initial", "one", "upper", "lower", "digits", "short_name", "next_lower", "best_same"),
 )
-_OF_CANDIDATE = ("same", "ratio", "dice", "no_capital*", "first_capital*", "longer", "initial")
-_FIXED = (
-    *("bias", "score", "positive_score"),
-    *(f"mention:{name}" for name in _OF_MENTION),
-    *(f"candidate:{name}" for name in _OF_CANDIDATE),
+_CANDIDATE_FEATURES = ("same", "ratio", "dice", "no_capital*", "first_capital*", "longer", "initial")
+_FEATURES = (
+    *(f"mention:{name}" for name in _MENTION_FEATURES),
+    *(f"candidate:{name}" for name in _CANDIDATE_FEATURES),
 )
+# What the weights file calls the evidence of a candidate, and of a label.
 EVIDENCE: tuple[str, ...] = (
-    *_FIXED[:3],
+    *("bias", "score", "positive_score"),
     *("vote", "voted", "null_vote", "names", "tagged_share", "entity_rate", "occurs", "entity_count"),
     *("tag", "tag_odds"),
-    *_FIXED[3:],
+    *_FEATURES,
 )
 LABEL_EVIDENCE: tuple[str, ...] = ("base", "vote", "strong_vote", "source", "tag", "strong_tag")
 
@@ -62,66 +66,102 @@ class Observations:
     sentence, kind, name, open: (M,), number of the instance, GIVEN, TAGGED or OVERLOOKED, code of the folded name,
     whether the label may be changed; place: of M, the mention's place in its instance as given, None for one that
     the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model
-    found: candidates, positions counted over the corpus' target tokens; target_at: (S + 1,)
-    text, score: (C,), code of the folded text and log-odds; fixed: (C, len(_FIXED)), evidence that stays the same
-    from round to round
+    candidates: positions counted over the corpus' target tokens; target_at: (S + 1,)
+    text, score: (C,), code of the folded text and log-odds; features: (C, len(_FEATURES)), those of the
+    per-sentence model that are evidence, too
+    source_first, source_last: (M,), the mention's range of the corpus' source tokens; source_at: (S + 1,)
+    word, source_word: codes of all folded target and source tokens
     """
 
-    def __init__(self, instances: Sequence[Instance], models: Sequence[Model], fold: Sequence[int]) -> None:
-        """``models[fold[k]]`` is asked about instance ``k``."""
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        models: Sequence[Model],
+        fold: Sequence[int],
+        *,
+        more_labels: Collection[str] = (),
+    ) -> None:
+        """``models[fold[k]]`` is asked about instance ``k``; ``more_labels`` are those that people gave."""
         tagged = any(map(is_tagged, instances))
-        self.incomplete = [tagged and all(m.score is not None for m in own.mentions) for own in instances]
+        self.incomplete = [
+            tagged and all(mention.score is not None for mention in instance.mentions) for instance in instances
+        ]
         matched = [
-            matched_mentions(own, overlooked=incomplete)
-            for own, incomplete in zip(instances, self.incomplete, strict=True)
+            matched_mentions(instance, overlooked=incomplete)
+            for instance, incomplete in zip(instances, self.incomplete, strict=True)
         ]
         self.instances = [instance for instance, _ in matched]
         self.known = models[0].known
         labels = {mention.label for instance in instances for mention in instance.mentions}
-        self.labels = tuple(sorted(labels | set(self.known)))
-        self.target_at: Ints = np.concatenate([[0], np.cumsum([len(own.target) for own in self.instances])])
+        self.labels = tuple(sorted(labels | set(self.known) | set(more_labels)))
+        self.target_at: Ints = borders(len(instance.target) for instance in self.instances)
+        self.source_at: Ints = borders(len(instance.source) for instance in self.instances)
         self._vocabulary = Vocabulary()
         self._codes: dict[str, int] = {}
-        busy = [number for number, own in enumerate(self.instances) if own.mentions and len(own.target)]
-        parts = []
+        self.word: Ints = self._code_words([instance.target.words() for instance in self.instances])
+        self.source_word: Ints = self._code_words([instance.source.words() for instance in self.instances])
+        solvable = [
+            number for number, instance in enumerate(self.instances) if instance.mentions and len(instance.target)
+        ]
+        batches: list[_BatchObservations] = []
         self.place: list[int | None] = []
-        for which in sorted({fold[number] for number in busy}):
-            some = [number for number in busy if fold[number] == which]
-            self.place += [place for number in some for place in matched[number][1]]
-            for at in range(0, len(some), BATCH):
-                parts.append(self._part(some[at : at + BATCH], models[which]))
-        self.sentence: Ints = _joined([part.sentence for part in parts])
-        self.kind: Ints = _joined([part.kind for part in parts])
-        self.name: Ints = _joined([part.name for part in parts])
+        for fold_number in sorted({fold[number] for number in solvable}):
+            in_fold = [number for number in solvable if fold[number] == fold_number]
+            self.place += [place for number in in_fold for place in matched[number][1]]
+            for at in range(0, len(in_fold), BATCH):
+                batches.append(self._observe(in_fold[at : at + BATCH], models[fold_number]))
+        self.sentence: Ints = _joined([batch.sentence for batch in batches])
+        self.kind: Ints = _joined([batch.kind for batch in batches])
+        self.name: Ints = _joined([batch.name for batch in batches])
+        self.source_first: Ints = _joined([batch.source_first for batch in batches])
+        self.source_last: Ints = _joined([batch.source_last for batch in batches])
         self.open: Bools = self.kind != GIVEN
         self.base_label: Floats = np.concatenate(
-            [np.zeros((0, len(self.labels))), *(part.base_label for part in parts)]
+            [np.zeros((0, len(self.labels))), *(batch.base_label for batch in batches)]
         )
-        self.open &= np.concatenate([np.zeros(0, bool), *(part.changeable for part in parts)])
-        counts = _joined([part.counts for part in parts])
-        self.found = Candidates(
+        self.open &= np.concatenate([np.zeros(0, bool), *(batch.changeable for batch in batches)])
+        counts = _joined([batch.counts for batch in batches])
+        self.candidates = Candidates(
             np.repeat(np.arange(len(counts)), counts),
-            _joined([part.first for part in parts]),
-            _joined([part.last for part in parts]),
+            _joined([batch.first for batch in batches]),
+            _joined([batch.last for batch in batches]),
             np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
         )
-        self.text: Ints = _joined([part.text for part in parts])
-        self.score: Floats = np.concatenate([np.zeros(0), *(part.score for part in parts)])
-        self.fixed: Floats = np.concatenate([np.zeros((0, len(_FIXED))), *(part.fixed for part in parts)])
-        self.occurrences = self._count_texts()
+        self.text: Ints = _joined([batch.text for batch in batches])
+        self.score: Floats = np.concatenate([np.zeros(0), *(batch.score for batch in batches)])
+        self.features: Floats = np.concatenate(
+            [np.zeros((0, len(_FEATURES))), *(batch.features for batch in batches)]
+        )
+        self._occurrences, self._occurrences_here = self._count_texts()
 
     def __len__(self) -> int:
         return len(self.sentence)
 
-    def _part(self, numbers: Sequence[int], model: Model) -> _Part:
-        batch = Batch([self.instances[number] for number in numbers], self._vocabulary)
-        columns, found, features = batch.columns, batch.found, batch.features
-        score = batch.log_odds(model)
+    @property
+    def texts(self) -> list[str]:
+        """The folded text of each code."""
+        return list(self._codes)
+
+    def code_of(self, text: str) -> int:
+        """The code of a folded text, -1 for one that the corpus doesn't have."""
+        return self._codes.get(text, -1)
+
+    def occurrences(self, weight: Floats) -> Floats:
+        """(C,) how often the candidate's text stands in other sentences, which count by ``weight`` (S,)."""
+        code, sentence, times = self._occurrences
+        total = np.bincount(code, times * weight[sentence], len(self._codes))
+        here = self._occurrences_here * weight[self.sentence[self.candidates.mention]]
+        result: Floats = np.maximum(total[self.text] - here, 0.0)
+        return result
+
+    def _observe(self, numbers: Sequence[int], model: Model) -> _BatchObservations:
+        batch = SentenceBatch([self.instances[number] for number in numbers], self._vocabulary)
+        columns, candidates, features = batch.columns, batch.candidates, batch.features
         overlooked = columns.kind == OVERLOOKED
         changeable = batch.relabelled(model.known) | overlooked
-        own = np.array([self.labels.index(label) if label else 0 for label in columns.labels])[columns.label]
-        base = np.zeros((len(own), len(self.labels)))
-        base[np.arange(len(own)), own] = 1.0
+        label = np.array([self.labels.index(name) if name else 0 for name in columns.labels])[columns.label]
+        base = np.zeros((len(label), len(self.labels)))
+        base[np.arange(len(label)), label] = 1.0
         if model.known:
             observed = label_observations(columns, model.known)[changeable]
             places = [self.labels.index(label) for label in model.known]
@@ -132,67 +172,72 @@ class Observations:
         folded = self._vocabulary.folded
         target = [folded[number] for number in columns.target.tolist()]
         source = [folded[number] for number in columns.source.tolist()]
-        mention = found.mention
-        columns_of_mention = [MENTION_FEATURES.index(name) for name in _OF_MENTION]
-        columns_of_candidate = [CANDIDATE_FEATURES.index(name) for name in _OF_CANDIDATE]
-        fixed = np.column_stack(
-            [
-                np.ones(len(mention)),
-                score / 3,
-                np.maximum(score, 0.0) / 3,
-                features.mention[:, columns_of_mention][mention],
-                features.candidate[:, columns_of_candidate],
-            ]
-        )
+        mention = candidates.mention
+        of_mention = features.mention[:, [MENTION_FEATURES.index(name) for name in _MENTION_FEATURES]]
+        of_candidate = features.candidate[:, [CANDIDATE_FEATURES.index(name) for name in _CANDIDATE_FEATURES]]
+        source_shift = (self.source_at[np.array(numbers)] - columns.source_at[:-1])[columns.sentence]
         shift = self.target_at[np.array(numbers)] - columns.target_at[:-1]
         shift = shift[columns.sentence[mention]]
-        return _Part(
-            np.array(numbers)[columns.sentence],
-            columns.kind,
-            self._code(_joined_words(source, columns.first, columns.last)),
-            changeable,
-            base,
-            np.diff(found.at),
-            found.first + shift,
-            found.last + shift,
-            self._code(_joined_words(target, found.first, found.last)),
-            score,
-            fixed,
+        return _BatchObservations(
+            sentence=np.array(numbers)[columns.sentence],
+            kind=columns.kind,
+            name=self._code(_joined_words(source, columns.first, columns.last)),
+            source_first=columns.first + source_shift,
+            source_last=columns.last + source_shift,
+            changeable=changeable,
+            base_label=base,
+            counts=np.diff(candidates.at),
+            first=candidates.first + shift,
+            last=candidates.last + shift,
+            text=self._code(_joined_words(target, candidates.first, candidates.last)),
+            score=batch.log_odds(model),
+            features=np.column_stack([of_mention[mention], of_candidate]),
         )
 
     def _code(self, texts: Sequence[str]) -> Ints:
         codes = self._codes
         return np.array([codes.setdefault(text, len(codes)) for text in texts], np.int64)
 
-    def _count_texts(self) -> Floats:
-        """(C,) how often the candidate's text stands in other sentences, up to _MAX_NGRAM tokens."""
+    def _code_words(self, words: Sequence[Sequence[str]]) -> Ints:
+        numbers = self._vocabulary.ids(list(chain.from_iterable(words)))
+        folded = self._vocabulary.folded
+        return self._code([folded[number] for number in numbers])
+
+    def _count_texts(self) -> tuple[tuple[Ints, Ints, Ints], Ints]:
+        """Which candidates' texts, up to _MAX_NGRAM tokens, stand where: (code, sentence, times), each (n,); and
+        how often each candidate's text stands in its own sentence (C,)."""
         wanted = set(self.text.tolist())
-        lengths = self.found.last - self.found.first
+        lengths = self.candidates.last - self.candidates.first
         longest = min(_MAX_NGRAM, int(lengths.max(initial=0)))
-        folded, codes = self._vocabulary.folded, self._codes
-        total: Counter[int] = Counter()
-        own: list[Counter[int]] = []
-        for instance in self.instances:
-            words = [folded[number] for number in self._vocabulary.ids(instance.target.words())]
-            here: Counter[int] = Counter()
+        codes, texts = self._codes, self.texts
+        rows: list[tuple[int, int, int]] = []
+        by_sentence: list[Counter[int]] = []
+        for number in range(len(self.instances)):
+            words = [texts[code] for code in self.word[self.target_at[number] : self.target_at[number + 1]]]
+            in_sentence: Counter[int] = Counter()
             for first in range(len(words)):
                 for last in range(first + 1, min(len(words), first + longest) + 1):
                     code = codes.get(" ".join(words[first:last]), -1)
                     if code in wanted:
-                        here[code] += 1
-            total.update(here)
-            own.append(here)
-        sentence = self.sentence[self.found.mention]
+                        in_sentence[code] += 1
+            rows += [(code, number, times) for code, times in in_sentence.items()]
+            by_sentence.append(in_sentence)
+        sentence = self.sentence[self.candidates.mention]
         pairs = zip(self.text.tolist(), sentence.tolist(), strict=True)
-        return np.array([total[text] - own[number][text] for text, number in pairs], np.float64)
+        table = np.array(rows, np.int64).reshape(-1, 3)
+        here = np.array([by_sentence[number][text] for text, number in pairs], np.int64)
+        return (table[:, 0], table[:, 1], table[:, 2]), here
 
 
-class _Part(NamedTuple):
-    """What one batch adds to the observations; see there."""
+@dataclass(frozen=True, kw_only=True)
+class _BatchObservations:
+    """What one batch adds to the observations, see there; ``counts``: (M,) candidates of each mention."""
 
     sentence: Ints
     kind: Ints
     name: Ints
+    source_first: Ints
+    source_last: Ints
     changeable: Bools
     base_label: Floats
     counts: Ints
@@ -200,7 +245,7 @@ class _Part(NamedTuple):
     last: Ints
     text: Ints
     score: Floats
-    fixed: Floats
+    features: Floats
 
 
 class Opinion(NamedTuple):
@@ -211,80 +256,135 @@ class Opinion(NamedTuple):
     label: Floats
 
 
-def candidate_evidence(seen: Observations, belief: Opinion, tags: Floats | None) -> Floats:
+class Sums(NamedTuple):
+    """What other sentences say; sentences may count more than once.
+
+    names, tagged, absent: (M,), mentions of the same name, those that a tagger found, those not projected
+    labels: (M, K), projected mentions of the same name by label
+    votes: (C,), mentions of the same name on the same text; entities: entities of that text; occurrences: how
+    often the text stands there
+    """
+
+    names: Floats
+    tagged: Floats
+    absent: Floats
+    labels: Floats
+    votes: Floats
+    entities: Floats
+    occurrences: Floats
+
+    def plus(self, other: Sums) -> Sums:
+        """Both together."""
+        return Sums(*(left + right for left, right in zip(self, other, strict=True)))
+
+
+class LooseSpans(NamedTuple):
+    """Entities of a corpus that no mention is behind, all (n,): sentence, token range in it, code of the folded
+    text (-1 for one that no candidate has), place of the label."""
+
+    sentence: Ints
+    first: Ints
+    last: Ints
+    text: Ints
+    label: Ints
+
+
+def sums_elsewhere(
+    observations: Observations, belief: Opinion, weight: Floats | None = None, loose: LooseSpans | None = None
+) -> Sums:
+    """What the other sentences of the corpus say. ``weight`` (S,): what each counts, 1 when None."""
+    mention, sentence, name = observations.candidates.mention, observations.sentence, observations.name
+    by_sentence = np.ones(len(observations.instances)) if weight is None else weight
+    by_mention = by_sentence[sentence]
+    text, where, value = observations.text, sentence[mention], belief.projected * by_mention[mention]
+    pair = name[mention] * (observations.text.max(initial=0) + 1) + observations.text
+    votes = elsewhere(pair, where, value)
+    if loose is not None:
+        known = loose.text >= 0
+        text = np.concatenate([text, loose.text[known]])
+        where = np.concatenate([where, loose.sentence[known]])
+        value = np.concatenate([value, by_sentence[loose.sentence[known]]])
+    count = len(observations.labels)
+    projected = by_mention * (1.0 - belief.absent)
+    labels = [elsewhere(name, sentence, projected * belief.label[:, place]) for place in range(count)]
+    return Sums(
+        names=elsewhere(name, sentence, by_mention),
+        tagged=elsewhere(name, sentence, by_mention * (observations.kind != OVERLOOKED)),
+        absent=elsewhere(name, sentence, by_mention * belief.absent),
+        labels=np.column_stack(labels).reshape(-1, count),
+        votes=votes,
+        entities=elsewhere(text, where, value)[: len(mention)],
+        occurrences=observations.occurrences(by_sentence),
+    )
+
+
+def candidate_evidence(observations: Observations, sums: Sums, tags: Floats | None) -> Floats:
     """The features of each candidate, shape (C, len(EVIDENCE)).
 
     ``tags`` (C, K): the target tagger's probability of that span with each label; None before there is one.
     """
-    mention, sentence = seen.found.mention, seen.sentence
-    ones = np.ones(len(sentence))
-    of_candidate = sentence[mention]
-    names = elsewhere(seen.name, sentence, ones)
-    tagged = elsewhere(seen.name, sentence, (seen.kind != OVERLOOKED) * 1.0)
-    absent = elsewhere(seen.name, sentence, belief.absent)
-    pair = seen.name[mention] * (seen.text.max(initial=0) + 1) + seen.text
-    vote = elsewhere(pair, of_candidate, belief.projected)
-    entities = elsewhere(seen.text, of_candidate, belief.projected)
+    mention, names = observations.candidates.mention, sums.names
     tag: Floats = np.zeros(len(mention)) if tags is None else np.minimum(tags.sum(axis=1), 1.0)
-    votes = np.column_stack(
-        [
-            vote / (names[mention] + 1),
-            (names[mention] > 0) * 1.0,
-            (absent / (names + 1))[mention],
-            np.log1p(names)[mention],
-            ((tagged + 0.5) / (names + 1))[mention],
-            np.minimum(entities / (seen.occurrences + 1), 1.5),
-            (seen.occurrences > 0) * 1.0,
-            np.log1p(entities),
-            tag,
-            np.zeros(len(mention)) if tags is None else np.log((tag + 0.01) / (1.01 - tag)) / 3,
-        ]
-    )
-    return np.column_stack([seen.fixed[:, :3], votes, seen.fixed[:, 3:]])
+    evidence: dict[str, Numbers] = {
+        "bias": np.ones(len(mention)),
+        "score": observations.score / 3,
+        "positive_score": np.maximum(observations.score, 0.0) / 3,
+        "vote": sums.votes / (names[mention] + 1),
+        "voted": (names[mention] > 0) * 1.0,
+        "null_vote": (sums.absent / (names + 1))[mention],
+        "names": np.log1p(names)[mention],
+        "tagged_share": ((sums.tagged + 0.5) / (names + 1))[mention],
+        "entity_rate": np.minimum(sums.entities / (sums.occurrences + 1), 1.5),
+        "occurs": (sums.occurrences > 0) * 1.0,
+        "entity_count": np.log1p(sums.entities),
+        "tag": tag,
+        "tag_odds": np.zeros(len(mention)) if tags is None else np.log((tag + 0.01) / (1.01 - tag)) / 3,
+    }
+    evidence |= dict(zip(_FEATURES, observations.features.T, strict=True))
+    return np.column_stack([evidence[name] for name in EVIDENCE])
 
 
-def label_evidence(seen: Observations, belief: Opinion, tags: Floats | None) -> Floats:
-    """What speaks for each label of each mention, shape (M, K, len(LABEL_EVIDENCE))."""
-    count = len(seen.labels)
-    weight = 1.0 - belief.absent
-    votes: Floats = np.column_stack(
-        [elsewhere(seen.name, seen.sentence, weight * belief.label[:, place]) for place in range(count)]
-    ).reshape(-1, count)
+def label_evidence(observations: Observations, belief: Opinion, sums: Sums, tags: Floats | None) -> Floats:
+    """What speaks for each label of each mention, shape (M, K, len(LABEL_EVIDENCE)).
+
+    ``belief`` is that of the per-sentence model: it knows nothing of what a person may have said of the mention.
+    """
+    count, votes = len(observations.labels), sums.labels
     total = votes.sum(axis=1, keepdims=True)
-    share = np.log((votes + 0.5 * seen.base_label + 1e-4) / (total + 0.5))
+    share = np.log((votes + 0.5 * observations.base_label + 1e-4) / (total + 0.5))
     if tags is None:
         tagged: Floats = np.zeros_like(votes)
     else:
-        mention = seen.found.mention
+        mention = observations.candidates.mention
         tagged = np.column_stack(
-            [np.bincount(mention, belief.projected * tags[:, place], len(seen)) for place in range(count)]
+            [np.bincount(mention, belief.projected * tags[:, place], len(observations)) for place in range(count)]
         )
     tag_total = tagged.sum(axis=1, keepdims=True)
     tag_share = np.log((tagged + 0.02 / count) / (tag_total + 0.02)) if tags is not None else tagged
-    return np.stack(
-        [
-            np.log(seen.base_label + 1e-4),
-            share,
-            share * np.minimum(np.log1p(total), 3.0) / 2,
-            (seen.base_label == seen.base_label.max(axis=1, keepdims=True)) * 1.0,
-            tag_share,
-            tag_share * np.minimum(tag_total, 1.0),
-        ],
-        axis=2,
-    )
+    evidence = {
+        "base": np.log(observations.base_label + 1e-4),
+        "vote": share,
+        "strong_vote": share * np.minimum(np.log1p(total), 3.0) / 2,
+        "source": (observations.base_label == observations.base_label.max(axis=1, keepdims=True)) * 1.0,
+        "tag": tag_share,
+        "strong_tag": tag_share * np.minimum(tag_total, 1.0),
+    }
+    return np.stack([evidence[name] for name in LABEL_EVIDENCE], axis=2)
 
 
-def span_tags(seen: Observations, tags: Sequence[TagMarginals | None]) -> Floats:
+def span_tags(observations: Observations, tags: Sequence[TagMarginals | None]) -> Floats:
     """(C, K) the lowest marginal that the span, with each label and ended by no I, rests on."""
-    found = seen.found
-    result = np.zeros((len(found.first), len(seen.labels)))
-    sentence = seen.sentence[found.mention]
-    start = seen.target_at[sentence]
-    rows = zip(sentence.tolist(), (found.first - start).tolist(), (found.last - start).tolist(), strict=True)
-    for number, (own, first, last) in enumerate(rows):
-        marginal = tags[own]
+    candidates = observations.candidates
+    result = np.zeros((len(candidates.first), len(observations.labels)))
+    sentence = observations.sentence[candidates.mention]
+    start = observations.target_at[sentence]
+    rows = zip(
+        sentence.tolist(), (candidates.first - start).tolist(), (candidates.last - start).tolist(), strict=True
+    )
+    for row, (number, first, last) in enumerate(rows):
+        marginal = tags[number]
         if marginal is not None:
-            result[number] = span_probability(marginal, first, last)
+            result[row] = span_probability(marginal, first, last)
     return result
 
 
@@ -303,14 +403,14 @@ def elsewhere(code: Ints, sentence: Ints, values: Floats) -> Floats:
     if not len(code):
         return np.zeros(0)
     group = np.unique(code, return_inverse=True)[1]
-    own = np.unique(group * (int(sentence.max()) + 1) + sentence, return_inverse=True)[1]
-    total, here = np.bincount(group, values), np.bincount(own, values)
-    result: Floats = np.maximum(total[group] - here[own], 0.0)
+    group_in_sentence = np.unique(group * (int(sentence.max()) + 1) + sentence, return_inverse=True)[1]
+    total, in_sentence = np.bincount(group, values), np.bincount(group_in_sentence, values)
+    result: Floats = np.maximum(total[group] - in_sentence[group_in_sentence], 0.0)
     return result
 
 
-def _joined(parts: Sequence[Ints]) -> Ints:
-    return np.concatenate([np.zeros(0, np.int64), *parts])
+def _joined(arrays: Sequence[Ints]) -> Ints:
+    return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 
 def _joined_words(words: Sequence[str], first: Ints, last: Ints) -> list[str]:

@@ -17,22 +17,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xner_label.iob2 import decode, encode
+from xner_label.iob2 import TokenSpan, decode, encode
+from xner_label.projection.corpus.effects import Shift
 from xner_label.projection.corpus.evidence import (
     EVIDENCE,
     LABEL_EVIDENCE,
     Observations,
     Opinion,
+    Sums,
     candidate_evidence,
     label_evidence,
     span_probability,
     span_tags,
+    sums_elsewhere,
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_out_of_fold
+from xner_label.projection.corpus.settled import Gold, Settled, clamped, settle
 from xner_label.projection.exact.matching import match
-from xner_label.projection.loglinear.columns import GIVEN, Bools, Floats, Ints, Numbers
+from xner_label.projection.loglinear.candidate_windows import Candidates
+from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers, borders
 from xner_label.projection.loglinear.decoding import independent_posteriors, solve
-from xner_label.projection.loglinear.model import logit
+from xner_label.projection.loglinear.model import calibrated_confidence, logit
 from xner_label.projection.loglinear.weights_file import Round
 
 _ROUND = float(2**30)
@@ -40,25 +45,27 @@ _ROUND = float(2**30)
 TAKEN = 0.3
 # The CRF learns from projections of at least this confidence: below the cut, since what is left out teaches "O".
 SILVER = 0.3
+# How often a sentence that people settled counts among those that the CRF learns from.
+REPEATS = 3
 
 
 class RoundModel:
     """A round's weights as arrays: candidate (evidence, 3), label (label evidence,), calibration (3, 3)."""
 
     def __init__(self, weights: Round) -> None:
-        kinds = (weights.given, weights.tagged, weights.overlooked)
-        self.candidate: Floats = np.array([[own.get(name, 0.0) for own in kinds] for name in EVIDENCE])
+        by_kind = (weights.given, weights.tagged, weights.overlooked)
+        self.candidate: Floats = np.array([[kind.get(name, 0.0) for kind in by_kind] for name in EVIDENCE])
         self.label: Floats = np.array([weights.label.get(name, 0.0) for name in LABEL_EVIDENCE])
         self.calibration: Floats = np.array(weights.calibration)
         self.added: Floats = np.array(weights.added)
         self.cut = weights.cut
 
 
-class Chosen(NamedTuple):
+class ChosenSpans(NamedTuple):
     """The spans of a corpus, all arrays of shape (n,).
 
     sentence; mention (place among all, -1 for one that only the CRF found); first, last: token range in its
-    sentence; label: place among the observations' labels; score: log-odds; span, named: P(span), P(label);
+    sentence; label: place among the observations' labels; score: log-odds; p_span, p_label: P(span), P(label);
     exact: whether no cap was met
     """
 
@@ -68,129 +75,21 @@ class Chosen(NamedTuple):
     last: Ints
     label: Ints
     score: Floats
-    span: Floats
-    named: Floats
+    p_span: Floats
+    p_label: Floats
     confidence: Floats
     exact: Bools
 
-    def where(self, rows: Numbers) -> Chosen:
-        """Some of the spans, by number or by mask."""
+    def select(self, rows: Numbers) -> ChosenSpans:
+        """The spans of these rows, given by number or by mask."""
         columns: list[Any] = [column[rows] for column in self]
-        return Chosen(*columns)
+        return ChosenSpans(*columns)
 
 
-def first_opinion(seen: Observations) -> Opinion:
+def first_opinion(observations: Observations) -> Opinion:
     """What the per-sentence model believes of each mention on its own."""
-    projected, absent = independent_posteriors(seen.found, seen.score)
-    return Opinion(projected, absent, seen.base_label)
-
-
-def project_round(
-    seen: Observations, evidence: Floats, names: Floats, model: RoundModel, tagged: Tagged | None
-) -> Chosen:
-    """The spans of one round from its evidence (C, E) and label evidence (M, K, L)."""
-    found = seen.found
-    by_kind = evidence @ model.candidate
-    scores = by_kind[np.arange(len(by_kind)), seen.kind[found.mention]]
-    scores = np.rint(scores * _ROUND) / _ROUND
-    probability, picked, exact = solve(found, scores)
-    mentions = np.flatnonzero(picked >= 0)
-    picked = picked[mentions]
-    labels = np.rint(label_posteriors(seen, names, model.label) * _ROUND) / _ROUND
-    label = labels.argmax(axis=1)[mentions]
-    sentence = seen.sentence[mentions]
-    start = seen.target_at[sentence]
-    span, named = probability[picked], labels.max(axis=1)[mentions]
-    projected = Chosen(
-        *(sentence, mentions, found.first[picked] - start, found.last[picked] - start, label),
-        *(scores[picked], span, named, sureness(span, named, seen.kind[mentions], model.calibration)),
-        exact[mentions],
-    )
-    if tagged is None:
-        return projected
-    added = added_spans(seen, projected, tagged)
-    sure = 1.0 / (1.0 + np.exp(-(model.added[0] + model.added[1] * logit(added.span))))
-    return _without_overlaps(projected, added._replace(confidence=sure))
-
-
-def sureness(span: Floats, named: Floats, kind: Ints, calibration: Floats) -> Floats:
-    """P(exactly right) from P(span) and P(label), each (n,); the label of a given entity is not in doubt."""
-    numbers = calibration[kind]
-    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(named) * (kind != GIVEN)
-    result: Floats = 1.0 / (1.0 + np.exp(-odds))
-    return result
-
-
-def label_posteriors(seen: Observations, names: Floats, weights: Floats) -> Floats:
-    """P(label) of each mention, (M, K); labels that may not change keep theirs."""
-    scores = names @ weights
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
-    result: Floats = np.where(seen.open[:, None], powers / powers.sum(axis=1, keepdims=True), seen.base_label)
-    return result
-
-
-def added_spans(seen: Observations, projected: Chosen, tagged: Tagged) -> Chosen:
-    """Spans of the CRF that meet no projection of at least TAKEN confidence; their own confidence is still 0.
-
-    Where a person gave the source entities nothing is added: they are complete, and hardly any such span is right.
-    """
-    marginals, best = tagged
-    taken: dict[int, set[int]] = {}
-    rows = zip(projected.sentence, projected.first, projected.last, projected.confidence, strict=True)
-    for sentence, first, last, sure in rows:
-        if sure >= TAKEN:
-            taken.setdefault(int(sentence), set()).update(range(first, last))
-    places = {label: place for place, label in enumerate(seen.labels)}
-    added: list[tuple[int, int, int, int, float]] = []
-    for number, (marginal, tags) in enumerate(zip(marginals, best, strict=True)):
-        if marginal is None or not seen.incomplete[number]:
-            continue
-        for first, last, label in decode(tags):
-            if taken.get(number, set()).isdisjoint(range(first, last)):
-                probability = span_probability(marginal, first, last)[places[label]]
-                added.append((number, first, last, places[label], float(probability)))
-    table = np.array([row[:4] for row in added], np.int64).reshape(-1, 4)
-    span = np.array([row[4] for row in added], np.float64)
-    nobody, ones = np.full(len(span), -1), np.ones(len(span))
-    return Chosen(
-        *(table[:, 0], nobody, table[:, 1], table[:, 2], table[:, 3]),
-        *(logit(span), span, ones, 0.0 * span),
-        ones > 0,
-    )
-
-
-def _without_overlaps(projected: Chosen, added: Chosen) -> Chosen:
-    """Both together; where they meet, the choice with the larger sum of confidences."""
-    columns: list[Any] = [np.concatenate(pair) for pair in zip(projected, added, strict=True)]
-    every = Chosen(*columns)
-    order = np.lexsort((every.first, every.sentence))
-    every = every.where(order)
-    keep = np.ones(len(order), bool)
-    last = every.last + every.sentence * (int(every.last.max(initial=0)) + 1)
-    first = every.first + every.sentence * (int(every.last.max(initial=0)) + 1)
-    if len(order) > 1:
-        apart = first[1:] >= np.maximum.accumulate(last)[:-1]
-        for group in np.split(np.arange(len(order)), np.flatnonzero(apart) + 1):
-            if len(group) > 1:
-                chances = zip(every.confidence[group], every.first[group], every.last[group], strict=True)
-                choices, _ = match([[(float(sure), int(i), int(j))] for sure, i, j in chances])
-                keep[group] = [choice >= 0 for choice in choices]
-    return every.where(keep)
-
-
-def silver_tags(seen: Observations, chosen: Chosen) -> list[list[str]]:
-    """IOB2 tags of every sentence by the spans of at least SILVER confidence."""
-    spans: list[list[tuple[int, int, str]]] = [[] for _ in seen.instances]
-    for row in np.flatnonzero(chosen.confidence >= SILVER).tolist():
-        label = seen.labels[chosen.label[row]]
-        spans[chosen.sentence[row]].append((int(chosen.first[row]), int(chosen.last[row]), label))
-    return [encode(own, len(instance.target)) for own, instance in zip(spans, seen.instances, strict=True)]
-
-
-def tag_silver(seen: Observations, chosen: Chosen) -> Tagged | None:
-    """Out-of-fold tags by a CRF trained on the chosen spans; None for a corpus too small for that."""
-    words = [instance.target.words() for instance in seen.instances]
-    return tag_out_of_fold(words, silver_tags(seen, chosen), seen.labels)
+    projected, absent = independent_posteriors(observations.candidates, observations.score)
+    return Opinion(projected, absent, observations.base_label)
 
 
 class RoundEvidence(NamedTuple):
@@ -201,22 +100,197 @@ class RoundEvidence(NamedTuple):
     tagged: Tagged | None
 
 
-def gather(seen: Observations, tagged: Tagged | None) -> RoundEvidence:
-    """The evidence of a round, given the tags that were learned from the round before."""
-    belief = first_opinion(seen)
-    tags = None if tagged is None else span_tags(seen, tagged[0])
-    return RoundEvidence(candidate_evidence(seen, belief, tags), label_evidence(seen, belief, tags), tagged)
+def gather(observations: Observations, tagged: Tagged | None, settled: Settled | None = None) -> RoundEvidence:
+    """The evidence of a round, given the tags that were learned from the round before and what people settled."""
+    belief = first_opinion(observations)
+    if settled is None:
+        sums = sums_elsewhere(observations, belief)
+    else:
+        clamped_belief = clamped(observations, belief, settled)
+        sums = sums_elsewhere(observations, clamped_belief, settled.weight(), settled.loose)
+    return evidence_from(observations, belief, sums, tagged)
 
 
-def project_corpus(seen: Observations, rounds: Sequence[Round]) -> tuple[Chosen, float]:
-    """The spans after the last round, and that round's cut."""
+def evidence_from(observations: Observations, belief: Opinion, sums: Sums, tagged: Tagged | None) -> RoundEvidence:
+    """The evidence of a round from sums over other sentences, wherever they were counted."""
+    tags = None if tagged is None else span_tags(observations, tagged.marginals)
+    return RoundEvidence(
+        candidate_evidence(observations, sums, tags), label_evidence(observations, belief, sums, tags), tagged
+    )
+
+
+def project_round(
+    observations: Observations,
+    evidence: RoundEvidence,
+    model: RoundModel,
+    shift: Shift | None = None,
+    only: Bools | None = None,
+) -> ChosenSpans:
+    """The spans of one round from its evidence and, where people settled some, from what words are worth.
+
+    ``only`` (S,) restricts it to some sentences. Spans that only the CRF found are added where it has tags.
+    """
+    every = observations.candidates
+    wanted = np.ones(len(observations), bool) if only is None else only[observations.sentence]
+    mentions, rows = np.flatnonzero(wanted), np.flatnonzero(wanted[every.mention])
+    scores_by_kind = evidence.candidate[rows] @ model.candidate
+    scores = scores_by_kind[np.arange(len(rows)), observations.kind[every.mention[rows]]]
+    label_scores = evidence.label @ model.label
+    if shift is not None:
+        scores = scores + shift.candidate[rows]
+        label_scores = label_scores + shift.label
+    scores = np.rint(scores * _ROUND) / _ROUND
+    counts = np.diff(every.at)[mentions]
+    candidates = Candidates(
+        np.repeat(np.arange(len(mentions)), counts), every.first[rows], every.last[rows], borders(counts.tolist())
+    )
+    probability, picked, exact = solve(candidates, scores)
+    projected_ones = picked >= 0
+    mentions, picked, exact = mentions[projected_ones], picked[projected_ones], exact[projected_ones]
+    labels = np.rint(label_posteriors(observations, label_scores) * _ROUND) / _ROUND
+    sentence = observations.sentence[mentions]
+    start = observations.target_at[sentence]
+    p_span, p_label = probability[picked], labels.max(axis=1)[mentions]
+    projected = ChosenSpans(
+        sentence=sentence,
+        mention=mentions,
+        first=candidates.first[picked] - start,
+        last=candidates.last[picked] - start,
+        label=labels.argmax(axis=1)[mentions],
+        score=scores[picked],
+        p_span=p_span,
+        p_label=p_label,
+        confidence=calibrated_confidence(p_span, p_label, observations.kind[mentions], model.calibration),
+        exact=exact,
+    )
+    if evidence.tagged is None:
+        return projected
+    added = added_spans(observations, projected, evidence.tagged, only)
+    odds = model.added[0] + model.added[1] * logit(added.p_span)
+    if shift is not None:
+        odds = odds + _text_effects(observations, added, shift)
+    return _without_overlaps(projected, added._replace(confidence=1.0 / (1.0 + np.exp(-odds))))
+
+
+def text_of(observations: Observations, chosen: ChosenSpans) -> list[str]:
+    """The folded text of each span."""
+    texts = observations.texts
+    start = observations.target_at[chosen.sentence]
+    rows = zip((start + chosen.first).tolist(), (start + chosen.last).tolist(), strict=True)
+    return [" ".join(texts[word] for word in observations.word[first:last].tolist()) for first, last in rows]
+
+
+def _text_effects(observations: Observations, added: ChosenSpans, shift: Shift) -> Floats:
+    codes = [observations.code_of(text) for text in text_of(observations, added)]
+    return np.array([shift.text[code] if code >= 0 else 0.0 for code in codes])
+
+
+def label_posteriors(observations: Observations, scores: Floats) -> Floats:
+    """P(label) of each mention from the labels' scores, both (M, K); labels that may not change keep theirs."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
+    result: Floats = np.where(
+        observations.open[:, None], powers / powers.sum(axis=1, keepdims=True), observations.base_label
+    )
+    return result
+
+
+def added_spans(
+    observations: Observations, projected: ChosenSpans, tagged: Tagged, only: Bools | None = None
+) -> ChosenSpans:
+    """Spans of the CRF that meet no projection of at least TAKEN confidence; their own confidence is still 0.
+
+    ``only`` (S,) restricts it to some sentences. Where a person gave the source entities nothing is added: they
+    are complete, and hardly any such span is right.
+    """
+    taken: dict[int, set[int]] = {}
+    rows = zip(projected.sentence, projected.first, projected.last, projected.confidence, strict=True)
+    for sentence, first, last, sureness in rows:
+        if sureness >= TAKEN:
+            taken.setdefault(int(sentence), set()).update(range(first, last))
+    places = {label: place for place, label in enumerate(observations.labels)}
+    added: list[tuple[int, int, int, int, float]] = []
+    for number, (marginal, tags) in enumerate(zip(tagged.marginals, tagged.best, strict=True)):
+        if marginal is None or not observations.incomplete[number] or not (only is None or only[number]):
+            continue
+        for first, last, label in decode(tags):
+            if taken.get(number, set()).isdisjoint(range(first, last)):
+                probability = span_probability(marginal, first, last)[places[label]]
+                added.append((number, first, last, places[label], float(probability)))
+    table = np.array([row[:4] for row in added], np.int64).reshape(-1, 4)
+    p_span = np.array([row[4] for row in added], np.float64)
+    return ChosenSpans(
+        sentence=table[:, 0],
+        mention=np.full(len(p_span), -1),
+        first=table[:, 1],
+        last=table[:, 2],
+        label=table[:, 3],
+        score=logit(p_span),
+        p_span=p_span,
+        p_label=np.ones(len(p_span)),
+        confidence=0.0 * p_span,
+        exact=np.ones(len(p_span), bool),
+    )
+
+
+def _without_overlaps(projected: ChosenSpans, added: ChosenSpans) -> ChosenSpans:
+    """Both together; where they meet, the choice with the larger sum of confidences."""
+    columns: list[Any] = [np.concatenate(pair) for pair in zip(projected, added, strict=True)]
+    merged = ChosenSpans(*columns)
+    order = np.lexsort((merged.first, merged.sentence))
+    merged = merged.select(order)
+    keep = np.ones(len(order), bool)
+    # Positions over the whole corpus, so that spans of different sentences lie apart.
+    last = merged.last + merged.sentence * (int(merged.last.max(initial=0)) + 1)
+    first = merged.first + merged.sentence * (int(merged.last.max(initial=0)) + 1)
+    if len(order) > 1:
+        apart = first[1:] >= np.maximum.accumulate(last)[:-1]
+        for group in np.split(np.arange(len(order)), np.flatnonzero(apart) + 1):
+            if len(group) > 1:
+                spans = zip(merged.confidence[group], merged.first[group], merged.last[group], strict=True)
+                choices, _ = match([[(float(sureness), int(i), int(j))] for sureness, i, j in spans])
+                keep[group] = [choice >= 0 for choice in choices]
+    return merged.select(keep)
+
+
+def iob2_of_confident_spans(
+    observations: Observations, chosen: ChosenSpans, gold: Gold | None = None
+) -> list[list[str]]:
+    """IOB2 tags of every sentence by the spans of at least SILVER confidence, or by what people settled in it."""
+    spans: list[list[TokenSpan]] = [[] for _ in observations.instances]
+    for row in np.flatnonzero(chosen.confidence >= SILVER).tolist():
+        label = observations.labels[chosen.label[row]]
+        spans[chosen.sentence[row]].append((int(chosen.first[row]), int(chosen.last[row]), label))
+    for number, settled in (gold or {}).items():
+        spans[number] = list(settled)
+    return [
+        encode(sentence_spans, len(instance.target))
+        for sentence_spans, instance in zip(spans, observations.instances, strict=True)
+    ]
+
+
+def tag_silver(observations: Observations, chosen: ChosenSpans, gold: Gold | None = None) -> Tagged | None:
+    """Out-of-fold tags by a CRF trained on the chosen spans, and on what people settled, REPEATS times over; None
+    for a corpus too small for that."""
+    words = [instance.target.words() for instance in observations.instances]
+    repeats = [REPEATS if gold and number in gold else 1 for number in range(len(words))]
+    tags = iob2_of_confident_spans(observations, chosen, gold)
+    return tag_out_of_fold(words, tags, observations.labels, repeats)
+
+
+def project_corpus(
+    observations: Observations, rounds: Sequence[Round], gold: Gold | None = None
+) -> tuple[ChosenSpans, RoundEvidence]:
+    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence.
+
+    ``gold``: what people settled, which informs all other sentences.
+    """
     tagged: Tagged | None = None
+    settled = settle(observations, gold) if gold else None
     for number, weights in enumerate(rounds):
-        model = RoundModel(weights)
-        evidence = gather(seen, tagged)
-        chosen = project_round(seen, evidence.candidate, evidence.label, model, tagged)
+        evidence = gather(observations, tagged, settled)
+        chosen = project_round(observations, evidence, RoundModel(weights))
         if number + 1 < len(rounds):
-            tagged = tag_silver(seen, chosen)
+            tagged = tag_silver(observations, chosen, gold)
             if tagged is None:
                 break
-    return chosen, model.cut
+    return chosen, evidence

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import exp, fsum, log
 from typing import NamedTuple
 
-from xner_label.projection.exact.matching import Candidate, components, stages
+from xner_label.projection.exact.matching import Candidate, components, programme_positions
 
 # Beyond this many transitions of one component its mentions are treated as independent of each other.
 TRANSITION_LIMIT = 100_000
@@ -38,10 +38,10 @@ def marginals(candidates: Sequence[Sequence[Candidate]]) -> Marginals:
     absent = [1.0] * len(candidates)
     total, exact = 0.0, True
     for component in components(candidates) if len(candidates) > 1 else [[0]] * len(candidates):
-        part = [candidates[mention] for mention in component]
-        summed = _sum_component(part) if len(part) > 1 else None
+        competing = [candidates[mention] for mention in component]
+        summed = _sum_component(competing) if len(competing) > 1 else None
         if summed is None:
-            exact = exact and len(part) == 1
+            exact = exact and len(competing) == 1
             for mention in component:
                 projected[mention], absent[mention], log_sum = independent(candidates[mention])
                 total += log_sum
@@ -49,19 +49,19 @@ def marginals(candidates: Sequence[Sequence[Candidate]]) -> Marginals:
         posteriors, log_sum, in_range = summed
         exact = exact and in_range
         total += log_sum
-        for mention, own in zip(component, posteriors, strict=True):
-            projected[mention] = [min(1.0, value) for value in own]
-            absent[mention] = max(0.0, 1.0 - fsum(own))
+        for mention, values in zip(component, posteriors, strict=True):
+            projected[mention] = [min(1.0, value) for value in values]
+            absent[mention] = max(0.0, 1.0 - fsum(values))
     return Marginals(projected, absent, total, exact)
 
 
-def independent(own: Sequence[Candidate]) -> tuple[list[float], float, float]:
+def independent(candidates: Sequence[Candidate]) -> tuple[list[float], float, float]:
     """Posteriors of one mention that competes with nobody, of its absence, and the log of their sum."""
-    peak = max(0.0, max((score for score, _, _ in own), default=0.0))
-    weights = [exp(score - peak) for score, _, _ in own]
-    nothing = exp(-peak)
-    total = fsum(weights) + nothing
-    return [weight / total for weight in weights], nothing / total, peak + log(total)
+    peak = max(0.0, max((score for score, _, _ in candidates), default=0.0))
+    weights = [exp(score - peak) for score, _, _ in candidates]
+    absent = exp(-peak)
+    total = fsum(weights) + absent
+    return [weight / total for weight in weights], absent / total, peak + log(total)
 
 
 def _sum_component(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[list[float]], float, bool] | None:
@@ -70,20 +70,20 @@ def _sum_component(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[list
     Forward and backward sums over the states of one component. Weights are plain numbers, not logarithms: leaving
     every mention out weighs 1, so sums are at least 1 and what underflows is negligible beside them.
     """
-    programme = stages(candidates)
+    programme = programme_positions(candidates)
     limit = LARGEST_LOG_WEIGHT / len(candidates)
-    weights = [[exp(score) if score < limit else exp(limit) for score, _, _ in own] for own in candidates]
+    weights = [[exp(score) if score < limit else exp(limit) for score, _, _ in spans] for spans in candidates]
     forward: list[dict[int, float]] = [{} for _ in programme]
     forward[0][0] = 1.0
     transitions = 0
-    for place, stage in enumerate(programme[:-1]):
+    for place, position in enumerate(programme[:-1]):
         table = forward[place]
-        transitions += len(table) * (1 + len(stage.starts))
+        transitions += len(table) * (1 + len(position.starts))
         if transitions > TRANSITION_LIMIT:
             return None
         starts = [
             (1 << mention, weights[mention][choice], forward[after], programme[after].live)
-            for mention, choice, after in stage.starts
+            for mention, choice, after in position.starts
         ]
         following, live = forward[place + 1], programme[place + 1].live
         for used, value in table.items():
@@ -94,23 +94,23 @@ def _sum_component(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[list
                     key = (used | bit) & goal_live
                     goal[key] = goal.get(key, 0.0) + value * weight
     total = forward[-1][0]
-    posteriors = [[0.0] * len(own) for own in candidates]
+    posteriors = [[0.0] * len(spans) for spans in candidates]
     backward: list[dict[int, float]] = [{} for _ in programme]
     backward[-1][0] = 1.0
     for place in range(len(programme) - 2, -1, -1):
-        own_backward, following, live = backward[place], backward[place + 1], programme[place + 1].live
-        starts_here = [
+        table, following, live = backward[place], backward[place + 1], programme[place + 1].live
+        starting = [
             (1 << mention, weights[mention][choice], backward[after], programme[after].live, mention, choice)
             for mention, choice, after in programme[place].starts
         ]
         for used, value in forward[place].items():
             below = following[used & live]
             share = value / total
-            for bit, weight, goal, goal_live, mention, choice in starts_here:
+            for bit, weight, goal, goal_live, mention, choice in starting:
                 if not used & bit:
                     rest = weight * goal[(used | bit) & goal_live]
                     posteriors[mention][choice] += share * rest
                     below += rest
-            own_backward[used] = below
-    exact = all(score < limit for own in candidates for score, _, _ in own)
+            table[used] = below
+    exact = all(score < limit for spans in candidates for score, _, _ in spans)
     return posteriors, log(total), exact

@@ -64,7 +64,7 @@ def match(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[int], bool]:
     Returns for each mention the index of its candidate, or -1, and whether the answer is a proven optimum (False
     only where a component exceeded STEP_LIMIT and what HiGHS is granted, and was solved greedily).
     """
-    chosen = [0 if own and own[0][0] > 0.0 else -1 for own in candidates]
+    chosen = [0 if ranked and ranked[0][0] > 0.0 else -1 for ranked in candidates]
     if not _conflict(candidates, chosen):
         return chosen, True
     exact = True
@@ -72,19 +72,19 @@ def match(candidates: Sequence[Sequence[Candidate]]) -> tuple[list[int], bool]:
         if not _conflict([candidates[m] for m in component], [chosen[m] for m in component]):
             continue
         kept = [undominated(candidates[mention]) for mention in component]
-        part = [[candidates[m][choice] for choice in own] for m, own in zip(component, kept, strict=True)]
-        solution = _dynamic_programme(part)
+        problem = [[candidates[m][index] for index in indices] for m, indices in zip(component, kept, strict=True)]
+        solution = _dynamic_programme(problem)
         if solution is None:
-            matching = match_milp(part)
+            matching = match_milp(problem)
             exact = exact and matching.exact
-            solution = [own[0] if own else -1 for own in matching.chosen]
-        for mention, own, choice in zip(component, kept, solution, strict=True):
-            chosen[mention] = own[choice] if choice >= 0 else -1
+            solution = [choices[0] if choices else -1 for choices in matching.chosen]
+        for mention, indices, choice in zip(component, kept, solution, strict=True):
+            chosen[mention] = indices[choice] if choice >= 0 else -1
     return chosen, exact
 
 
 def undominated(ranked: Sequence[Candidate]) -> list[int]:
-    """The indices of the candidates that contain no other one with at least their score, and whose score is > 0.
+    """The indices of the candidates that contain no other with at least their score, and whose score is > 0.
 
     ``ranked`` holds one mention's candidates in rank order. In any matching with at most one candidate per
     mention a dominated candidate can be exchanged for the one it contains without losing score or covering a
@@ -121,7 +121,9 @@ def _conflict(candidates: Sequence[Sequence[Candidate]], chosen: Sequence[int]) 
 
 def components(candidates: Sequence[Sequence[Candidate]]) -> list[list[int]]:
     """Groups of mentions that compete for a position, directly or through others; mentions in order."""
-    borders = sorted((first, last, mention) for mention, own in enumerate(candidates) for _, first, last in own)
+    borders = sorted(
+        (first, last, mention) for mention, spans in enumerate(candidates) for _, first, last in spans
+    )
     parent = list(range(len(candidates)))
 
     def find(mention: int) -> int:
@@ -141,36 +143,36 @@ def components(candidates: Sequence[Sequence[Candidate]]) -> list[list[int]]:
     return list(groups.values())
 
 
-class Stage(NamedTuple):
+class Position(NamedTuple):
     """One position of the programme: where a candidate may start, and who can still start from there on.
 
-    ``starts`` holds (mention, candidate index, stage after it); ``live`` is a bit set of mentions.
+    ``starts`` holds (mention, candidate index, place of the position after it); ``live`` is a bit set of mentions.
     """
 
     starts: list[tuple[int, int, int]]
     live: int
 
 
-def stages(candidates: Sequence[Sequence[Candidate]]) -> list[Stage]:
-    """The positions at which candidates start, left to right, ending in an empty stage."""
-    positions = sorted({first for own in candidates for _, first, _ in own})
-    place_of = {position: place for place, position in enumerate(positions)}
-    after = {last: bisect_left(positions, last) for own in candidates for _, _, last in own}
-    starts: list[list[tuple[int, int, int]]] = [[] for _ in range(len(positions) + 1)]
+def programme_positions(candidates: Sequence[Sequence[Candidate]]) -> list[Position]:
+    """The positions at which candidates start, left to right, ending with one where none does."""
+    tokens = sorted({first for spans in candidates for _, first, _ in spans})
+    place_of = {token: place for place, token in enumerate(tokens)}
+    after = {last: bisect_left(tokens, last) for spans in candidates for _, _, last in spans}
+    starts: list[list[tuple[int, int, int]]] = [[] for _ in range(len(tokens) + 1)]
     ending: dict[int, int] = {}  # by place: the mentions whose last start it is
-    for mention, own in enumerate(candidates):
+    for mention, spans in enumerate(candidates):
         latest = -1
-        for choice, (_, first, last) in enumerate(own):
+        for choice, (_, first, last) in enumerate(spans):
             place = place_of[first]
             starts[place].append((mention, choice, after[last]))
             if place > latest:
                 latest = place
         ending[latest] = ending.get(latest, 0) | 1 << mention
-    result: list[Stage] = []
+    result: list[Position] = []
     live = 0
-    for place in range(len(positions), -1, -1):
+    for place in range(len(tokens), -1, -1):
         live |= ending.get(place, 0)
-        result.append(Stage(starts[place], live))
+        result.append(Position(starts[place], live))
     result.reverse()
     return result
 
@@ -178,22 +180,22 @@ def stages(candidates: Sequence[Sequence[Candidate]]) -> list[Stage]:
 def _dynamic_programme(candidates: Sequence[Sequence[Candidate]]) -> list[int] | None:
     """Exact matching of one component; None where more than STEP_LIMIT steps would be needed."""
     count = len(candidates)
-    weights = [[round(score * _STEPS) for score, _, _ in own] for own in candidates]
+    weights = [[round(score * _STEPS) for score, _, _ in spans] for spans in candidates]
     unused = max(map(len, candidates))
-    programme = stages(candidates)
-    # For each stage: used live mentions -> (total, choice of each mention; ``unused`` where there is none).
+    programme = programme_positions(candidates)
+    # For each position: used live mentions -> (total, choice of each mention; ``unused`` where there is none).
     tables: list[dict[int, tuple[int, tuple[int, ...]]]] = [{} for _ in programme]
     tables[0][0] = (0, (unused,) * count)
     steps = 0
-    for place, stage in enumerate(programme[:-1]):
+    for place, position in enumerate(programme[:-1]):
         table = tables[place]
-        steps += len(table) * (1 + len(stage.starts))
+        steps += len(table) * (1 + len(position.starts))
         if steps > STEP_LIMIT:
             return None
         for used, state in table.items():
             _keep(tables[place + 1], used & programme[place + 1].live, state)
             total, choices = state
-            for mention, choice, after in stage.starts:
+            for mention, choice, after in position.starts:
                 if candidates[mention][choice][0] > 0.0 and not used >> mention & 1:
                     weight = weights[mention][choice]
                     chosen = (*choices[:mention], choice, *choices[mention + 1 :])
@@ -204,8 +206,8 @@ def _dynamic_programme(candidates: Sequence[Sequence[Candidate]]) -> list[int] |
 
 
 def _keep(table: dict[int, tuple[int, tuple[int, ...]]], used: int, state: tuple[int, tuple[int, ...]]) -> None:
-    known = table.get(used)
-    if known is None or state[0] > known[0] or (state[0] == known[0] and state[1] < known[1]):
+    best = table.get(used)
+    if best is None or state[0] > best[0] or (state[0] == best[0] and state[1] < best[1]):
         table[used] = state
 
 
@@ -215,10 +217,10 @@ def match_greedy(candidates: Sequence[Sequence[Candidate]], limit: int = 1) -> M
     The approximation of the paper; no optimum is promised. Equal scores: rank order, then mention order.
     """
     queue = sorted(
-        (-own[choice][0], own[choice][2] - own[choice][1], own[choice][1], mention, choice)
-        for mention, own in enumerate(candidates)
-        for choice in range(len(own))
-        if own[choice][0] > 0.0
+        (-score, last - first, first, mention, choice)
+        for mention, spans in enumerate(candidates)
+        for choice, (score, first, last) in enumerate(spans)
+        if score > 0.0
     )
     chosen: list[list[int]] = [[] for _ in candidates]
     taken: set[int] = set()
@@ -244,9 +246,9 @@ def match_milp(
 
     variables = [
         (mention, choice)
-        for mention, own in enumerate(candidates)
-        for choice in range(len(own))
-        if constraint != "<=" or own[choice][0] > 0.0
+        for mention, spans in enumerate(candidates)
+        for choice, (score, _, _) in enumerate(spans)
+        if constraint != "<=" or score > 0.0
     ]
     if not variables:
         return Matching([[] for _ in candidates], True)
@@ -263,7 +265,7 @@ def match_milp(
         rows.append(length + mention)
         columns.extend([column] * (last - first + 1))
     matrix = csr_array((np.ones(len(rows)), (rows, columns)), shape=(length + len(candidates), len(variables)))
-    bound = np.array([min(limit, len(own)) for own in candidates], dtype=float)
+    bound = np.array([min(limit, len(spans)) for spans in candidates], dtype=float)
     lower = np.concatenate([np.full(length, -np.inf), bound if constraint != "<=" else np.zeros_like(bound)])
     upper = np.concatenate([np.ones(length), bound if constraint != ">=" else np.full_like(bound, np.inf)])
     solution = milp(

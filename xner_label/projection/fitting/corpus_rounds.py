@@ -14,7 +14,7 @@ import numpy as np
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import (
-    Chosen,
+    ChosenSpans,
     RoundEvidence,
     RoundModel,
     gather,
@@ -37,30 +37,34 @@ ADDED = (-0.5, 0.8)
 _KINDS = (GIVEN, TAGGED, OVERLOOKED)
 
 
-class _Corpus:
+class _LabelledCorpus:
     """A corpus and what is right in it: candidates (C,), and the place of each mention's label (M,) or -1."""
 
     def __init__(self, examples: Sequence[Example], models: Sequence[Model], simulated: bool) -> None:
         fold = fold_of(len(examples))
         self.simulated = simulated
-        self.seen = seen = Observations([example.instance for example in examples], models, fold)
+        self.observations = observations = Observations([example.instance for example in examples], models, fold)
         self.gold = [{(first, last): label for first, last, label in example.gold} for example in examples]
         self.entities = sum(len(example.gold) for example in examples)
-        mention = seen.found.mention
-        start = seen.target_at[seen.sentence[mention]]
-        spans = zip((seen.found.first - start).tolist(), (seen.found.last - start).tolist(), strict=True)
-        sentences = seen.sentence[mention].tolist()
+        mention = observations.candidates.mention
+        start = observations.target_at[observations.sentence[mention]]
+        spans = zip(
+            (observations.candidates.first - start).tolist(),
+            (observations.candidates.last - start).tolist(),
+            strict=True,
+        )
+        sentences = observations.sentence[mention].tolist()
         gold = [self.gold[number].get(span, "") for number, span in zip(sentences, spans, strict=True)]
-        own = seen.base_label.argmax(axis=1)
+        base_label = observations.base_label.argmax(axis=1)
         self.right: Bools = np.zeros(len(gold), bool)
-        self.label: Ints = np.full(len(seen), -1)
+        self.label: Ints = np.full(len(observations), -1)
         for number, (name, owner) in enumerate(zip(gold, mention.tolist(), strict=True)):
             if name:
-                self.right[number] = seen.open[owner] or name == seen.labels[own[owner]]
-                if seen.open[owner] and name in seen.labels:
-                    self.label[owner] = seen.labels.index(name)
+                self.right[number] = observations.open[owner] or name == observations.labels[base_label[owner]]
+                if observations.open[owner] and name in observations.labels:
+                    self.label[owner] = observations.labels.index(name)
 
-    def judge(self, chosen: Chosen) -> Bools:
+    def judge(self, chosen: ChosenSpans) -> Bools:
         """(n,) whether each span is exactly right."""
         rows = zip(
             chosen.sentence.tolist(),
@@ -71,7 +75,7 @@ class _Corpus:
         )
         return np.array(
             [
-                self.gold[number].get((first, last)) == self.seen.labels[label]
+                self.gold[number].get((first, last)) == self.observations.labels[label]
                 for number, first, last, label in rows
             ],
             bool,
@@ -82,24 +86,28 @@ def fit_rounds(files: Files, weights: Weights, *, simulated: Files = ()) -> Weig
     """``weights`` with the rounds of corpus mode, fitted on whole corpora, one a file; see :func:`fit_weights`."""
     models = fold_models(files, simulated)
     corpora = [
-        _Corpus(examples, models, number >= len(files)) for number, examples in enumerate((*files, *simulated))
+        _LabelledCorpus(examples, models, number >= len(files))
+        for number, examples in enumerate((*files, *simulated))
     ]
     tagged: list[Tagged | None] = [None] * len(corpora)
     rounds: list[Round] = []
     for number in range(ROUNDS):
-        evidence = [gather(own.seen, tags) for own, tags in zip(corpora, tagged, strict=True)]
+        evidence = [gather(corpus.observations, tags) for corpus, tags in zip(corpora, tagged, strict=True)]
         rounds.append(_fit_round(corpora, evidence))
         if number + 1 < ROUNDS:
             model = RoundModel(rounds[-1])
             tagged = [
-                tag_silver(own.seen, project_round(own.seen, given.candidate, given.label, model, given.tagged))
-                for own, given in zip(corpora, evidence, strict=True)
+                tag_silver(
+                    corpus.observations,
+                    project_round(corpus.observations, signals, model),
+                )
+                for corpus, signals in zip(corpora, evidence, strict=True)
             ]
     return msgspec.structs.replace(weights, rounds=tuple(rounds))
 
 
-def _fit_round(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) -> Round:
-    real = [place for place, own in enumerate(corpora) if not own.simulated]
+def _fit_round(corpora: Sequence[_LabelledCorpus], evidence: Sequence[RoundEvidence]) -> Round:
+    real = [place for place, corpus in enumerate(corpora) if not corpus.simulated]
     given, tagged, overlooked = _fit_candidates(
         [corpora[place] for place in real], [evidence[place] for place in real]
     )
@@ -112,56 +120,58 @@ def _fit_round(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) ->
     model = RoundModel(weights)
     outcomes = []
     for place in real:
-        own, signals = corpora[place], evidence[place]
-        chosen = project_round(own.seen, signals.candidate, signals.label, model, signals.tagged)
-        outcomes.append((chosen.confidence, own.judge(chosen), own.entities))
+        corpus, signals = corpora[place], evidence[place]
+        chosen = project_round(corpus.observations, signals, model)
+        outcomes.append((chosen.confidence, corpus.judge(chosen), corpus.entities))
     return msgspec.structs.replace(weights, cut=best_cut(outcomes))
 
 
 def _fit_candidates(
-    corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]
+    corpora: Sequence[_LabelledCorpus], evidence: Sequence[RoundEvidence]
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    signals = np.concatenate([own.candidate for own in evidence])
-    counts = [len(own.seen) for own in corpora]
+    signals = np.concatenate([of_corpus.candidate for of_corpus in evidence])
+    counts = [len(corpus.observations) for corpus in corpora]
     shifts = np.cumsum([0, *counts])
-    mention = np.concatenate([own.seen.found.mention + at for own, at in zip(corpora, shifts, strict=False)])
-    kind = np.concatenate([own.seen.kind for own in corpora])[mention]
-    right = np.concatenate([own.right for own in corpora])
+    mention = np.concatenate(
+        [corpus.observations.candidates.mention + at for corpus, at in zip(corpora, shifts, strict=False)]
+    )
+    kind = np.concatenate([corpus.observations.kind for corpus in corpora])[mention]
+    right = np.concatenate([corpus.right for corpus in corpora])
     deviation = scale(signals)
     signals = signals / deviation
-    masks = [(kind == which) * 1.0 for which in _KINDS]
+    masks = [(kind == each_kind) * 1.0 for each_kind in _KINDS]
     size = signals.shape[1]
     likelihood = span_likelihood(mention, right, int(shifts[-1]))
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        shared, *own = np.split(theta, 4)
+        shared, *differences = np.split(theta, 4)
         score = signals @ shared
-        for mask, weights in zip(masks, own, strict=True):
-            score += mask * (signals @ weights)
+        for mask, difference in zip(masks, differences, strict=True):
+            score += mask * (signals @ difference)
         value, slope, _ = likelihood(score, np.zeros(int(shifts[-1])))
         return value, np.concatenate([slope @ signals, *((slope * mask) @ signals for mask in masks)])
 
     centre = np.zeros(4 * size)
     centre[EVIDENCE.index("score")] = 3.0 * deviation[EVIDENCE.index("score")]
     precision = np.concatenate([np.full(size, SHARED), np.full(3 * size, DIFFERENCE)])
-    shared, *own = np.split(minimise(objective, centre, precision), 4)
+    shared, *differences = np.split(minimise(objective, centre, precision), 4)
     given, tagged, overlooked = (
-        {name: round(float(x), 4) for name, x in zip(EVIDENCE, (shared + weights) / deviation, strict=True)}
-        for weights in own
+        {name: round(float(x), 4) for name, x in zip(EVIDENCE, (shared + difference) / deviation, strict=True)}
+        for difference in differences
     )
     return given, tagged, overlooked
 
 
-def _fit_labels(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) -> dict[str, float]:
+def _fit_labels(corpora: Sequence[_LabelledCorpus], evidence: Sequence[RoundEvidence]) -> dict[str, float]:
     """Weights that all labels share, so that they serve label sets that weren't seen."""
-    parts = [
-        (given.label[own.label >= 0], own.label[own.label >= 0])
-        for own, given in zip(corpora, evidence, strict=True)
+    problems = [
+        (signals.label[corpus.label >= 0], corpus.label[corpus.label >= 0])
+        for corpus, signals in zip(corpora, evidence, strict=True)
     ]
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         value, slope = 0.0, np.zeros(len(theta))
-        for signals, gold in parts:
+        for signals, gold in problems:
             if len(gold):
                 scores = signals @ theta
                 scores -= scores.max(axis=1, keepdims=True)
@@ -174,29 +184,32 @@ def _fit_labels(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence]) -
 
     centre = np.zeros(len(LABEL_EVIDENCE))
     centre[0] = 1.0
-    found = minimise(objective, centre, np.full(len(centre), LABEL))
-    return {name: round(float(x), 4) for name, x in zip(LABEL_EVIDENCE, found, strict=True)}
+    fitted = minimise(objective, centre, np.full(len(centre), LABEL))
+    return {name: round(float(x), 4) for name, x in zip(LABEL_EVIDENCE, fitted, strict=True)}
 
 
-def _calibrated(corpora: Sequence[_Corpus], evidence: Sequence[RoundEvidence], weights: Round) -> Round:
+def _calibrated(corpora: Sequence[_LabelledCorpus], evidence: Sequence[RoundEvidence], weights: Round) -> Round:
     """Fit the calibration of each kind."""
     model = RoundModel(weights)
     chosen = [
-        project_round(own.seen, given.candidate, given.label, model, None)
-        for own, given in zip(corpora, evidence, strict=True)
+        project_round(corpus.observations, signals._replace(tagged=None), model)
+        for corpus, signals in zip(corpora, evidence, strict=True)
     ]
-    kind = np.concatenate([own.seen.kind[part.mention] for own, part in zip(corpora, chosen, strict=True)])
-    right = np.concatenate([own.judge(part) for own, part in zip(corpora, chosen, strict=True)])
-    span, named = (np.concatenate([getattr(part, name) for part in chosen]) for name in ("span", "named"))
+    kind = np.concatenate(
+        [corpus.observations.kind[spans.mention] for corpus, spans in zip(corpora, chosen, strict=True)]
+    )
+    right = np.concatenate([corpus.judge(spans) for corpus, spans in zip(corpora, chosen, strict=True)])
+    p_span = np.concatenate([spans.p_span for spans in chosen])
+    p_label = np.concatenate([spans.p_label for spans in chosen])
     calibration: list[Calibration] = []
-    for which in _KINDS:
-        mask = kind == which
+    for each_kind in _KINDS:
+        mask = kind == each_kind
         numbers = IDENTITY
         if mask.sum() >= MIN_MENTIONS:
             signals = np.column_stack(
-                [np.ones(mask.sum()), logit(span[mask]), logit(named[mask]) * (which != GIVEN)]
+                [np.ones(mask.sum()), logit(p_span[mask]), logit(p_label[mask]) * (each_kind != GIVEN)]
             )
-            found = minimise(logistic(signals, right[mask]), np.array(IDENTITY), np.array([0.1, 1.0, 1.0]))
-            numbers = (round(float(found[0]), 6), round(float(found[1]), 6), round(float(found[2]), 6))
+            fitted = minimise(logistic(signals, right[mask]), np.array(IDENTITY), np.array([0.1, 1.0, 1.0]))
+            numbers = (round(float(fitted[0]), 6), round(float(fitted[1]), 6), round(float(fitted[2]), 6))
         calibration.append(numbers)
     return msgspec.structs.replace(weights, calibration=tuple(calibration))

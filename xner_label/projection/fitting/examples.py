@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from xner_label.entities import Task
-from xner_label.errors import RecordError
-from xner_label.jsonl import decode_line, numbered_lines, open_input
+from xner_label.jsonl import read_checked
 from xner_label.projection.problem import Instance, build_instance
 
 
@@ -35,14 +32,5 @@ def read_example(task: Task) -> Example:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The examples of a JSON Lines file. Raises RecordError with the line number at the first bad line."""
-    decoder = msgspec.json.Decoder(Task)
-    examples = []
-    with open_input(path) as stream:
-        for number, line in numbered_lines(stream):
-            try:
-                examples.append(read_example(decode_line(line, decoder)))
-            except RecordError as error:
-                error.line = number
-                raise
-    return examples
+    """The examples of a JSON Lines file. Raises RecordError for the first bad line."""
+    return list(read_checked(path, Task, read_example))

@@ -23,7 +23,7 @@ def fit_files(paths: Sequence[Path], *, from_scratch: bool = False, corpus: bool
     """
     files = [read_examples(path) for path in paths]
     named = ", ".join(
-        f"{path.parent.name}/{path.name} ({len(own)})" for path, own in zip(paths, files, strict=True)
+        f"{path.parent.name}/{path.name} ({len(examples)})" for path, examples in zip(paths, files, strict=True)
     )
     start = None if from_scratch else Weights.load()
     simulated = simulate_tagger(files) if from_scratch else []

@@ -60,8 +60,8 @@ def best_cut(judged: Sequence[tuple[Floats, Bools, int]]) -> float:
     """
     steps = np.arange(0.0, 0.9, 0.01)
     mean = np.zeros(len(steps))
-    for sure, right, entities in judged:
-        kept = sure[None, :] >= steps[:, None]
+    for confidence, right, entities in judged:
+        kept = confidence[None, :] >= steps[:, None]
         mean += 2.0 * (kept & right).sum(axis=1) / np.maximum(kept.sum(axis=1) + entities, 1)
     good = steps[mean >= mean.max() - FLAT * len(judged)]
     return round(float(good[np.argmin(np.abs(good - USUAL_CUT))]), 2)

@@ -36,7 +36,7 @@ from xner_label.projection.loglinear.features import (
 )
 from xner_label.projection.loglinear.label_regression import BUCKETS, label_observations
 from xner_label.projection.loglinear.mentions import is_tagged, matched_mentions
-from xner_label.projection.loglinear.model import BATCH, Batch, Model, confidence, logit
+from xner_label.projection.loglinear.model import BATCH, Model, SentenceBatch, calibrated_confidence, logit
 from xner_label.projection.loglinear.weights_file import LabelWeights, ScoreWeights, Weights
 
 # Precisions of the Gaussian priors, for standardised features.
@@ -54,45 +54,48 @@ FOLDS = 3
 Files = Sequence[Sequence[Example]]
 
 
-class _Lesson:
+class _LabelledBatch:
     """One batch of examples with what is right in it.
 
-    gold: (C,) label of the gold entity on the candidate's span, "" without one; simulated: whether the tagger is
+    gold: (C,) label of the gold entity on the candidate's span, "" without one; simulated: whether the source
+    entities are those of a simulated tagger
     """
 
     def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary, simulated: bool) -> None:
         self.simulated = simulated
-        matched = [matched_mentions(own.instance, overlooked=is_tagged(own.instance)) for own in examples]
-        self.batch = Batch([instance for instance, _ in matched], vocabulary)
-        columns, found = self.batch.columns, self.batch.found
+        matched = [
+            matched_mentions(example.instance, overlooked=is_tagged(example.instance)) for example in examples
+        ]
+        self.batch = SentenceBatch([instance for instance, _ in matched], vocabulary)
+        columns, candidates = self.batch.columns, self.batch.candidates
         spans = [{(first, last): label for first, last, label in example.gold} for example in examples]
-        sentence = columns.sentence[found.mention]
+        sentence = columns.sentence[candidates.mention]
         start = columns.target_at[sentence]
         self.gold = [
             spans[number].get(span, "")
             for number, span in zip(
                 sentence.tolist(),
-                zip((found.first - start).tolist(), (found.last - start).tolist(), strict=True),
+                zip((candidates.first - start).tolist(), (candidates.last - start).tolist(), strict=True),
                 strict=True,
             )
         ]
 
     def right(self, known: Sequence[str]) -> Bools:
         """(C,) the right spans; where the label regression has no say, their label must be right, too."""
-        columns, mention = self.batch.columns, self.batch.found.mention
-        open_ = self.batch.relabelled(known)[mention].tolist()
-        own = columns.label[mention].tolist()
+        columns, mention = self.batch.columns, self.batch.candidates.mention
+        changeable = self.batch.relabelled(known)[mention].tolist()
+        labels = columns.label[mention].tolist()
         return np.array(
             [
-                bool(gold) and (free or gold == columns.labels[label])
-                for gold, free, label in zip(self.gold, open_, own, strict=True)
+                bool(gold) and (is_changeable or gold == columns.labels[label])
+                for gold, is_changeable, label in zip(self.gold, changeable, labels, strict=True)
             ],
             bool,
         )
 
 
-def _lessons(files: Files, simulated: Files) -> list[list[list[_Lesson]]]:
-    """Per file, the simulated ones last, and fold."""
+def _labelled_batches(files: Files, simulated: Files) -> list[list[list[_LabelledBatch]]]:
+    """The batches of each file, the simulated ones last, and of each of its folds."""
     vocabulary = Vocabulary()
     result = []
     for number, examples in enumerate((*files, *simulated)):
@@ -100,9 +103,16 @@ def _lessons(files: Files, simulated: Files) -> list[list[list[_Lesson]]]:
         for fold, example in zip(fold_of(len(examples)), examples, strict=True):
             if example.instance.mentions and len(example.instance.target):
                 folds[fold].append(example)
-        copy = number >= len(files)
-        batches = [[own[at : at + BATCH] for at in range(0, len(own), BATCH)] for own in folds]
-        result.append([[_Lesson(batch, vocabulary, copy) for batch in own] for own in batches])
+        is_simulated = number >= len(files)
+        result.append(
+            [
+                [
+                    _LabelledBatch(in_fold[at : at + BATCH], vocabulary, is_simulated)
+                    for at in range(0, len(in_fold), BATCH)
+                ]
+                for in_fold in folds
+            ]
+        )
     return result
 
 
@@ -119,11 +129,13 @@ def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, s
             f"{mentions} source entities are too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
-    lessons = _lessons(files, simulated)
-    weights = _fit([part for own in lessons for part in own], fitted_on, start)
-    models = _fold_models(lessons, start)
-    outcomes = [[_outcomes(own[fold], models[fold]) for fold in range(FOLDS)] for own in lessons]
-    judged = [_Outcomes(*map(np.concatenate, zip(*own, strict=True))) for own in outcomes]
+    by_file = _labelled_batches(files, simulated)
+    weights = _fit([in_fold for folds in by_file for in_fold in folds], fitted_on, start)
+    models = _fold_models(by_file, start)
+    judged = [
+        _joined([_outcomes(in_fold, model) for in_fold, model in zip(folds, models, strict=True)])
+        for folds in by_file
+    ]
     weights = _calibrated(weights, judged, start)
     gold = [sum(len(example.gold) for example in examples) for examples in files]
     return _with_cut(weights, judged[: len(files)], gold)
@@ -131,7 +143,7 @@ def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, s
 
 def fold_models(files: Files, simulated: Files) -> list[Model]:
     """For each of FOLDS runs of lines of each file (see :func:`fold_of`) a model fitted on the others."""
-    return _fold_models(_lessons(files, simulated), None)
+    return _fold_models(_labelled_batches(files, simulated), None)
 
 
 def fold_of(count: int) -> list[int]:
@@ -139,88 +151,101 @@ def fold_of(count: int) -> list[int]:
     return [number * FOLDS // count for number in range(count)]
 
 
-def _fold_models(lessons: Sequence[Sequence[list[_Lesson]]], start: Weights | None) -> list[Model]:
+def _fold_models(by_file: Sequence[Sequence[list[_LabelledBatch]]], start: Weights | None) -> list[Model]:
     return [
-        Model(_fit([part for own in lessons for fold, part in enumerate(own) if fold != left_out], "", start))
+        Model(
+            _fit(
+                [in_fold for folds in by_file for fold, in_fold in enumerate(folds) if fold != left_out], "", start
+            )
+        )
         for left_out in range(FOLDS)
     ]
 
 
-def _fit(parts: Iterable[Sequence[_Lesson]], fitted_on: str, start: Weights | None) -> Weights:
+def _fit(folds: Iterable[Sequence[_LabelledBatch]], fitted_on: str, start: Weights | None) -> Weights:
     """Scores and labels, as yet without calibration and cut."""
-    lessons = [lesson for part in parts for lesson in part]
-    label = _fit_labels(lessons, start)
-    real = [lesson for lesson in lessons if not lesson.simulated]
+    batches = [batch for in_fold in folds for batch in in_fold]
+    label = _fit_labels(batches, start)
+    real = [batch for batch in batches if not batch.simulated]
     given, tagged, overlooked = _fit_spans(real, label.labels, start)
-    if len(real) < len(lessons):
-        _, tagged, overlooked = _fit_spans(lessons, label.labels, start)
+    if len(real) < len(batches):
+        _, tagged, overlooked = _fit_spans(batches, label.labels, start)
     return Weights(fitted_on=fitted_on, given=given, tagged=tagged, overlooked=overlooked, label=label, cut=0.0)
 
 
 def _fit_spans(
-    lessons: Sequence[_Lesson], known: Sequence[str], start: Weights | None
+    batches: Sequence[_LabelledBatch], known: Sequence[str], start: Weights | None
 ) -> tuple[ScoreWeights, ScoreWeights, ScoreWeights]:
-    own = np.concatenate([lesson.batch.features.candidate for lesson in lessons])
-    null = np.concatenate([lesson.batch.features.mention for lesson in lessons])
-    counts = [len(lesson.batch.columns.size) for lesson in lessons]
+    of_candidate = np.concatenate([labelled.batch.features.candidate for labelled in batches])
+    of_mention = np.concatenate([labelled.batch.features.mention for labelled in batches])
+    counts = [len(labelled.batch.columns.size) for labelled in batches]
     shifts = np.cumsum([0, *counts])
     mention = np.concatenate(
-        [lesson.batch.found.mention + at for lesson, at in zip(lessons, shifts, strict=False)]
+        [labelled.batch.candidates.mention + at for labelled, at in zip(batches, shifts, strict=False)]
     )
-    kind = np.concatenate([lesson.batch.columns.kind for lesson in lessons])
-    right = np.concatenate([lesson.right(known) for lesson in lessons])
-    own_deviation, null_deviation = scale(own), scale(null)
-    shared_own = np.array([name not in TAGGED_CANDIDATE_FEATURES for name in CANDIDATE_FEATURES])
-    shared_null = np.array([name not in TAGGED_MENTION_FEATURES for name in MENTION_FEATURES])
-    centre = _centre(start, own_deviation, null_deviation)
+    kind = np.concatenate([labelled.batch.columns.kind for labelled in batches])
+    right = np.concatenate([labelled.right(known) for labelled in batches])
+    candidate_deviation, mention_deviation = scale(of_candidate), scale(of_mention)
+    shared_candidate = np.array([name not in TAGGED_CANDIDATE_FEATURES for name in CANDIDATE_FEATURES])
+    shared_mention = np.array([name not in TAGGED_MENTION_FEATURES for name in MENTION_FEATURES])
+    centre = _centre(start, candidate_deviation, mention_deviation)
     precision = np.concatenate(
         [
-            np.where(shared_own, SHARED, np.inf),
-            np.where(shared_null, SHARED, np.inf),
-            np.where(shared_own, DIFFERENCE, SHARED),
-            np.where(shared_null, DIFFERENCE, SHARED),
-            np.full(own.shape[1] + null.shape[1], DIFFERENCE),
+            np.where(shared_candidate, SHARED, np.inf),
+            np.where(shared_mention, SHARED, np.inf),
+            np.where(shared_candidate, DIFFERENCE, SHARED),
+            np.where(shared_mention, DIFFERENCE, SHARED),
+            np.full(of_candidate.shape[1] + of_mention.shape[1], DIFFERENCE),
         ]
     )
-    objective = _span_objective(own / own_deviation, null / null_deviation, mention, kind, right)
-    found = minimise(objective, centre, precision).reshape(3, -1).cumsum(axis=0)
-    w, u = found[:, : own.shape[1]] / own_deviation, found[:, own.shape[1] :] / null_deviation
+    objective = _span_objective(
+        of_candidate / candidate_deviation, of_mention / mention_deviation, mention, kind, right
+    )
+    fitted = minimise(objective, centre, precision).reshape(3, -1).cumsum(axis=0)
+    w, u = (
+        fitted[:, : of_candidate.shape[1]] / candidate_deviation,
+        fitted[:, of_candidate.shape[1] :] / mention_deviation,
+    )
     return _named(w[GIVEN], u[GIVEN]), _named(w[TAGGED], u[TAGGED]), _named(w[OVERLOOKED], u[OVERLOOKED])
 
 
-def _span_objective(own: Floats, null: Floats, mention: Ints, kind: Ints, right: Bools) -> Objective:
+def _span_objective(
+    of_candidate: Floats, of_mention: Floats, mention: Ints, kind: Ints, right: Bools
+) -> Objective:
     """Negative log-likelihood and gradient in (w, u) of given mentions, what tagged ones add to them, and what
     overlooked ones add to those."""
-    columns = own.shape[1]
+    columns = of_candidate.shape[1]
     reached = np.stack([kind >= least for least in (GIVEN, TAGGED, OVERLOOKED)]) * 1.0
-    reached_own = reached[:, mention]
-    likelihood = span_likelihood(mention, right, len(null))
+    reached_candidate = reached[:, mention]
+    likelihood = span_likelihood(mention, right, len(of_mention))
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        parts = theta.reshape(3, -1)
-        score = (reached_own * (own @ parts[:, :columns].T).T).sum(axis=0)
-        absent = (reached * (null @ parts[:, columns:].T).T).sum(axis=0)
+        by_kind = theta.reshape(3, -1)
+        score = (reached_candidate * (of_candidate @ by_kind[:, :columns].T).T).sum(axis=0)
+        absent = (reached * (of_mention @ by_kind[:, columns:].T).T).sum(axis=0)
         value, slope, slope_absent = likelihood(score, absent)
-        return value, np.hstack([(reached_own * slope) @ own, (reached * slope_absent) @ null]).ravel()
+        return value, np.hstack(
+            [(reached_candidate * slope) @ of_candidate, (reached * slope_absent) @ of_mention]
+        ).ravel()
 
     return objective
 
 
-def _fit_labels(lessons: Sequence[_Lesson], start: Weights | None) -> LabelWeights:
+def _fit_labels(batches: Sequence[_LabelledBatch], start: Weights | None) -> LabelWeights:
     """The label regression from tagged mentions with a right span."""
-    pairs = [(lesson, number, gold) for lesson in lessons for number, gold in _gold_labels(lesson)]
+    pairs = [(labelled, number, gold) for labelled in batches for number, gold in _gold_labels(labelled)]
     if not pairs:
         return start.label if start is not None else LabelWeights((), {})
     labels = (
         start.label.labels if start is not None and start.label.weights else tuple(sorted({p[2] for p in pairs}))
     )
     pairs = [pair for pair in pairs if pair[2] in labels]
-    chosen = [[number for other, number, _ in pairs if other is lesson] for lesson in lessons]
+    chosen = [[number for other, number, _ in pairs if other is labelled] for labelled in batches]
     observed = np.concatenate(
         [
-            label_observations(lesson.batch.columns, labels, blind=blind)[own]
+            label_observations(labelled.batch.columns, labels, blind=blind)[numbers]
             for blind in (False, True)
-            for lesson, own in zip(lessons, chosen, strict=True)
+            for labelled, numbers in zip(batches, chosen, strict=True)
         ]
     )
     gold = np.array([labels.index(name) for _, _, name in pairs] * 2)
@@ -242,17 +267,17 @@ def _fit_labels(lessons: Sequence[_Lesson], start: Weights | None) -> LabelWeigh
     centre = np.zeros(BUCKETS * len(labels))
     if start is not None and start.label.weights:
         centre = start.label.table().ravel()
-    found = minimise(objective, centre, np.full(len(centre), LABEL))
-    table = np.round(found.reshape(BUCKETS, -1), 3)
+    fitted = minimise(objective, centre, np.full(len(centre), LABEL))
+    table = np.round(fitted.reshape(BUCKETS, -1), 3)
     filled = np.flatnonzero(table.any(axis=1))
     return LabelWeights(labels, dict(zip(filled.tolist(), table[filled].tolist(), strict=True)))
 
 
-def _gold_labels(lesson: _Lesson) -> Iterator[tuple[int, str]]:
+def _gold_labels(labelled: _LabelledBatch) -> Iterator[tuple[int, str]]:
     """(mention, gold label) of the tagged mentions that have a right candidate."""
     last = -1
-    tagged = lesson.batch.columns.scored
-    for mention, gold in zip(lesson.batch.found.mention.tolist(), lesson.gold, strict=True):
+    tagged = labelled.batch.columns.scored
+    for mention, gold in zip(labelled.batch.candidates.mention.tolist(), labelled.gold, strict=True):
         if gold and mention != last and tagged[mention]:
             last = mention
             yield mention, gold
@@ -261,65 +286,70 @@ def _gold_labels(lesson: _Lesson) -> Iterator[tuple[int, str]]:
 class _Outcomes(NamedTuple):
     """Per projection, without a cut: P(span), P(label), kind of mention, whether exactly right; all (n,)."""
 
-    span: Floats
-    label: Floats
+    p_span: Floats
+    p_label: Floats
     kind: Ints
     right: Bools
 
 
-def _outcomes(lessons: Iterable[_Lesson], model: Model) -> _Outcomes:
-    parts = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
-    for lesson in lessons:
-        batch = lesson.batch
-        probability, chosen, _ = solve(batch.found, batch.log_odds(model))
+def _outcomes(batches: Iterable[_LabelledBatch], model: Model) -> _Outcomes:
+    """What the model makes of batches that it wasn't fitted on."""
+    outcomes = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
+    for labelled in batches:
+        batch = labelled.batch
+        probability, chosen, _ = solve(batch.candidates, batch.log_odds(model))
         names, label = batch.labels(model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
-        right = np.array([lesson.gold[c] == names[m] for m, c in zip(mentions, picked, strict=True)], bool)
-        parts.append(_Outcomes(probability[picked], label[mentions], batch.columns.kind[mentions], right))
-    return _Outcomes(*map(np.concatenate, zip(*parts, strict=True)))
+        right = np.array([labelled.gold[c] == names[m] for m, c in zip(mentions, picked, strict=True)], bool)
+        outcomes.append(_Outcomes(probability[picked], label[mentions], batch.columns.kind[mentions], right))
+    return _joined(outcomes)
+
+
+def _joined(outcomes: Sequence[_Outcomes]) -> _Outcomes:
+    return _Outcomes(*map(np.concatenate, zip(*outcomes, strict=True)))
 
 
 def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes], start: Weights | None) -> Weights:
     """The calibration of each kind of mention; that of ``start`` where there are too few of them."""
-    span, label, kind, right = (np.concatenate(column) for column in zip(*outcomes, strict=True))
+    p_span, p_label, kind, right = _joined(outcomes)
     changed = {}
     for name, number in (("given", GIVEN), ("tagged", TAGGED), ("overlooked", OVERLOOKED)):
-        own = kind == number
+        mask = kind == number
         numbers = IDENTITY if start is None else getattr(start, name).calibration
-        if own.sum() >= MIN_MENTIONS:
-            signals = np.column_stack([np.ones(own.sum()), logit(span[own]), logit(label[own])])
+        if mask.sum() >= MIN_MENTIONS:
+            signals = np.column_stack([np.ones(mask.sum()), logit(p_span[mask]), logit(p_label[mask])])
             if name == "given":
                 signals[:, 2] = 0.0
-            found = minimise(logistic(signals, right[own]), np.array(numbers), np.array([0.1, 1.0, 1.0]))
-            numbers = tuple(round(float(number), 6) for number in found)
+            fitted = minimise(logistic(signals, right[mask]), np.array(numbers), np.array([0.1, 1.0, 1.0]))
+            numbers = tuple(round(float(number), 6) for number in fitted)
         changed[name] = msgspec.structs.replace(getattr(weights, name), calibration=numbers)
     return msgspec.structs.replace(weights, **changed)
 
 
 def _with_cut(weights: Weights, outcomes: Sequence[_Outcomes], gold: Sequence[int]) -> Weights:
-    model = Model(weights)
+    calibration = Model(weights).calibration
     judged = [
-        (confidence(own.span, own.label, own.kind, model), own.right, entities)
-        for own, entities in zip(outcomes, gold, strict=True)
+        (calibrated_confidence(file.p_span, file.p_label, file.kind, calibration), file.right, entities)
+        for file, entities in zip(outcomes, gold, strict=True)
     ]
     return msgspec.structs.replace(weights, cut=best_cut(judged))
 
 
-def _centre(start: Weights | None, own_deviation: Floats, null_deviation: Floats) -> Floats:
+def _centre(start: Weights | None, candidate_deviation: Floats, mention_deviation: Floats) -> Floats:
     """The centre of the prior for the weights as in :func:`_span_objective`, for standardised features."""
     if start is None:
         w = np.array([_START.get(name, 0.0) for name in CANDIDATE_FEATURES])
         u = np.array([_START_BIAS if name == "bias" else 0.0 for name in MENTION_FEATURES])
-        return np.concatenate([w * own_deviation, u * null_deviation, np.zeros(2 * (len(w) + len(u)))])
+        return np.concatenate([w * candidate_deviation, u * mention_deviation, np.zeros(2 * (len(w) + len(u)))])
     model = Model(start)
-    every = np.hstack([model.candidate.T * own_deviation, model.mention.T * null_deviation])
-    return np.diff(every, axis=0, prepend=0.0).ravel()
+    weights = np.hstack([model.candidate.T * candidate_deviation, model.mention.T * mention_deviation])
+    return np.diff(weights, axis=0, prepend=0.0).ravel()
 
 
-def _named(own: Floats, null: Floats) -> ScoreWeights:
+def _named(candidate: Floats, mention: Floats) -> ScoreWeights:
     return ScoreWeights(
-        {name: round(float(value), 4) for name, value in zip(CANDIDATE_FEATURES, own, strict=True) if value},
-        {name: round(float(value), 4) for name, value in zip(MENTION_FEATURES, null, strict=True) if value},
+        {name: round(float(value), 4) for name, value in zip(CANDIDATE_FEATURES, candidate, strict=True) if value},
+        {name: round(float(value), 4) for name, value in zip(MENTION_FEATURES, mention, strict=True) if value},
         IDENTITY,
     )

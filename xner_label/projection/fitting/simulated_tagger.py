@@ -27,22 +27,23 @@ def simulate_tagger(files: Sequence[Sequence[Example]]) -> list[list[Example]]:
     The copies keep only the labels that the gold of every file has: taggers seldom know rarer ones. Files too
     small to train a CRF on have no copy; files with the same source share what the CRF says.
     """
-    named = [{label for own in examples for _, _, label in own.gold} for examples in files]
-    labels = sorted(set.intersection(*named))
+    labels_of_files = [{label for example in examples for _, _, label in example.gold} for examples in files]
+    labels = sorted(set.intersection(*labels_of_files))
     result: list[list[Example]] = []
-    answers: dict[tuple[object, ...], Tagged | None] = {}
+    tagged_by_source: dict[tuple[object, ...], Tagged | None] = {}
     for examples in files:
-        if any(is_tagged(own.instance) for own in examples):
+        if any(is_tagged(example.instance) for example in examples):
             continue
-        words = [own.instance.source.words() for own in examples]
-        given = [
-            [(m.first, m.last, m.label) for m in own.instance.mentions if m.label in labels] for own in examples
+        sentences = [example.instance.source.words() for example in examples]
+        spans = [
+            [(mention.first, mention.last, mention.label) for mention in mentions if mention.label in labels]
+            for mentions in (example.instance.mentions for example in examples)
         ]
-        key = tuple((tuple(own), tuple(spans)) for own, spans in zip(words, given, strict=True))
-        if key not in answers:
-            tags = [encode(spans, len(own)) for spans, own in zip(given, words, strict=True)]
-            answers[key] = tag_out_of_fold(words, tags, labels)
-        tagged = answers[key]
+        key = tuple((tuple(words), tuple(entities)) for words, entities in zip(sentences, spans, strict=True))
+        if key not in tagged_by_source:
+            tags = [encode(entities, len(words)) for entities, words in zip(spans, sentences, strict=True)]
+            tagged_by_source[key] = tag_out_of_fold(sentences, tags, labels)
+        tagged = tagged_by_source[key]
         if tagged is not None:
             result.append(_retagged(examples, tagged, labels))
     return result
@@ -50,7 +51,7 @@ def simulate_tagger(files: Sequence[Sequence[Example]]) -> list[list[Example]]:
 
 def _retagged(examples: Sequence[Example], tagged: Tagged, labels: Sequence[str]) -> list[Example]:
     result = []
-    for example, marginals, tags in zip(examples, *tagged, strict=True):
+    for example, marginals, tags in zip(examples, tagged.marginals, tagged.best, strict=True):
         source = example.instance.source
         mentions = []
         if marginals is not None:

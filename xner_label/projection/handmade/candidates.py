@@ -24,12 +24,12 @@ def alignment_window(mentions: Sequence[Mention], links: Iterable[Link]) -> Toke
     return (min(reached), max(reached) + 1) if reached else (0, 0)
 
 
-def windows(anchors: Sequence[int], max_length: int = MAX_LENGTH) -> list[TokenSpan]:
+def anchored_runs(anchors: Sequence[int], max_length: int = MAX_LENGTH) -> list[TokenSpan]:
     """The runs that begin and end on one of the given tokens (in ascending order), left to right."""
-    spans = []
+    runs = []
     for index, first in enumerate(anchors):
         for last in anchors[index:]:
             if last - first >= max_length:
                 break
-            spans.append((first, last + 1))
-    return spans
+            runs.append((first, last + 1))
+    return runs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xner_label.projection.problem import Instance, Projection
+from xner_label.projection.problem import Instance, Projection, Projections
 
 
 class HeuristicProjector:
@@ -19,6 +19,7 @@ class HeuristicProjector:
     """
 
     needs = frozenset({"alignment"})
+    cut = 0.0
 
     def __init__(self, d: int = 1, k: int = 1, thr: float = 0.8) -> None:
         self.d = d
@@ -26,11 +27,11 @@ class HeuristicProjector:
         self.thr = thr
         self.signature = f"heuristic(d={d},k={k},thr={thr:g})"
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.Projector`."""
-        return [self._project(instance) if instance.mentions else [] for instance in instances]
+        return [self._project(instance) if instance.mentions else Projections() for instance in instances]
 
-    def _project(self, instance: Instance) -> list[Projection]:
+    def _project(self, instance: Instance) -> Projections:
         runs = [
             (first - last, first, last, index)
             for index, mention in enumerate(instance.mentions)
@@ -38,7 +39,7 @@ class HeuristicProjector:
         ]
         taken: set[int] = set()
         placed = [0] * len(instance.mentions)
-        projections = []
+        projections = Projections()
         for _, first, last, index in sorted(runs):
             mention = instance.mentions[index]
             ratio = (last - first) / (mention.last - mention.first)
@@ -47,7 +48,7 @@ class HeuristicProjector:
             placed[index] += 1
             taken.update(range(first, last))
             projections.append(Projection(index, first, last, mention.label, ratio, min(ratio, 1.0 / ratio)))
-        return sorted(projections, key=lambda projection: projection.first)
+        return projections.in_order()
 
     def _runs(self, instance: Instance, first: int, last: int) -> list[tuple[int, int]]:
         """The merged runs of target tokens linked to the source tokens ``[first, last)``."""

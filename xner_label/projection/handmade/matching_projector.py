@@ -10,12 +10,12 @@ from xner_label.projection.exact.matching import Candidate, match, match_greedy,
 from xner_label.projection.handmade.candidates import alignment_window
 from xner_label.projection.handmade.scores import AlignScore, Fusion, Score
 from xner_label.projection.handmade.sparse_scores import (
-    Generator,
+    CandidateGenerator,
     align_candidates,
     link_dice_candidates,
     string_candidates,
 )
-from xner_label.projection.problem import Instance, Projection
+from xner_label.projection.problem import Instance, Projection, Projections
 from xner_label.projection.spans import ngrams
 
 
@@ -29,43 +29,43 @@ class MatchingProjector:
     def __init__(
         self,
         name: str,
-        generate: Generator,
+        generate: CandidateGenerator,
         *,
         needs: frozenset[str] = frozenset(),
         scale: float = 1.0,
         greedy: bool = False,
     ) -> None:
         self.signature = name
+        self.cut = 0.0
         self.needs = needs
         self._generate = generate
         self._scale = scale
         self._greedy = greedy
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.Projector`."""
         generate = self._generate
-        return [self._choose(instance, generate(instance)) if instance.mentions else [] for instance in instances]
+        return [
+            self._choose(instance, generate(instance)) if instance.mentions else Projections()
+            for instance in instances
+        ]
 
-    def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> list[Projection]:
-        for own in candidates:
-            if len(own) > 1:
-                rank(own)
+    def _choose(self, instance: Instance, candidates: list[list[Candidate]]) -> Projections:
+        for of_mention in candidates:
+            if len(of_mention) > 1:
+                rank(of_mention)
         if self._greedy:
-            chosen, exact = [own[0] if own else -1 for own in match_greedy(candidates).chosen], True
+            chosen, exact = [choices[0] if choices else -1 for choices in match_greedy(candidates).chosen], True
         else:
             chosen, exact = match(candidates)
         mentions = instance.mentions
-        projections = []
+        projections = Projections(exact=exact)
         for index, choice in enumerate(chosen):
             if choice >= 0:
                 score, first, last = candidates[index][choice]
                 confidence = min(1.0, self._scale * score)
-                projections.append(Projection(index, first, last, mentions[index].label, score, confidence, exact))
-        return sorted(projections, key=_first) if len(projections) > 1 else projections
-
-
-def _first(projection: Projection) -> int:
-    return projection.first
+                projections.append(Projection(index, first, last, mentions[index].label, score, confidence))
+        return projections.in_order()
 
 
 _LINKS = frozenset({"alignment"})
@@ -87,7 +87,7 @@ def align_projector(*, greedy: bool = False) -> MatchingProjector:
     return MatchingProjector(name, align_candidates, needs=_LINKS, scale=2.0, greedy=greedy)
 
 
-def dense_candidates(score: Score) -> Generator:
+def dense_candidates(score: Score) -> CandidateGenerator:
     """Every run of up to MAX_LENGTH tokens with its score, where that isn't 0: the paper's formulation.
 
     Where links are all that counts, only the alignment window is searched.
@@ -109,12 +109,12 @@ def dense_candidates(score: Score) -> Generator:
     return generate
 
 
-def fusion_projector(name: str, parts: Sequence[tuple[Score, float]]) -> MatchingProjector:
+def fusion_projector(name: str, weighted: Sequence[tuple[Score, float]]) -> MatchingProjector:
     """Exact matching of a weighted fusion; its confidence is the score's share of the sum of the weights."""
-    score = Fusion(parts)
+    score = Fusion(weighted)
     return MatchingProjector(
         f"{name}({score.signature})",
-        dense_candidates(score if len(parts) > 1 else parts[0][0]),
+        dense_candidates(score if len(weighted) > 1 else weighted[0][0]),
         needs=score.needs,
-        scale=1.0 / sum(weight for _, weight in parts),
+        scale=1.0 / sum(weight for _, weight in weighted),
     )

@@ -8,7 +8,7 @@ half-open target ranges, shape (C, 2), and returns c[p,t], shape (mentions, C).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -98,15 +98,18 @@ class NerScore:
     def matrix(self, instance: Instance, spans: Ints) -> Floats:
         """See :class:`Score`."""
         tags = instance.target_tags or [{} for _ in range(len(instance.target))]
-        begin = np.array([[self._sum(own, "B-", mention) for own in tags] for mention in instance.mentions])
-        inside = np.array([[self._sum(own, "I-", mention) for own in tags] for mention in instance.mentions])
+        begin = np.array(
+            [[self._sum(token_tags, "B-", mention) for token_tags in tags] for mention in instance.mentions]
+        )
+        inside = np.array(
+            [[self._sum(token_tags, "I-", mention) for token_tags in tags] for mention in instance.mentions]
+        )
         length = spans[:, 1] - spans[:, 0]
         total = begin[:, spans[:, 0]] + _range_sums(inside, spans) - inside[:, spans[:, 0]]
         score = self.alpha ** (length - 1.0) * total / length
         return np.where(score >= self.threshold, score, 0.0)
 
-    def _sum(self, tags: object, prefix: str, mention: Mention) -> float:
-        assert isinstance(tags, dict)
+    def _sum(self, tags: Mapping[str, float], prefix: str, mention: Mention) -> float:
         if not self.any_type:
             return float(tags.get(prefix + mention.label, 0.0))
         return float(sum(value for tag, value in tags.items() if tag.startswith(prefix)))
@@ -164,8 +167,8 @@ class SourceScore:
 
     def matrix(self, instance: Instance, spans: Ints) -> Floats:
         """See :class:`Score`."""
-        own = [1.0 if mention.score is None else mention.score for mention in instance.mentions]
-        return np.repeat(np.array(own)[:, None], len(spans), axis=1)
+        probabilities = [1.0 if mention.score is None else mention.score for mention in instance.mentions]
+        return np.repeat(np.array(probabilities)[:, None], len(spans), axis=1)
 
 
 class LengthScore:
@@ -225,15 +228,15 @@ class FrequencyScore:
 class Fusion:
     """c = sum_s w_s c_s(p, t), a weighted sum of scores (Politov et al. 2025)."""
 
-    def __init__(self, parts: Sequence[tuple[Score, float]]) -> None:
-        self.parts = tuple(parts)
-        self.signature = "+".join(f"{weight:g}*{score.signature}" for score, weight in self.parts)
-        self.needs = frozenset[str]().union(*(score.needs for score, _ in self.parts))
+    def __init__(self, weighted: Sequence[tuple[Score, float]]) -> None:
+        self.weighted = tuple(weighted)
+        self.signature = "+".join(f"{weight:g}*{score.signature}" for score, weight in self.weighted)
+        self.needs = frozenset[str]().union(*(score.needs for score, _ in self.weighted))
 
     def matrix(self, instance: Instance, spans: Ints) -> Floats:
         """See :class:`Score`."""
         total = np.zeros((len(instance.mentions), len(spans)))
-        for score, weight in self.parts:
+        for score, weight in self.weighted:
             total += weight * score.matrix(instance, spans)
         return total
 

@@ -1,4 +1,4 @@
-"""Scored candidates generated directly, only where a score isn't zero: what :mod:`scoring` computes as matrices.
+"""Scored candidates generated directly, only where a score isn't zero: what :mod:`scores` computes as matrices.
 
 The equations are those of the classes named in each docstring, and a test holds both to the same matchings; going
 from link to link is an order of magnitude faster than filling matrices.
@@ -10,13 +10,13 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from xner_label.projection.exact.matching import Candidate
-from xner_label.projection.handmade.candidates import windows
+from xner_label.projection.handmade.candidates import anchored_runs
 from xner_label.projection.handmade.scores import COLUMN_CAP, EDGE_MASS, ROW_CAP, longest_candidate
 from xner_label.projection.problem import Instance, Mention
 from xner_label.projection.similarity import FoldedTokens, similar_ngrams
 
 # Gives, for every mention of an instance, its candidates with their scores, in any order.
-Generator = Callable[[Instance], list[list[Candidate]]]
+CandidateGenerator = Callable[[Instance], list[list[Candidate]]]
 
 
 def align_candidates(instance: Instance) -> list[list[Candidate]]:
@@ -34,7 +34,7 @@ def align_candidates(instance: Instance) -> list[list[Candidate]]:
         result.append(
             [
                 (sum(mass.get(token, 0.0) for token in range(first, last)) / (length + last - first), first, last)
-                for first, last in windows(anchors)
+                for first, last in anchored_runs(anchors)
             ]
         )
     return result
@@ -73,7 +73,7 @@ def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
         row += token_mass if token_mass < ROW_CAP else ROW_CAP
         anchors = sorted([target for target, weight in mass.items() if weight > EDGE_MASS])
         longest = longest_candidate(stop - start)
-        own: list[Candidate] = []
+        scored: list[Candidate] = []
         for place, first in enumerate(anchors):
             inside = around = 0.0
             reached = first
@@ -81,14 +81,14 @@ def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
                 if last - first >= longest:
                     break
                 for target in range(reached, last + 1):
-                    linked = column.get(target)
-                    if linked is not None:
-                        around += linked if linked < COLUMN_CAP else COLUMN_CAP
+                    target_mass = column.get(target)
+                    if target_mass is not None:
+                        around += target_mass if target_mass < COLUMN_CAP else COLUMN_CAP
                         if target in mass:
                             inside += mass[target]
                 reached = last + 1
-                own.append((2.0 * inside / (row + around), first, reached))
-        result.append(own)
+                scored.append((2.0 * inside / (row + around), first, reached))
+        result.append(scored)
     return result
 
 

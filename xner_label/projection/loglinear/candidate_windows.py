@@ -33,13 +33,13 @@ MAX_SEEDS = 8
 class Grid:
     """What speaks for each (mention, target token) cell; all arrays have one element per cell.
 
-    own: link weight from the mention's words
+    link_mass: link weight from the mention's words
     similar: best letter similarity to one of them, 0 below SIMILAR; matched: that, times the length in code points
     of the source word; beside: the like of similar for the capitalised source words next to the mention
     acronym: whether the token spells the mention's initials; token: the target token (position in the batch)
     """
 
-    own: Floats
+    link_mass: Floats
     similar: Floats
     matched: Floats
     beside: Floats
@@ -66,23 +66,23 @@ def build_grid(columns: Columns) -> Grid:
     mention, token = expand(columns.target_at[columns.sentence], columns.width)
     similar, matched = _strings(columns, cells, *expand(columns.first, columns.size))
     beside, _ = _strings(columns, cells, *_neighbours(columns))
-    return Grid(_own_links(columns, cells), similar, matched, beside, _acronyms(columns, mention, token), token)
+    return Grid(_link_mass(columns, cells), similar, matched, beside, _acronyms(columns, mention, token), token)
 
 
 def _neighbours(columns: Columns) -> tuple[Ints, Ints]:
     """Capitalised source words next to each mention, two on either side: the tagger may have cut a name short."""
-    number = np.arange(len(columns.first))
+    mention = np.arange(len(columns.first))
     low, high = columns.source_at[columns.sentence], columns.source_at[columns.sentence + 1]
-    owners, places = [], []
-    for place in (columns.first - 1, columns.first - 2, columns.last, columns.last + 1):
-        there = (place >= low) & (place < high)
-        there &= columns.table[columns.source[np.where(there, place, 0)], CAPITAL] == 1
-        owners.append(number[there])
-        places.append(place[there])
-    return np.concatenate(owners), np.concatenate(places)
+    mentions, tokens = [], []
+    for token in (columns.first - 1, columns.first - 2, columns.last, columns.last + 1):
+        usable = (token >= low) & (token < high)
+        usable &= columns.table[columns.source[np.where(usable, token, 0)], CAPITAL] == 1
+        mentions.append(mention[usable])
+        tokens.append(token[usable])
+    return np.concatenate(mentions), np.concatenate(tokens)
 
 
-def _own_links(columns: Columns, cells: int) -> Floats:
+def _link_mass(columns: Columns, cells: int) -> Floats:
     counts = np.diff(columns.link_at)[columns.sentence]
     mention, link = expand(columns.link_at[columns.sentence], counts)
     source = columns.link_source[link]
@@ -108,9 +108,9 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     short = np.minimum(length, length_other)
     likely &= (short > 3) | ((mask == mask_other) & (length == length_other))
     likely &= table[other, PUNCTUATION] == 0
-    at = np.flatnonzero(likely)
-    mention, word, other, target = mention[at], word[at], other[at], target[at]
-    length, length_other = length[at], length_other[at]
+    pair = np.flatnonzero(likely)
+    mention, word, other, target = mention[pair], word[pair], other[pair], target[pair]
+    length, length_other = length[pair], length_other[pair]
     folded = columns.vocabulary.folded
     left, right = [folded[k] for k in word], [folded[k] for k in other]
     shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
@@ -136,10 +136,10 @@ def _acronyms(columns: Columns, mention: Ints, token: Ints) -> Bools:
     upper = np.flatnonzero((table[columns.target[token], UPPER] == 1) & (columns.size[mention] > 1))
     for cell in upper.tolist():
         owner = mention[cell]
-        parts = [words[number] for number in columns.source[columns.first[owner] : columns.last[owner]].tolist()]
+        name = [words[number] for number in columns.source[columns.first[owner] : columns.last[owner]].tolist()]
         acronym = "".join(char for char in words[columns.target[token[cell]]] if char.isalpha())
-        capitals = "".join(part[0] for part in parts if part[0].isupper())
-        initials = "".join(part[0] for part in parts if part[0].isalpha())
+        capitals = "".join(word[0] for word in name if word[0].isupper())
+        initials = "".join(word[0] for word in name if word[0].isalpha())
         result[cell] = acronym in (capitals, initials.upper())
     return result
 
@@ -150,7 +150,7 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     Windows are at most max(10, 2 * size + 2) tokens long, close every bracket that they open, and otherwise
     neither begin nor end with punctuation.
     """
-    weight = grid.own + grid.similar + grid.acronym
+    weight = grid.link_mass + grid.similar + grid.acronym
     seed = np.flatnonzero(weight > 0)
     owner = np.searchsorted(columns.base, seed, side="right") - 1
     order = np.lexsort((seed, -weight[seed], owner))
@@ -166,9 +166,9 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     ends = np.unique(np.concatenate([seed, np.minimum(seed + 1, high)]))
     begins, ends = begins[usable[begins]], ends[usable[ends]]
     end_at = np.searchsorted(ends, columns.base)
-    of = np.searchsorted(columns.base, begins, side="right") - 1
-    row, chosen = expand(end_at[of], (end_at[of + 1] - end_at[of]))
-    first, last, mention = begins[row], ends[chosen] + 1, of[row]
+    owner_of_begin = np.searchsorted(columns.base, begins, side="right") - 1
+    row, chosen = expand(end_at[owner_of_begin], (end_at[owner_of_begin + 1] - end_at[owner_of_begin]))
+    first, last, mention = begins[row], ends[chosen] + 1, owner_of_begin[row]
     length = last - first
     fits = (length > 0) & (length <= np.maximum(10, 2 * columns.size[mention] + 2))
     first, last, mention = first[fits], last[fits], mention[fits]
@@ -180,5 +180,5 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     fits = depth[last] == depth[first]
     first, last, mention = first[fits], last[fits], mention[fits]
     shift = columns.target_at[columns.sentence[mention]] - columns.base[mention]
-    at = np.searchsorted(mention, np.arange(len(columns.size) + 1))
-    return Candidates(mention, first + shift, last + shift, at)
+    candidate_at = np.searchsorted(mention, np.arange(len(columns.size) + 1))
+    return Candidates(mention, first + shift, last + shift, candidate_at)

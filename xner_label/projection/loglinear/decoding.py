@@ -19,15 +19,15 @@ from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 NEGLIGIBLE = 1e-4
 
 
-def independent_posteriors(found: Candidates, scores: Floats) -> tuple[Floats, Floats]:
+def independent_posteriors(candidates: Candidates, scores: Floats) -> tuple[Floats, Floats]:
     """P(t) = exp(s(t)) / (1 + sum exp(s)) of each candidate (C,), and P(not projected) of each mention (M,)."""
-    count = len(found.at) - 1
+    count = len(candidates.at) - 1
     peak = np.zeros(count)
-    np.maximum.at(peak, found.mention, scores)
-    powers = np.exp(scores - peak[found.mention])
+    np.maximum.at(peak, candidates.mention, scores)
+    powers = np.exp(scores - peak[candidates.mention])
     absent = np.exp(-peak)
-    total = absent + np.bincount(found.mention, powers, count)
-    return powers / total[found.mention], absent / total
+    total = absent + np.bincount(candidates.mention, powers, count)
+    return powers / total[candidates.mention], absent / total
 
 
 class Solution(NamedTuple):
@@ -39,55 +39,58 @@ class Solution(NamedTuple):
     exact: Bools
 
 
-def solve(found: Candidates, scores: Floats) -> Solution:
+def solve(candidates: Candidates, scores: Floats) -> Solution:
     """The marginals, and the spans without overlaps that have the largest sum of them.
 
     That maximises the expected number of right spans. Ties: the shorter, then the one further left.
     """
-    probability, _ = independent_posteriors(found, scores)
-    exact = np.ones(len(found.at) - 1, bool)
-    groups = _competing(found, probability)
-    members = [[np.arange(found.at[m], found.at[m + 1]) for m in group.tolist()] for group in groups]
-    for group, own in zip(groups, members, strict=True):
-        kept = [part[probability[part] >= NEGLIGIBLE] for part in own]
-        answer = marginals([_candidates(found, part, scores) for part in kept])
-        exact[group] &= answer.exact
-        for part, some, values in zip(own, kept, answer.projected, strict=True):
-            probability[part] = 0.0
-            probability[some] = values
-    chosen = np.full(len(found.at) - 1, -1)
-    order = np.lexsort((found.first, found.last - found.first, -probability, found.mention))
-    filled = np.flatnonzero(np.diff(found.at))
-    chosen[filled] = order[found.at[filled]]
-    for group, own in zip(groups, members, strict=True):
-        ranked = [rank(_candidates(found, part, probability)) for part in own]
-        choices, proven = match(ranked)
+    probability, _ = independent_posteriors(candidates, scores)
+    exact = np.ones(len(candidates.at) - 1, bool)
+    groups = _competing(candidates, probability)
+    # Per group and mention, the rows of the mention's candidates.
+    rows_of = [[np.arange(candidates.at[m], candidates.at[m + 1]) for m in group.tolist()] for group in groups]
+    for group, mention_rows in zip(groups, rows_of, strict=True):
+        likely_rows = [rows[probability[rows] >= NEGLIGIBLE] for rows in mention_rows]
+        joint = marginals([_scored_spans(candidates, rows, scores) for rows in likely_rows])
+        exact[group] &= joint.exact
+        for rows, likely, values in zip(mention_rows, likely_rows, joint.projected, strict=True):
+            probability[rows] = 0.0
+            probability[likely] = values
+    chosen = np.full(len(candidates.at) - 1, -1)
+    order = np.lexsort((candidates.first, candidates.last - candidates.first, -probability, candidates.mention))
+    filled = np.flatnonzero(np.diff(candidates.at))
+    chosen[filled] = order[candidates.at[filled]]
+    for group, mention_rows in zip(groups, rows_of, strict=True):
+        rankings = [rank(_scored_spans(candidates, rows, probability)) for rows in mention_rows]
+        choices, proven = match(rankings)
         exact[group] &= proven
-        for mention, part, ordered, choice in zip(group.tolist(), own, ranked, choices, strict=True):
+        for mention, rows, ranking, choice in zip(group.tolist(), mention_rows, rankings, choices, strict=True):
             chosen[mention] = -1
             if choice >= 0:
-                _, first, last = ordered[choice]
-                chosen[mention] = part[(found.first[part] == first) & (found.last[part] == last)][0]
+                _, first, last = ranking[choice]
+                chosen[mention] = rows[(candidates.first[rows] == first) & (candidates.last[rows] == last)][0]
     return Solution(probability, chosen, exact)
 
 
-def _candidates(found: Candidates, which: Ints, scores: Floats) -> list[Candidate]:
-    return list(zip(scores[which].tolist(), found.first[which].tolist(), found.last[which].tolist(), strict=True))
+def _scored_spans(candidates: Candidates, rows: Ints, scores: Floats) -> list[Candidate]:
+    return list(
+        zip(scores[rows].tolist(), candidates.first[rows].tolist(), candidates.last[rows].tolist(), strict=True)
+    )
 
 
-def _competing(found: Candidates, probability: Floats) -> list[Ints]:
+def _competing(candidates: Candidates, probability: Floats) -> list[Ints]:
     """Groups of mentions whose windows meet; positions of different sentences are apart in a batch."""
     kept = np.flatnonzero(probability >= NEGLIGIBLE)
-    mention = found.mention[kept]
-    count = len(found.at) - 1
+    mention = candidates.mention[kept]
+    count = len(candidates.at) - 1
     low = np.full(count, np.iinfo(np.int64).max)
     high = np.full(count, -1)
-    np.minimum.at(low, mention, found.first[kept])
-    np.maximum.at(high, mention, found.last[kept])
+    np.minimum.at(low, mention, candidates.first[kept])
+    np.maximum.at(high, mention, candidates.last[kept])
     order = np.flatnonzero(high >= 0)
     order = order[np.argsort(low[order], kind="stable")]
     if len(order) < 2:
         return []
     apart = low[order][1:] >= np.maximum.accumulate(high[order])[:-1]
-    parts = np.split(order, np.flatnonzero(apart) + 1)
-    return [np.sort(part) for part in parts if len(part) > 1]
+    groups = np.split(order, np.flatnonzero(apart) + 1)
+    return [np.sort(group) for group in groups if len(group) > 1]

@@ -30,36 +30,56 @@ from xner_label.projection.loglinear.columns import (
 )
 
 _EDGE = 0.3  # link mass above which an end of the window counts as linked to the mention
-_CROSSED = ("ratio", "dice", "longer", "shorter", "no_capital*", "first_lower*", "lower_inside", "affixed", "same")
 
-CANDIDATE_FEATURES: tuple[str, ...] = (
+# The names are those of the weights file. ``own`` is link mass from the mention's words, ``foreign`` tokens are
+# linked to other words alone, ``left`` and ``right`` are the tokens beside the window.
+_LINK_FEATURES = (
     *("dice", "inside", "precision", "first_own", "last_own", "edges", "left_own", "right_own", "foreign"),
     *("first_foreign", "last_foreign", "left_foreign", "right_foreign", "unlinked", "first_unlinked"),
     *("last_unlinked", "outside"),
-    *(
-        "cover",
-        "purity",
-        "first_similar",
-        "last_similar",
-        "left_similar",
-        "right_similar",
-        "beside",
-        "left_beside",
-    ),
-    *("right_beside", "ratio", "same", "prefix", "suffix", "affixed", "acronym"),
-    *("ratio_gap", "dice_gap", "best_ratio", "best_dice"),
-    *("longer", "shorter", "as_long"),
+)
+_STRING_FEATURES = (
+    *("cover", "purity", "first_similar", "last_similar", "left_similar", "right_similar", "beside"),
+    *("left_beside", "right_beside", "ratio", "same", "prefix", "suffix", "affixed", "acronym"),
+)
+_RIVAL_FEATURES = ("ratio_gap", "dice_gap", "best_ratio", "best_dice")
+_LENGTH_FEATURES = ("longer", "shorter", "as_long")
+_CASE_FEATURES = (
     *("first_capital", "first_capital*", "last_capital*", "capitals", "capitals*", "case_gap*", "no_capital*"),
     *("first_lower*", "last_lower*", "lower_inside", "initial", "upper"),
+)
+_SURFACE_FEATURES = (
     *("first_short", "last_short", "left_short", "right_short"),
     *("punctuation", "left_punctuation", "right_punctuation", "digits", "shift"),
-    *(f"{label}:{name}" for label in ("PER", "LOC") for name in _CROSSED),
 )
-MENTION_FEATURES: tuple[str, ...] = (
+# What is weighted once more for mentions of each of these labels.
+_CROSSED = ("ratio", "dice", "longer", "shorter", "no_capital*", "first_lower*", "lower_inside", "affixed", "same")
+_CROSSED_LABELS = ("PER", "LOC")
+
+CANDIDATE_FEATURES: tuple[str, ...] = (
+    *_LINK_FEATURES,
+    *_STRING_FEATURES,
+    *_RIVAL_FEATURES,
+    *_LENGTH_FEATURES,
+    *_CASE_FEATURES,
+    *_SURFACE_FEATURES,
+    *(f"{label}:{name}" for label in _CROSSED_LABELS for name in _CROSSED),
+)
+
+# Mention features that are the maximum over its candidates of the candidate feature.
+_BEST = ("ratio", "same", "dice", "cover", "capitals*", "acronym")
+_SOURCE_FEATURES = (
     *("bias", "odds", "doubt", "PER", "ORG", "LOC", "size", "one", "capitals", "upper", "digits", "lower"),
     *("source_initial", "previous_capital", "next_capital", "next_lower", "short_name"),
-    *("best_ratio", "best_same", "best_dice", "best_cover", "best_capitals*", "best_acronym"),
+)
+_SENTENCE_FEATURES = (
     *("no_links", "unlinked", "linked_share", "sentence_linked", "sentence_strength", "width_gap"),
+)
+
+MENTION_FEATURES: tuple[str, ...] = (
+    *_SOURCE_FEATURES,
+    *(f"best_{name}" for name in _BEST),
+    *_SENTENCE_FEATURES,
 )
 # Features that are used only where a tagger gave the source entity: elsewhere they don't carry over.
 TAGGED_CANDIDATE_FEATURES = frozenset(
@@ -75,12 +95,19 @@ class Features(NamedTuple):
     mention: Floats
 
 
-class _View:
-    """Shapes that several groups of features share; see :mod:`columns` for the notation."""
+class _Group(NamedTuple):
+    """Features that are computed together, by name: (C,) of each candidate, (M,) of each mention."""
 
-    def __init__(self, columns: Columns, grid: Grid, found: Candidates) -> None:
-        self.columns, self.grid, self.found = columns, grid, found
-        self.mention, self.first, self.last = found.mention, found.first, found.last
+    candidate: dict[str, Numbers]
+    mention: dict[str, Numbers]
+
+
+class _View:
+    """Arrays that several groups of features share; see :mod:`columns` for the notation."""
+
+    def __init__(self, columns: Columns, grid: Grid, candidates: Candidates) -> None:
+        self.columns, self.grid, self.candidates = columns, grid, candidates
+        self.mention, self.first, self.last = candidates.mention, candidates.first, candidates.last
         self.sentence = columns.sentence[self.mention]
         self.start, self.stop = columns.target_at[self.sentence], columns.target_at[self.sentence + 1]
         self.begin = columns.cell(self.mention, self.first)
@@ -108,91 +135,97 @@ class _View:
         sums = running(values)
         return sums[self.columns.last] - sums[self.columns.first]
 
-    def cells(self, name: str, values: Numbers, into: dict[str, Numbers]) -> None:
-        """A per-cell quantity at the first, the last and the two neighbouring tokens."""
-        into[f"first_{name}"] = values[self.begin]
-        into[f"last_{name}"] = values[self.end - 1]
-        self.neighbours(name, values, into)
+    def at_edges(self, name: str, values: Numbers) -> dict[str, Numbers]:
+        """A per-cell quantity at the first, the last and the two neighbouring tokens, by feature name."""
+        return {
+            f"first_{name}": values[self.begin],
+            f"last_{name}": values[self.end - 1],
+            **self.neighbours(name, values),
+        }
 
-    def neighbours(self, name: str, values: Numbers, into: dict[str, Numbers]) -> None:
-        into[f"left_{name}"] = values[self.begin - self.has_left] * self.has_left
-        into[f"right_{name}"] = values[self.end - ~self.has_right] * self.has_right
+    def neighbours(self, name: str, values: Numbers) -> dict[str, Numbers]:
+        """A per-cell quantity at the two neighbouring tokens, 0 where there is none, by feature name."""
+        return {
+            f"left_{name}": values[self.begin - self.has_left] * self.has_left,
+            f"right_{name}": values[self.end - ~self.has_right] * self.has_right,
+        }
 
 
-def build_features(columns: Columns, grid: Grid, found: Candidates) -> Features:
+def build_features(columns: Columns, grid: Grid, candidates: Candidates) -> Features:
     """The features of every candidate and every mention of a batch."""
-    view = _View(columns, grid, found)
-    own: dict[str, Numbers] = {}
-    null: dict[str, Numbers] = {}
-    _links(view, own, null)
-    _strings(view, own, null)
-    _lengths(view, own)
-    _case(view, own, null)
-    for label in ("PER", "LOC"):
-        here = _labelled(columns, label)[view.mention]
-        for name in _CROSSED:
-            own[f"{label}:{name}"] = own[name] * here
-    _mentions(view, null)
-    for name in ("ratio", "same", "dice", "cover", "capitals*", "acronym"):
-        null[f"best_{name}"] = segment_max(own[name], found.at)
+    view = _View(columns, grid, candidates)
+    groups = (_links(view), _strings(view), _lengths(view), _case(view), _mentions(view))
+    of_candidate = {name: values for group in groups for name, values in group.candidate.items()}
+    of_mention = {name: values for group in groups for name, values in group.mention.items()}
+    for label in _CROSSED_LABELS:
+        has_label = _labelled(columns, label)[view.mention]
+        of_candidate |= {f"{label}:{name}": of_candidate[name] * has_label for name in _CROSSED}
+    of_mention |= {f"best_{name}": segment_max(of_candidate[name], candidates.at) for name in _BEST}
     return Features(
-        np.column_stack([own[name] for name in CANDIDATE_FEATURES]),
-        np.column_stack([null[name] for name in MENTION_FEATURES]),
+        np.column_stack([of_candidate[name] for name in CANDIDATE_FEATURES]),
+        np.column_stack([of_mention[name] for name in MENTION_FEATURES]),
     )
 
 
-def _links(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> None:
+def _links(view: _View) -> _Group:
     """Link mass inside, at the edges of, beside and outside the window, and that of other mentions' words."""
+    of_candidate: dict[str, Numbers] = {}
+    of_mention: dict[str, Numbers] = {}
     columns, grid = view.columns, view.grid
-    inside = view.window(grid.own)
-    cells = running(grid.own)
+    inside = view.window(grid.link_mass)
+    cells = running(grid.link_mass)
     total = cells[columns.base[1:]] - cells[columns.base[:-1]]
     row = view.of_source(np.minimum(view.row_mass, 1.0))
     col = view.tokens(np.minimum(view.mass, 1.5))
-    own["dice"] = np.minimum(
+    of_candidate["dice"] = np.minimum(
         np.where(inside > 0, 2 * inside / np.maximum(row[view.mention] + col, 1e-9), 0.0), 1.0
     )
-    own["inside"] = inside / np.maximum(total[view.mention], 1e-9)
-    own["precision"] = inside / np.maximum(view.tokens(view.mass), 1e-9)
-    own["outside"] = np.minimum((total[view.mention] - inside) / columns.size[view.mention], 1.0)
-    view.cells("own", np.minimum(grid.own, 1.0), own)
-    own["edges"] = ((own["first_own"] > _EDGE) & (own["last_own"] > _EDGE)) * 1.0
+    of_candidate["inside"] = inside / np.maximum(total[view.mention], 1e-9)
+    of_candidate["precision"] = inside / np.maximum(view.tokens(view.mass), 1e-9)
+    of_candidate["outside"] = np.minimum((total[view.mention] - inside) / columns.size[view.mention], 1.0)
+    of_candidate |= view.at_edges("own", np.minimum(grid.link_mass, 1.0))
+    of_candidate["edges"] = ((of_candidate["first_own"] > _EDGE) & (of_candidate["last_own"] > _EDGE)) * 1.0
     linked = view.mass[grid.token] > 0
-    foreign = linked & (grid.own <= 0)
-    own["foreign"] = view.window(foreign) / view.length
-    view.cells("foreign", foreign * 1.0, own)
-    own["unlinked"] = view.window(~linked) / view.length
-    own["first_unlinked"] = ~linked[view.begin] * 1.0
-    own["last_unlinked"] = ~linked[view.end - 1] * 1.0
-    own["dice_gap"] = segment_max(own["dice"], view.found.at)[view.mention] - own["dice"]
-    own["best_dice"] = (own["dice_gap"] < 1e-9) * 1.0
+    foreign = linked & (grid.link_mass <= 0)
+    of_candidate["foreign"] = view.window(foreign) / view.length
+    of_candidate |= view.at_edges("foreign", foreign * 1.0)
+    of_candidate["unlinked"] = view.window(~linked) / view.length
+    of_candidate["first_unlinked"] = ~linked[view.begin] * 1.0
+    of_candidate["last_unlinked"] = ~linked[view.end - 1] * 1.0
+    of_candidate["dice_gap"] = (
+        segment_max(of_candidate["dice"], view.candidates.at)[view.mention] - of_candidate["dice"]
+    )
+    of_candidate["best_dice"] = (of_candidate["dice_gap"] < 1e-9) * 1.0
 
     source_at, link_at, sentence = columns.source_at, columns.link_at, columns.sentence
     has_link = view.row_mass > 0
     per_word = running(has_link)
     width = np.maximum(np.diff(source_at), 1)
     strength = running(columns.link_weight)
-    null["no_links"] = ~columns.linked[sentence] * 1.0
-    null["unlinked"] = (total <= 0) * 1.0
-    null["linked_share"] = view.of_source(has_link) / columns.size
-    null["sentence_linked"] = ((per_word[source_at[1:]] - per_word[source_at[:-1]]) / width)[sentence]
+    of_mention["no_links"] = ~columns.linked[sentence] * 1.0
+    of_mention["unlinked"] = (total <= 0) * 1.0
+    of_mention["linked_share"] = view.of_source(has_link) / columns.size
+    of_mention["sentence_linked"] = ((per_word[source_at[1:]] - per_word[source_at[:-1]]) / width)[sentence]
     mean = (strength[link_at[1:]] - strength[link_at[:-1]]) / np.maximum(np.diff(link_at), 1)
-    null["sentence_strength"] = mean[sentence]
+    of_mention["sentence_strength"] = mean[sentence]
     gap = np.abs(np.log(np.diff(columns.target_at) / width))
-    null["width_gap"] = np.minimum(gap, 2.0)[sentence]
+    of_mention["width_gap"] = np.minimum(gap, 2.0)[sentence]
+    return _Group(of_candidate, of_mention)
 
 
-def _strings(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> None:
+def _strings(view: _View) -> _Group:
     """Similarity of letters, by word and of the whole: names are often copied or respelled."""
+    of_candidate: dict[str, Numbers] = {}
+    of_mention: dict[str, Numbers] = {}
     columns, grid = view.columns, view.grid
     letters = view.of_source(view.source_word[:, LENGTH])
-    own["cover"] = np.minimum(view.window(grid.matched) / letters[view.mention], 1.0)
-    own["purity"] = view.window(grid.similar) / view.length
-    view.cells("similar", grid.similar, own)
+    of_candidate["cover"] = np.minimum(view.window(grid.matched) / letters[view.mention], 1.0)
+    of_candidate["purity"] = view.window(grid.similar) / view.length
+    of_candidate |= view.at_edges("similar", grid.similar)
     beside = grid.beside * (grid.similar <= 0)
-    own["beside"] = np.minimum(view.window(beside), 2.0) / 2
-    view.neighbours("beside", beside, own)
-    own["acronym"] = ((view.window(grid.acronym) > 0) & (view.length == 1)) * 1.0
+    of_candidate["beside"] = np.minimum(view.window(beside), 2.0) / 2
+    of_candidate |= view.neighbours("beside", beside)
+    of_candidate["acronym"] = ((view.window(grid.acronym) > 0) & (view.length == 1)) * 1.0
     folded = columns.vocabulary.folded
     target = [folded[number] for number in columns.target.tolist()]
     source = [folded[number] for number in columns.source.tolist()]
@@ -205,30 +238,35 @@ def _strings(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> 
     ratio = cpdist(texts, pairs, scorer=Indel.normalized_similarity, dtype=np.float64)
     prefix = cpdist(texts, pairs, scorer=Prefix.similarity, dtype=np.int32)
     suffix = cpdist(texts, pairs, scorer=Postfix.similarity, dtype=np.int32)
-    own["ratio"] = ratio
-    own["same"] = (ratio == 1.0) * 1.0
-    own["prefix"] = prefix / shorter
-    own["suffix"] = suffix / shorter
-    own["affixed"] = ((np.maximum(prefix, suffix) == shorter) & (ratio < 1.0) & (shorter > 3)) * 1.0
-    own["ratio_gap"] = segment_max(ratio, view.found.at)[view.mention] - ratio
-    own["best_ratio"] = (own["ratio_gap"] < 1e-9) * 1.0
-    null["short_name"] = (letters <= 3) * 1.0
+    of_candidate["ratio"] = ratio
+    of_candidate["same"] = (ratio == 1.0) * 1.0
+    of_candidate["prefix"] = prefix / shorter
+    of_candidate["suffix"] = suffix / shorter
+    of_candidate["affixed"] = ((np.maximum(prefix, suffix) == shorter) & (ratio < 1.0) & (shorter > 3)) * 1.0
+    of_candidate["ratio_gap"] = segment_max(ratio, view.candidates.at)[view.mention] - ratio
+    of_candidate["best_ratio"] = (of_candidate["ratio_gap"] < 1e-9) * 1.0
+    of_mention["short_name"] = (letters <= 3) * 1.0
+    return _Group(of_candidate, of_mention)
 
 
-def _lengths(view: _View, own: dict[str, Numbers]) -> None:
+def _lengths(view: _View) -> _Group:
+    of_candidate: dict[str, Numbers] = {}
     columns = view.columns
     more = view.length - columns.size[view.mention]
-    own["longer"] = np.clip(more, 0.0, 4.0) / 2
-    own["shorter"] = np.clip(-more, 0.0, 4.0) / 2
-    own["as_long"] = (more == 0) * 1.0
+    of_candidate["longer"] = np.clip(more, 0.0, 4.0) / 2
+    of_candidate["shorter"] = np.clip(-more, 0.0, 4.0) / 2
+    of_candidate["as_long"] = (more == 0) * 1.0
     source_width = np.diff(columns.source_at)[columns.sentence]
     middle = (columns.first + columns.last) / 2 - columns.source_at[columns.sentence]
     place = ((view.first + view.last) / 2 - view.start) / (view.stop - view.start)
-    own["shift"] = np.abs(place - (middle / source_width)[view.mention])
+    of_candidate["shift"] = np.abs(place - (middle / source_width)[view.mention])
+    return _Group(of_candidate, {})
 
 
-def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> None:
+def _case(view: _View) -> _Group:
     """Capitals, digits, punctuation and short words in and around the window."""
+    of_candidate: dict[str, Numbers] = {}
+    of_mention: dict[str, Numbers] = {}
     columns, word, source_word = view.columns, view.word, view.source_word
     capital = word[:, CAPITAL] == 1
     lower = (word[:, CAPITAL] + word[:, PUNCTUATION] + word[:, DIGIT]) == 0
@@ -241,54 +279,57 @@ def _case(view: _View, own: dict[str, Numbers], null: dict[str, Numbers]) -> Non
     worth = (-np.log(rate) / 3.0)[view.sentence] * source_share[view.mention]
     first, end = view.first, view.last - 1
     share = view.tokens(capital) / view.length
-    own["initial"] = ~view.has_left * 1.0
-    own["first_capital"] = capital[first] * 1.0
-    own["first_capital*"] = capital[first] * worth * view.has_left
-    own["last_capital*"] = capital[end] * worth
-    own["capitals"] = share
-    own["capitals*"] = share * worth
-    own["case_gap*"] = np.maximum(source_share[view.mention] - share, 0.0) * worth
-    own["no_capital*"] = (share == 0.0) * worth
-    own["first_lower*"] = lower[first] * worth
-    own["last_lower*"] = lower[end] * worth
-    own["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4 * source_share[view.mention]
+    of_candidate["initial"] = ~view.has_left * 1.0
+    of_candidate["first_capital"] = capital[first] * 1.0
+    of_candidate["first_capital*"] = capital[first] * worth * view.has_left
+    of_candidate["last_capital*"] = capital[end] * worth
+    of_candidate["capitals"] = share
+    of_candidate["capitals*"] = share * worth
+    of_candidate["case_gap*"] = np.maximum(source_share[view.mention] - share, 0.0) * worth
+    of_candidate["no_capital*"] = (share == 0.0) * worth
+    of_candidate["first_lower*"] = lower[first] * worth
+    of_candidate["last_lower*"] = lower[end] * worth
+    of_candidate["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4 * source_share[view.mention]
     short = lower & (word[:, LENGTH] <= 3)
-    own["first_short"] = short[first] * 1.0
-    own["last_short"] = short[end] * 1.0
-    own["left_short"] = (short[view.left] & view.has_left) * 1.0
-    own["right_short"] = (short[view.right] & view.has_right) * 1.0
-    own["punctuation"] = np.minimum(view.tokens(word[:, PUNCTUATION]), 2.0)
-    own["left_punctuation"] = word[view.left, PUNCTUATION] * view.has_left * 1.0
-    own["right_punctuation"] = word[view.right, PUNCTUATION] * view.has_right * 1.0
+    of_candidate["first_short"] = short[first] * 1.0
+    of_candidate["last_short"] = short[end] * 1.0
+    of_candidate["left_short"] = (short[view.left] & view.has_left) * 1.0
+    of_candidate["right_short"] = (short[view.right] & view.has_right) * 1.0
+    of_candidate["punctuation"] = np.minimum(view.tokens(word[:, PUNCTUATION]), 2.0)
+    of_candidate["left_punctuation"] = word[view.left, PUNCTUATION] * view.has_left * 1.0
+    of_candidate["right_punctuation"] = word[view.right, PUNCTUATION] * view.has_right * 1.0
     source_digits = view.of_source(source_word[:, DIGIT]) > 0
     source_upper = view.of_source(source_word[:, UPPER]) == columns.size
-    own["digits"] = ((view.tokens(word[:, DIGIT]) > 0) != source_digits[view.mention]) * 1.0
-    own["upper"] = ((view.tokens(word[:, UPPER]) == view.length) != source_upper[view.mention]) * 1.0
-    null["capitals"] = source_share
-    null["lower"] = (source_share < 1.0) * 1.0
-    null["upper"] = source_upper * 1.0
-    null["digits"] = source_digits * 1.0
+    of_candidate["digits"] = ((view.tokens(word[:, DIGIT]) > 0) != source_digits[view.mention]) * 1.0
+    of_candidate["upper"] = ((view.tokens(word[:, UPPER]) == view.length) != source_upper[view.mention]) * 1.0
+    of_mention["capitals"] = source_share
+    of_mention["lower"] = (source_share < 1.0) * 1.0
+    of_mention["upper"] = source_upper * 1.0
+    of_mention["digits"] = source_digits * 1.0
+    return _Group(of_candidate, of_mention)
 
 
-def _mentions(view: _View, null: dict[str, Numbers]) -> None:
+def _mentions(view: _View) -> _Group:
     """The source entity itself: its tagger's probability, label, length and surroundings."""
+    of_mention: dict[str, Numbers] = {}
     columns = view.columns
     score = np.where(columns.scored, columns.score, 0.5)
-    null["bias"] = np.ones(len(score))
-    null["odds"] = np.clip(np.log(score + 1e-6) - np.log1p(1e-6 - score), -3.0, 5.0) / 3
-    null["doubt"] = (columns.scored & (score < 0.7)) * 1.0
+    of_mention["bias"] = np.ones(len(score))
+    of_mention["odds"] = np.clip(np.log(score + 1e-6) - np.log1p(1e-6 - score), -3.0, 5.0) / 3
+    of_mention["doubt"] = (columns.scored & (score < 0.7)) * 1.0
     for label in ("PER", "ORG", "LOC"):
-        null[label] = _labelled(columns, label) * 1.0
-    null["size"] = np.minimum(columns.size, 6) / 3
-    null["one"] = (columns.size == 1) * 1.0
+        of_mention[label] = _labelled(columns, label) * 1.0
+    of_mention["size"] = np.minimum(columns.size, 6) / 3
+    of_mention["one"] = (columns.size == 1) * 1.0
     low, high = columns.source_at[columns.sentence], columns.source_at[columns.sentence + 1]
-    null["source_initial"] = (columns.first == low) * 1.0
+    of_mention["source_initial"] = (columns.first == low) * 1.0
     capital, mark = view.source_word[:, CAPITAL] == 1, view.source_word[:, PUNCTUATION] == 1
     following = np.minimum(columns.last, high - 1)
-    there = columns.last < high
-    null["previous_capital"] = (capital[columns.first - 1] & (columns.first > low)) * 1.0
-    null["next_capital"] = (capital[following] & there) * 1.0
-    null["next_lower"] = (~capital[following] & ~mark[following] & there) * 1.0
+    has_next = columns.last < high
+    of_mention["previous_capital"] = (capital[columns.first - 1] & (columns.first > low)) * 1.0
+    of_mention["next_capital"] = (capital[following] & has_next) * 1.0
+    of_mention["next_lower"] = (~capital[following] & ~mark[following] & has_next) * 1.0
+    return _Group({}, of_mention)
 
 
 def _labelled(columns: Columns, label: str) -> Bools:

@@ -62,10 +62,10 @@ def label_observations(columns: Columns, known: Sequence[str], *, blind: bool = 
     form: Numbers = np.zeros_like(label)
     for step in range(_WORDS):
         at = np.minimum(first + step, len(words) - 1)
-        there = step < size
-        form = np.where(there, form * np.uint64(31) + shapes[at], form)
-        observed.append(np.where(there, _bucket(40, words[at]), BUCKETS))
-        observed.append(np.where(there, _bucket(41, endings[at]), BUCKETS))
+        inside = step < size
+        form = np.where(inside, form * np.uint64(31) + shapes[at], form)
+        observed.append(np.where(inside, _bucket(40, words[at]), BUCKETS))
+        observed.append(np.where(inside, _bucket(41, endings[at]), BUCKETS))
     observed.append(_bucket(42, form))
     return np.column_stack(observed)
 
@@ -82,9 +82,10 @@ def label_probabilities(observed: Ints, weights: Floats) -> Floats:
     return result
 
 
-def _bucket(kind: int, *parts: Numbers) -> Ints:
-    mixed: Numbers = np.full(len(parts[0]), np.uint64(kind) * _PRIME & _MASK)
-    for part in parts:
-        mixed = (mixed ^ (part & _MASK)) * _OTHER & _MASK
+def _bucket(kind: int, *values: Numbers) -> Ints:
+    """(n,) the bucket of each combination of values; ``kind`` keeps observations of different meaning apart."""
+    mixed: Numbers = np.full(len(values[0]), np.uint64(kind) * _PRIME & _MASK)
+    for value in values:
+        mixed = (mixed ^ (value & _MASK)) * _OTHER & _MASK
         mixed ^= mixed >> _SHIFT
     return (mixed % np.uint64(BUCKETS)).astype(np.int64)

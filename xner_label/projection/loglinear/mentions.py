@@ -19,21 +19,25 @@ def is_tagged(instance: Instance) -> bool:
 
 
 def matched_mentions(instance: Instance, *, overlooked: bool) -> tuple[Instance, Sequence[int | None]]:
-    """The instance with the mentions that take part, and for each of them its place among the instance's own.
+    """The instance with the mentions that take part, and for each of them its place in ``instance.mentions``.
 
     A source entity that is there twice, with the same label, takes part once: the two would compete for the same
     words, and neither would seem sure of them. With ``overlooked`` capitalised runs of the source outside any
     mention take part too; their label is NAMELESS and their place None.
     """
-    own = instance.mentions
-    places = range(len(own))
-    once = {(m.first, m.last, m.label): place for place, m in zip(reversed(places), reversed(own), strict=True)}
+    mentions = instance.mentions
+    places = range(len(mentions))
+    # Reversed, so that of equal mentions the first one's place stays.
+    place_of = {
+        (mention.first, mention.last, mention.label): place
+        for place, mention in zip(reversed(places), reversed(mentions), strict=True)
+    }
     added = _capitalised_runs(instance) if overlooked else []
-    if not added and len(once) == len(own):
+    if not added and len(place_of) == len(mentions):
         return instance, places
-    kept = sorted(once.values())
-    mentions = (*(own[place] for place in kept), *added)
-    return msgspec.structs.replace(instance, mentions=mentions), [*kept, *(None for _ in added)]
+    kept = sorted(place_of.values())
+    matched = (*(mentions[place] for place in kept), *added)
+    return msgspec.structs.replace(instance, mentions=matched), [*kept, *(None for _ in added)]
 
 
 def _capitalised_runs(instance: Instance) -> list[Mention]:

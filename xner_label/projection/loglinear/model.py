@@ -27,33 +27,33 @@ class Model:
     """
 
     def __init__(self, weights: Weights) -> None:
-        kinds = (weights.given, weights.tagged, weights.overlooked)
+        by_kind = (weights.given, weights.tagged, weights.overlooked)
         self.candidate: Floats = np.array(
-            [[own.candidate.get(name, 0.0) for own in kinds] for name in CANDIDATE_FEATURES]
+            [[kind.candidate.get(name, 0.0) for kind in by_kind] for name in CANDIDATE_FEATURES]
         )
         self.mention: Floats = np.array(
-            [[own.mention.get(name, 0.0) for own in kinds] for name in MENTION_FEATURES]
+            [[kind.mention.get(name, 0.0) for kind in by_kind] for name in MENTION_FEATURES]
         )
-        self.calibration: Floats = np.array([own.calibration for own in kinds])
+        self.calibration: Floats = np.array([kind.calibration for kind in by_kind])
         self.known = weights.label.labels
         self.label: Floats = weights.label.table()
 
 
-class Batch:
+class SentenceBatch:
     """Columns, candidates and features of a batch, and what weights make of them."""
 
     def __init__(self, instances: Sequence[Instance], vocabulary: Vocabulary) -> None:
         self.columns = Columns(instances, vocabulary)
         grid = build_grid(self.columns)
-        self.found: Candidates = build_candidates(self.columns, grid)
-        self.features = build_features(self.columns, grid, self.found)
+        self.candidates: Candidates = build_candidates(self.columns, grid)
+        self.features = build_features(self.columns, grid, self.candidates)
 
     def log_odds(self, model: Model) -> Floats:
         """(C,) s(m,t), multiples of 2**-30."""
-        kind, mention = self.columns.kind, self.found.mention
-        own = self.features.candidate @ model.candidate
-        null = self.features.mention @ model.mention
-        scores = own[np.arange(len(own)), kind[mention]] - null[mention, kind[mention]]
+        kind, mention = self.columns.kind, self.candidates.mention
+        projected = self.features.candidate @ model.candidate
+        absent = self.features.mention @ model.mention
+        scores = projected[np.arange(len(projected)), kind[mention]] - absent[mention, kind[mention]]
         result: Floats = np.rint(scores * _ROUND) / _ROUND
         return result
 
@@ -62,20 +62,20 @@ class Batch:
         columns, known = self.columns, model.known
         names = [columns.labels[number] for number in columns.label.tolist()]
         probability = np.ones(len(names))
-        open_ = np.flatnonzero(self.relabelled(known))
-        if not len(open_):
+        relabelled = np.flatnonzero(self.relabelled(known))
+        if not len(relabelled):
             return names, probability
-        answers = label_probabilities(label_observations(columns, known)[open_], model.label)
-        answers = np.rint(answers * _ROUND) / _ROUND
-        for mention, choice in zip(open_.tolist(), answers.argmax(axis=1).tolist(), strict=True):
-            names[mention] = known[choice]
-        probability[open_] = answers.max(axis=1)
+        posteriors = label_probabilities(label_observations(columns, known)[relabelled], model.label)
+        posteriors = np.rint(posteriors * _ROUND) / _ROUND
+        for mention, best in zip(relabelled.tolist(), posteriors.argmax(axis=1).tolist(), strict=True):
+            names[mention] = known[best]
+        probability[relabelled] = posteriors.max(axis=1)
         return names, probability
 
     def relabelled(self, known: Sequence[str]) -> Bools:
         """(M,) whether the label regression speaks: overlooked mentions, and tagged ones with a label it knows."""
-        inside = np.array([name in known or name == NAMELESS for name in self.columns.labels], bool)
-        result: Bools = self.columns.scored & inside[self.columns.label]
+        covered = np.array([name in known or name == NAMELESS for name in self.columns.labels], bool)
+        result: Bools = self.columns.scored & covered[self.columns.label]
         return result
 
 
@@ -86,9 +86,12 @@ def logit(probability: Floats) -> Floats:
     return result
 
 
-def confidence(span: Floats, label: Floats, kind: Ints, model: Model) -> Floats:
-    """P(exactly right) from P(span) and P(label), each of shape (n,)."""
-    numbers = model.calibration[kind]
-    odds = numbers[:, 0] + numbers[:, 1] * logit(span) + numbers[:, 2] * logit(label) * (kind != GIVEN)
+def calibrated_confidence(p_span: Floats, p_label: Floats, kind: Ints, calibration: Floats) -> Floats:
+    """P(exactly right) from P(span) and P(label), each of shape (n,); ``calibration`` (3, 3), a row per kind.
+
+    The label of an entity that a person gave is not in doubt.
+    """
+    numbers = calibration[kind]
+    odds = numbers[:, 0] + numbers[:, 1] * logit(p_span) + numbers[:, 2] * logit(p_label) * (kind != GIVEN)
     result: Floats = 1.0 / (1.0 + np.exp(-odds))
     return result

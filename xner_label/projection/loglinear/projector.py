@@ -26,9 +26,9 @@ import numpy as np
 from xner_label.projection.loglinear.columns import Vocabulary
 from xner_label.projection.loglinear.decoding import solve
 from xner_label.projection.loglinear.mentions import matched_mentions
-from xner_label.projection.loglinear.model import BATCH, Batch, Model, confidence
+from xner_label.projection.loglinear.model import BATCH, Model, SentenceBatch, calibrated_confidence
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Instance, Projection
+from xner_label.projection.problem import Instance, Projection, Projections
 
 MAX_TYPES = 200_000  # a vocabulary that outgrows this starts afresh: flat memory on endless streams
 
@@ -44,19 +44,19 @@ class LogLinearProjector:
         self._model = Model(weights)
         self._vocabulary = Vocabulary()
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.Projector`. Nothing is cut here."""
-        results: list[list[Projection]] = [[] for _ in instances]
-        busy = [number for number, own in enumerate(instances) if own.mentions and len(own.target)]
-        for start in range(0, len(busy), BATCH):
-            numbers = busy[start : start + BATCH]
+        results = [Projections() for _ in instances]
+        solvable = [n for n, instance in enumerate(instances) if instance.mentions and len(instance.target)]
+        for start in range(0, len(solvable), BATCH):
+            numbers = solvable[start : start + BATCH]
             if len(self._vocabulary) > MAX_TYPES:
                 self._vocabulary = Vocabulary()
             matched = [self._matched(instances[number]) for number in numbers]
-            batch = Batch([instance for instance, _ in matched], self._vocabulary)
-            places = [place for _, own in matched for place in own]
-            for number, own in zip(numbers, self._projections(batch, places), strict=True):
-                results[number] = own
+            batch = SentenceBatch([instance for instance, _ in matched], self._vocabulary)
+            places = [place for _, mention_places in matched for place in mention_places]
+            for number, projections in zip(numbers, self._projections(batch, places), strict=True):
+                results[number] = projections
         return results
 
     def _matched(self, instance: Instance) -> tuple[Instance, Sequence[int | None]]:
@@ -64,35 +64,33 @@ class LogLinearProjector:
         tagged = any(mention.score is not None and mention.label in known for mention in instance.mentions)
         return matched_mentions(instance, overlooked=tagged)
 
-    def _projections(self, batch: Batch, places: Sequence[int | None]) -> list[list[Projection]]:
-        columns, found = batch.columns, batch.found
-        results: list[list[Projection]] = [[] for _ in range(len(columns.target_at) - 1)]
+    def _projections(self, batch: SentenceBatch, places: Sequence[int | None]) -> list[Projections]:
+        columns, candidates = batch.columns, batch.candidates
+        results = [Projections() for _ in range(len(columns.target_at) - 1)]
         scores = batch.log_odds(self._model)
-        probability, chosen, exact = solve(found, scores)
+        probability, chosen, exact = solve(candidates, scores)
+        for number in columns.sentence[~exact].tolist():
+            results[number].exact = False
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
-        sure = confidence(probability[picked], label_probability[mentions], columns.kind[mentions], self._model)
+        kind = columns.kind[mentions]
+        p_span, p_label = probability[picked], label_probability[mentions]
+        sureness = calibrated_confidence(p_span, p_label, kind, self._model.calibration)
         sentence = columns.sentence[mentions]
         start = columns.target_at[sentence]
         rows = zip(
             sentence.tolist(),
             [places[mention] for mention in mentions.tolist()],
-            (found.first[picked] - start).tolist(),
-            (found.last[picked] - start).tolist(),
+            (candidates.first[picked] - start).tolist(),
+            (candidates.last[picked] - start).tolist(),
             [labels[mention] for mention in mentions.tolist()],
             scores[picked].tolist(),
-            sure.tolist(),
-            exact[mentions].tolist(),
+            sureness.tolist(),
             strict=True,
         )
-        for number, *projection in rows:
-            results[number].append(Projection(*projection))
-        for own in results:
-            if len(own) > 1:
-                own.sort(key=_first)
+        for number, place, first, last, label, score, confidence in rows:
+            results[number].append(Projection(place, first, last, label, score, confidence))
+        for projections in results:
+            projections.in_order()
         return results
-
-
-def _first(projection: Projection) -> int:
-    return projection.first

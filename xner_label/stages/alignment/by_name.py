@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xner_label.errors import ConfigurationError
-from xner_label.stages.alignment.options import ALIGNERS, AlignerOptions
+from xner_label.settings.choices import ALIGNERS
+from xner_label.stages.alignment.options import AlignerOptions
 from xner_label.stages.interfaces import Aligner, Cache
 
 if TYPE_CHECKING:

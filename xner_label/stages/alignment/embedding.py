@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError
+from xner_label.settings.choices import METHODS, TOKEN_TYPES
 from xner_label.stages.alignment import link_extraction as extraction
 from xner_label.stages.alignment.encoder import Encoder, Indices, Vectors
-from xner_label.stages.alignment.options import METHODS, TOKEN_TYPES
 from xner_label.stages.interfaces import Pair
 
 Tensor = Any

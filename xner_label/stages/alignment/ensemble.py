@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError
-from xner_label.stages.alignment.options import RULES
+from xner_label.settings.choices import RULES
 from xner_label.stages.interfaces import Aligner, Pair, learns
 
 

@@ -9,14 +9,6 @@ import msgspec
 if TYPE_CHECKING:
     from xner_label.settings.table import Settings
 
-ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
-# SimAlign's names, and AWESoME's softmax.
-SIMALIGN_METHODS = ("inter", "itermax", "mwmf", "fwd", "rev")
-METHODS = (*SIMALIGN_METHODS, "softmax")
-TOKEN_TYPES = ("bpe", "word")
-# How several aligners are combined.
-RULES = ("vote", "union", "intersection")
-
 
 class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said about an aligner; each takes what it has a use for.

@@ -9,7 +9,7 @@ from xner_label.checkpoints.loading import checkpoint_signature, find_checkpoint
 from xner_label.checkpoints.subwords import position_limit
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError, MissingExtraError
-from xner_label.stages.alignment.options import SIMALIGN_METHODS, TOKEN_TYPES
+from xner_label.settings.choices import SIMALIGN_METHODS, TOKEN_TYPES
 from xner_label.stages.interfaces import Pair
 
 # The package's letter for each method.

@@ -1,0 +1,166 @@
+"""What people settle in some sentences changes the projection of the others, and no more than it should."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import msgspec
+import numpy as np
+import pytest
+
+from xner_label.entities import Task
+from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
+from xner_label.projection.corpus.rounds import first_opinion, project_corpus
+from xner_label.projection.corpus.settled import clamped, settle
+from xner_label.projection.fitting.adaptation import _is_worse, best_expected_cut, judge
+from xner_label.projection.fitting.corrections import spread
+from xner_label.projection.loglinear.model import Model
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import build_instance
+
+PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima")
+PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa")
+# A person whom the tagger takes for a place, and one whose name carries a title that people leave out.
+WRONG, TITLED = "Daudi", "Eshe"
+
+
+def corpus(count=160):
+    """Sentences "PERSON went to PLACE ." and gold; WRONG is tagged LOC, TITLED together with the title."""
+    tasks, gold = [], []
+    for number in range(count):
+        person, place = PEOPLE[number % len(PEOPLE)], PLACES[number % len(PLACES)]
+        title = "Bi " if person == TITLED else ""
+        source, text = f"{title}{person} went to {place} .", f"{title}{person} alienda {place} ."
+        at = len(title) + len(person) + len(" went to ")
+        label = "LOC" if person == WRONG else "PER"
+        entities = [
+            {"start": 0, "end": len(title) + len(person), "label": label, "score": 0.8},
+            {"start": at, "end": at + len(place), "label": "LOC", "score": 0.9},
+        ]
+        links = "0-0 1-1 3-2 4-3" if not title else "0-0 1-1 2-2 4-3 5-4"
+        row = {"id": number, "text": text, "source": source, "source_entities": entities, "alignment": links}
+        tasks.append(msgspec.convert(row, Task))
+        shift = len(title) // 3
+        gold.append([(shift, shift + 1, "PER"), (shift + 2, shift + 3, "LOC")])
+    return [build_instance(task)[0] for task in tasks], gold
+
+
+@pytest.fixture(scope="module")
+def world():
+    weights = Weights.load()
+    instances, gold = corpus()
+    observations = Observations(instances, [Model(weights)], [0] * len(instances))
+    before, _ = project_corpus(observations, weights.rounds)
+    return observations, weights.rounds, gold, before
+
+
+def right(observations, result, gold, which):
+    chosen = result.chosen.select(result.chosen.confidence >= result.cut)
+    counted = judge(observations, chosen, dict(enumerate(gold)))
+    return int(counted[np.isin(chosen.sentence, which)].sum())
+
+
+def test_settled_spans_find_the_mentions_that_they_came_from(world):
+    observations, _, gold, _ = world
+    settled = settle(observations, {3: gold[3], 4: [(0, 1, "PER"), (1, 2, "PER")], 5: []})
+    assert settled.reviewed.sum() == 3
+    relabelled = [settled.label[m] for m in np.flatnonzero(observations.sentence == 3)]
+    assert [observations.labels[place] for place in relabelled] == ["PER", "LOC"]
+    assert (settled.candidate[observations.sentence == 5] == -1).all()
+    # one mention can't be the source of two spans
+    assert list(zip(settled.loose.sentence, settled.loose.last - settled.loose.first, strict=True)) == [(4, 1)]
+    assert settled.right.sum() == (settled.candidate >= 0).sum() == 3
+
+
+def test_reviewed_sentences_vote_with_their_weight_and_against_what_was_removed(world):
+    observations, _, gold, _ = world
+    belief = first_opinion(observations)
+    settled = settle(observations, {4: gold[4], 5: []})
+    sums = sums_elsewhere(observations, clamped(observations, belief, settled), settled.weight(), settled.loose)
+    plain = sums_elsewhere(observations, belief)
+    same_name = observations.name == observations.name[np.flatnonzero(observations.sentence == 5)[0]]
+    others = same_name & (observations.sentence != 5)
+    np.testing.assert_allclose(sums.names[others], plain.names[others] + settled.weight()[5] - 1)
+    assert (sums.absent[others] > plain.absent[others] + 9).all()
+    own = observations.sentence == 5
+    np.testing.assert_allclose(sums.absent[own], plain.absent[own])  # its own answer is left out
+
+
+def test_a_few_corrections_settle_the_same_names_elsewhere(world):
+    observations, rounds, gold, before = world
+    reviewed, rest = range(48), range(48, len(gold))
+    result = spread(observations, rounds, {number: gold[number] for number in reviewed}, before)
+    untouched = spread(observations, rounds, {}, before)
+    assert right(observations, untouched, gold, rest) < 1.9 * len(rest)
+    assert right(observations, result, gold, rest) == 2 * len(rest)
+    assert result.adapted.effects.label or result.adapted.effects.span
+
+
+def test_the_same_answers_give_the_same_state(world):
+    observations, rounds, gold, before = world
+    answers = {number: gold[number] for number in range(24)}
+    first, second = (spread(observations, rounds, answers, before) for _ in range(2))
+    assert first.adapted == second.adapted
+    for left, other in zip(first.chosen, second.chosen, strict=True):
+        np.testing.assert_array_equal(left, other)
+
+
+def test_a_tenth_of_wrong_answers_costs_no_more_than_they_are(world):
+    observations, rounds, gold, before = world
+    reviewed, rest = range(60), range(60, len(gold))
+    answers = {number: list(gold[number]) for number in reviewed}
+    honest = spread(observations, rounds, answers, before)
+    flip = {"PER": "LOC", "LOC": "PER"}
+    spans = [(number, place) for number in reviewed for place in range(2)]
+    for number, place in random.Random(3).sample(spans, len(spans) // 10):
+        first, last, label = answers[number][place]
+        answers[number][place] = (first, last, flip[label])
+    misled = spread(observations, rounds, answers, before)
+    assert right(observations, misled, gold, rest) >= 0.9 * right(observations, honest, gold, rest)
+
+
+def test_nothing_is_adapted_to_next_to_nothing(world):
+    observations, rounds, gold, before = world
+    result = spread(observations, rounds, {0: gold[0]}, before)
+    assert result.adapted.round == rounds[-1]
+    assert not result.adapted.effects.span
+
+
+def test_labels_that_only_people_gave_take_part():
+    weights = Weights.load()
+    instances, gold = corpus(80)
+    answers = {number: [(gold[number][0][0], gold[number][0][1], "GOD")] for number in range(20)}
+    observations = Observations(instances, [Model(weights)], [0] * len(instances), more_labels={"GOD"})
+    result = spread(observations, weights.rounds, answers)
+    assert "GOD" in observations.labels
+    kept = result.chosen.select(result.chosen.confidence >= result.cut)
+    names = [observations.labels[label] for label in kept.label.tolist()]
+    assert names.count("GOD") > 20
+
+
+def test_what_does_worse_by_more_than_chance_is_refused():
+    generator = random.Random(1)
+    counts = np.array(
+        [[generator.random() < 0.6, 1, 1, generator.random() < 0.8, 1, 1] for _ in range(300)], float
+    )
+    assert _is_worse(counts)
+    assert not _is_worse(counts[:, [3, 4, 5, 0, 1, 2]])
+    assert not _is_worse(counts[:8])
+    assert not _is_worse(np.zeros((0, 6)))
+
+
+def test_the_cut_maximises_expected_f1():
+    sure = np.array([0.95] * 80 + [0.45] * 20 + [0.1] * 50)
+    cut = best_expected_cut(sure, 0.4)
+    kept = {c: 2 * sure[sure >= c].sum() / ((sure >= c).sum() + 1.03 * sure.sum()) for c in (0.2, 0.5, cut)}
+    assert kept[cut] == max(kept.values())
+    assert best_expected_cut(np.zeros(0), 0.37) == 0.37
+
+
+def test_spans_never_overlap(world):
+    observations, rounds, gold, before = world
+    result = spread(observations, rounds, {number: gold[number] for number in range(24)}, before)
+    rows = sorted(zip(result.chosen.sentence, result.chosen.first, result.chosen.last, strict=True))
+    for (number, _, last), (other, first, _) in itertools.pairwise(rows):
+        assert number != other or last <= first

@@ -1,0 +1,141 @@
+"""The formats by name, and which of them a file is in, where its name and its beginning leave no doubt."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from xner_label.errors import RecordError, UsageError
+from xner_label.exchange.readers import conll, hugging_face, label_studio, span_records
+from xner_label.exchange.readers.interface import Numbered, Reader, ReadOptions
+from xner_label.exchange.readers.json_records import numbered_records, read_records
+from xner_label.exchange.readers.lines import stream_of, utf8_stream
+from xner_label.exchange.readers.plain_text import read_text
+from xner_label.exchange.readers.tables import header_of, read_table
+from xner_label.exchange.readers.task_lines import read_task
+from xner_label.jsonl import open_input
+
+
+class Format(msgspec.Struct, frozen=True):
+    """One format: how it is read and what it is, in words."""
+
+    read: Reader
+    description: str
+
+
+FORMATS: Mapping[str, Format] = {
+    "jsonl": Format(partial(read_records, read_record=read_task), "our own JSON Lines, as `project` takes them"),
+    "csv": Format(read_table, "a table (CSV, TSV) with a column `text`"),
+    "text": Format(read_text, "plain text, one sentence a line"),
+    "conll": Format(conll.read_conll, "CoNLL columns: a token and its tag a line"),
+    "hf": Format(partial(read_records, read_record=hugging_face.read_tagged), "Hugging Face `tokens`, `ner_tags`"),
+    "label-studio": Format(
+        partial(read_records, read_record=label_studio.read_export), "Label Studio's JSON export"
+    ),
+    "doccano": Format(partial(read_records, read_record=span_records.read_doccano), "doccano's JSON Lines"),
+    "prodigy": Format(partial(read_records, read_record=span_records.read_prodigy), "Prodigy's JSON Lines"),
+}
+_MATCHERS: Mapping[str, Callable[[dict[str, Any]], bool]] = {
+    "label-studio": label_studio.matches,
+    "hf": hugging_face.matches,
+    "doccano": span_records.matches_doccano,
+    "prodigy": span_records.matches_prodigy,
+}
+_BY_SUFFIX = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
+    **dict.fromkeys((".csv", ".tsv", ".tab"), "csv"),
+    **dict.fromkeys((".conll", ".conllu", ".bio", ".iob", ".iob2", ".bioes", ".bilou", ".bmes", ".ner"), "conll"),
+    ".txt": "text",
+}
+# How many records of a JSON file its format is judged by.
+_JUDGED = 50
+_SLASHED = re.compile(r"(\S+[/|_](O|[BIESLUM]-[^\s/|]+)\s*)+")
+
+
+@contextmanager
+def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterator[Numbered]]]:
+    """The name of a file's format, and its records. ``-`` is standard input.
+
+    Raises UsageError when the file can't be read, isn't text, or leaves its format open.
+    """
+    with open_input(path) as stream, utf8_stream(stream, options.encoding, str(path)) as (head, utf8):
+        name = options.format or detect_format(head, path)
+        yield name, FORMATS[name].read(utf8, options)
+
+
+def detect_format(head: str, path: Path) -> str:
+    """The format of a file that begins with ``head``. Raises UsageError where it isn't clear."""
+    by_suffix = _BY_SUFFIX.get(path.suffix.lower())
+    if by_suffix == "jsonl":
+        return _json_format(head) or "jsonl"
+    if (json_format := _json_format(head)) is not None:
+        return json_format
+    if by_suffix == "conll" or (by_suffix == "csv" and header_of(_first_line(head))):
+        return by_suffix
+    if conll.find_layout(head) is not None:
+        return "conll"
+    if by_suffix == "text" or (by_suffix is None and path.suffix):
+        _refuse_other_than_text(head, path)
+    if by_suffix is None:
+        raise UsageError(f"can't tell the format of {path}", hint=f"give --format {'|'.join(FORMATS)}")
+    return by_suffix
+
+
+def _json_format(head: str) -> str | None:
+    """The JSON format whose marks all of the first records bear, None where they aren't JSON objects."""
+    if not head.lstrip().startswith(("{", "[")):
+        return None
+    records: list[dict[str, Any]] = []
+    try:
+        for _, _, record in numbered_records(stream_of(head)):
+            if isinstance(record, RecordError) or len(records) == _JUDGED:
+                break
+            decoded_record = _decoded(record)
+            if decoded_record is not None:
+                records.append(decoded_record)
+    except UsageError:
+        return None
+    if not records:
+        return None
+    for name, matches in _MATCHERS.items():
+        if sum(map(matches, records)) > len(records) / 2:
+            return name
+    return "jsonl"
+
+
+def _decoded(record: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(record)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _first_line(head: str) -> str:
+    lines = [line for line in re.split(r"\r\n?|\n", head) if line.strip()]
+    if len(lines) > 1 and re.fullmatch(r"(?i)sep=.", lines[0].strip()):
+        return lines[1]
+    return lines[0] if lines else ""
+
+
+def _refuse_other_than_text(head: str, path: Path) -> None:
+    first = _first_line(head)
+    header = header_of(first)
+    if header is not None and len(header[1]) > 1 and all(re.fullmatch(r"\w+", name) for name in header[1]):
+        separator = header[0].replace("\t", "tab")
+        raise UsageError(
+            f"{path} looks like a table whose columns are separated by {separator!r}",
+            hint="give --format csv, or --format text if its first line is a sentence",
+        )
+    if _SLASHED.fullmatch(first.strip()):
+        raise UsageError(
+            f"{path} looks like words with their tags ({first.split()[0]})",
+            hint="write one token and its tag a line (--format conll), or --format text if these are sentences",
+        )

@@ -1,0 +1,55 @@
+"""What every reader gives: numbered records, each a task or what is wrong with it.
+
+A reader takes a file as a stream of UTF-8 and yields, for each record, the line on which it begins (from 1) and
+either an :class:`ImportedTask` or a RecordError. It holds one record in memory at a time, and a bad one never
+stops the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import BufferedReader
+
+import msgspec
+
+from xner_label import jsonl
+from xner_label.entities import Task
+from xner_label.store.tasks import text_hash
+
+
+class ImportedTask(msgspec.Struct, frozen=True):
+    """One task of a file, with the split that the file names for it.
+
+    ``unlabelled`` is True where the format says that nobody has labelled the task yet: no fault in a file of gold.
+    ``place`` is where the record stands in a file that is one JSON array (``[0]``), else empty. ``notes`` says
+    what of the record isn't taken over, in words that are the same for every record with the same trouble, so that
+    they can be counted.
+    """
+
+    task: Task
+    split: str | None = None
+    unlabelled: bool = False
+    place: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file is read, where its content leaves that open.
+
+    ``columns`` names the columns of a table without a header or of CoNLL lines, in order, ``_`` for those
+    to pass over; ``tag_names`` the names of numbered tags, from 0; ``encoding`` the file's, as Python calls it.
+    """
+
+    format: str | None = None
+    encoding: str | None = None
+    columns: tuple[str, ...] = ()
+    tag_names: tuple[str, ...] = ()
+
+
+Numbered = jsonl.Numbered[ImportedTask]
+Reader = Callable[[BufferedReader, ReadOptions], Iterator[Numbered]]
+
+
+def id_of(text: str) -> str:
+    """An id made from the text, so that a file without ids adds nothing when it is imported twice."""
+    return f"text-{text_hash(text)[:16]}"

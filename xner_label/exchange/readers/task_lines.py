@@ -1,0 +1,50 @@
+"""Our own format: tasks as `xner-label project` takes them, with an optional ``split``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from xner_label.entities import Task
+from xner_label.exchange.readers.interface import ImportedTask, ReadOptions
+from xner_label.jsonl import decode_line
+
+
+class _Record(Task, frozen=True, kw_only=True):
+    """A task as it stands in a JSON line. ``origin`` is what `export` says about it."""
+
+    split: str | None = None
+    origin: str | None = None
+
+
+SILVER_NOTE = "`origin` is silver, a machine's prediction: not taken as gold"
+
+_RECORD = msgspec.json.Decoder(_Record)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KNOWN = frozenset(_Record.__struct_fields__)
+
+
+def read_task(record: bytes, _: ReadOptions) -> ImportedTask:
+    """A task in our own format; what it has besides is noted."""
+    task = decode_line(record, _RECORD)
+    ignored = sorted(_FIELDS.decode(record).keys() - _KNOWN)
+    notes = tuple(f"field `{name}` isn't read" for name in ignored)
+    if task.origin == "silver":
+        return ImportedTask(task, task.split, unlabelled=True, notes=(*notes, SILVER_NOTE))
+    return ImportedTask(task, task.split, notes=notes)
+
+
+def with_own_fields(
+    task: dict[str, Any], fields: dict[str, Any], read: frozenset[str], *, unlabelled: bool = False
+) -> ImportedTask:
+    """A task that another format gave, completed by what our own one calls by the same name.
+
+    ``task`` has the fields that the format knows, ``fields`` the whole record, ``read`` names those of it that are
+    in ``task`` already. Raises RecordError for a field that hasn't the type it should have.
+    """
+    further = {name: value for name, value in fields.items() if name not in read}
+    record = {name: value for name, value in further.items() if name in _KNOWN and name not in task}
+    completed = decode_line(msgspec.json.encode({**record, **task}), _RECORD)
+    notes = tuple(f"field `{name}` isn't read" for name in sorted(further.keys() - record.keys()))
+    return ImportedTask(completed, completed.split, unlabelled=unlabelled, notes=notes)

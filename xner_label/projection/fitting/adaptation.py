@@ -1,0 +1,348 @@
+"""Adapting corpus mode's last round to what people settled in a corpus.
+
+    s'(m,t) = (v + dv) . e(m,t) + sum over span keys x of (m,t) of beta_x
+    P(label | m) ~ exp((q + dq) . l(m,label) + sum over label keys z of m of gamma_{z,label})
+
+v and q are the shipped weights; all of dv, dq, beta and gamma have Gaussian priors around 0. They are fitted by
+L-BFGS on the reviewed sentences, whose evidence comes from other sentences alone: an effect is what the model gets
+wrong about a word given everything else. The right candidate of a mention is the one it was settled on. The
+calibration is fitted anew on cross-fitted outcomes, its priors centred on the shipped one; the cut is where the
+expected F1 of the unreviewed sentences is largest. What doesn't do better than the shipped weights on the reviewed
+sentences left out is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+import numpy as np
+from scipy.sparse import csr_array
+
+from xner_label.projection.corpus.effects import (
+    Effects,
+    Keys,
+    best_candidates,
+    label_keys,
+    shift_of,
+    span_keys,
+)
+from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
+from xner_label.projection.corpus.rounds import ChosenSpans, RoundEvidence, RoundModel, project_round
+from xner_label.projection.corpus.settled import Gold, Settled
+from xner_label.projection.fitting.optimisation import logistic, minimise, scale, span_likelihood
+from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
+from xner_label.projection.loglinear.model import logit
+from xner_label.projection.loglinear.weights_file import Calibration, Round
+
+# Precisions of the Gaussian priors: of dv for standardised evidence, what overlooked mentions differ by, and dq.
+SHARED, DIFFERENCE, LABEL = 50.0, 50.0, 2.0
+# ... and of the effects, by kind of key.
+SPAN_EFFECTS: Mapping[str, float] = {
+    **{"text": 2.0, "name": 2.0, "both": 2.0},
+    **{"first": 8.0, "last": 8.0, "before": 16.0, "after": 16.0},
+}
+LABEL_EFFECTS: Mapping[str, float] = {
+    **{"name": 2.0, "text": 2.0, "word": 12.0, "bias": 40.0, "sentence": 40.0},
+    **{"source before": 30.0, "source after": 30.0, "target before": 30.0, "target after": 30.0},
+}
+# ... and of the calibrations.
+CALIBRATION = (2.0, 5.0, 5.0)
+FOLDS = 3
+# Below so many mentions in the reviewed sentences nothing is adapted, and below so many outcomes of a kind its
+# calibration stays.
+MIN_MENTIONS, MIN_OUTCOMES, MIN_ADDED = 20, 10, 5
+# Effects smaller than this say nothing.
+_NEGLIGIBLE = 1e-4
+# Entities that no candidate stands for, as a share of those that one does.
+_OUT_OF_REACH = 0.03
+# Adapted weights are dropped when they do worse on the reviewed sentences by so many standard errors.
+_SURELY = 1.64
+_CUTS = np.arange(0.2, 0.65, 0.01)
+
+
+class Adapted(msgspec.Struct, frozen=True):
+    """A round that knows its corpus."""
+
+    round: Round
+    effects: Effects
+
+
+class _Fit(NamedTuple):
+    """candidate: (E, 3), label: (L,), as in RoundModel, and the effects."""
+
+    candidate: Floats
+    label: Floats
+    effects: Effects
+
+
+class _Problem:
+    """The reviewed sentences of a corpus, ready to be fitted on."""
+
+    def __init__(
+        self, observations: Observations, evidence: RoundEvidence, settled: Settled, shipped: Round
+    ) -> None:
+        self.observations, self.settled = observations, settled
+        self.evidence = evidence
+        self.model = RoundModel(shipped)
+        self.deviation = scale(evidence.candidate)
+        self.sentence = observations.sentence[observations.candidates.mention]
+        reviewed = settled.reviewed
+        self._span = _design(span_keys(observations), SPAN_EFFECTS, len(self.sentence), reviewed[self.sentence])
+        landed = np.where(settled.candidate >= 0, settled.candidate, best_candidates(observations))
+        learned = reviewed[observations.sentence] & observations.open & (settled.candidate >= 0)
+        self._label = _design(label_keys(observations, landed), LABEL_EFFECTS, len(observations), learned)
+
+    def fit(self, only: Bools) -> _Fit:
+        """Fit on some sentences (S,)."""
+        candidate, span = self._fit_spans(only)
+        label, effects = self._fit_labels(only)
+        return _Fit(candidate, label, Effects(self.observations.labels, span, effects))
+
+    def _fit_spans(self, only: Bools) -> tuple[Floats, dict[str, dict[str, float]]]:
+        observations, model = self.observations, self.model
+        rows = np.flatnonzero(only[self.sentence])
+        mentions = np.flatnonzero(only[observations.sentence])
+        number = np.full(len(observations), -1)
+        number[mentions] = np.arange(len(mentions))
+        mention = observations.candidates.mention[rows]
+        kind = observations.kind[mention]
+        signals = self.evidence.candidate[rows]
+        base = (signals * model.candidate[:, kind].T).sum(axis=1)
+        signals = signals / self.deviation
+        overlooked = (kind == OVERLOOKED) * 1.0
+        likelihood = span_likelihood(number[mention], self.settled.right[rows], len(mentions))
+        design = self._span.rows(rows)
+        absent, size = np.zeros(len(mentions)), signals.shape[1]
+
+        def objective(theta: Floats) -> tuple[float, Floats]:
+            shared, more, effects = theta[:size], theta[size : 2 * size], theta[2 * size :]
+            score = base + signals @ shared + overlooked * (signals @ more) + design.matrix @ effects
+            value, slope, _ = likelihood(score, absent)
+            return value, np.concatenate(
+                [slope @ signals, (slope * overlooked) @ signals, design.transposed @ slope]
+            )
+
+        precision = np.concatenate([np.full(size, SHARED), np.full(size, DIFFERENCE), design.precision])
+        theta = minimise(objective, np.zeros(len(precision)), precision)
+        shared, more = theta[:size] / self.deviation, theta[size : 2 * size] / self.deviation
+        candidate = model.candidate + shared[:, None]
+        candidate[:, OVERLOOKED] += more
+        effects: dict[str, dict[str, float]] = {}
+        for kind_of_key, key, value in zip(design.kinds, design.keys, theta[2 * size :].tolist(), strict=True):
+            if abs(value) >= _NEGLIGIBLE:
+                effects.setdefault(kind_of_key, {})[key] = round(value, 5)
+        return candidate, effects
+
+    def _fit_labels(self, only: Bools) -> tuple[Floats, dict[str, dict[str, list[float]]]]:
+        observations, settled, model = self.observations, self.settled, self.model
+        rows = np.flatnonzero(only[observations.sentence] & observations.open & (settled.candidate >= 0))
+        gold = settled.label[rows]
+        signals = self.evidence.label[rows]
+        base = signals @ model.label
+        design = self._label.rows(rows)
+        size, count = signals.shape[2], len(observations.labels)
+        at = np.arange(len(rows))
+
+        def objective(theta: Floats) -> tuple[float, Floats]:
+            scores = base + signals @ theta[:size] + design.matrix @ theta[size:].reshape(-1, count)
+            scores = scores - scores.max(axis=1, keepdims=True, initial=-np.inf)
+            scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+            value = -float(scores[at, gold].sum())
+            slope = np.exp(scores)
+            slope[at, gold] -= 1.0
+            return value, np.concatenate(
+                [np.einsum("mk,mkl->l", slope, signals), (design.transposed @ slope).ravel()]
+            )
+
+        precision = np.concatenate([np.full(size, LABEL), np.repeat(design.precision, count)])
+        theta = minimise(objective, np.zeros(len(precision)), precision)
+        effects: dict[str, dict[str, list[float]]] = {}
+        table = theta[size:].reshape(-1, count)
+        for kind, key, values in zip(design.kinds, design.keys, table, strict=True):
+            if np.abs(values).max() >= _NEGLIGIBLE:
+                effects.setdefault(kind, {})[key] = [round(value, 5) for value in values.tolist()]
+        return model.label + theta[:size], effects
+
+
+def adapt(
+    observations: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
+) -> tuple[Adapted, ChosenSpans]:
+    """The last round adapted to what people settled, and the spans of the corpus by it.
+
+    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. Deterministic.
+    """
+    unchanged = Adapted(shipped, Effects(observations.labels, {}, {}))
+    reviewed = settled.reviewed
+    if reviewed[observations.sentence].sum() < MIN_MENTIONS:
+        return unchanged, project_round(observations, evidence, RoundModel(shipped))
+    problem = _Problem(observations, evidence, settled, shipped)
+    fold = np.array(
+        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances]
+    )
+    outcomes = []
+    for which in range(FOLDS):
+        fitted = problem.fit(reviewed & (fold != which))
+        model = _model(shipped, fitted)
+        shift = shift_of(observations, fitted.effects)
+        outcomes.append(project_round(observations, evidence, model, shift, only=reviewed & (fold == which)))
+    left_out = joined(outcomes)
+    calibrated = _calibrated(observations, left_out, judge(observations, left_out, gold), shipped)
+    before = project_round(observations, evidence, RoundModel(shipped), only=reviewed)
+    counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
+    if _is_worse(counts):
+        # the words teach nothing that lasts; how sure to be is learned all the same
+        fitted = _Fit(problem.model.candidate, problem.model.label, unchanged.effects)
+        calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
+    else:
+        fitted = problem.fit(reviewed)
+    round_ = _round(calibrated, fitted)
+    chosen = project_round(observations, evidence, RoundModel(round_), shift_of(observations, fitted.effects))
+    cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
+    round_ = msgspec.structs.replace(round_, cut=cut)
+    return Adapted(round_, fitted.effects), chosen
+
+
+def judge(observations: Observations, chosen: ChosenSpans, gold: Gold) -> Bools:
+    """(n,) whether each span is exactly what people settled."""
+    settled = {number: set(spans) for number, spans in gold.items()}
+    rows = zip(
+        *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)), strict=True
+    )
+    return np.array(
+        [
+            (first, last, observations.labels[label]) in settled.get(number, ())
+            for number, first, last, label in rows
+        ],
+        bool,
+    )
+
+
+def joined(parts: Sequence[ChosenSpans]) -> ChosenSpans:
+    """The spans of several parts of a corpus."""
+    return ChosenSpans(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def best_expected_cut(confidence: Floats, usual: float) -> float:
+    """The cut that maximises the expected F1 of spans whose confidences (n,) are calibrated.
+
+    2 sum_{p >= c} p / (#{p >= c} + sum p (1 + share out of reach))
+    """
+    if not len(confidence):
+        return usual
+    kept = confidence[None, :] >= _CUTS[:, None]
+    total = confidence.sum() * (1.0 + _OUT_OF_REACH)
+    expected = 2.0 * (kept * confidence).sum(axis=1) / np.maximum(kept.sum(axis=1) + total, 1e-9)
+    return round(float(_CUTS[int(np.argmax(expected))]), 2)
+
+
+class _Design(NamedTuple):
+    """A sparse design: a row per candidate or mention, a column per effect."""
+
+    matrix: csr_array
+    transposed: csr_array
+    precision: Floats
+    kinds: list[str]
+    keys: list[str]
+
+    def rows(self, which: Ints) -> _Design:
+        """Some rows, and the columns that they fill."""
+        matrix = self.matrix[which]
+        used = np.unique(matrix.indices)
+        matrix = csr_array(matrix[:, used])
+        numbers = used.tolist()
+        return _Design(
+            matrix,
+            csr_array(matrix.T),
+            self.precision[used],
+            [self.kinds[number] for number in numbers],
+            [self.keys[number] for number in numbers],
+        )
+
+
+def _design(keys: Iterable[Keys], precisions: Mapping[str, float], count: int, learned: Bools) -> _Design:
+    """``learned`` (rows,): those that will be fitted on."""
+    rows: list[Ints] = [np.zeros(0, np.int64)]
+    columns: list[Ints] = [np.zeros(0, np.int64)]
+    precision: list[Floats] = [np.zeros(0)]
+    kinds: list[str] = []
+    names: list[str] = []
+    for key_kind in keys:
+        used = learned[key_kind.row]
+        unique, inverse = np.unique(key_kind.key[used], return_inverse=True)
+        rows.append(key_kind.row[used])
+        columns.append(inverse + len(names))
+        names += [key_kind.name(key) for key in unique.tolist()]
+        kinds += [key_kind.kind] * len(unique)
+        precision.append(np.full(len(unique), precisions[key_kind.kind]))
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    matrix = csr_array((np.ones(len(row)), (row, column)), shape=(count, len(names)))
+    return _Design(matrix, csr_array(matrix.T), np.concatenate(precision), kinds, names)
+
+
+def _model(shipped: Round, fitted: _Fit) -> RoundModel:
+    return RoundModel(_round(shipped, fitted))
+
+
+def _round(base: Round, fitted: _Fit) -> Round:
+    given, tagged, overlooked = (
+        {name: round(float(value), 5) for name, value in zip(EVIDENCE, fitted.candidate[:, kind], strict=True)}
+        for kind in (GIVEN, TAGGED, OVERLOOKED)
+    )
+    label = {name: round(float(value), 5) for name, value in zip(LABEL_EVIDENCE, fitted.label, strict=True)}
+    return msgspec.structs.replace(base, given=given, tagged=tagged, overlooked=overlooked, label=label)
+
+
+def _calibrated(observations: Observations, outcomes: ChosenSpans, right: Bools, shipped: Round) -> Round:
+    """The calibrations fitted on outcomes, each kind's prior centred on the shipped numbers."""
+    behind = outcomes.mention >= 0
+    kind = np.where(behind, observations.kind[outcomes.mention], -1)
+    calibration: list[Calibration] = []
+    for which, numbers in zip((GIVEN, TAGGED, OVERLOOKED), shipped.calibration, strict=True):
+        of_kind = kind == which
+        if of_kind.sum() >= MIN_OUTCOMES:
+            named = logit(outcomes.p_label[of_kind]) * (which != GIVEN)
+            signals = np.column_stack([np.ones(of_kind.sum()), logit(outcomes.p_span[of_kind]), named])
+            fitted = minimise(logistic(signals, right[of_kind]), np.array(numbers), np.array(CALIBRATION))
+            numbers = (round(float(fitted[0]), 6), round(float(fitted[1]), 6), round(float(fitted[2]), 6))
+        calibration.append(numbers)
+    added = shipped.added
+    if (~behind).sum() >= MIN_ADDED:
+        signals = np.column_stack([np.ones((~behind).sum()), logit(outcomes.p_span[~behind])])
+        fitted = minimise(logistic(signals, right[~behind]), np.array(added), np.array(CALIBRATION[:2]))
+        added = (round(float(fitted[0]), 6), round(float(fitted[1]), 6))
+    return msgspec.structs.replace(
+        shipped, calibration=(calibration[0], calibration[1], calibration[2]), added=added
+    )
+
+
+def _counts(observations: Observations, chosen: ChosenSpans, gold: Gold, cut: float) -> Floats:
+    """Per reviewed sentence, in the order of their numbers: right, kept and settled spans."""
+    kept = chosen.select(chosen.confidence >= cut)
+    right = judge(observations, kept, gold)
+    size = len(observations.instances)
+    numbers = np.array(sorted(gold), np.int64)
+    return np.column_stack(
+        [
+            np.bincount(kept.sentence, right, size)[numbers],
+            np.bincount(kept.sentence, minlength=size)[numbers],
+            [len(gold[number]) for number in numbers.tolist()],
+        ]
+    )
+
+
+def _is_worse(counts: Floats) -> bool:
+    """Whether the first three columns have an F1 below that of the last three by more than chance explains.
+
+    The difference is divided by its standard error over the sentences (delta method).
+    """
+    influence = np.zeros(len(counts))
+    difference = 0.0
+    for sign, columns in ((1.0, counts[:, :3]), (-1.0, counts[:, 3:])):
+        right, total = columns[:, 0], columns[:, 1] + columns[:, 2]
+        f1 = 2.0 * right.sum() / max(total.sum(), 1.0)
+        difference += sign * f1
+        influence += sign * (2.0 * right - f1 * total) / max(total.sum(), 1.0)
+    return difference < -_SURELY * float(np.sqrt(np.sum(influence**2)))

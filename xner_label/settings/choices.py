@@ -1,0 +1,22 @@
+"""What there is to choose among, by name. What the names stand for is made in stages/ and projection/."""
+
+from __future__ import annotations
+
+TRANSLATORS = ("given", "transformers", "ctranslate2")
+TAGGERS = ("given", "crf", "transformers")
+# Several aligners joined by + are an ensemble.
+ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
+# SimAlign's names, and AWESoME's softmax.
+SIMALIGN_METHODS = ("inter", "itermax", "mwmf", "fwd", "rev")
+METHODS = (*SIMALIGN_METHODS, "softmax")
+TOKEN_TYPES = ("bpe", "word")
+# How several aligners are combined.
+RULES = ("vote", "union", "intersection")
+DTYPES = ("float32", "bfloat16", "float16")
+# The paper's fusions come last.
+PROJECTORS = (
+    *("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic"),
+    *("ner", "ner-spans", "nmt", "align+ner", "align+ner-spans", "align+ner-spans+nmt"),
+)
+# Those that a weights file belongs to.
+WEIGHTED_PROJECTORS = ("default", "corpus")

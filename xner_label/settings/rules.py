@@ -1,0 +1,101 @@
+"""What the value of a setting must be, as data: checked here, and shown by the command line and in the docs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some names. ``joined``: or several of ``joinable``, with + between them."""
+
+    names: tuple[str, ...]
+    joinable: tuple[str, ...] = ()
+
+    def problem(self, value: str) -> str:
+        """What is wrong with a value, empty when nothing is."""
+        parts = [part.strip() for part in value.split("+")]
+        if value in self.names or (len(parts) > 1 and set(parts) <= set(self.joinable)):
+            return ""
+        return f"{value!r} is unknown"
+
+    @property
+    def described(self) -> str:
+        """The choices in words; the empty name isn't shown."""
+        names = ", ".join(name for name in self.names if name)
+        return f"{names}, or several of them joined by +" if self.joinable else names
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number within bounds, which belong to it; None is no bound."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def problem(self, value: float) -> str:
+        """What is wrong with a value, empty when nothing is."""
+        below = self.minimum is not None and value < self.minimum
+        above = self.maximum is not None and value > self.maximum
+        return f"{value} is not {self.described}" if below or above or not math.isfinite(value) else ""
+
+    @property
+    def described(self) -> str:
+        """The bounds in words."""
+        if self.maximum is None:
+            return "a number" if self.minimum is None else f"{self.minimum:g} or more"
+        return f"{self.maximum:g} or less" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A text that a regular expression matches as a whole; ``described`` says it to people."""
+
+    expression: str
+    described: str
+
+    def problem(self, value: str) -> str:
+        """What is wrong with a value, empty when nothing is."""
+        return "" if re.fullmatch(self.expression, value) else f"{value!r} is not {self.described}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """A list of different names that fit on a line; ``least`` is how many there must be."""
+
+    least: int = 0
+    expression: str = r"[^\s,](?:[^\t\r\n\v\f\0,]*[^\s,])?"
+    described: str = "different names without commas and line breaks"
+
+    def problem(self, value: Sequence[str]) -> str:
+        """What is wrong with a value, empty when nothing is."""
+        if len(value) < self.least:
+            return "it is empty"
+        twice = [name for position, name in enumerate(value) if name in value[:position]]
+        if twice:
+            return f"{twice[0]!r} is there twice"
+        wrong = [name for name in value if not re.fullmatch(self.expression, name)]
+        return f"{wrong[0]!r} doesn't fit: {self.described}" if wrong else ""
+
+
+Rule = Choice | Range | Form | Names
+
+
+def problem_of(rule: Rule | None, value: Any) -> str:
+    """What is wrong with a value by its rule, empty when nothing is or there is no rule."""
+    return rule.problem(value) if rule is not None else ""
+
+
+def holds_password(url: str) -> bool:
+    """Whether a URL carries a password, before the host or among its options."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True  # what can't be read can't be cleared
+    options = parse_qs(parts.query, keep_blank_values=True)
+    return parts.password is not None or any("password" in name.lower() for name in options)
