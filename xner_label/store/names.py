@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from xner_label.store.database import insert_new
+from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
     NameAnswer,
@@ -49,8 +50,8 @@ class AnswerState(msgspec.Struct, frozen=True):
     withdrawn: bool
 
 
-def open_occurrences(session: Session, project_id: int, prediction: Any) -> Iterator[Occurrence]:
-    """The entities of the unreviewed tasks' predictions; ``prediction`` is the condition that picks them."""
+def open_occurrences(session: Session, project_id: int, version: str) -> Iterator[Occurrence]:
+    """The entities that a pipeline version predicts in tasks that nobody has reviewed."""
     reviewed = select(Annotation.id).where(Annotation.task_id == Task.id).exists()
     query = (
         select(
@@ -59,7 +60,7 @@ def open_occurrences(session: Session, project_id: int, prediction: Any) -> Iter
         )
         .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
         .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project_id, prediction, ~reviewed)
+        .where(Task.project_id == project_id, made_by(version), ~reviewed)
         .order_by(Task.id, ProjectedEntity.position)
     )
     for row in session.execute(query).yield_per(1000):
@@ -69,7 +70,8 @@ def open_occurrences(session: Session, project_id: int, prediction: Any) -> Iter
 def asked_names(session: Session, project_id: int) -> set[tuple[str, str, str]]:
     """(source name, target text, label) of every question there is."""
     query = select(NameQuestion.source_name, NameQuestion.target_text, NameQuestion.label)
-    return {tuple(row) for row in session.execute(query.where(NameQuestion.project_id == project_id))}
+    rows = session.execute(query.where(NameQuestion.project_id == project_id))
+    return {(source, target, label) for source, target, label in rows}
 
 
 def add_questions(session: Session, project_id: int, questions: Sequence[Mapping[str, Any]]) -> int:
@@ -117,14 +119,21 @@ def questions_by_card(session: Session, project_id: int) -> dict[int, int]:
 def answer_states(session: Session, project_id: int) -> list[AnswerState]:
     """The newest state of every answer, withdrawn ones too, oldest first."""
     newest: dict[tuple[int, int], NameAnswer] = {}
-    query = select(NameAnswer).join(NameQuestion).where(NameQuestion.project_id == project_id).order_by(NameAnswer.id)
+    query = (
+        select(NameAnswer).join(NameQuestion).where(NameQuestion.project_id == project_id).order_by(NameAnswer.id)
+    )
     for row in session.scalars(query):
         newest.pop((row.question_id, row.studio_annotation), None)
         newest[row.question_id, row.studio_annotation] = row
     return [
         AnswerState(
-            *(row.question_id, row.studio_annotation, row.studio_updated_at),
-            *(row.annotator, row.kind, row.value, row.withdrawn),
+            question=row.question_id,
+            annotation=row.studio_annotation,
+            updated_at=row.studio_updated_at,
+            annotator=row.annotator,
+            kind=row.kind,
+            value=row.value,
+            withdrawn=row.withdrawn,
         )
         for row in newest.values()
     ]

@@ -7,7 +7,7 @@ choice is stored before anything is sent; a card that was sent without an answer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from xner_label.settings.table import Settings
 from xner_label.store import names, projects, runs
 from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
-from xner_label.store.tables import NameProject, NameQuestion, Prediction, Project, utc_now
+from xner_label.store.tables import NameProject, NameQuestion, Project, utc_now
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import moment
@@ -112,7 +112,9 @@ def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
         number = place.studio_project
     began = studio.clock()
     since = None if cursor is None else cursor - _OVERLAP
-    changed = [task for task in studio.tasks(number, changed_after=since, include="id,updated_at") if task.id in cards]
+    changed = [
+        task for task in studio.tasks(number, changed_after=since, include="id,updated_at") if task.id in cards
+    ]
     fetched = list(studio.full_tasks(number, [task.id for task in changed]))
     states, lead_times, problems = _read_answers(fetched, cards)
     seen = {(state.question, state.annotation) for state in states}
@@ -124,7 +126,10 @@ def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
         gone = [
             msgspec.structs.replace(state, withdrawn=True)
             for key, state in known.items()
-            if state.question in looked_at and key not in seen and not state.withdrawn and current.get(key) == state
+            if state.question in looked_at
+            and key not in seen
+            and not state.withdrawn
+            and current.get(key) == state
         ]
         new = [state for state in states if _is_news(state, current.get((state.question, state.annotation)))]
         answered = sum((state.question, state.annotation) not in current for state in new)
@@ -177,7 +182,7 @@ def _choose(session: Session, project: Project, count: int) -> list[tuple[NameGr
     version = runs.reviewed_version(session, project, "pool")
     if not count or version is None:
         return []
-    found = [_occurrence(row) for row in names.open_occurrences(session, project.id, Prediction.pipeline == version)]
+    found = [_occurrence(row) for row in names.open_occurrences(session, project.id, version)]
     asked = names.asked_names(session, project.id)
     every = group_names(found, least=1)
     counts = {group.key: len(group.occurrences) for group in every}
@@ -272,9 +277,7 @@ def _send(store: Store, studio: Studio, project_id: int, place: int) -> int:
         with store.write() as session:
             names.mark_sent(session, there)
             names.release_questions(session, lost)
-        waiting = [
-            question for question in waiting if question.sent_at is None or question.id in lost
-        ]
+        waiting = [question for question in waiting if question.sent_at is None or question.id in lost]
     sent = 0
     for start in range(0, len(waiting), _CHUNK):
         sent += _send_chunk(store, studio, place, waiting[start : start + _CHUNK])
