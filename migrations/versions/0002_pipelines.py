@@ -95,7 +95,7 @@ def _name(signature: str, taken: set[str]) -> str:
     if re.fullmatch(r"[\w.:+-]{1,64}", signature, re.ASCII):
         return signature
     projector = re.search(r"\bprojector=([a-z]+(?:-[a-z]+)*)", signature)
-    kind = projector.group(1) if projector else "pipeline"
+    kind = projector.group(1).removeprefix("log-linear-") if projector else "pipeline"
     digest = hashlib.sha256(signature.encode()).hexdigest()
     return next(name for digits in (4, 8, 16, 64) if (name := f"{kind}-{digest[:digits]}") not in taken)
 

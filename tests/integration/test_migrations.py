@@ -12,8 +12,10 @@ from sqlalchemy import MetaData, select, text
 
 from tests.store_fixtures import count_rows, fill, fill_every_table
 from xner_label.errors import SchemaError
-from xner_label.store import migrating, pipelines, schema, tables
+from xner_label.pipeline.stage import AlignmentStage, fingerprint
+from xner_label.store import migrating, pipelines, schema, tables, tasks
 from xner_label.store.database import open_store
+from xner_label.store.stages import stage_results
 
 _REBUILDS_TASKS = """
 import sqlalchemy as sa
@@ -152,6 +154,37 @@ def test_pipelines_are_carried_over_and_back(each_url):
             assert session.scalars(text("SELECT pipeline FROM projects")).all() == [LONG]
             found = session.scalars(text("SELECT pipeline FROM predictions ORDER BY id")).all()
             assert found == [LONG, LONG, PUSHED, "run-1"]
+
+
+def test_links_are_carried_over_with_the_fingerprint_of_their_input(each_url):
+    with open_store(each_url, check=False) as store:
+        migrating.upgrade(store, "0002")
+        with store.write() as session:
+            connection = session.connection()
+            old = MetaData()
+            old.reflect(connection)
+            moment = datetime(2026, 1, 1, tzinfo=UTC)
+            connection.execute(
+                old.tables["projects"].insert(), {"id": 1, "name": "p", "labels": [], "created_at": moment}
+            )
+            task = {"project_id": 1, "external_id": "a", "split": "pool", "text": "Habari ya leo"}
+            task |= {"text_hash": "h", "source": "The news", "tokens": ["Habari ya", "leo"], "created_at": moment}
+            connection.execute(old.tables["tasks"].insert(), task)
+            links = [
+                {"task_id": 1, "aligner": name, "alignment": f"{n}-0"} for n, name in enumerate(["given", "e"])
+            ]
+            connection.execute(old.tables["task_links"].insert(), [{**row, "created_at": moment} for row in links])
+        migrating.upgrade(store)
+        with store.read() as session:
+            (task,) = tasks.iterate_tasks(session, 1)
+            record = tasks.to_record(task)
+            assert record.alignment == "0-0"
+            print_of = fingerprint(AlignmentStage(None), record)
+            assert stage_results(session, "aligner", "e", {task.id: print_of}) == {task.id: {"alignment": "1-0"}}
+        migrating.downgrade(store, "0002")
+        with store.read() as session:
+            back = session.execute(text("SELECT aligner, alignment FROM task_links ORDER BY aligner")).all()
+            assert [tuple(row) for row in back] == [("e", "1-0"), ("given", "0-0")]
 
 
 def test_names_of_the_migration_are_those_of_the_store(each_url):

@@ -9,7 +9,7 @@ from xner_label.entities import Prediction
 from xner_label.store import pipelines, predictions
 from xner_label.store.database import open_store
 
-SIGNATURE = "xner-label/1 aligner=given projector=corpus(log-linear, 60 tasks) labels=LOC,PER"
+SIGNATURE = "xner-label/1 aligner=given projector=log-linear-corpus:64866d14db(60 tasks) labels=LOC,PER"
 
 
 @pytest.fixture

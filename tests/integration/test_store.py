@@ -13,7 +13,7 @@ from xner_label.errors import ConfigurationError, PartialError
 from xner_label.store import predictions, reviews, tables, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import open_store
-from xner_label.store.gold import add_imported_gold, gold_of
+from xner_label.store.gold import GoldImport, add_imported_gold, gold_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_writing_the_same_again_adds_nothing(store):
     with store.write() as session:
         assert tasks.add_tasks(session, project.id, TASKS) == 0
         assert predictions.add_predictions(session, [(ids["a"], PREDICTION)]) == 0
-        assert add_imported_gold(session, {ids["2"]: []}) == 0
+        assert add_imported_gold(session, {ids["2"]: [Entity(0, 6, "PER")]}) == GoldImport(0, 0)
         reviews.add_batch(session, project.id, "confidence", [(ids["a"], None)])
         assert reviews.count_items(session, project.id) == (1, 0)
 
@@ -37,8 +37,7 @@ def test_what_goes_in_comes_out(store):
         project, ids = fill(session)
     with store.read() as session:
         stored = list(tasks.iterate_tasks(session, project.id))
-        links = tasks.get_links(session, tasks.GIVEN, [task.id for task in stored])
-        assert tasks.to_record(stored[0], links[stored[0].id]) == TASKS[0][0]
+        assert tasks.to_record(stored[0]) == tasks.to_given(stored[0]) == TASKS[0][0]
         ((task, prediction),) = predictions.predictions_of(session, project.id, "p1")
         assert predictions.to_record(task, prediction) == PREDICTION
         (gold,) = gold_of(session, project.id)

@@ -260,3 +260,101 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line_and_bad_utf8_is_a_bad_li
     assert done.returncode == 5
     assert len(rows(done)) == 2
     assert done.stderr.startswith(b"line 2: json: ")
+
+
+def settings(folder, text):
+    (folder / "xner-label.toml").write_text(text)
+    return folder
+
+
+def test_the_settings_choose_the_projector(tmp_path):
+    folder = settings(tmp_path, '[pipeline]\nprojector = "string"\n')
+    assert "projector=string" in rows(run(lines=[GOOD], cwd=folder))[0]["pipeline"]
+    assert "projector=link-dice" in rows(run("--projector", "link-dice", lines=[GOOD], cwd=folder))[0]["pipeline"]
+
+
+def test_the_settings_choose_the_weights_and_another_projector_leaves_them(tmp_path):
+    weights = tmp_path / "own.json"
+    document = json.loads((ROOT / "xner_label/projection/loglinear/weights/default.json").read_text())
+    document["cut"] = 0.123
+    weights.write_text(json.dumps(document))
+    folder = settings(tmp_path, f'[pipeline]\nprojector_weights = "{weights}"\n')
+    assert "min-confidence=0.123" in rows(run(lines=[GOOD], cwd=folder))[0]["pipeline"]
+    assert "projector=string" in rows(run("--projector", "string", lines=[GOOD], cwd=folder))[0]["pipeline"]
+    assert b"has no weights" in run("--projector", "string", "--weights", weights, lines=[GOOD]).stderr
+
+
+def test_the_settings_name_the_labels_that_are_kept(tmp_path):
+    folder = settings(tmp_path, 'labels = ["LOC"]\n')
+    assert {entity["label"] for entity in rows(run(lines=[GOOD], cwd=folder))[0]["entities"]} == {"LOC"}
+    assert {entity["label"] for entity in rows(run(lines=[GOOD], cwd=tmp_path.parent))[0]["entities"]} == {
+        "PER",
+        "LOC",
+    }
+
+
+def test_the_aligner_of_the_settings_makes_only_the_links_that_are_missing(tmp_path):
+    folder = settings(tmp_path, '[pipeline]\naligner = "eflomal"\n')
+    odd = changed(id="odd", alignment="0-3", source_entities=GOOD["source_entities"][:1])
+    others = [changed(id=f"t{number}", alignment=...) for number in range(30)]
+    done = rows(run("--projector", "link-dice", "--min-confidence", "0", lines=[odd, *others], cwd=folder))
+    assert [entity["text"] for entity in done[0]["entities"]] == ["."], "the link that was given counts"
+    assert all(row["entities"] for row in done[1:])
+    assert " aligner=given/eflomal" in done[0]["pipeline"]
+    anew = rows(run("--projector", "link-dice", "--aligner", "eflomal", lines=[odd, *others], cwd=folder))
+    assert " aligner=eflomal" in anew[0]["pipeline"]
+
+
+def test_a_preset_makes_no_line_wait_for_an_aligner(tmp_path):
+    folder = settings(tmp_path, 'preset = "offline"\n')
+    assert " aligner=given " in rows(run(lines=[GOOD], cwd=folder))[0]["pipeline"]
+
+
+def test_json_needs_a_file_for_the_lines(tmp_path):
+    assert run("--json", lines=[GOOD]).returncode == 2
+    done = run("--json", "-o", tmp_path / "out.jsonl", lines=[GOOD, "{"])
+    assert done.returncode == 5
+    assert json.loads(done.stdout) == {
+        "output": str(tmp_path / "out.jsonl"),
+        "written": 1,
+        "bad": 1,
+        "incomplete": 0,
+    }
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [[], ["-o", "/dev/full"]])
+def test_a_full_disk_is_said_in_a_sentence(arguments):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xner_label", "project", *arguments],
+            input=json.dumps(GOOD).encode(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"xner-label: can't write: No space left on device (")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--version"], ["evaluate", "GOLD", "GOLD"], ["models", "list", "--json"]])
+def test_a_full_disk_is_said_by_all_that_write(tmp_path, arguments):
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text(json.dumps({"id": 1, "text": "x", "entities": []}) + "\n")
+    command = [str(gold) if argument == "GOLD" else argument for argument in arguments]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xner_label", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1, done.stderr.decode()

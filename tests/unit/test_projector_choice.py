@@ -8,9 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from xner_label.cli.main import cli
-from xner_label.errors import ConfigurationError, UsageError
+from xner_label.errors import UsageError
 from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
-from xner_label.settings.files import set_values
 from xner_label.settings.loading import load_settings
 
 NAMES = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imani", "Juma")
@@ -39,13 +38,15 @@ def write_gold(path, *, shift=0, count=40, **changes):
 def test_the_default_stays_unless_another_is_better(tmp_path):
     choice = choose_projector(write_gold(tmp_path / "gold.jsonl"))
     assert choice.chosen == "default"
-    by_name = {own.name: own for own in choice.contenders}
+    by_name = {contender.name: contender for contender in choice.contenders}
     assert by_name["default"].f1 == 1.0
     assert by_name["default"].over_default_ci95 == (0.0, 0.0)
     assert {"corpus", "link-dice", "heuristic", ADAPTED} <= set(by_name)
     assert choice.left_out["nmt"] == "needs a translation model"
     assert choice.left_out["ner"] == "needs target_tags"
-    assert [own.f1 for own in choice.contenders] == sorted((own.f1 for own in choice.contenders), reverse=True)
+    assert [contender.f1 for contender in choice.contenders] == sorted(
+        (contender.f1 for contender in choice.contenders), reverse=True
+    )
 
 
 def test_adapted_weights_are_chosen_where_they_learn_something(tmp_path):
@@ -65,9 +66,9 @@ def test_adapted_weights_are_chosen_where_they_learn_something(tmp_path):
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["chosen"] == ADAPTED
-    found = load_settings(settings, {})
-    assert (found.projector, found.projector_weights) == ("default", str(weights))
-    assert (found.aligner, found.labels) == ("eflomal", ("PER",))
+    loaded = load_settings(settings, {})
+    assert (loaded.projector, loaded.projector_weights) == ("default", str(weights))
+    assert (loaded.aligner, loaded.labels) == ("eflomal", ("PER",))
     assert "# ours" in settings.read_text()
     assert "# fast" in settings.read_text()
 
@@ -92,28 +93,28 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert not settings.exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "before", "after"),
-    [
-        ("xner-label.toml", "", '[pipeline]\nprojector = "string"\n'),
-        ("xner-label.toml", "[pipeline]\nprojector = 'x' # y\n", '[pipeline]\nprojector = "string"\n'),
-        (
-            "pyproject.toml",
-            "[tool.xner-label]\n",
-            '[tool.xner-label]\n\n[tool.xner-label.pipeline]\nprojector = "string"\n',
-        ),
-    ],
-)
-def test_a_value_is_set_in_its_section(tmp_path, name, before, after):
-    file = tmp_path / name
-    file.write_text(before)
-    set_values(file, {"projector": "string"})
-    assert file.read_text() == after
+def test_gold_that_no_projector_can_be_judged_by_is_refused(tmp_path):
+    """Among eleven zeros there is nothing to choose, and the settings stay as they are."""
+    without = {"source": None, "source_entities": None, "alignment": None}
+    gold = write_gold(tmp_path / "gold.jsonl", **without)
+    settings = tmp_path / "xner-label.toml"
+    settings.write_text("")
+    done = CliRunner().invoke(cli, ["choose-projector", str(gold), "--config", str(settings)])
+    assert isinstance(done.exception, UsageError)
+    assert "of 40 tasks 0 have source" in str(done.exception)
+    assert settings.read_text() == ""
+    with pytest.raises(UsageError, match="0 source entities"):
+        choose_projector(write_gold(tmp_path / "empty.jsonl", source_entities=[]))
+    with pytest.raises(UsageError, match="0 settled ones"):
+        choose_projector(write_gold(tmp_path / "unsettled.jsonl", entities=[]))
+    with pytest.raises(UsageError, match="no projector gets a single one"):
+        choose_projector(write_gold(tmp_path / "other.jsonl", entities=[{"start": 0, "end": 5, "label": "LOC"}]))
 
 
-def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path):
-    file = tmp_path / "xner-label.toml"
-    file.write_text('pipeline = {projector = "x"}\n')
-    with pytest.raises(ConfigurationError):
-        set_values(file, {"projector": "string"})
-    assert file.read_text() == 'pipeline = {projector = "x"}\n'
+def test_tasks_that_judge_nothing_are_left_out(tmp_path):
+    gold = write_gold(tmp_path / "gold.jsonl")
+    more = write_gold(tmp_path / "more.jsonl", count=7, source=None, source_entities=None, alignment=None)
+    gold.write_text(gold.read_text() + more.read_text())
+    choice = choose_projector(gold)
+    assert (choice.tasks, choice.entities, choice.unjudged) == (40, 40, 7)
+    assert {own.name: own.f1 for own in choice.contenders}["default"] == 1.0

@@ -8,7 +8,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "xner_label"
-GROUND = {"errors", "entities", "tokenization", "word_forms", "iob2", "pharaoh", "jsonl", "settings", "sample"}
+GROUND = {
+    "errors",
+    "entities",
+    "tokenization",
+    "word_forms",
+    "iob2",
+    "pharaoh",
+    "jsonl",
+    "settings",
+    "sample",
+    "progress",
+}
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {
     "exact": set(),

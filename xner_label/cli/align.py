@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from xner_label.cli.options import input_argument, output_option, with_settings
-from xner_label.cli.output import LineCounter, run_stage
+from xner_label.cli.options import input_argument, json_option, output_option, with_settings
+from xner_label.cli.output import run_stage
 from xner_label.errors import ConfigurationError
 from xner_label.settings.choices import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 from xner_label.settings.table import Settings
@@ -40,6 +40,7 @@ _SHARE = click.FloatRange(0.0, 1.0)
     help="Of several aligners joined by +",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
+@json_option
 def command(
     input_path: str,
     output_path: str,
@@ -53,6 +54,7 @@ def command(
     threshold: float,
     combine: str,
     strict: bool,
+    as_json: bool,
 ) -> None:
     """Align the words of each task with those of its source (JSON Lines in, the same lines with links out).
 
@@ -80,11 +82,12 @@ def command(
         **{name: value for name, value in flags.items() if value is not None},
     )
     stage = AlignmentStage(make_aligner(settings.aligner, options, cache=MemoryCache()))
-    counter = LineCounter("aligned")
     run_stage(
         input_path,
         output_path,
-        lambda tasks: counter.counted(additions(stage, tasks, again=True)),
+        lambda tasks: additions(stage, tasks, again=True),
         whole=stage.learns,
+        doing="aligning",
         strict=strict,
+        as_json=as_json,
     )

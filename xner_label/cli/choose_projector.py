@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 
 if TYPE_CHECKING:
     from xner_label.evaluation.projector_choice import Choice
@@ -50,32 +50,31 @@ def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool
             with open_output(weights_output) as sink:
                 sink.write(choice.weights.dump())
         set_values(file, values)
-    if as_json:
-        write_json(
-            {
-                "chosen": choice.chosen,
-                "contenders": choice.contenders,
-                "left_out": choice.left_out,
-                "tasks": choice.tasks,
-                "entities": choice.entities,
-            }
-        )
-    else:
-        click.echo(_table(choice))
+    document = {
+        "chosen": choice.chosen,
+        "contenders": choice.contenders,
+        "left_out": choice.left_out,
+        "tasks": choice.tasks,
+        "entities": choice.entities,
+        "unjudged": choice.unjudged,
+    }
+    if choice.unjudged:
+        say(f"{choice.unjudged} tasks left out: they lack source, source_entities or entities")
+    answer(document, _table(choice), as_json=as_json)
     if not dry_run:
-        click.echo(f"wrote projector = {values['projector']!r} to {file}", err=True)
+        say(f"wrote projector = {values['projector']!r} to {file}")
 
 
 def _table(choice: Choice) -> str:
     lines = [
         f"{'projector':<22}{'F1':>7}{'95 % interval':>17}{'P':>7}{'R':>7}{'over default':>14}{'interval':>19}"
     ]
-    for own in choice.contenders:
-        interval = f"{own.ci95[0]:.3f} .. {own.ci95[1]:.3f}"
-        paired = f"{own.over_default_ci95[0]:+.3f} .. {own.over_default_ci95[1]:+.3f}"
+    for contender in choice.contenders:
+        interval = f"{contender.ci95[0]:.3f} .. {contender.ci95[1]:.3f}"
+        paired = f"{contender.over_default_ci95[0]:+.3f} .. {contender.over_default_ci95[1]:+.3f}"
         lines.append(
-            f"{own.name:<22}{own.f1:>7.3f}{interval:>17}{own.precision:>7.3f}{own.recall:>7.3f}"
-            f"{own.over_default:>+14.3f}{paired:>19}"
+            f"{contender.name:<22}{contender.f1:>7.3f}{interval:>17}{contender.precision:>7.3f}{contender.recall:>7.3f}"
+            f"{contender.over_default:>+14.3f}{paired:>19}"
         )
     lines += [f"{name}: left out, {reason}" for name, reason in choice.left_out.items()]
     lines.append(f"chosen on {choice.tasks} tasks with {choice.entities} entities: {choice.chosen}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from xner_label.cli.options import json_option, output_option
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, require_file, say
 
 
 @click.command()
@@ -31,9 +31,13 @@ def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, corpus
     from xner_label.jsonl import open_output
     from xner_label.projection.fitting.files import fit_files
 
+    require_file(output_path, as_json=as_json)
     weights = fit_files(gold, from_scratch=from_scratch, corpus=corpus)
     with open_output(output_path) as sink:
         sink.write(weights.dump())
-    if as_json and output_path != "-":
-        write_json({"weights": output_path, "digest": weights.digest, "cut": weights.cut})
-    click.echo(f"weights {weights.digest}, fitted on {weights.fitted_on}; default cut {weights.cut:g}", err=True)
+    words = f"weights {weights.digest}, fitted on {weights.fitted_on}; default cut {weights.cut:g}"
+    if output_path == "-":
+        say(words)
+    else:
+        document = {"weights": output_path, "digest": weights.digest, "cut": weights.cut}
+        answer(document, words, as_json=as_json)

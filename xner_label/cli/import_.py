@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from xner_label.cli.options import comma_separated, json_option, with_settings
-from xner_label.cli.output import report_partial, write_json
+from xner_label.cli.output import answer, report_partial, say
+from xner_label.cli.progress import console_progress
 from xner_label.settings.table import Settings
 
 
@@ -46,7 +47,8 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
 
     Formats: JSON Lines as `project` takes them, tables with a column `text` (CSV, TSV), plain text (one sentence a
     line), CoNLL columns, Hugging Face `tokens` and `ner_tags`, Label Studio's JSON export, doccano's and Prodigy's
-    JSON Lines. Importing the same file again adds nothing. Bad records are named and left out (exit 5).
+    JSON Lines. Importing the same file again adds nothing; what it
+    corrects of the gold counts, and what tasks lacked is added. Bad records are named and left out (exit 5).
     """
     from xner_label.exchange.importing import ImportOptions, import_file
     from xner_label.store.database import open_store
@@ -55,15 +57,20 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
         name: () if value is None and name in ("columns", "tag_names") else value
         for name, value in options.items()
     }
-    with open_store(settings.database_url) as store:
-        report = import_file(store, settings.project, settings.labels, input_path, ImportOptions(**options))  # type: ignore[arg-type]
-    if as_json:
-        write_json(report.summary())
+    chosen = ImportOptions(**options)  # type: ignore[arg-type]
+    with open_store(settings.database_url) as store, console_progress() as progress:
+        progress.begin("importing")
+        report = import_file(store, settings.project, settings.labels, input_path, chosen, progress)
     what = "labelled source sentences" if options["source_labelled"] else "tasks"
     gold = f", {report.gold} with gold" if options["gold"] else ""
-    click.echo(f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad", err=True)
+    words = f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad"
+    answer(report.summary(), words, as_json=as_json)
+    if report.completed:
+        say(f"{report.completed} of those already there got what they lacked")
+    if report.gold_corrected:
+        say(f"{report.gold_corrected} tasks have other gold than before: the new one counts")
     if report.trimmed:
-        click.echo(f"{report.trimmed} entities lost white space at their borders", err=True)
+        say(f"{report.trimmed} entities lost white space at their borders")
     for note, count in report.notes.most_common():
-        click.echo(f"{count} records: {note}", err=True)
+        say(f"{count} records: {note}")
     report_partial(report.errors, report.bad)

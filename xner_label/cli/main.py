@@ -6,10 +6,14 @@ it is asked for.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from keyword import iskeyword
+from types import MappingProxyType
 from typing import NoReturn
 
 import click
@@ -17,29 +21,34 @@ import click
 from xner_label import __version__
 from xner_label.errors import XnerLabelError
 
-# In the order of the loop, then the stateless stages.
-COMMANDS: tuple[str, ...] = (
-    "init",
-    "doctor",
-    "db",
-    "models",
-    "connect",
-    "import",
-    "predict",
-    "push",
-    "sync",
-    "status",
-    "train",
-    "promote",
-    "serve",
-    "export",
-    "evaluate",
-    "choose-projector",
-    "fit-projector",
-    "translate",
-    "tag",
-    "align",
-    "project",
+# What the system says of a disk or quota that is full, or fails.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+# In the order of the loop, then the stateless stages; what `xner-label --help` says about each, on one line.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "init": "Write a settings file",
+        "doctor": "Check versions, settings, models, database and Label Studio",
+        "db": "Make, migrate or inspect the database",
+        "models": "List checkpoints, or fetch them ahead of use",
+        "connect": "Make or join a project in Label Studio",
+        "import": "Take in tasks, gold or labelled source sentences",
+        "predict": "Translate, tag, align and project the stored tasks",
+        "push": "Send the least confident tasks to Label Studio",
+        "sync": "Take over what people did in Label Studio",
+        "status": "Say where the project stands",
+        "train": "Train a model on gold and silver",
+        "promote": "Serve a model run, if it isn't worse",
+        "serve": "Answer Label Studio as its ML backend",
+        "export": "Write gold and silver to files",
+        "evaluate": "Score predictions against gold",
+        "simulate": "Try the loop of review on gold, before people do",
+        "choose-projector": "Find the projector that suits a language",
+        "fit-projector": "Learn the projector's weights from gold",
+        "translate": "Translate tasks (JSON Lines in and out)",
+        "tag": "Find the entities of sources (JSON Lines in and out)",
+        "align": "Link words to those of the source (JSON Lines in and out)",
+        "project": "Project entities onto texts (JSON Lines in and out)",
+    }
 )
 
 
@@ -60,6 +69,11 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xner-label")
@@ -68,21 +82,41 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with a documented code (docs/exit-codes in the README's table)."""
+    """Run the command line and exit with a documented code (docs/exit-codes.md)."""
     try:
         result = cli.main(standalone_mode=False)  # click hands back the code of an Exit as the result
         code = result if isinstance(result, int) else 0
+        sys.stdout.flush()  # a full disk shows here, not in Python's last breath
     except XnerLabelError as error:
-        click.echo(f"xner-label: {error}", err=True)
-        code = error.exit_code
+        code = _say(str(error), error.exit_code)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("xner-label: interrupted; what was finished is saved, run again to go on", err=True)
-        code = 130
+        code = _say("interrupted; what was finished is saved, run again to go on", 130)
     except BrokenPipeError:
-        # The reader went away: say nothing more, not even when Python flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = 141  # the reader went away: say nothing more
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        code = _say(f"can't write: {error.strerror} (make room, then run again; what was finished is saved)", 1)
+    _drop_output()
     sys.exit(code)
+
+
+def _say(message: str, code: int) -> int:
+    """Tell people what happened, where that is possible; returns the exit code."""
+    with suppress(OSError):
+        click.echo(f"xner-label: {message}", err=True)
+    return code
+
+
+def _drop_output() -> None:
+    """Let Python's own flush at exit find nothing that it can't write."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

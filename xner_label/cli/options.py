@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -18,21 +19,23 @@ from xner_label.settings.table import Settings, shown_default, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Shorter spellings of flags.
+_ALSO = {"projector_weights": ("--weights",)}
 _TABLE = {entry.name: entry for entry in table()}
 
 
-def settings_flags(*names: str) -> Callable[[F], F]:
-    """One flag for each named setting; None where it isn't given."""
+def settings_flags(*names: str, helps: Mapping[str, str] = MappingProxyType({})) -> Callable[[F], F]:
+    """One flag for each named setting; None where it isn't given. ``helps`` replaces the table's words."""
 
     def decorate(function: F) -> F:
         for name in reversed(names):
-            function = _flag(name)(function)
+            function = _flag(name, helps.get(name))(function)
         return function
 
     return decorate
 
 
-def with_settings(*flags: str) -> Callable[[F], F]:
+def with_settings(*flags: str, helps: Mapping[str, str] = MappingProxyType({})) -> Callable[[F], F]:
     """Give a command ``settings``, with ``--config`` and one flag for each named setting."""
 
     def decorate(function: F) -> F:
@@ -43,7 +46,7 @@ def with_settings(*flags: str) -> Callable[[F], F]:
             settings: Settings = load_settings(file, os.environ, given)
             return function(*args, settings=settings, **options)
 
-        call = settings_flags(*flags)(call)
+        call = settings_flags(*flags, helps=helps)(call)
         call = click.option(
             "--config",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -54,17 +57,24 @@ def with_settings(*flags: str) -> Callable[[F], F]:
     return decorate
 
 
-def _flag(name: str) -> Callable[[F], F]:
+def is_flag(name: str) -> bool:
+    """Whether the running command was given this flag on its command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _flag(name: str, text: str | None = None) -> Callable[[F], F]:
     """The option for a setting: its choices, range and default are the table's."""
     entry = _TABLE[name]
     shown = shown_default(entry)
-    text = entry.metadata["help"] + (f"  [default: {shown}]" if shown else "")
-    return click.option(f"--{name.replace('_', '-')}", name, type=_click_type(name), default=None, help=text)
+    text = text or entry.metadata["help"] + (f"  [default: {shown}]" if shown else "")
+    flags = [f"--{name.replace('_', '-')}", *_ALSO.get(name, ())]
+    return click.option(*flags, name, type=_click_type(name), default=None, help=text)
 
 
 def _click_type(name: str) -> click.ParamType[Any]:
     rule = _TABLE[name].metadata["rule"]
-    if isinstance(rule, Choice) and not rule.joinable:
+    if isinstance(rule, Choice) and not (rule.joinable or rule.summable):
         return click.Choice([choice for choice in rule.names if choice])
     if isinstance(rule, Range):
         numbers = click.IntRange if _TABLE[name].type == "int" else click.FloatRange
@@ -83,7 +93,7 @@ class _SettingType(click.ParamType[Any]):
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         rule = _TABLE[self._setting].metadata["rule"]
         if isinstance(rule, Choice):
-            return f"[{'|'.join(rule.names)}|A+B]"
+            return f"[{'|'.join(rule.names)}|{'0.5*A+0.1*B' if rule.summable else 'A+B'}]"
         return "A,B,..." if isinstance(rule, Names) else self._setting.rpartition("_")[2].upper()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -1,27 +1,45 @@
-"""How commands speak: JSON alone on standard output, everything for people on standard error."""
+"""How commands speak: results on standard output, as text or as one JSON document; the rest on standard error."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from xner_label.cli.progress import console_progress, count_lines
 from xner_label.entities import Task
-from xner_label.errors import PartialError, RecordError
+from xner_label.errors import PartialError, RecordError, UsageError
 from xner_label.jsonl import open_input, open_output
+from xner_label.progress import Progress
 
-T = TypeVar("T")
-# Seconds between two updates of a progress line.
-_INTERVAL = 0.5
+if TYPE_CHECKING:
+    from xner_label.pipeline.json_stream import StreamSummary
 
 
 def write_json(document: Any) -> None:
     """Write one JSON document to standard output."""
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def answer(document: Any, text: str, *, as_json: bool) -> None:
+    """Write what a command did or found to standard output: the document, or the text for people."""
+    if as_json:
+        write_json(document)
+    else:
+        click.echo(text)
+
+
+def say(text: str) -> None:
+    """Tell people something beside the result: progress, notes, what was left out."""
+    click.echo(text, err=True)
+
+
+def require_file(output_path: str, *, as_json: bool) -> None:
+    """Raise UsageError where a command would write both its lines and its JSON document to standard output."""
+    if as_json and output_path == "-":
+        raise UsageError("standard output can't hold the lines and a JSON document", hint="name a file with -o")
 
 
 def report_partial(errors: Sequence[RecordError], bad: int) -> None:
@@ -39,44 +57,57 @@ def run_stage(
     output_path: str,
     annotate: Callable[[Sequence[Task]], Sequence[Mapping[str, Any] | RecordError]],
     *,
+    doing: str,
     whole: bool = False,
     strict: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Stream tasks through a stage, name bad lines on standard error, and end with code 5 if there were any."""
     from xner_label.pipeline.json_stream import annotate_stream
 
+    def run(source: IO[bytes], sink: IO[bytes], progress: Progress) -> StreamSummary:
+        return annotate_stream(
+            source, sink, annotate, whole=whole, strict=strict, report=say_error, progress=progress
+        )
+
+    run_stream(input_path, output_path, run, doing=doing, as_json=as_json)
+
+
+def run_stream(
+    input_path: str,
+    output_path: str,
+    run: Callable[[IO[bytes], IO[bytes], Progress], StreamSummary],
+    *,
+    doing: str,
+    as_json: bool,
+) -> StreamSummary:
+    """Run a stream from file to file with its progress; ends with code 5 if lines were bad."""
+    require_file(output_path, as_json=as_json)
     try:
-        with open_input(input_path) as source, open_output(output_path) as sink:
-            summary = annotate_stream(
-                source,
-                sink,
-                annotate,
-                whole=whole,
-                strict=strict,
-                report=lambda error: click.echo(str(error), err=True),
-            )
+        with (
+            open_input(input_path) as source,
+            open_output(output_path) as sink,
+            console_progress() as progress,
+        ):
+            progress.begin(doing, count_lines(input_path))
+            summary = run(source, sink, progress)
     except RecordError as error:
-        click.echo(str(error), err=True)
+        say_error(error)
         raise click.exceptions.Exit(error.exit_code) from None
+    if as_json:
+        write_json(
+            {
+                "output": output_path,
+                "written": summary.predicted,
+                "bad": summary.bad,
+                "incomplete": summary.incomplete,
+            }
+        )
     if summary.bad:
         raise click.exceptions.Exit(RecordError.exit_code)
+    return summary
 
 
-class LineCounter:
-    """A line on standard error that says how many lines are done; only where a person is watching."""
-
-    def __init__(self, done: str) -> None:
-        self._done = done
-        self._shown = sys.stderr.isatty()
-        self._begun = self._said = time.monotonic()
-        self._count = 0
-
-    def counted(self, batch: Sequence[T]) -> Sequence[T]:
-        """Count a batch and hand it on."""
-        self._count += len(batch)
-        now = time.monotonic()
-        if self._shown and now - self._said >= _INTERVAL:
-            self._said = now
-            rate = self._count / (now - self._begun)
-            click.echo(f"\r{self._count:,} lines {self._done}, {rate:,.0f}/s ", err=True, nl=False)
-        return batch
+def say_error(error: RecordError) -> None:
+    """Name a bad line."""
+    say(str(error))

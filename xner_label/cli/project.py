@@ -2,62 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import IO, TYPE_CHECKING
 
 import click
 
-from xner_label.cli.options import comma_separated, input_argument, labels_option, output_option, with_settings
-from xner_label.errors import RecordError, UsageError
-from xner_label.jsonl import open_input, open_output
-from xner_label.pipeline.completeness import FILTERS
-from xner_label.pipeline.json_stream import project_stream
-from xner_label.pipeline.memory_cache import MemoryCache
-from xner_label.pipeline.pipeline import Pipeline
-from xner_label.projection.projectors import make_projector
-from xner_label.settings.choices import PROJECTORS
-from xner_label.settings.table import Settings
-from xner_label.stages.assembly import (
-    make_aligner,
-    make_back_translator,
-    make_target_tagger,
-    make_translation_scorer,
+from xner_label.cli.options import (
+    comma_separated,
+    input_argument,
+    is_flag,
+    json_option,
+    output_option,
+    with_settings,
 )
+from xner_label.cli.output import run_stream, say, say_error
+from xner_label.errors import UsageError
+from xner_label.pipeline.completeness import FILTERS
+from xner_label.progress import Progress
+from xner_label.settings.choices import WEIGHTED_PROJECTORS
+from xner_label.settings.table import Settings
+
+if TYPE_CHECKING:
+    from xner_label.pipeline.json_stream import StreamSummary
 
 
 @click.command()
 @input_argument
 @output_option
-@click.option(
-    "--projector",
-    type=click.Choice(PROJECTORS),
-    default="default",
-    show_default=True,
-    help="How spans are chosen",
+@with_settings(
+    *("projector", "projector_weights", "aligner", "aligner_model", "translator", "translator_model"),
+    *("source_language", "target_language", "labels", "device", "dtype"),
+    helps={
+        "labels": "Only these labels [default: the settings' where they name some, else all]",
+        "aligner": "Where links come from [default: the tasks; the settings' aligner where they bring none]",
+    },
 )
-@click.option("--weights", default="", metavar="FILE", help="Weights of the default projector [default: shipped]")
 @click.option(
     "--corpus",
     is_flag=True,
     help="Read all tasks first and let them inform each other (--projector corpus); entities may be added",
 )
-@click.option(
-    "--aligner",
-    default="given",
-    show_default=True,
-    help="Where links come from: the tasks, or an aligner, see `xner-label align` (eflomal reads all input first)",
-)
 @click.option("--target-tagger", metavar="MODEL", help="Tagger of the target language, for ner projectors")
 @click.option(
     "--back-translate", is_flag=True, help="Correct links by translating source entities back (needs --translator)"
-)
-@with_settings(
-    "aligner_model",
-    "translator",
-    "translator_model",
-    "source_language",
-    "target_language",
-    "device",
-    "dtype",
 )
 @click.option(
     "--min-confidence",
@@ -65,7 +51,6 @@ from xner_label.stages.assembly import (
     metavar="P",
     help="Leave out entities with less confidence [default: the projector's own cut]",
 )
-@labels_option
 @click.option(
     "--keep", callback=comma_separated, metavar="FIELD,...", help="Copy these input fields to the output"
 )
@@ -77,21 +62,19 @@ from xner_label.stages.assembly import (
     help="Leave out tasks that aren't complete enough to train on; may be given several times",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first bad or adjusted line, leaving no output file")
+@json_option
 def command(
     input_path: str,
     output_path: str,
-    projector: str,
-    weights: str,
+    settings: Settings,
     corpus: bool,
-    aligner: str,
     target_tagger: str | None,
     back_translate: bool,
-    settings: Settings,
     min_confidence: float | None,
-    labels: tuple[str, ...] | None,
     keep: tuple[str, ...] | None,
     filters: tuple[str, ...],
     strict: bool,
+    as_json: bool,
 ) -> None:
     """Project source entities onto the text of each task (JSON Lines in, predictions out, same order).
 
@@ -99,33 +82,42 @@ def command(
     Source entities with a "score" count as a tagger's, and names that it seems to have missed may be added, their
     "source" null; those without one count as given by a person. A bad line is left out and named on standard
     error; the command then ends with code 5.
+
+    Links that a line brings are used; one without gets those of the aligner that the settings or the environment
+    name. --aligner makes all links anew (eflomal reads all input first). Labels are filtered only where the
+    settings or --labels name some.
     """
-    if corpus and projector not in ("default", "corpus"):
-        raise UsageError(f"the projector {projector!r} has no corpus mode", hint="leave --corpus out")
-    projector = "corpus" if corpus else projector
+    from xner_label.pipeline.json_stream import project_stream
+    from xner_label.pipeline.memory_cache import MemoryCache
+    from xner_label.pipeline.pipeline import Pipeline
+    from xner_label.projection.projectors import make_projector
+    from xner_label.stages import assembly
+
+    if corpus and settings.projector not in WEIGHTED_PROJECTORS:
+        raise UsageError(f"the projector {settings.projector!r} has no corpus mode", hint="leave --corpus out")
+    projector = "corpus" if corpus else settings.projector
     cache = MemoryCache()
-    scorer = make_translation_scorer(settings) if "nmt" in projector else None
+    scorer = assembly.make_translation_scorer(settings) if "nmt" in projector else None
+    # A preset's aligner is for stored tasks: here lines must not wait for each other unless somebody asks.
+    aligner = assembly.make_aligner(settings, cache=cache) if "aligner" in settings.chosen else None
     pipeline = Pipeline(
-        make_projector(projector, weights=weights, translation_scorer=scorer),
-        aligner=make_aligner(replace(settings, aligner=aligner), cache=cache),
-        back_translator=make_back_translator(settings, cache=cache) if back_translate else None,
-        target_tagger=make_target_tagger(target_tagger, settings) if target_tagger else None,
+        make_projector(projector, weights=settings.projector_weights, translation_scorer=scorer),
+        aligner=aligner,
+        realign=is_flag("aligner"),
+        back_translator=assembly.make_back_translator(settings, cache=cache) if back_translate else None,
+        target_tagger=assembly.make_target_tagger(target_tagger, settings) if target_tagger else None,
         min_confidence=min_confidence,
-        labels=labels,
+        labels=settings.labels if "labels" in settings.chosen else None,
         filters=filters,
         strict=strict,
     )
-    try:
-        with open_input(input_path) as source, open_output(output_path) as sink:
-            summary = project_stream(source, sink, pipeline, keep=keep or (), strict=strict, report=_report)
-    except RecordError as error:
-        _report(error)
-        raise click.exceptions.Exit(error.exit_code) from None
-    if summary.incomplete:
-        click.echo(f"{summary.incomplete} tasks left out by --filter {' '.join(filters)}", err=True)
-    if summary.bad:
-        raise click.exceptions.Exit(RecordError.exit_code)
 
+    def run(source: IO[bytes], sink: IO[bytes], progress: Progress) -> StreamSummary:
+        summary = project_stream(
+            source, sink, pipeline, keep=keep or (), strict=strict, report=say_error, progress=progress
+        )
+        if summary.incomplete:
+            say(f"{summary.incomplete} tasks left out by --filter {' '.join(filters)}")
+        return summary
 
-def _report(error: RecordError) -> None:
-    click.echo(str(error), err=True)
+    run_stream(input_path, output_path, run, doing="projecting", as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
@@ -36,8 +36,5 @@ def command(settings: Settings, version: str | None, force: bool, reason: str | 
             force_reason=reason,
             data=DataOptions(dev_share=settings.dev_share),
         )
-    if as_json:
-        write_json(report)
-        return
     state = "promoted" if report.promoted else "unchanged"
-    click.echo(f"{report.version}: {state}, {report.reason}")
+    answer(report, f"{report.version}: {state}, {report.reason}", as_json=as_json)

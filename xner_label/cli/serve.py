@@ -6,8 +6,9 @@ import logging
 
 import click
 
-from xner_label.cli.options import with_settings
-from xner_label.errors import MissingExtraError
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import answer, say
+from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.settings.table import Settings
 
 
@@ -17,7 +18,8 @@ from xner_label.settings.table import Settings
     *("database_url", "project", "preset", "projector", "studio_url"),
     *("backend_host", "backend_port", "backend_user", "backend_sync_after"),
 )
-def command(settings: Settings, verbose: bool) -> None:
+@json_option
+def command(settings: Settings, verbose: bool, as_json: bool) -> None:
     """Answer Label Studio until interrupted (Ctrl-C or SIGTERM).
 
     Writes `listening on URL` to standard output once requests are taken, and its log to standard error.
@@ -28,10 +30,15 @@ def command(settings: Settings, verbose: bool) -> None:
         from xner_label_backend.server import serve
     except ModuleNotFoundError as error:
         raise MissingExtraError("backend", f"`xner-label serve` (no module {error.name})") from None
+    from xner_label.pipeline.checking import require_stages
     from xner_label.store.database import open_store
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("xner_label", "xner_label_backend"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        require_stages(settings)
+    except ConfigurationError as error:
+        say(f"stored predictions are served, new tasks can't be predicted: {error}")
     with open_store(settings.database_url) as store:
-        serve(store, settings, lambda url: click.echo(f"listening on {url}"))
+        serve(store, settings, lambda url: answer({"listening": url}, f"listening on {url}", as_json=as_json))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from xner_label.cli.options import input_argument, labels_option, output_option, with_settings
-from xner_label.cli.output import LineCounter, run_stage
+from xner_label.cli.options import input_argument, json_option, labels_option, output_option, with_settings
+from xner_label.cli.output import run_stage
 from xner_label.errors import ConfigurationError
 from xner_label.settings.table import Settings
 
@@ -26,6 +26,7 @@ from xner_label.settings.table import Settings
 @labels_option
 @click.option("--again", is_flag=True, help="Tag tasks that have source entities, too")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
+@json_option
 def command(
     input_path: str,
     output_path: str,
@@ -36,6 +37,7 @@ def command(
     labels: tuple[str, ...] | None,
     again: bool,
     strict: bool,
+    as_json: bool,
 ) -> None:
     """Find the entities of each task's source (JSON Lines in, the same lines with "source_entities" out).
 
@@ -72,10 +74,12 @@ def command(
             "no tagger is chosen, or there is nothing to make one of",
             hint=f"--tagger {choices} with --model, or --labelled FILE",
         )
-    stage, counter = TaggingStage(tagger), LineCounter("tagged")
+    stage = TaggingStage(tagger)
     run_stage(
         input_path,
         output_path,
-        lambda tasks: counter.counted(additions(stage, tasks, again=again)),
+        lambda tasks: additions(stage, tasks, again=again),
+        doing="tagging",
         strict=strict,
+        as_json=as_json,
     )

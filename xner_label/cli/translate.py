@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from xner_label.cli.options import input_argument, output_option, with_settings
-from xner_label.cli.output import LineCounter, run_stage
+from xner_label.cli.options import input_argument, json_option, output_option, with_settings
+from xner_label.cli.output import run_stage
 from xner_label.errors import ConfigurationError
 from xner_label.settings.table import Settings
 
@@ -17,8 +17,15 @@ from xner_label.settings.table import Settings
 @click.option("--model", help="Checkpoint: a folder or a fetched hub name [default: the settings']")
 @click.option("--again", is_flag=True, help="Translate tasks that have a source, too")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
+@json_option
 def command(
-    input_path: str, output_path: str, settings: Settings, model: str | None, again: bool, strict: bool
+    input_path: str,
+    output_path: str,
+    settings: Settings,
+    model: str | None,
+    again: bool,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Translate each task into the source language (JSON Lines in, the same lines with "source" out).
 
@@ -43,10 +50,12 @@ def command(
         raise ConfigurationError(
             "no translator is chosen", hint=f"--translator {choices} with --model, or a preset that translates"
         )
-    stage, counter = TranslationStage(translator), LineCounter("translated")
+    stage = TranslationStage(translator)
     run_stage(
         input_path,
         output_path,
-        lambda tasks: counter.counted(additions(stage, tasks, again=again)),
+        lambda tasks: additions(stage, tasks, again=again),
+        doing="translating",
         strict=strict,
+        as_json=as_json,
     )

@@ -13,9 +13,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from xner_label.entities import Task
 from xner_label.errors import UsageError
 from xner_label.evaluation.metrics import Floats, f1_score, resampled_sums
-from xner_label.projection.fitting.examples import Example, read_examples
+from xner_label.jsonl import read_checked
+from xner_label.projection.fitting.examples import Example, read_example
 from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, fit_weights, fold_of
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
@@ -41,13 +43,15 @@ class Contender(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The comparison, best first; ``left_out`` says why a projector isn't in it, ``weights`` belong to ADAPTED."""
+    """The comparison, best first. ``left_out`` says why a projector isn't in it, ``unjudged`` counts the tasks
+    that lack what any projector needs, ``weights`` belong to ADAPTED."""
 
     chosen: str
     contenders: list[Contender]
     left_out: dict[str, str]
     tasks: int
     entities: int
+    unjudged: int
     weights: Weights | None = None
 
 
@@ -55,13 +59,20 @@ def choose_projector(path: Path) -> Choice:
     """Compare all projectors on a file of tasks with gold ``entities``.
 
     "default, adapted" are the shipped weights adapted to the gold, judged on tasks that they weren't adapted to.
-    Raises RecordError for a bad line, UsageError for gold without entities.
+    Tasks that lack source, source entities or gold are left out. Raises RecordError for a bad line, UsageError for
+    gold that no projector can be judged by.
     """
-    examples = read_examples(path)
+    read = list(read_checked(path, Task, lambda task: read_example(task) if _can_judge(task) else None))
+    examples = [example for example in read if example is not None]
     entities = sum(len(example.gold) for example in examples)
-    if not entities:
-        raise UsageError(f"{path} has no gold entities to judge by", hint="give tasks with `entities`")
     instances = [example.instance for example in examples]
+    mentions = sum(len(instance.mentions) for instance in instances)
+    if not (entities and mentions):
+        raise UsageError(
+            f"{path} has no gold to judge projectors by: of {len(read)} tasks {len(examples)} have source, "
+            f"source_entities and entities, with {mentions} source entities and {entities} settled ones in all",
+            hint="`xner-label tag` adds source entities; `entities` are what people settled",
+        )
     counts: dict[str, Floats] = {}
     left_out: dict[str, str] = {}
     for name in PROJECTORS:
@@ -74,18 +85,28 @@ def choose_projector(path: Path) -> Choice:
             left_out[name] = f"needs {missing[0]}"
             continue
         counts[name] = _counts(examples, _kept(projector, instances))
-    mentions = sum(len(instance.mentions) for instance in instances)
     if mentions >= 2 * MIN_MENTIONS:
         counts[ADAPTED] = _counts(examples, _adapted(examples))
     else:
         left_out[ADAPTED] = f"{mentions} source entities are too few to adapt weights to"
     contenders = sorted(
-        (_contender(name, table, counts[DEFAULT]) for name, table in counts.items()), key=lambda own: -own.f1
+        (_contender(name, table, counts[DEFAULT]) for name, table in counts.items()),
+        key=lambda contender: -contender.f1,
     )
-    better = [own.name for own in contenders if own.over_default_ci95[0] > 0.0]
+    if not any(contender.f1 for contender in contenders):
+        raise UsageError(
+            f"no projector gets a single one of the {entities} entities in {path} right",
+            hint="check that source entities and entities have the same labels and belong together",
+        )
+    better = [contender.name for contender in contenders if contender.over_default_ci95[0] > 0.0]
     chosen = better[0] if better else DEFAULT
     weights = fit_weights([examples], path.name, start=Weights.load()) if chosen == ADAPTED else None
-    return Choice(chosen, contenders, left_out, len(examples), entities, weights)
+    return Choice(chosen, contenders, left_out, len(examples), entities, len(read) - len(examples), weights)
+
+
+def _can_judge(task: Task) -> bool:
+    """Whether there is something to project, and somebody said what should come out."""
+    return task.source is not None and task.source_entities is not None and task.entities is not None
 
 
 def _have(instances: Sequence[Instance], field: str) -> bool:
@@ -107,18 +128,22 @@ def _adapted(examples: Sequence[Example]) -> list[list[Projection]]:
     shipped = Weights.load()
     results: list[list[Projection]] = []
     for fold in range(FOLDS):
-        rest = [example for example, own in zip(examples, folds, strict=True) if own != fold]
-        judged = [example.instance for example, own in zip(examples, folds, strict=True) if own == fold]
+        rest = [example for example, place in zip(examples, folds, strict=True) if place != fold]
+        judged = [example.instance for example, place in zip(examples, folds, strict=True) if place == fold]
         results += _kept(LogLinearProjector(fit_weights([rest], "", start=shipped)), judged)
     return results
 
 
-def _counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]]) -> Floats:
+def _counts(examples: Sequence[Example], projected: Sequence[Sequence[Projection]]) -> Floats:
     """Per task: right, predicted, gold; shape (tasks, 3)."""
     return np.array(
         [
-            (sum((p.first, p.last, p.label) in example.gold for p in own), len(own), len(example.gold))
-            for example, own in zip(examples, found, strict=True)
+            (
+                sum((p.first, p.last, p.label) in example.gold for p in projections),
+                len(projections),
+                len(example.gold),
+            )
+            for example, projections in zip(examples, projected, strict=True)
         ],
         np.float64,
     )

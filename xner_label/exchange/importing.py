@@ -14,14 +14,15 @@ from typing import Any
 
 import msgspec
 
-from xner_label.entities import Entity, Task
 from xner_label.errors import RecordError
 from xner_label.exchange.checking import checked_task
 from xner_label.exchange.readers.formats import open_records
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import add_imported_gold
+from xner_label.store.task_import import import_tasks
 
 # A batch ends after so many records, or so many characters of text.
 BATCH_RECORDS = 2_000
@@ -35,15 +36,19 @@ DEFAULT_SPLIT = "pool"
 class ImportReport(msgspec.Struct):
     """What an import did.
 
-    ``bad`` counts the records that were left out; ``errors`` names the first ``NAMED_ERRORS`` of them, with their
-    line numbers. ``trimmed`` counts entities that lost white space at their borders. ``notes`` says, with the
-    number of records, what of the file wasn't taken over. ``format`` is the one that the file was read in.
+    ``completed`` of the ``known`` tasks got a source, source entities, tokens or links that they lacked;
+    ``gold_corrected`` had other gold before, which stays in the history. ``bad`` counts the records that were left
+    out; ``errors`` names the first ``NAMED_ERRORS`` of them, with their line numbers. ``trimmed`` counts entities
+    that lost white space at their borders. ``notes`` says, with the number of records, what of the file wasn't
+    taken over. ``format`` is the one that the file was read in.
     """
 
     format: str = ""
     added: int = 0
     known: int = 0
+    completed: int = 0
     gold: int = 0
+    gold_corrected: int = 0
     bad: int = 0
     trimmed: int = 0
     notes: Counter[str] = msgspec.field(default_factory=Counter)
@@ -75,7 +80,12 @@ class ImportOptions(ReadOptions, frozen=True, kw_only=True):
 
 
 def import_file(
-    store: Store, project: str, labels: Sequence[str], path: Path, options: ImportOptions
+    store: Store,
+    project: str,
+    labels: Sequence[str],
+    path: Path,
+    options: ImportOptions,
+    progress: Progress = SILENCE,
 ) -> ImportReport:
     """Import one file (``-``: standard input) into a project, which is made when it doesn't exist.
 
@@ -91,6 +101,7 @@ def import_file(
         write = _write_source_sentences if options.source_labelled else _write_tasks
         for batch in _batches(valid, first):
             write(store, project_id, batch, options, report)
+            progress.advance(len(batch))
     return report
 
 
@@ -143,24 +154,23 @@ def _write_tasks(
     options: ImportOptions,
     report: ImportReport,
 ) -> None:
+    rows = [(record.task, options.split or record.split or DEFAULT_SPLIT) for _, record in batch]
     with store.write() as session:
-        known = tasks.texts_by_external(session, project_id, [str(record.task.id) for _, record in batch])
-        accepted: list[tuple[Task, str]] = []
-        gold: dict[str, tuple[Entity, ...]] = {}
-        for number, record in batch:
-            external = str(record.task.id)
-            if known.setdefault(external, record.task.text) != record.task.text:
-                problem = f"{external!r} already belongs to another text; give every text an id of its own"
-                report.add_error(RecordError("id", problem, line=number))
-                continue
-            accepted.append((record.task, options.split or record.split or DEFAULT_SPLIT))
-            if options.gold and not record.unlabelled:
-                gold[external] = record.task.entities or ()
-        added = tasks.add_tasks(session, project_id, accepted)
-        report.added += added
-        report.known += len(accepted) - added
+        outcome = import_tasks(session, project_id, rows)
+        gold = {
+            str(record.task.id): record.task.entities or ()
+            for place, (_, record) in enumerate(batch)
+            if options.gold and not record.unlabelled and place not in outcome.refused
+        }
         ids = tasks.ids_by_external(session, project_id, list(gold))
-        report.gold += add_imported_gold(session, {ids[key]: entities for key, entities in gold.items()})
+        imported = add_imported_gold(session, {ids[key]: entities for key, entities in gold.items()})
+    for place, problem in outcome.refused.items():
+        report.add_error(problem.at_line(batch[place][0]))
+    report.added += outcome.added
+    report.known += outcome.known
+    report.completed += outcome.completed
+    report.gold += imported.added
+    report.gold_corrected += imported.corrected
 
 
 def _write_source_sentences(

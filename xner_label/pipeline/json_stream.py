@@ -13,6 +13,7 @@ from xner_label.entities import Prediction, Task
 from xner_label.errors import IncompleteError, RecordError, UsageError
 from xner_label.jsonl import READ_BYTES, LineSplitter, Numbered, checked, decode_line
 from xner_label.pipeline.pipeline import Pipeline
+from xner_label.progress import SILENCE, Progress
 
 T = TypeVar("T")
 Batch = list[Numbered[bytes]]
@@ -38,6 +39,7 @@ def project_stream(
     keep: Sequence[str] = (),
     strict: bool = False,
     report: Callable[[RecordError], None],
+    progress: Progress = SILENCE,
 ) -> StreamSummary:
     """Write one prediction line for each good task line of ``source``.
 
@@ -62,7 +64,7 @@ def project_stream(
     if pipeline.learns:
         batches = list(batches)
         pipeline.learn(_readable(batches))
-    return _answer(batches, sink, pipeline.predict, write, strict, report)
+    return _answer(batches, sink, pipeline.predict, write, strict, report, progress)
 
 
 def annotate_stream(
@@ -73,6 +75,7 @@ def annotate_stream(
     whole: bool = False,
     strict: bool = False,
     report: Callable[[RecordError], None],
+    progress: Progress = SILENCE,
 ) -> StreamSummary:
     """Write each good task line of ``source`` with the fields that a stage adds; all others stay as they are.
 
@@ -89,7 +92,7 @@ def annotate_stream(
     batches: Iterable[Batch] = line_batches(source)
     if whole:
         batches = [list(chain.from_iterable(batches))]
-    return _answer(batches, sink, annotate, write, strict, report)
+    return _answer(batches, sink, annotate, write, strict, report, progress)
 
 
 def _answer(
@@ -99,6 +102,7 @@ def _answer(
     write: Callable[[T, bytes, bytearray], None],
     strict: bool,
     report: Callable[[RecordError], None],
+    progress: Progress,
 ) -> StreamSummary:
     """Decode each batch, ``answer`` its tasks, let ``write`` append each answer (given its line) to the output."""
     answered = bad = incomplete = 0
@@ -123,6 +127,7 @@ def _answer(
                 bad += 1
         sink.write(output)
         sink.flush()
+        progress.advance(len(batch))
     return StreamSummary(answered, bad, incomplete)
 
 

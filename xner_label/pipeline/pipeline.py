@@ -22,7 +22,7 @@ from xner_label.projection.problem import (
     build_instance,
     project_all,
 )
-from xner_label.stages.interfaces import Aligner, Pair, TargetTagger, Translator, learns
+from xner_label.stages.interfaces import Aligner, SentencePair, TargetTagger, Translator, learns
 
 _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
@@ -50,10 +50,11 @@ class _Projected(NamedTuple):
 class Pipeline:
     """A projector and the stages before it, applied to batches of tasks.
 
-    ``aligner`` makes the links (None: those given with the task count). ``back_translator`` translates source
-    entities into the target language to correct links; back-translations given with a task do so in any case.
-    ``target_tagger`` judges the target's tokens for projectors that ask for it. ``upstream`` names the stages that
-    made what the tasks bring along, for the signature.
+    ``aligner`` makes the links (None: those given with the task count), with ``realign`` False only where a task
+    brings none. ``back_translator`` translates source entities into the target language to correct links;
+    back-translations given with a task do so in any case. ``target_tagger`` judges the target's tokens for
+    projectors that ask for it. ``upstream`` names the stages that made what the tasks bring along, for the
+    signature.
 
     Projections with a confidence below ``min_confidence`` (by default the projector's own cut) are left out, and
     so are labels outside ``labels`` (None: every label is kept). ``filters`` names what a task must pass to be
@@ -65,6 +66,7 @@ class Pipeline:
         projector: Projector | CorpusProjector,
         *,
         aligner: Aligner | None = None,
+        realign: bool = True,
         back_translator: Translator | None = None,
         target_tagger: TargetTagger | None = None,
         upstream: Mapping[str, str] = MappingProxyType({}),
@@ -75,6 +77,7 @@ class Pipeline:
     ) -> None:
         self._projector = projector
         self._aligner = aligner
+        self._realign = realign
         self._back_translator = back_translator
         self._target_tagger = target_tagger
         self._upstream = dict(upstream)
@@ -89,7 +92,7 @@ class Pipeline:
     def signature(self) -> str:
         """Names every stage and option that the answers depend on; fitting a stage changes it."""
         stages = {
-            "aligner": "given" if self._aligner is None else self._aligner.signature,
+            "aligner": self._links_signature,
             "back-translator": None if self._back_translator is None else self._back_translator.signature,
             "target-tagger": None if self._target_tagger is None else self._target_tagger.signature,
             **self._upstream,
@@ -100,6 +103,12 @@ class Pipeline:
         }
         named = (f"{stage}={signature}" for stage, signature in stages.items() if signature is not None)
         return " ".join([f"xner-label/{__version__}", *named])
+
+    @property
+    def _links_signature(self) -> str:
+        if self._aligner is None:
+            return "given"
+        return self._aligner.signature if self._realign else f"given/{self._aligner.signature}"
 
     @property
     def learns(self) -> bool:
@@ -149,10 +158,10 @@ class Pipeline:
         if not problems:
             return []
         instances = self._complete([problem.instance for problem in problems])
-        found = project_all(self._projector, instances)
+        projected = project_all(self._projector, instances)
         return [
             _Projected(instance, problem.notes, projections)
-            for problem, instance, projections in zip(problems, instances, found, strict=True)
+            for problem, instance, projections in zip(problems, instances, projected, strict=True)
         ]
 
     def _problem(self, task: Task) -> _Problem:
@@ -175,7 +184,7 @@ class Pipeline:
     def _complete(self, instances: list[Instance]) -> list[Instance]:
         """The instances with what the stages before the projector add."""
         if self._aligner is not None:
-            instances = _align(self._aligner, instances)
+            instances = _align(self._aligner, instances, realign=self._realign)
         if self._back_translator is not None:
             from xner_label.pipeline.backtranslation import back_translate
 
@@ -186,12 +195,12 @@ class Pipeline:
             instances = [refine_links(instance) if instance.translations else instance for instance in instances]
         if self._target_tagger is not None:
             tags = self._target_tagger.tags
-            found = self._target_tagger.token_probabilities([instance.target for instance in instances])
+            probabilities = self._target_tagger.token_probabilities([instance.target for instance in instances])
             instances = [
                 msgspec.structs.replace(
-                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in own.tolist()]
+                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in of_tokens.tolist()]
                 )
-                for instance, own in zip(instances, found, strict=True)
+                for instance, of_tokens in zip(instances, probabilities, strict=True)
             ]
         return instances
 
@@ -232,16 +241,20 @@ def _content(task: Task) -> bytes:
     return blake2b(msgspec.json.encode(fields), digest_size=16).digest()
 
 
-def _words(instance: Instance) -> Pair:
+def _words(instance: Instance) -> SentencePair:
     return instance.source.words(), instance.target.words()
 
 
-def _align(aligner: Aligner, instances: list[Instance]) -> list[Instance]:
+def _align(aligner: Aligner, instances: list[Instance], *, realign: bool) -> list[Instance]:
     """The instances with the aligner's links; those without mentions don't need any."""
-    busy = [index for index, instance in enumerate(instances) if instance.mentions and len(instance.target)]
-    pairs = [_words(instances[index]) for index in busy]
+    alignable = [
+        index
+        for index, instance in enumerate(instances)
+        if instance.mentions and len(instance.target) and (realign or instance.links is None)
+    ]
+    pairs = [_words(instances[index]) for index in alignable]
     result = list(instances)
-    for index, links in zip(busy, aligner.align(pairs) if pairs else (), strict=True):
+    for index, links in zip(alignable, aligner.align(pairs) if pairs else (), strict=True):
         result[index] = msgspec.structs.replace(instances[index], links=tuple(links))
     return result
 
@@ -256,5 +269,12 @@ def _entity(instance: Instance, projection: Projection) -> ProjectedEntity:
             entity.start, entity.end, entity.label, instance.source.text[entity.start : entity.end]
         )
     return ProjectedEntity(
-        start, end, projection.label, target.text[start:end], projection.score, projection.confidence, source
+        start=start,
+        end=end,
+        label=projection.label,
+        text=target.text[start:end],
+        score=projection.score,
+        confidence=projection.confidence,
+        source=source,
+        provenance=projection.provenance,
     )

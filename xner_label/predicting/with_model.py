@@ -10,11 +10,12 @@ import msgspec
 from xner_label import entities
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training.data import Sentence, projections_of, to_sentence
-from xner_label.training.model import Answer, NerModel
+from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.runs import load_model
 
 # Tasks per transaction.
@@ -37,16 +38,16 @@ class ServedModel:
         Raises RecordError for tokens that aren't in the text.
         """
         known = projections or [None] * len(asked)
-        return self.answer([_sentence(task, found) for task, found in zip(asked, known, strict=True)])
+        return self.answer([_sentence(task, projection) for task, projection in zip(asked, known, strict=True)])
 
     def answer(self, sentences: Sequence[Sentence]) -> list[Prediction]:
         """One prediction per sentence, in order."""
-        found = self._model.predict(sentences)
-        return [self._prediction(*pair) for pair in zip(sentences, found, strict=True)]
+        tagged = self._model.predict(sentences)
+        return [self._prediction(*pair) for pair in zip(sentences, tagged, strict=True)]
 
-    def _prediction(self, sentence: Sentence, answer: Answer) -> Prediction:
+    def _prediction(self, sentence: Sentence, tagged: TaggedText) -> Prediction:
         projected = {(item.start, item.end): item.source for item in sentence.silver or ()}
-        found = tuple(
+        projected_entities = tuple(
             ProjectedEntity(
                 start=entity.start,
                 end=entity.end,
@@ -57,9 +58,9 @@ class ServedModel:
                 # where the model agrees with the projection's span, the reviewer still sees where it came from
                 source=projected.get((entity.start, entity.end)),
             )
-            for entity in answer.entities
+            for entity in tagged.entities
         )
-        return Prediction(sentence.id, sentence.text, found, answer.confidence, self.version)
+        return Prediction(sentence.id, sentence.text, projected_entities, tagged.confidence, self.version)
 
 
 class ModelPredictReport(msgspec.Struct):
@@ -110,25 +111,28 @@ def load_run(run: ModelRun) -> ServedModel:
     return _LOADED.get(run)
 
 
-def predict_with_model(store: Store, project: str, *, version: str | None = None) -> ModelPredictReport:
+def predict_with_model(
+    store: Store, project: str, progress: Progress = SILENCE, *, version: str | None = None
+) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
     Tasks that the run has predicted before keep their prediction, so that it goes on where it was interrupted.
     Raises UsageError when there is no such run.
     """
     with store.read() as session:
-        found = projects.get_project(session, project)
-        run = runs.find_run(session, found.id, version) if version else runs.promoted_run(session, found.id)
+        row = projects.get_project(session, project)
+        run = runs.find_run(session, row.id, version) if version else runs.promoted_run(session, row.id)
         if run is None:
             raise UsageError(
                 f"no model run {version!r}" if version else "no model run is promoted",
                 hint="`xner-label train`, then `xner-label promote`",
             )
-        done = predictions.predicted_task_ids(session, found.id, run.version)
-        projected = projections_of(session, found.id, None if found.pipeline is None else found.pipeline.name)
-        stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
+        done = predictions.predicted_task_ids(session, row.id, run.version)
+        projected = projections_of(session, row.id, None if row.pipeline is None else row.pipeline.name)
+        stored = [task for task in tasks.iterate_tasks(session, row.id) if task.id not in done]
     model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
+    progress.begin("predicting", len(stored))
     for start in range(0, len(stored), _CHUNK):
         chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]
         results = model.answer(chunk)
@@ -136,6 +140,7 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
         report.entities += sum(len(result.entities) for result in results)
+        progress.advance(len(chunk))
     return report
 
 

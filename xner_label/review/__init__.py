@@ -1,1 +1,1 @@
-"""What people are asked next, and what an answer settles beyond the place where it was given."""
+"""What to ask people next: sentences, names, and what an answer settles."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from xner_label.errors import ConfigurationError
+from xner_label.settings.choices import WEIGHTED_PROJECTORS
 from xner_label.settings.rules import Choice, holds_password, problem_of
 from xner_label.settings.table import PRESETS, Settings, table
 
@@ -27,12 +28,19 @@ def load_settings(
     or against its rule, and a secret outside the environment.
     """
     values = _from_file(file) if file is not None else {}
-    values |= _from_environment(environment)
-    for name, value in (flags or {}).items():
-        if value is not None:
-            values[name] = _from_flag(name, value)
+    given = {name: _from_flag(name, value) for name, value in (flags or {}).items() if value is not None}
+    for layer in (_from_environment(environment), given):
+        if "projector" in layer and layer["projector"] not in WEIGHTED_PROJECTORS:
+            values.pop("projector_weights", None)  # they belong to the projector that was chosen before
+        values |= layer
+    projector = values.get("projector", Settings.projector)
+    if values.get("projector_weights") and projector not in WEIGHTED_PROJECTORS:
+        raise ConfigurationError(
+            f"the projector {projector!r} has no weights, and projector_weights names some",
+            hint="leave one of them out",
+        )
     preset = PRESETS[values.get("preset", Settings.preset)]
-    return Settings(**{**preset, **values})
+    return Settings(**{**preset, **values}, chosen=frozenset(values))
 
 
 def parse_value(name: str, text: str, where: str) -> Any:

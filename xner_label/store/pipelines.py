@@ -45,7 +45,8 @@ def readable_name(signature: str, digits: int = _DIGITS[0]) -> str:
         return signature
     projector = _PROJECTOR.search(signature)
     digest = hashlib.sha256(signature.encode()).hexdigest()[:digits]
-    return f"{projector.group(1) if projector else 'pipeline'}-{digest}"
+    kind = projector.group(1).removeprefix("log-linear-") if projector else "pipeline"
+    return f"{kind}-{digest}"
 
 
 def ensure_pipeline(session: Session, signature: str) -> PipelineVersion:

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -112,7 +111,9 @@ class Project(Base):
 class Task(Base):
     """One target-language text. ``external_id`` is the user's id, as text; ``text_hash`` its SHA-256 in hex.
 
-    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run.
+    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run. ``translator_id``
+    and ``tagger_id`` name the stage that made the source and its entities; None where people gave them, as they
+    did ``tokens``, ``source_tokens`` and ``alignment``.
     """
 
     __tablename__ = "tasks"
@@ -127,6 +128,9 @@ class Task(Base):
     source: Mapped[str | None]
     source_tokens: Mapped[list[Any] | None]
     source_entities: Mapped[list[Any] | None]
+    alignment: Mapped[str | None]
+    translator_id: Mapped[int | None] = mapped_column(ForeignKey("stages.id"))
+    tagger_id: Mapped[int | None] = mapped_column(ForeignKey("stages.id"))
     studio_task: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
@@ -137,18 +141,36 @@ class Task(Base):
     )
 
 
-class TaskLinks(Base):
-    """The word alignment of a task by one aligner, kept for good: some aligners can't be repeated exactly."""
+class StageVersion(Base):
+    """A stage before the projection with its options. ``role``: translator, tagger or aligner."""
 
-    __tablename__ = "task_links"
+    __tablename__ = "stages"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    signature: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (UniqueConstraint("role", "signature"),)
+
+
+class StageResult(Base):
+    """What a stage added to a task, kept for good: some stages can't be repeated exactly, and all take time.
+
+    ``fingerprint`` is that of the stage's input: tagging another translation is another result. ``added`` holds
+    the fields that the stage adds to a task, by name.
+    """
+
+    __tablename__ = "stage_results"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
-    aligner: Mapped[str]
-    alignment: Mapped[str]
+    stage_id: Mapped[int] = mapped_column(ForeignKey("stages.id"), index=True)
+    fingerprint: Mapped[str]
+    added: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
-    __table_args__ = (UniqueConstraint("task_id", "aligner"),)
+    __table_args__ = (UniqueConstraint("task_id", "stage_id", "fingerprint"),)
 
 
 class SourceSentence(Base):
@@ -205,6 +227,7 @@ class ProjectedEntity(Base):
     source_end: Mapped[int | None]
     source_label: Mapped[str | None]
     source_text: Mapped[str | None]
+    provenance: Mapped[dict[str, Any] | None]
 
     prediction: Mapped[Prediction] = relationship(back_populates="entities")
 
@@ -249,8 +272,8 @@ class ReviewItem(Base):
 class Annotation(Base):
     """One state of an annotation in Label Studio, or imported gold (then ``studio_annotation`` is None).
 
-    A changed annotation adds a row; the newest row of an annotation counts. ``regions`` is Label Studio's
-    result list as received; ``lead_time`` is in seconds.
+    A changed annotation adds a row, and so does gold that is imported again with other entities; the newest row of
+    an annotation counts. ``regions`` is Label Studio's result list as received; ``lead_time`` is in seconds.
     """
 
     __tablename__ = "annotations"
@@ -273,13 +296,6 @@ class Annotation(Base):
 
     __table_args__ = (
         UniqueConstraint("task_id", "studio_annotation", "studio_updated_at", "deleted"),
-        Index(
-            "uq_annotations_import",
-            "task_id",
-            unique=True,
-            sqlite_where=text("origin = 'import'"),
-            postgresql_where=text("origin = 'import'"),
-        ),
         CheckConstraint("origin IN ('studio', 'import')", name="origin_is_known"),
     )
 
@@ -421,3 +437,33 @@ class CacheEntry(Base):
     namespace: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class CorpusState(Base):
+    """What the sentences of a project tell of each other, and what was learned from people, at some point.
+
+    ``signature`` is part of the pipeline's; ``gold`` is a hash of the answers it knows, ``annotation_id`` the
+    newest annotation among them, 0 before there was any; ``content`` is a document of ``predicting``.
+    """
+
+    __tablename__ = "corpus_states"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    signature: Mapped[str]
+    gold: Mapped[str]
+    annotation_id: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (UniqueConstraint("project_id", "signature"),)
+
+
+class CorpusAddition(Base):
+    """What a task that came after a state adds to its counts."""
+
+    __tablename__ = "corpus_additions"
+
+    state_id: Mapped[int] = mapped_column(ForeignKey("corpus_states.id", ondelete="CASCADE"), primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,4 +1,4 @@
-"""Queries about tasks, their links and the labelled source data."""
+"""Queries about tasks and the labelled source data."""
 
 from __future__ import annotations
 
@@ -12,13 +12,8 @@ from sqlalchemy.orm import Session
 
 from xner_label import entities
 from xner_label.entities import Entity
-from xner_label.store.database import insert_new
-from xner_label.store.tables import SourceSentence, Task, TaskLinks
-
-# The aligner name under which links that came with a task are stored.
-GIVEN = "given"
-# How many ids go into one IN (...).
-_CHUNK = 5_000
+from xner_label.store.database import id_batches, insert_new
+from xner_label.store.tables import SourceSentence, Task
 
 
 def text_hash(text: str) -> str:
@@ -27,21 +22,15 @@ def text_hash(text: str) -> str:
 
 
 def add_tasks(session: Session, project_id: int, tasks: Sequence[tuple[entities.Task, str]]) -> int:
-    """Add (task, split) pairs with the links that came with them; known external ids are left alone.
+    """Add (task, split) pairs; known external ids are left alone, and the first of several with one id counts.
 
     Returns how many tasks were new.
     """
-    rows = [_row(project_id, task, split) for task, split in tasks]
-    added = insert_new(session, Task, rows)
-    with_links = {str(task.id): task.alignment for task, _ in tasks if task.alignment is not None}
-    if with_links:
-        ids = ids_by_external(session, project_id, list(with_links))
-        links = {ids[external]: alignment for external, alignment in with_links.items()}
-        add_links(session, GIVEN, links)
-    return added
+    return insert_new(session, Task, [to_row(project_id, task, split) for task, split in tasks])
 
 
-def _row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
+def to_row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
+    """What a task brings along as the columns of a row."""
     return {
         "project_id": project_id,
         "external_id": str(task.id),
@@ -51,14 +40,17 @@ def _row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
         "tokens": None if task.tokens is None else list(task.tokens),
         "source": task.source,
         "source_tokens": None if task.source_tokens is None else list(task.source_tokens),
-        "source_entities": None if task.source_entities is None else msgspec.to_builtins(task.source_entities),
+        "source_entities": None
+        if task.source_entities is None
+        else msgspec.to_builtins(list(task.source_entities)),
+        "alignment": task.alignment,
     }
 
 
 def ids_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, int]:
     """Task ids by external id, for those that exist."""
     found: dict[str, int] = {}
-    for chunk in _chunks(external_ids):
+    for chunk in id_batches(external_ids):
         query = select(Task.external_id, Task.id).where(Task.project_id == project_id, Task.external_id.in_(chunk))
         found.update(session.execute(query).all())
     return found
@@ -67,7 +59,7 @@ def ids_by_external(session: Session, project_id: int, external_ids: Sequence[st
 def texts_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, str]:
     """Texts by external id, for the tasks that exist."""
     found: dict[str, str] = {}
-    for chunk in _chunks(external_ids):
+    for chunk in id_batches(external_ids):
         query = select(Task.external_id, Task.text).where(
             Task.project_id == project_id, Task.external_id.in_(chunk)
         )
@@ -102,14 +94,14 @@ def find_tasks(
         (Task.studio_task, studio_tasks),
         (Task.text_hash, [text_hash(text) for text in texts]),
     ):
-        for chunk in _chunks(values):
+        for chunk in id_batches(values):
             query = select(Task).where(Task.project_id == project_id, column.in_(chunk))
             found.update((task.id, task) for task in session.scalars(query))
     return [found[key] for key in sorted(found)]
 
 
-def to_record(task: Task, alignment: str | None = None) -> entities.Task:
-    """The stored task as the value type that the pipeline works on."""
+def to_record(task: Task) -> entities.Task:
+    """The stored task as the value type that the pipeline works on, with what stages added to it last."""
     return entities.Task(
         id=task.external_id,
         text=task.text,
@@ -119,45 +111,36 @@ def to_record(task: Task, alignment: str | None = None) -> entities.Task:
         ),
         tokens=None if task.tokens is None else tuple(task.tokens),
         source_tokens=None if task.source_tokens is None else tuple(task.source_tokens),
-        alignment=alignment,
+        alignment=task.alignment,
     )
 
 
-def set_sources(session: Session, sources: Mapping[int, str]) -> None:
-    """Give tasks, by id, the source text that a translator made for them."""
-    rows = [{"id": task_id, "source": source} for task_id, source in sources.items()]
-    if rows:
-        session.execute(update(Task), rows)
+def to_given(task: Task) -> entities.Task:
+    """The stored task as people gave it, without what stages added."""
+    record = to_record(task)
+    if task.translator_id is not None:
+        return msgspec.structs.replace(record, source=None, source_entities=None)
+    return record if task.tagger_id is None else msgspec.structs.replace(record, source_entities=None)
 
 
-def set_source_entities(session: Session, found: Mapping[int, Sequence[Entity]]) -> None:
+def set_sources(session: Session, translator_id: int, sources: Mapping[int, str]) -> None:
+    """Give tasks, by id, the source text that a translator made for them; what was said of another one goes."""
+    for ids in id_batches(list(sources)):
+        rows = [
+            {"id": key, "source": sources[key], "translator_id": translator_id, "source_entities": None}
+            for key in ids
+        ]
+        session.execute(update(Task), [{**row, "tagger_id": None, "source_tokens": None} for row in rows])
+
+
+def set_source_entities(session: Session, tagger_id: int, found: Mapping[int, Sequence[Entity]]) -> None:
     """Give tasks, by id, the source entities that a tagger found."""
-    rows = [
-        {"id": task_id, "source_entities": msgspec.to_builtins(list(entities))}
-        for task_id, entities in found.items()
-    ]
-    if rows:
+    for ids in id_batches(list(found)):
+        rows = [
+            {"id": key, "source_entities": msgspec.to_builtins(list(found[key])), "tagger_id": tagger_id}
+            for key in ids
+        ]
         session.execute(update(Task), rows)
-
-
-def add_links(session: Session, aligner: str, alignments: Mapping[int, str]) -> int:
-    """Store alignments by task id; a task that already has links of this aligner keeps them."""
-    rows = [
-        {"task_id": task_id, "aligner": aligner, "alignment": alignment}
-        for task_id, alignment in alignments.items()
-    ]
-    return insert_new(session, TaskLinks, rows)
-
-
-def get_links(session: Session, aligner: str, task_ids: Sequence[int]) -> dict[int, str]:
-    """The stored alignments of an aligner by task id."""
-    found: dict[int, str] = {}
-    for chunk in _chunks(task_ids):
-        query = select(TaskLinks.task_id, TaskLinks.alignment).where(
-            TaskLinks.aligner == aligner, TaskLinks.task_id.in_(chunk)
-        )
-        found.update(session.execute(query).all())
-    return found
 
 
 def add_source_sentences(
@@ -181,7 +164,3 @@ def count_tasks(session: Session, project_id: int) -> dict[str, int]:
     """Number of tasks by split."""
     query = select(Task.split, func.count()).where(Task.project_id == project_id).group_by(Task.split)
     return dict(session.execute(query).all())
-
-
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

@@ -99,24 +99,24 @@ class TrainingData(msgspec.Struct, frozen=True):
 def collect(session: Session, project: str, options: DataOptions | None = None) -> TrainingData:
     """Read a project's data. Raises UsageError when there is no such project."""
     options = options or DataOptions()
-    found = projects.get_project(session, project)
-    labels = tuple(found.labels)
-    pipeline = options.pipeline or (None if found.pipeline is None else found.pipeline.name)
-    projected = projections_of(session, found.id, pipeline)
+    row = projects.get_project(session, project)
+    labels = tuple(row.labels)
+    pipeline = options.pipeline or (None if row.pipeline is None else row.pipeline.name)
+    projected = projections_of(session, row.id, pipeline)
     report = DataReport(pipeline=pipeline)
 
-    gold = {item.task.id: item for item in gold_of(session, found.id)}
+    gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out = {key: item for key, item in gold.items() if item.task.split not in TRAINABLE}
     if all(item.task.split == TEST for item in held_out.values()) and options.dev_share > 0:
         share = {key: item for key, item in gold.items() if _falls_in_share(item.task, options.dev_share)}
         report.dev_is_share = bool(share)
         held_out |= share
     hidden = {item.task.text_hash for item in held_out.values()}
-    skipped = skipped_task_ids(session, found.id) - gold.keys()
+    skipped = skipped_task_ids(session, row.id) - gold.keys()
 
     learned: list[GoldSentence] = []
     silver: list[Sentence] = []
-    for task in tasks.iterate_tasks(session, found.id):
+    for task in tasks.iterate_tasks(session, row.id):
         if task.split not in TRAINABLE or task.id in held_out:
             continue
         if task.text_hash in hidden:
@@ -154,8 +154,8 @@ def projections_of(
     """The projected entities by task id; empty where no pipeline has run."""
     if pipeline is None:
         return {}
-    found = predictions.predictions_of(session, project_id, pipeline)
-    return {task.id: predictions.to_record(task, prediction).entities for task, prediction in found}
+    pairs = predictions.predictions_of(session, project_id, pipeline)
+    return {task.id: predictions.to_record(task, prediction).entities for task, prediction in pairs}
 
 
 def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
@@ -167,15 +167,15 @@ def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.Pro
 
 def silver_tags(sentence: Sentence, labels: Collection[str], min_confidence: float) -> list[str | None]:
     """The IOB2 tags of a sentence's projection; None, unknown, for the tokens of doubtful or foreign entities."""
-    sure: list[tuple[int, int, str]] = []
+    trusted: list[tuple[int, int, str]] = []
     unknown: list[tuple[int, int]] = []
     for entity in sentence.silver or ():
         first, last, _ = sentence.tokens.covering(entity.start, entity.end)
         if entity.label in labels and entity.confidence >= min_confidence:
-            sure.append((first, last, entity.label))
+            trusted.append((first, last, entity.label))
         else:
             unknown.append((first, last))
-    tags: list[str | None] = list(encode(sure, len(sentence.tokens)))
+    tags: list[str | None] = list(encode(trusted, len(sentence.tokens)))
     for first, last in unknown:
         tags[first:last] = [None if tag == "O" else tag for tag in tags[first:last]]
     return tags

@@ -20,7 +20,7 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, GoldSentence, collect
-from xner_label.training.evaluation import answers, span_counts
+from xner_label.training.evaluation import entities_by, span_counts
 from xner_label.training.runs import load_model, trained_on
 
 # A run is refused when it is worse than the served one in more than this share of the resamples.
@@ -79,14 +79,14 @@ def promote(
         load_model(run)  # a run that can't be opened must not be served
         reason = "first promotion"
     else:
-        comparison = compare(run, served, gold)
+        comparison = compare_runs(run, served, gold)
         reason = _verdict(run, served, comparison)
     with store.write() as session:
         runs.promote(session, run, reason)
     return PromotionReport(run.version, served.version if served else None, True, reason, comparison)
 
 
-def compare(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) -> Comparison:
+def compare_runs(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) -> Comparison:
     """Judge two runs on the gold that neither has learned from. Raises CheckFailedError when none is left."""
     seen = trained_on(run) | trained_on(served)
     fresh = [item for item in gold if text_hash(item.sentence.text) not in seen]
@@ -99,7 +99,7 @@ def compare(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) -> Co
         [
             [*span_counts(item, new), *span_counts(item, old)]
             for item, new, old in zip(
-                fresh, answers(load_model(run), fresh), answers(load_model(served), fresh), strict=True
+                fresh, entities_by(load_model(run), fresh), entities_by(load_model(served), fresh), strict=True
             )
         ],
         dtype=np.float64,
@@ -115,25 +115,26 @@ def compare(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) -> Co
 
 
 def _wanted(session: Session, project_id: int, version: str | None) -> ModelRun:
-    found = runs.model_runs(session, project_id)
-    if not found:
+    candidates = runs.model_runs(session, project_id)
+    if not candidates:
         raise UsageError("the project has no model run", hint="run `xner-label train` first")
     if version is None:
-        return found[-1]
-    for run in found:
+        return candidates[-1]
+    for run in candidates:
         if run.version == version:
             return run
-    newest = ", ".join(run.version for run in found[-3:])
+    newest = ", ".join(run.version for run in candidates[-3:])
     raise UsageError(f"the project has no model run {version!r}", hint=f"the newest are {newest}")
 
 
-def _verdict(run: ModelRun, served: ModelRun, found: Comparison) -> str:
-    low, high = found.ci95
+def _verdict(run: ModelRun, served: ModelRun, comparison: Comparison) -> str:
+    low, high = comparison.ci95
     summary = (
-        f"F1 {found.f1:.3f} against {found.served_f1:.3f} of {served.version} on {found.tasks} tasks "
-        f"(difference {found.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
+        f"F1 {comparison.f1:.3f} against {comparison.served_f1:.3f} of {served.version} "
+        f"on {comparison.tasks} tasks "
+        f"(difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
     )
-    if found.worse > MAX_WORSE:
+    if comparison.worse > MAX_WORSE:
         raise CheckFailedError(
             f"{run.version} is worse: {summary}",
             hint="review more tasks and train again, or promote with --force and a reason",

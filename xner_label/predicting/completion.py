@@ -1,0 +1,230 @@
+"""Completing stored tasks: what stages add is looked up in the store, or made and kept there.
+
+A task's row shows the source and the source entities that the present stages made, or what people gave; what
+earlier stages made stays readable beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from xner_label.entities import Entity, Task
+from xner_label.errors import RecordError
+from xner_label.pipeline.stage import (
+    Added,
+    AlignmentStage,
+    Stage,
+    TaggingStage,
+    TranslationStage,
+    additions,
+    completed,
+    fingerprint,
+)
+from xner_label.predicting.overlapping_stages import chained
+from xner_label.progress import SILENCE, Progress
+from xner_label.stages.interfaces import Aligner, Tagger, Translator
+from xner_label.store import tables, tasks
+from xner_label.store.database import Store
+from xner_label.store.stages import add_stage_results, ensure_stage, stage_results
+
+# Tasks per transaction.
+_CHUNK = 500
+
+
+class StoredTask(msgspec.Struct, frozen=True):
+    """A task of the store: as people ``given`` it, and as its row shows it, with the stages that made it so."""
+
+    id: int
+    given: Task
+    shown: Task
+    translator_id: int | None
+    tagger_id: int | None
+
+    @classmethod
+    def of(cls, row: tables.Task) -> StoredTask:
+        """The task of a row."""
+        return cls(row.id, tasks.to_given(row), tasks.to_record(row), row.translator_id, row.tagger_id)
+
+
+# A task on its way through the stages, or what keeps it from going on.
+_Batch = list[tuple[StoredTask, Task | RecordError]]
+
+
+class StoredStageResults:
+    """Implements xner_label.pipeline.stage.StageResults for the tasks whose ids, by external id, are ``ids``."""
+
+    def __init__(self, store: Store, ids: Mapping[str, int]) -> None:
+        self._store = store
+        self._ids = ids
+
+    def known(self, stage: Stage, tasks: Sequence[Task]) -> list[Added | None]:
+        """What the stage added to each task from the same input before; None where it hasn't."""
+        fingerprints = {self._ids[str(task.id)]: fingerprint(stage, task) for task in tasks}
+        with self._store.read() as session:
+            known = stage_results(session, stage.role, stage.signature, fingerprints)
+        return [known.get(self._ids[str(task.id)]) for task in tasks]
+
+    def keep(self, stage: Stage, results: Sequence[tuple[Task, Added]]) -> None:
+        """Remember what a stage has added, but for words that can be read from its input again."""
+        rows = [
+            (self._ids[str(task.id)], fingerprint(stage, task), msgspec.to_builtins(_without_words(added)))
+            for task, added in results
+        ]
+        with self._store.write() as session:
+            add_stage_results(session, stage.role, stage.signature, rows)
+
+
+class Completion:
+    """The stages before the projection, run over stored tasks. ``labels``: what is kept of a tagger's entities."""
+
+    def __init__(
+        self,
+        store: Store,
+        labels: Sequence[str],
+        translator: Translator | None,
+        tagger: Tagger | None,
+        aligner: Aligner | None,
+    ) -> None:
+        self._store = store
+        self._labels = frozenset(labels)
+        self._translation = None if translator is None else TranslationStage(translator)
+        self._tagging = None if tagger is None else TaggingStage(tagger)
+        self._alignment = None if aligner is None else AlignmentStage(aligner)
+
+    def translated_and_tagged(
+        self, stored: Sequence[StoredTask], progress: Progress = SILENCE
+    ) -> list[Task | RecordError]:
+        """Each task with a source and source entities, as far as it has them or stages are configured, in order.
+
+        One batch is tagged while the next is translated.
+        """
+        batches: list[_Batch] = [
+            [(task, task.given) for task in stored[start : start + _CHUNK]]
+            for start in range(0, len(stored), _CHUNK)
+        ]
+        steps: list[Callable[[_Batch], _Batch]] = []
+        if self._translation is not None:
+            steps.append(partial(self._translate, self._translation))
+        if self._tagging is not None:
+            steps.append(partial(self._tag, self._tagging))
+        result: list[Task | RecordError] = []
+        for batch in chained(batches, steps):
+            result += [task for _, task in batch]
+            progress.advance(len(batch))
+        return result
+
+    def aligned(
+        self, ready: Sequence[tuple[int, Task]], progress: Progress = SILENCE, *, learn: bool = False
+    ) -> list[tuple[int, Task | RecordError]]:
+        """The tasks, by their id in the store, with links: those they brought along, else the aligner's.
+
+        ``learn``: an aligner that learns sees all of them first.
+        """
+        if self._alignment is None:
+            progress.advance(len(ready))
+            return list(ready)
+        if learn and self._alignment.learns:
+            self._alignment.learn([task for _, task in ready])
+        result: list[tuple[int, Task | RecordError]] = []
+        for start in range(0, len(ready), _CHUNK):
+            batch = ready[start : start + _CHUNK]
+            results = StoredStageResults(self._store, {str(task.id): key for key, task in batch})
+            answers = additions(self._alignment, [task for _, task in batch], results=results)
+            result += [(key, _linked(task, added)) for (key, task), added in zip(batch, answers, strict=True)]
+            progress.advance(len(batch))
+        return result
+
+    def _translate(self, stage: Stage, batch: _Batch) -> _Batch:
+        done = self._run(stage, batch)
+        stage_id = self._stage_id(stage)
+        new = {
+            stored.id: task.source
+            for stored, task in done
+            if isinstance(task, Task)
+            and stored.given.source is None
+            and task.source is not None
+            and (stored.translator_id, stored.shown.source) != (stage_id, task.source)
+        }
+        if new:
+            with self._store.write() as session:
+                tasks.set_sources(session, stage_id, new)
+        return done
+
+    def _tag(self, stage: Stage, batch: _Batch) -> _Batch:
+        done = [(stored, self._with_known_labels(stored, task)) for stored, task in self._run(stage, batch)]
+        stage_id = self._stage_id(stage)
+        new = {
+            stored.id: task.source_entities
+            for stored, task in done
+            if isinstance(task, Task)
+            and stored.given.source_entities is None
+            and task.source_entities is not None
+            and (stored.tagger_id, stored.shown.source, stored.shown.source_entities)
+            != (stage_id, task.source, task.source_entities)
+        }
+        if new:
+            with self._store.write() as session:
+                tasks.set_source_entities(session, stage_id, new)
+        return done
+
+    def _run(self, stage: Stage, batch: _Batch) -> _Batch:
+        """Run a stage over those tasks that have what it reads; the others stay as they are."""
+        places = [
+            place
+            for place, (_, task) in enumerate(batch)
+            if isinstance(task, Task) and ("source" not in stage.reads or task.source is not None)
+        ]
+        results = StoredStageResults(self._store, {str(stored.given.id): stored.id for stored, _ in batch})
+        answers = completed(stage, [batch[place][1] for place in places], results=results)
+        done = list(batch)
+        for place, task in zip(places, answers, strict=True):
+            done[place] = (batch[place][0], task)
+        return done
+
+    def _with_known_labels(self, stored: StoredTask, task: Task | RecordError) -> Task | RecordError:
+        """A tagger may know labels that the project doesn't have."""
+        if isinstance(task, RecordError) or task.source_entities is None:
+            return task
+        if stored.given.source_entities is not None:
+            return task
+        return msgspec.structs.replace(task, source_entities=self._of_project(task.source_entities))
+
+    def _of_project(self, entities: Sequence[Entity]) -> tuple[Entity, ...]:
+        return tuple(entity for entity in entities if entity.label in self._labels)
+
+    def _stage_id(self, stage: Stage) -> int:
+        with self._store.write() as session:
+            return ensure_stage(session, stage.role, stage.signature)
+
+
+def ready_to_project(
+    stored: Sequence[StoredTask], complete: Sequence[Task | RecordError]
+) -> tuple[list[tuple[int, Task]], Counter[str]]:
+    """The tasks with a source and its entities, by their id in the store, and why how many others aren't."""
+    ready: list[tuple[int, Task]] = []
+    left_out: Counter[str] = Counter()
+    for task, result in zip(stored, complete, strict=True):
+        if isinstance(result, RecordError):
+            left_out[str(result)] += 1
+        elif result.source is None:
+            left_out["no source text"] += 1
+        elif result.source_entities is None:
+            left_out["no source entities, and no tagger: import labelled source data or choose a tagger"] += 1
+        else:
+            ready.append((task.id, result))
+    return ready, left_out
+
+
+def _linked(task: Task, added: Added | RecordError) -> Task | RecordError:
+    if isinstance(added, RecordError):
+        return added
+    # not the words that the aligner counted: they are those of the text, and every task would hold them
+    return msgspec.structs.replace(task, alignment=added["alignment"]) if "alignment" in added else task
+
+
+def _without_words(added: Added) -> Added:
+    return {name: value for name, value in added.items() if name not in ("tokens", "source_tokens")}
