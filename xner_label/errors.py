@@ -6,6 +6,7 @@
     |   +-- MissingExtraError   3  an optional part isn't installed
     +-- StudioError             4  Label Studio is unreachable or refused
     +-- PartialError            5  some lines or items failed; what worked is saved, run again
+    |   +-- StoreUnavailableError  the database is locked, full or away; nothing of the step was written
     |   +-- RecordError         5  one input line is bad (carries line number and field)
     |       +-- IncompleteError    its projection fails a completeness filter that the caller asked for
     +-- CheckFailedError        6  a check (doctor, promotion gate, evaluation threshold) said no
@@ -65,6 +66,10 @@ class PartialError(XnerLabelError):
     """Part of the work failed; everything that succeeded is saved and running again is safe."""
 
     exit_code = 5
+
+
+class StoreUnavailableError(PartialError):
+    """The database can't be used at the moment; the step that was under way has written nothing."""
 
 
 class RecordError(PartialError):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Span
+from xner_label.entities import Prediction, ProjectedEntity, Provenance, SourceMention, Span
 from xner_label.errors import ContractError
 from xner_label.review.name_answers import (
     SETTLED_CONFIDENCE,
@@ -107,6 +107,7 @@ def test_a_label_settles_every_occurrence_and_is_no_gold():
     assert touched == 1
     assert [(item.text, item.label) for item in found.entities] == [("Benki ya Dunia", "ORG"), ("Dodoma", "ORG")]
     assert found.entities[0].confidence == SETTLED_CONFIDENCE
+    assert found.entities[0].provenance == Provenance(answer="settled by name, ann@example.org, 2026-11-30")
     assert found.confidence == pytest.approx(SETTLED_CONFIDENCE * 0.6)
 
 
@@ -130,15 +131,15 @@ def test_no_name_takes_the_entity_away_and_it_depends_leaves_it():
     found, touched = answers(key_of(item), Kind.NO_NAME).apply(prediction(item))
     assert (found.entities, touched, found.confidence) == ((), 1, pytest.approx(1.0))
     depends = answers(key_of(item), Kind.DEPENDS)
-    assert (depends.digest, len(depends)) == ("", 0)
+    assert (depends.signature, len(depends)) == ("", 0)
     assert depends.apply(prediction(item)) == (prediction(item), 0)
 
 
-def test_the_digest_names_what_is_settled_not_who_said_so():
+def test_the_signature_names_what_is_settled_not_who_said_so():
     key = NameKey("a", "a", "ORG")
     first = NameAnswers([NameAnswer(key, Verdict(Kind.NO_NAME), "ann", "2026-11-30")])
     other = NameAnswers([NameAnswer(key, Verdict(Kind.NO_NAME), "bea", "2026-12-01")])
-    assert first.digest == other.digest != NameAnswers([]).digest == ""
+    assert first.signature == other.signature != NameAnswers([]).signature == ""
 
 
 def test_people_who_disagree_settle_nothing():

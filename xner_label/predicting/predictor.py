@@ -15,13 +15,14 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
+from xner_label.predicting.settled_names import name_answers
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
-from xner_label.store import predictions, projects, tasks
+from xner_label.store import predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.pipelines import ensure_pipeline, find_name
@@ -69,7 +70,7 @@ class Predictor:
         """
         some = limit is not None or split is not None
         with self._store.read() as session:
-            rows = tasks.iterate_tasks(session, self._project)
+            rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
             chosen = self._undone(rows, limit, split) if some else rows
             stored = [StoredTask.of(task) for task in chosen]
         progress.begin("translating and tagging", len(stored))
@@ -135,6 +136,13 @@ class Predictor:
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
 
+    def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
+        """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
+        complete = self._completion.of_unstored(asked)
+        usable = [task for task in complete if isinstance(task, entities.Task)]
+        results = iter(self._pipeline(self._projector).predict(usable))
+        return [task if isinstance(task, RecordError) else next(results) for task in complete]
+
     def _save(
         self,
         task_ids: Sequence[int],
@@ -154,7 +162,9 @@ class Predictor:
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
-        return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
+        with self._store.read() as session:
+            answers = name_answers(session, self._project)
+        return Pipeline(projector, upstream=upstream, labels=self._settings.labels, amendment=answers)
 
     @cached_property
     def _completion(self) -> Completion:

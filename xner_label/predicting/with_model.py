@@ -11,7 +11,7 @@ from xner_label import entities
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
-from xner_label.store import predictions, projects, runs, tasks
+from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training.data import Sentence, projections_of, to_sentence
@@ -129,7 +129,9 @@ def predict_with_model(
             )
         done = predictions.predicted_task_ids(session, row.id, run.version)
         projected = projections_of(session, row.id, None if row.pipeline is None else row.pipeline.name)
-        stored = [task for task in tasks.iterate_tasks(session, row.id) if task.id not in done]
+        stored = [
+            task for task in tasks.iterate_tasks(session, row.id, set_aside.not_excluded()) if task.id not in done
+        ]
     model = load_run(run)
     report = ModelPredictReport(run.version, known=len(done))
     progress.begin("predicting", len(stored))

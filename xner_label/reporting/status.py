@@ -7,7 +7,7 @@ import msgspec
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.store import predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store
-from xner_label.store.gold import count_corrections, gold_of
+from xner_label.store.gold import conflicts_of, count_corrections, gold_of
 from xner_label.store.pipelines import signatures_by_name
 
 
@@ -52,7 +52,7 @@ def status(store: Store, project: str) -> Status:
             chosen=chosen,
             pushed=pushed,
             gold=len(gold),
-            conflicts=sum(item.conflict for item in gold),
+            conflicts=len(conflicts_of(session, row.id)),
             corrections=count_corrections(session, row.id),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from xner_label.entities import Prediction, ProjectedEntity, Span
+from xner_label.entities import Prediction, ProjectedEntity, Provenance, Span
 from xner_label.review.name_groups import NameKey, name_form, place_of
 
 # What an entity settled by a name's answer is taken to be right with. Answers are given for a whole group by a few
@@ -50,19 +50,23 @@ class NameAnswer(msgspec.Struct, frozen=True):
 
 
 class NameAnswers:
-    """The answers in force of a project, applied to predictions. ``digest`` names them; empty without any."""
+    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without any."""
 
     def __init__(self, answers: Iterable[NameAnswer]) -> None:
         self._answers = {answer.key: answer for answer in answers if answer.verdict.kind is not Kind.DEPENDS}
-        self.digest = ""
+        self.signature = ""
         if self._answers:
             listed = sorted(
                 (answer.key, answer.verdict.kind, answer.verdict.value) for answer in self._answers.values()
             )
-            self.digest = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:8]
+            self.signature = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:8]
 
     def __len__(self) -> int:
         return len(self._answers)
+
+    def amend(self, prediction: Prediction) -> Prediction:
+        """See :class:`xner_label.pipeline.pipeline.Amendment`."""
+        return self.apply(prediction)[0]
 
     def apply(self, prediction: Prediction) -> tuple[Prediction, int]:
         """A task's prediction in the light of the answers, and how many of its entities they moved or confirmed.
@@ -113,7 +117,11 @@ def _outcome(entity: ProjectedEntity, text: str, answer: NameAnswer) -> Projecte
     verdict = answer.verdict
     if verdict.kind is Kind.NO_NAME:
         return None
-    change: dict[str, object] = {"confidence": max(entity.confidence, SETTLED_CONFIDENCE)}
+    before = Provenance() if entity.provenance is msgspec.UNSET else entity.provenance
+    change: dict[str, object] = {
+        "confidence": max(entity.confidence, SETTLED_CONFIDENCE),
+        "provenance": msgspec.structs.replace(before, answer=answer.provenance),
+    }
     if verdict.kind is Kind.LABEL:
         change["label"] = verdict.value
     else:

@@ -25,7 +25,7 @@ from xner_label.store.tables import (
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """An entity of the project's current predictions in a task that nobody has reviewed; offsets in code points."""
+    """An entity of a prediction in a task that nobody has reviewed; offsets in code points."""
 
     task: int
     text: str
@@ -181,3 +181,13 @@ def forget_cards(session: Session, project_id: int) -> None:
     if found is not None:
         session.delete(found)
         session.flush()
+
+
+def answers_in_force(session: Session, project_id: int) -> list[tuple[NameQuestion, dict[str, AnswerState]]]:
+    """Each question with the newest answer of every person who has one that isn't withdrawn."""
+    by_question: dict[int, dict[str, AnswerState]] = {}
+    for state in answer_states(session, project_id):
+        if not state.withdrawn:
+            by_question.setdefault(state.question, {})[state.annotator or ""] = state
+    every = questions(session, project_id)
+    return [(every[question], states) for question, states in sorted(by_question.items())]

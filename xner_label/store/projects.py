@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -33,6 +34,12 @@ def ensure_project(session: Session, name: str, labels: Sequence[str]) -> Projec
     return project
 
 
+def find_or_make(session: Session, name: str, labels: Sequence[str]) -> Project:
+    """The project of that name with the labels it has; made with ``labels`` when there is none."""
+    project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
+    return project if project is not None else ensure_project(session, name, labels)
+
+
 def connected_project(session: Session, name: str, studio_url: str) -> tuple[Project, int]:
     """The project of that name and its id in the Label Studio at ``studio_url``.
 
@@ -49,6 +56,34 @@ def connected_project(session: Session, name: str, studio_url: str) -> tuple[Pro
             hint="correct LABEL_STUDIO_URL, or run `xner-label connect` again to move to the other server",
         )
     return project, project.studio_project
+
+
+def require_unclaimed(
+    session: Session, project: Project, studio_url: str, studio_project: int, made: datetime
+) -> None:
+    """Raises UsageError when another project is connected with this one of Label Studio, made at ``made``."""
+    query = select(Project).where(
+        Project.studio_url == studio_url,
+        Project.studio_project == studio_project,
+        Project.studio_created_at == made,
+        Project.id != project.id,
+    )
+    for other in session.scalars(query):
+        raise UsageError(
+            f"project {studio_project} of Label Studio is connected with project {other.name!r} of the store",
+            hint="give each a project of its own, or disconnect the other one first",
+        )
+
+
+def release_studio_project(session: Session, studio_url: str, studio_project: int, keep: Project) -> None:
+    """Let no project but ``keep`` claim this project of Label Studio: its server may have begun to count anew."""
+    query = select(Project).where(
+        Project.studio_url == studio_url, Project.studio_project == studio_project, Project.id != keep.id
+    )
+    for project in session.scalars(query):
+        project.studio_url = project.studio_project = project.studio_created_at = None
+        project.studio_backend = project.studio_webhook = None
+    session.flush()
 
 
 def lock_project(session: Session, project_id: int) -> None:

@@ -1,7 +1,8 @@
-"""Bringing name cards to Label Studio, each exactly once, and taking over what people answer.
+"""Bringing name cards to Label Studio, each exactly once.
 
 The cards live in a project of their own beside the connected one, made when the first go out. As with tasks, the
-choice is stored before anything is sent; a card that was sent without an answer is looked for before it goes again.
+choice is stored before anything is sent; a card that was sent without an answer is looked for before it goes
+again.
 """
 
 from __future__ import annotations
@@ -14,32 +15,29 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label.entities import Span
-from xner_label.errors import ConfigurationError, ContractError, StudioError
+from xner_label.errors import ConfigurationError, StudioError
 from xner_label.review.name_groups import NameGroup, Occurrence, group_names, other_labels, other_spans
 from xner_label.settings.table import Settings
 from xner_label.store import names, projects, runs
 from xner_label.store.database import Store
-from xner_label.store.names import AnswerState
 from xner_label.store.tables import NameProject, NameQuestion, Project, utc_now
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
 from xner_label.studio.labelling import EXTERNAL_ID
-from xner_label.studio.name_cards import card_config, card_data, verdict_of
+from xner_label.studio.name_cards import card_config, card_data
 
 # Cards in one request.
 _CHUNK = 200
 # How long Label Studio may go on with an import after its sender has gone.
 _SETTLE = timedelta(seconds=30)
-# A request that began before ours may commit after it.
-_OVERLAP = timedelta(seconds=60)
 _ID = "name-"
 _INSTRUCTION = (
-    "<p>Each card is one question about a name and all of its occurrences. Read the examples, press the key of your "
-    "answer, then Ctrl+Enter. The answer is used for every sentence with that name that nobody has reviewed. If the "
-    "right answer differs from sentence to sentence, choose <i>it depends on the sentence</i>. You can change or "
-    "delete an answer at any time: what it moved goes back.</p>"
+    "<p>Each card is one question about a name and all of its occurrences. Read the examples, press the key of "
+    "your answer, then Ctrl+Enter. The answer is used for every sentence with that name that nobody has reviewed. "
+    "If the right answer differs from sentence to sentence, choose <i>it depends on the sentence</i>. You can "
+    "change or delete an answer at any time: what it moved goes back.</p>"
 )
 
 
@@ -54,16 +52,6 @@ class AskReport(msgspec.Struct, frozen=True):
     occurrences: int
     expected_errors: float
     url: str | None
-
-
-class AnswersReport(msgspec.Struct, frozen=True):
-    """``answered``, ``changed`` and ``withdrawn`` count answers since the last sync; ``problems`` names those that
-    couldn't be read."""
-
-    answered: int = 0
-    changed: int = 0
-    withdrawn: int = 0
-    problems: tuple[str, ...] = ()
 
 
 def ask_names(store: Store, settings: Settings, limit: int, *, dry_run: bool = False) -> AskReport:
@@ -98,83 +86,6 @@ def ask_names(store: Store, settings: Settings, limit: int, *, dry_run: bool = F
         expected_errors=round(sum(group.expected_errors for group in groups), 1),
         url=url,
     )
-
-
-def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
-    """Take over answers, changes and deletions since the last time. Raises StudioError; then nothing is written."""
-    with store.read() as session:
-        place = names.name_project(session, project_id)
-        if place is None:
-            return AnswersReport()
-        cards = names.questions_by_card(session, project_id)
-        known = {(state.question, state.annotation): state for state in names.answer_states(session, project_id)}
-        cursor = place.cursor
-        number = place.studio_project
-    began = studio.clock()
-    since = None if cursor is None else cursor - _OVERLAP
-    changed = [
-        task for task in studio.tasks(number, changed_after=since, include="id,updated_at") if task.id in cards
-    ]
-    fetched = list(studio.full_tasks(number, [task.id for task in changed]))
-    states, lead_times, problems = _read_answers(fetched, cards)
-    seen = {(state.question, state.annotation) for state in states}
-    looked_at = {cards[task.id] for task in fetched}
-    with store.write() as session:
-        projects.lock_project(session, project_id)
-        # another sync may have written meanwhile: what it stored is compared with, what was known before is not
-        current = {(state.question, state.annotation): state for state in names.answer_states(session, project_id)}
-        gone = [
-            msgspec.structs.replace(state, withdrawn=True)
-            for key, state in known.items()
-            if state.question in looked_at
-            and key not in seen
-            and not state.withdrawn
-            and current.get(key) == state
-        ]
-        new = [state for state in states if _is_news(state, current.get((state.question, state.annotation)))]
-        answered = sum((state.question, state.annotation) not in current for state in new)
-        names.add_answers(session, [*new, *gone], lead_times)
-        stored = names.name_project(session, project_id)
-        if stored is not None and stored.cursor == cursor:
-            stored.cursor = began
-    return AnswersReport(answered, len(new) - answered, len(gone), tuple(problems))
-
-
-def _is_news(state: AnswerState, stored: AnswerState | None) -> bool:
-    """Whether a fetched answer is newer than the stored one, or counted as deleted there."""
-    return stored is None or stored.withdrawn or state.updated_at > stored.updated_at
-
-
-def _read_answers(
-    fetched: Sequence[Any], cards: dict[int, int]
-) -> tuple[list[AnswerState], dict[int, float | None], list[str]]:
-    states: list[AnswerState] = []
-    lead_times: dict[int, float | None] = {}
-    problems: list[str] = []
-    for task in fetched:
-        for annotation in task.annotations or ():
-            if annotation["was_cancelled"]:
-                continue
-            try:
-                verdict = verdict_of(annotation["result"])
-            except ContractError as error:
-                problems.append(f"card {task.id}, annotation {annotation['id']}: {error.args[0]}")
-                continue
-            if verdict is None:
-                continue
-            lead_times[annotation["id"]] = annotation.get("lead_time")
-            states.append(
-                AnswerState(
-                    question=cards[task.id],
-                    annotation=annotation["id"],
-                    updated_at=moment(annotation["updated_at"]),
-                    annotator=str(annotation.get("created_username") or annotation.get("completed_by") or ""),
-                    kind=str(verdict.kind),
-                    value=verdict.value,
-                    withdrawn=False,
-                )
-            )
-    return states, lead_times, problems
 
 
 def _choose(session: Session, project: Project, count: int) -> list[tuple[NameGroup, dict[str, Any]]]:
