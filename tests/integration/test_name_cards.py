@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+from sqlalchemy import select
 
 from tests.store_fixtures import count_rows
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
@@ -68,20 +70,19 @@ def settled(store, task_ids):
     with store.read() as session:
         answers = name_answers(session, 1)
         rows = predictions.of_tasks(session, task_ids, "pipeline-1")
-        return [
-            [
-                (entity.label, entity.text)
-                for entity in answers.amend(predictions.to_record(row.task, row)).entities
-            ]
-            for row in (session.merge(rows[task_id]) for task_id in task_ids)
-        ]
+        shown = []
+        for task_id in task_ids:
+            record = predictions.to_record(session.get_one(tables.Task, task_id), rows[task_id])
+            shown.append([(entity.label, entity.text) for entity in answers.amend(record).entities])
+        return shown
 
 
 def test_an_answer_moves_every_occurrence_and_goes_with_it_when_it_is_deleted(asked, store, studio_settings, api):
     _, (card,) = cards(api, store)
     assert "World Bank" in card.data[CARD]
     aliases = [option["alias"] for option in card.data[OPTIONS]]
-    assert aliases[:2] == ["label:LOC", "label:PER"] and aliases[-2:] == ["no-name", "depends"]
+    assert aliases[:2] == ["label:LOC", "label:PER"]
+    assert aliases[-2:] == ["no-name", "depends"]
     annotation = say(api, card, "label:ORG")
     report = sync(store, studio_settings).names
     assert (report.answered, report.changed, report.withdrawn) == (1, 0, 0)
@@ -99,10 +100,7 @@ def test_an_answer_moves_every_occurrence_and_goes_with_it_when_it_is_deleted(as
     with store.read() as session:
         (state,) = names.answer_states(session, 1)
         assert state.withdrawn
-        lead_times = session.scalars(
-            tables.NameAnswer.__table__.select().with_only_columns(tables.NameAnswer.lead_time)
-        )
-        assert next(lead_times) == 5.9
+        assert session.scalars(select(tables.NameAnswer.lead_time)).first() == 5.9
 
 
 def test_nothing_is_asked_twice_and_gold_is_left_alone(asked, store, studio_settings, api):
@@ -162,13 +160,11 @@ def test_two_pushes_at_once_send_each_card_once(store, studio_settings, api, lab
     connect(store, studio_settings, ConnectOptions(backend=False))
     command = [sys.executable, "-m", "xner_label", "push", "--names", "6", "--database-url", database_url]
     environment = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
-    import os
-
     running = [
         subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    outcomes = [process.communicate(timeout=180) + (process.returncode,) for process in running]
+    outcomes = [(*process.communicate(timeout=180), process.returncode) for process in running]
     assert all(code in (0, 5) for *_, code in outcomes), outcomes
     ask_names(store, studio_settings, 6)
     with store.read() as session:
