@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.Column("annotator", sa.Text(), nullable=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("lead_time", sa.Float(), nullable=True),
+        sa.Column("lead_time", sa.Double(), nullable=True),
         sa.Column("withdrawn", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(

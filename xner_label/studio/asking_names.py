@@ -136,41 +136,53 @@ def _project(store: Store, studio: Studio, project: Project) -> int | None:
     with store.read() as session:
         place = names.name_project(session, project.id)
         wanted = bool(names.unsent_questions(session, project.id))
-    if place is not None and place.studio_url == studio.url:
-        there = studio.project(place.studio_project)
-        if moment(there.created_at) == place.studio_created_at:
-            return place.studio_project
-    elif place is None and not wanted:
+    if place is None and not wanted:
         return None
-    if place is not None:
-        # another server, or one that began anew: the cards go out again, the answers stay
-        with store.write() as session:
-            names.forget_cards(session, project.id)
-    mark = f"{mark_of(project)}: names"
     rows = studio.read(studio.api.projects.list)
-    made = next((studio.project(row.id) for row in rows if row.description == mark), None)
-    if made is None:
-        made = studio.project(
-            studio.write(
-                studio.api.projects.create,
-                title=f"{project.name} names (XNER)"[-50:],
-                description=mark,
-                label_config=card_config(),
-                sampling="Sequential sampling",
-                expert_instruction=_INSTRUCTION,
-                show_instruction=True,
-            ).id
-        )
+    if place is not None and place.studio_url == studio.url and _is_there(studio, place, rows):
+        return place.studio_project
+    mark = f"{mark_of(project)}: names"
+    found = next((studio.project(row.id) for row in rows if row.description == mark), None)
+    made = found or studio.project(
+        studio.write(
+            studio.api.projects.create,
+            # Label Studio takes titles of 3 to 50 characters
+            title=f"{project.name} names (XNER)"[-50:],
+            description=mark,
+            label_config=card_config(),
+            sampling="Sequential sampling",
+            expert_instruction=_INSTRUCTION,
+            show_instruction=True,
+        ).id
+    )
     with store.write() as session:
-        session.add(
-            NameProject(
-                project_id=project.id,
-                studio_url=studio.url,
-                studio_project=made.id,
-                studio_created_at=moment(made.created_at),
+        projects.lock_project(session, project.id)
+        stored = names.name_project(session, project.id)
+        if stored is not None and (place is None or stored.studio_created_at != place.studio_created_at):
+            chosen = stored.studio_project  # another process was quicker
+        else:
+            if stored is not None:
+                # another server, or one that began anew: the cards go out again, the answers stay
+                names.forget_cards(session, project.id)
+            chosen = int(made.id)
+            session.add(
+                NameProject(
+                    project_id=project.id,
+                    studio_url=studio.url,
+                    studio_project=chosen,
+                    studio_created_at=moment(made.created_at),
+                )
             )
-        )
-    return int(made.id)
+    if chosen != made.id and found is None:
+        studio.write(studio.api.projects.delete, made.id)
+    return chosen
+
+
+def _is_there(studio: Studio, place: NameProject, rows: Sequence[Any]) -> bool:
+    """Whether the project that was made for the cards still exists, and isn't another one with its number."""
+    if not any(row.id == place.studio_project for row in rows):
+        return False
+    return moment(studio.project(place.studio_project).created_at) == place.studio_created_at
 
 
 def _send(store: Store, studio: Studio, project_id: int, place: int) -> int:
