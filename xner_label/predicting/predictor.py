@@ -13,14 +13,14 @@ import msgspec
 
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
+from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
 from xner_label.predicting.settled_names import name_answers
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import has_corpus_mode, make_projector
+from xner_label.projection.projectors import has_corpus_mode
 from xner_label.settings.table import PRESETS, Settings
-from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
@@ -173,13 +173,13 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return make_projector(self._settings.projector, weights=self._settings.projector_weights)
+        return assemble_projector(self._settings)
 
     def _projector_of(self, size: int) -> Projector | CorpusProjector:
         """Lets ``size`` tasks inform each other, where the projector can and they aren't too many to hold."""
         name, weights = self._settings.projector, self._settings.projector_weights
         if 0 < size <= self._settings.corpus_limit and has_corpus_mode(name, weights=weights):
-            return make_projector("corpus", weights=weights)
+            return assemble_projector(self._settings, corpus=True)
         return self._projector
 
     @cached_property
