@@ -23,10 +23,11 @@ from xner_label.store.database import Store
 from xner_label.store.tables import NameProject, NameQuestion, Project, utc_now
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
+from xner_label.studio.connect import HIDDEN_COLUMNS
 from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
 from xner_label.studio.labelling import EXTERNAL_ID
-from xner_label.studio.name_cards import card_config, card_data
+from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
 
 # Cards in one request.
 _CHUNK = 200
@@ -173,8 +174,14 @@ def _project(store: Store, studio: Studio, project: Project) -> int | None:
                     studio_created_at=moment(made.created_at),
                 )
             )
-    if chosen != made.id and found is None:
-        studio.write(studio.api.projects.delete, made.id)
+    if chosen != made.id:
+        if found is None:
+            studio.write(studio.api.projects.delete, made.id)
+        return chosen
+    if not studio.read(studio.api.views.list, project=chosen):
+        hidden = [*HIDDEN_COLUMNS, *(f"tasks:data.{key}" for key in (CARD, OPTIONS, EXTERNAL_ID))]
+        view = {"title": "Names", "type": "list", "hiddenColumns": {"explore": hidden, "labeling": hidden}}
+        studio.write(studio.api.views.create, project=chosen, data=view)
     return chosen
 
 
