@@ -25,7 +25,10 @@ def test_one_key_settles_three_other_tasks_and_deleting_it_takes_them_back(
     assert page.locator(".xner-card mark").count() == 8
     hotkey = next(option["hotkey"] for option in card.data[OPTIONS] if option["alias"] == "label:ORG")
     page.screenshot(path=artifacts / "name-card.png")
+    page.wait_for_selector("text=it depends on the sentence")
+    page.click(".xner-card")
     page.keyboard.press(hotkey)
+    page.wait_for_function("() => document.querySelector('input[type=radio]:checked') !== null", timeout=10_000)
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("button:has-text('Update')", timeout=30_000)
 
