@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -172,3 +173,58 @@ def test_two_pushes_at_once_send_each_card_once(store, studio_settings, api, lab
     _, there = cards(api, store)
     assert len(there) == 6
     assert sorted(card.id for card in there) == sorted(sent)
+
+
+def test_predict_applies_an_answer_everywhere_says_so_and_takes_it_back(tmp_path):
+    """The same by commands, without Label Studio: the answer is put into the store as a sync would."""
+    from dataclasses import replace
+
+    from xner_label.predicting.predictor import Predictor
+    from xner_label.settings.table import Settings
+    from xner_label.store import migrating
+    from xner_label.store.database import open_store
+    from xner_label.store.names import AnswerState
+
+    settings = replace(Settings(labels=("PER", "ORG", "LOC")), tagger="given", aligner="none", projector="string")
+    with open_store(f"sqlite:///{tmp_path}/store.db", check=False) as store:
+        migrating.upgrade(store)
+        with store.write() as session:
+            project = projects.ensure_project(session, "default", settings.labels)
+            stored = [
+                Task(
+                    id=str(number),
+                    text=f"Jana {number} Nairobi ilikuwa na mvua.",
+                    source=f"Yesterday {number} Nairobi had rain.",
+                    source_entities=(Entity(12, 19, "PER"),),
+                )
+                for number in range(1, 6)
+            ]
+            tasks.add_tasks(session, project.id, [(task, "pool") for task in stored])
+            first = tasks.ids_by_external(session, project.id, ["1"])["1"]
+        before = Predictor(store, settings).predict_project()
+        with store.write() as session:
+            gold.add_imported_gold(session, {first: [Entity(7, 14, "PER")]})
+            row = {
+                "source_name": "nairobi",
+                "target_text": "nairobi",
+                "label": "PER",
+                "occurrences": 5,
+                "card": {},
+            }
+            names.add_questions(session, project.id, [row | {"created_at": tables.utc_now()}])
+            state = AnswerState(1, 7, tables.utc_now(), "ann@example.org", "label", "LOC", withdrawn=False)
+            names.add_answers(session, [state], {})
+        after = Predictor(store, settings).predict_project()
+        assert after.version != before.version
+        assert after.learned is not None
+        assert (after.learned.names, after.learned.entities, after.learned.tasks) == (1, 4, 4)
+        with store.read() as session:
+            rows = predictions.predictions_of(session, project.id, after.version)
+            found = [entity for _, prediction in rows for entity in prediction.entities]
+            assert {entity.label for entity in found} == {"LOC"}
+            answered = predictions.to_record(*rows[0]).entities[0].provenance
+            assert answered.answer.startswith("ann@example.org, ")
+        with store.write() as session:
+            names.add_answers(session, [msgspec.structs.replace(state, withdrawn=True)], {})
+        back = Predictor(store, settings).predict_project()
+        assert (back.version, back.predicted) == (before.version, 0)

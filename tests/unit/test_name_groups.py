@@ -107,7 +107,7 @@ def test_a_label_settles_every_occurrence_and_is_no_gold():
     assert touched == 1
     assert [(item.text, item.label) for item in found.entities] == [("Benki ya Dunia", "ORG"), ("Dodoma", "ORG")]
     assert found.entities[0].confidence == SETTLED_CONFIDENCE
-    assert found.entities[0].provenance == Provenance(answer="settled by name, ann@example.org, 2026-11-30")
+    assert found.entities[0].provenance == Provenance(answer="ann@example.org, 2026-11-30")
     assert found.confidence == pytest.approx(SETTLED_CONFIDENCE * 0.6)
 
 

@@ -60,6 +60,11 @@ class Amendment(Protocol):
         ...
 
 
+def names_signature(signature: str) -> str:
+    """What a pipeline's signature says of the answers about names that had the last word; empty without any."""
+    return next((part[6:] for part in signature.split() if part.startswith("names=")), "")
+
+
 class Pipeline:
     """A projector and the stages before it, applied to batches of tasks.
 

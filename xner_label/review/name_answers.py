@@ -45,8 +45,8 @@ class NameAnswer(msgspec.Struct, frozen=True):
 
     @property
     def provenance(self) -> str:
-        """How an entity's provenance says it."""
-        return f"settled by name, {self.annotator}, {self.day}"
+        """Who settled it, and when, as an entity's provenance says it."""
+        return f"{self.annotator}, {self.day}"
 
 
 class NameAnswers:
