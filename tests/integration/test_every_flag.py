@@ -117,7 +117,7 @@ CALLS = (
     ),
     Call(
         "export",
-        f"{PROJECT} --gold --silver --format jsonl --output export.jsonl --json",
+        f"{PROJECT} --gold --silver --full --format jsonl --output export.jsonl --json",
     ),
     Call(
         "evaluate",
@@ -162,6 +162,15 @@ CALLS = (
         "tasks.jsonl -o out.jsonl --weights w.json --target-tagger CRF",
     ),
     Call(
+        "simulate",
+        "few.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
+        "--weights w.json --no-text --json",
+    ),
+    Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
+    Call("exclude", f"{PROJECT} --undo FIRST"),
+    Call("conflicts", f"{PROJECT} --json"),
+    Call("conflicts", f"FIRST {PROJECT} --take 1 --by me --reason a-test", code=2),
+    Call(
         "db downgrade",
         f"base {STORE} --yes --json",
     ),
@@ -187,7 +196,8 @@ STUDIO_CALLS = (
     ),
     Call(
         "connect",
-        f"{PROJECT} --project-id CONNECTED --no-backend --studio-url STUDIO",
+        f"{PROJECT} --project-id CONNECTED --no-backend --text-field text --source-field source_text "
+        "--studio-url STUDIO",
     ),
     Call(
         "predict",
@@ -200,8 +210,10 @@ STUDIO_CALLS = (
     ),
     Call(
         "sync",
-        f"{PROJECT} --studio-url STUDIO --full --json",
+        f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
+    Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )
 
 
@@ -260,7 +272,8 @@ def test_every_flag_does_what_it_should(folder: Path) -> None:
     save_bert(folder / "bert")
     save_nllb(folder / "nllb")
     _save_crf(folder / "target.crf")
-    replaced = {"CRF": "target.crf"}
+    first = json.loads((folder / "few.jsonl").read_text().splitlines()[0])
+    replaced = {"CRF": "target.crf", "FIRST": str(first["id"])}
     for call in CALLS:
         if call.command == "promote":
             replaced["NEWEST"] = max(path.name for path in (folder / "models").iterdir())

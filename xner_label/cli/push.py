@@ -8,6 +8,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.cli.progress import console_progress
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
     from xner_label.store.database import open_store
     from xner_label.studio.push import PushOptions, push
 
-    with open_store(settings.database_url) as store:
+    with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
         report = push(
             store,
             settings,
             PushOptions(**options),  # type: ignore[arg-type]
-            say,
+            progress,
         )
     nothing = report.version is None
     answer(report, "nothing to push" if nothing else _summary(report), as_json=as_json)
