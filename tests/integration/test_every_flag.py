@@ -163,7 +163,7 @@ CALLS = (
     ),
     Call(
         "simulate",
-        "few.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
+        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
         "--weights w.json --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
@@ -192,7 +192,8 @@ STUDIO_CALLS = (
     ),
     Call(
         "connect",
-        f"{PROJECT} --labels {LABELS} --studio-url STUDIO --backend-url  --new --backend --replace-config --json",
+        f"{PROJECT} --labels {LABELS} --studio-url STUDIO --backend-url '' --new --backend "
+        "--replace-config --json",
     ),
     Call(
         "connect",
