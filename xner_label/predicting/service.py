@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label import entities
+from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.errors import ConfigurationError, PartialError, RecordError, SchemaError, XnerLabelError
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
@@ -259,7 +260,8 @@ class PredictionService:
     ) -> list[entities.Prediction]:
         from xner_label.predicting.with_model import load_run
 
-        return load_run(run).predict(asked, projected)
+        where = PlacementRequest(self._settings.device, self._settings.dtype)
+        return load_run(run, where).predict(asked, projected)
 
     def _current_predictor(self, serving: Serving) -> Predictor:
         """The predictor; a new one after `xner-label predict` has made another pipeline the current one."""

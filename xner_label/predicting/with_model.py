@@ -8,6 +8,7 @@ from threading import Lock
 import msgspec
 
 from xner_label import entities
+from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
@@ -77,21 +78,22 @@ class _Loaded:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._path = ""
+        self._key: tuple[str, PlacementRequest] | None = None
         self._served: ServedModel | None = None
 
-    def get(self, run: ModelRun) -> ServedModel:
+    def get(self, run: ModelRun, where: PlacementRequest) -> ServedModel:
         with self._lock:
-            if self._served is None or self._path != run.path:
-                self._served = ServedModel(run.version, load_model(run))
-                self._path = run.path
+            if self._served is None or self._key != (run.path, where):
+                self._served = None  # its memory is needed for the next
+                self._served = ServedModel(run.version, load_model(run, where))
+                self._key = run.path, where
             return self._served
 
 
 _LOADED = _Loaded()
 
 
-def load_promoted(store: Store, project: str) -> ServedModel | None:
+def load_promoted(store: Store, project: str, where: PlacementRequest = ANYWHERE) -> ServedModel | None:
     """The promoted model; None before the first promotion.
 
     Asks the store each time and opens the model's files only when another run has been promoted, so that a
@@ -100,19 +102,24 @@ def load_promoted(store: Store, project: str) -> ServedModel | None:
     """
     with store.read() as session:
         run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else load_run(run)
+    return None if run is None else load_run(run, where)
 
 
-def load_run(run: ModelRun) -> ServedModel:
-    """The model of a run; its files are opened only if another one was served last.
+def load_run(run: ModelRun, where: PlacementRequest = ANYWHERE) -> ServedModel:
+    """The model of a run, to answer ``where`` it is asked to; opened only if another one was served last.
 
-    Raises ConfigurationError when they are missing or don't fit.
+    Raises ConfigurationError when its files are missing or don't fit, or it can't run there.
     """
-    return _LOADED.get(run)
+    return _LOADED.get(run, where)
 
 
 def predict_with_model(
-    store: Store, project: str, progress: Progress = SILENCE, *, version: str | None = None
+    store: Store,
+    project: str,
+    progress: Progress = SILENCE,
+    *,
+    version: str | None = None,
+    where: PlacementRequest = ANYWHERE,
 ) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
@@ -132,7 +139,7 @@ def predict_with_model(
         stored = [
             task for task in tasks.iterate_tasks(session, row.id, set_aside.not_excluded()) if task.id not in done
         ]
-    model = load_run(run)
+    model = load_run(run, where)
     report = ModelPredictReport(run.version, known=len(done))
     progress.begin("predicting", len(stored))
     for start in range(0, len(stored), _CHUNK):

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from sqlalchemy.orm import Session
 
+from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.errors import CheckFailedError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
@@ -59,8 +60,9 @@ def promote(
     *,
     force_reason: str | None = None,
     data: DataOptions | None = None,
+    where: PlacementRequest = ANYWHERE,
 ) -> PromotionReport:
-    """Serve a run, the newest when ``version`` is None.
+    """Serve a run, the newest when ``version`` is None. ``where`` is where checkpoints are compared.
 
     The first promotion of a project is free, ``force_reason`` overrides the gate and is recorded. Raises
     UsageError when there is no such run, CheckFailedError when the gate says no or has no gold to judge by.
@@ -76,17 +78,19 @@ def promote(
     if force_reason is not None:
         reason = f"forced: {force_reason}"
     elif served is None:
-        load_model(run)  # a run that can't be opened must not be served
+        load_model(run, where)  # a run that can't be opened must not be served
         reason = "first promotion"
     else:
-        comparison = compare_runs(run, served, gold)
+        comparison = compare_runs(run, served, gold, where)
         reason = _verdict(run, served, comparison)
     with store.write() as session:
         runs.promote(session, run, reason)
     return PromotionReport(run.version, served.version if served else None, True, reason, comparison)
 
 
-def compare_runs(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) -> Comparison:
+def compare_runs(
+    run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence], where: PlacementRequest = ANYWHERE
+) -> Comparison:
     """Judge two runs on the gold that neither has learned from. Raises CheckFailedError when none is left."""
     seen = trained_on(run) | trained_on(served)
     fresh = [item for item in gold if text_hash(item.sentence.text) not in seen]
@@ -95,12 +99,11 @@ def compare_runs(run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence]) 
             f"no held-out gold with an entity to compare {run.version} with {served.version} on",
             hint="review tasks of a dev split, or promote with --force and a reason",
         )
+    models = (load_model(each, where) for each in (run, served))
     counts = np.array(
         [
             [*span_counts(item, new), *span_counts(item, old)]
-            for item, new, old in zip(
-                fresh, entities_by(load_model(run), fresh), entities_by(load_model(served), fresh), strict=True
-            )
+            for item, new, old in zip(fresh, *(entities_by(model, fresh) for model in models), strict=True)
         ],
         dtype=np.float64,
     )
