@@ -105,11 +105,11 @@ CALLS = (
     ),
     Call(
         "train",
-        f"{PROJECT} --training-folder models --dev-share 0.3",
+        f"{PROJECT} --training-folder models --dev-share 0.3 --device cpu --dtype float32",
     ),
     Call(
         "promote",
-        f"{PROJECT} --dev-share 0.3 --run NEWEST --force --reason a-test --json",
+        f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json",
     ),
     Call(
         "predict",
@@ -168,6 +168,8 @@ CALLS = (
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
+    Call("why", f"FIRST {PROJECT} --json"),
+    Call("undo", f"--annotator me --since 2020-01-01 --dry-run {PROJECT} --json"),
     Call("conflicts", f"{PROJECT} --json"),
     Call("conflicts", f"FIRST {PROJECT} --take 1 --by me --reason a-test", code=2),
     Call(
@@ -206,7 +208,8 @@ STUDIO_CALLS = (
     ),
     Call(
         "push",
-        f"{PROJECT} --studio-url STUDIO --limit 3 --max-confidence 1 --split pool --blind-share 0.3 "
+        f"{PROJECT} --studio-url STUDIO --limit 3 --minutes 5 --strategy least-confident "
+        "--max-confidence 1 --split pool --blind-share 0.3 "
         "--seed 4 --dry-run --json",
     ),
     Call(
