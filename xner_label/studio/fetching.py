@@ -50,10 +50,10 @@ def fetch(
     gone: set[int] = set()
     # Counting is cheap, so the ids of all tasks are asked for only when they can't be those that are expected.
     if studio.count_tasks(studio_project) != len(expected):
-        there = {task.id for task in studio.tasks(studio_project, include="id")}
-        gone = expected - there
+        present = {task.id for task in studio.tasks(studio_project, include="id")}
+        gone = expected - present
         # what came back without a change of its own, as after a backup was restored
-        changed += studio.full_tasks(studio_project, sorted(there - expected), include=_CHANGED)
+        changed += studio.full_tasks(studio_project, sorted(present - expected), include=_CHANGED)
     for task in changed:
         if not isinstance(task.annotations, list):
             raise NotAnsweredError(

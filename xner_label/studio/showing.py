@@ -94,12 +94,12 @@ class Shower:
                 continue
             payloads = self._payloads(ours)
             for start in range(0, len(ours), _CHUNK):
-                part = slice(start, start + _CHUNK)
-                self._progress.advance(len(ours[part]))
-                if self._send(ours[part], payloads[part]):
+                chunk = slice(start, start + _CHUNK)
+                self._progress.advance(len(ours[chunk]))
+                if self._send(ours[chunk], payloads[chunk]):
                     repaired += sum(
                         item.item.shown_version is None and item.item.id not in self._following
-                        for item in ours[part]
+                        for item in ours[chunk]
                     )
                 else:
                     lost += 1
@@ -123,19 +123,19 @@ class Shower:
                 ],
             )
         held = held_versions(self._studio, self._studio_project, doubtful)
-        there: dict[int, str] = {}
+        already_shown: dict[int, str] = {}
         missing = []
         for item in doubtful:
             wanted, versions = self._wanted(item.prediction), held.get(item.task.studio_task or 0)
             if versions is None:
                 continue  # deleted over there: a sync will find out
             if wanted in versions:
-                there[item.item.id] = wanted
+                already_shown[item.item.id] = wanted
             else:
                 missing.append(item)
-        if there:
+        if already_shown:
             with self._store.write() as session:
-                reviews.mark_shown(session, there)
+                reviews.mark_shown(session, already_shown)
         return missing
 
     def _wanted(self, prediction: Prediction | None) -> str:
