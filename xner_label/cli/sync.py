@@ -25,6 +25,7 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
     """
     from xner_label.store.database import open_store
     from xner_label.studio.sync import sync
+    from xner_label.studio.sync_report import AnswersReport
 
     with open_store(settings.database_url) as store, console_progress() as progress:
         report = sync(store, settings, progress, full=full, allow_deletions=allow_deletions)
@@ -36,6 +37,14 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
         f"corrections: {corrections}",
         as_json=as_json,
     )
+    if report.names != AnswersReport():
+        heard = report.names
+        say(
+            f"name cards: {heard.answered} answered, {heard.changed} changed, {heard.withdrawn} withdrawn; "
+            "`xner-label predict` applies them everywhere"
+        )
+        for problem in heard.problems:
+            say(problem)
     if report.revived:
         say(f"{report.revived} annotations that counted as deleted are there")
     for doubled in report.doubled:

@@ -20,6 +20,7 @@ from xner_label.store import projects, reviews, set_aside, syncing
 from xner_label.store.database import Store
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import Fetched, fetch, moment
+from xner_label.studio.hearing_names import sync_names
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import Control, control_of_project
 from xner_label.studio.recording import Recorder
@@ -53,6 +54,9 @@ def sync(
         for _ in range(_ATTEMPTS):
             report = _attempt(store, studio, settings, progress, full=full, allow_deletions=allow_deletions)
             if report is not None:
+                with store.read() as session:
+                    project_id = projects.get_project(session, settings.project).id
+                report.names = sync_names(store, studio, project_id)
                 return report
     raise PartialError(
         f"{_ATTEMPTS} other syncs were quicker than this one; it has written nothing",
