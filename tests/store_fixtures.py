@@ -60,6 +60,12 @@ def each_store(each_url: str) -> Iterator[Store]:
         yield store
 
 
+def task_of_text(session: Session, text: str, project_id: int = 1) -> tables.Task | None:
+    """The first stored task with exactly this text."""
+    candidates = tasks.find_tasks(session, project_id, external_ids=[], studio_tasks=[], texts=[text])
+    return next((task for task in candidates if task.text == text), None)
+
+
 def fill(session: Session) -> tuple[tables.Project, dict[str, int]]:
     """A project with two tasks; returns it and the tasks' ids by their external ones."""
     project = projects.ensure_project(session, "default", ["PER", "LOC"])
