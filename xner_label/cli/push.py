@@ -8,6 +8,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
 from xner_label.settings.table import Settings
@@ -60,12 +61,12 @@ def command(
         _push_names(settings, names, dry_run=dry_run, as_json=as_json)
         return
     options |= {"limit": limit, "dry_run": dry_run}
-    with open_store(settings.database_url) as store:
+    with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
         report = push(
             store,
             settings,
             PushOptions(**options),  # type: ignore[arg-type]
-            say,
+            progress,
         )
     nothing = report.version is None
     answer(report, "nothing to push" if nothing else _summary(report), as_json=as_json)
