@@ -10,8 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from xner_label.errors import StudioError
+from xner_label.settings.table import Settings
+from xner_label.store import projects
+from xner_label.store.database import open_store
 from xner_label.store.tables import Project
+from xner_label.studio.client import open_studio
 from xner_label.studio.fetching import moment
+from xner_label.studio.labelling import control_of_project
 
 _MARK = "Made by XNER-Label for its project"
 
@@ -39,3 +44,15 @@ def require_connected(project: Project, found: Any) -> None:
             hint="restore its database from a backup, or run `xner-label connect --new`: annotations that were "
             "synced stay, everything else goes out again",
         )
+
+
+def check_connection(settings: Settings) -> str:
+    """Where the connected project is. Raises StudioError when it is gone or another one, ConfigurationError when
+    none is connected, or its labelling configuration lost a label."""
+    with open_studio(settings) as studio:
+        with open_store(settings.database_url) as store, store.read() as session:
+            project, number = projects.connected_project(session, settings.project, studio.url)
+        found = studio.project(number)
+        require_connected(project, found)
+        control_of_project(found, project)
+        return studio.project_url(number)
