@@ -95,8 +95,9 @@ class RecordError(PartialError):
         return RecordError(self.field, self.problem, line=self.line, file=file)
 
     def inside(self, place: str) -> RecordError:
-        """The same error, its field inside another (``[3]`` and ``text`` give ``[3].text``)."""
-        field = f"{place}.{self.field}" if place else self.field
+        """The same error, its field inside another: ``[3]`` and ``text`` give ``[3].text``."""
+        inner = "" if self.field == "json" else f".{self.field}"
+        field = f"{place}{inner}" if place else self.field
         return RecordError(field, self.problem, line=self.line, file=self.file)
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -179,11 +180,12 @@ def test_the_control_slice_stays_blind(served, store, predicted):
 
 
 def everything(store: Store) -> list:
-    """What a stranger could change: every task, prediction and link."""
+    """All rows that a stranger could add to or change."""
     with store.read() as session:
         return [
-            sorted(map(repr, session.execute(select(table.__table__)).all()))
-            for table in (tables.Project, tables.Task, tables.TaskLinks, tables.Prediction, tables.PipelineVersion)
+            (table.name, sorted(map(repr, session.execute(select(table)).all())))
+            for table in tables.Base.metadata.sorted_tables
+            if table.name not in ("source_sentences", "cache_entries")
         ]
 
 
@@ -418,10 +420,30 @@ def test_it_does_not_start_on_bad_settings(command_line, store, database_url, tm
         port = str(taken.getsockname()[1])
         code, shown = run_serve(command_line, tmp_path, *flags, "--backend-port", port)
         assert (code, "can't listen" in shown) == (3, True)
-    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 3
+    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 2
     assert run_serve(command_line, tmp_path, *flags, "--backend-host", "no.such.host.invalid")[0] == 3
     code, shown = run_serve(command_line, tmp_path, *flags, "--backend-user", "studio")
     assert (code, "XNER_LABEL_BACKEND_PASSWORD" in shown) == (3, True)
+
+
+def test_a_full_database_is_a_503_and_leaves_no_empty_answers(served, store, predicted):
+    """The process may not write files longer than the database is now: what a full disk looks like from inside."""
+    new = [asked(1000 + n, f"Amina{n} alifika." + " tena" * 500, source_text=f"Amina{n} came.") for n in range(40)]
+    body = {"tasks": new, "project": "7.179", "label_config": CONFIG, "params": {"context": None}}
+    with store.write() as session:
+        tasks.add_source_sentences(session, 1, [("s", "Amina came.", [Entity(0, 5, "PER")])])
+    with served(XNER_LABEL_BACKEND_STORE_ASKED="always", XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+        assert backend.client.get("/health").status_code == 200
+        file = backend.folder / "store.db"
+        longest = max(file.stat().st_size, file.with_name("store.db-wal").stat().st_size)
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (longest, resource.RLIM_INFINITY))
+        answer = backend.client.post("/predict", json=body)
+        assert answer.status_code == 503, answer.text
+        assert "database can't be used" in answer.json()["detail"]
+        assert answer.headers["retry-after"]
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        assert all(result["score"] > 0 for result in backend.predict(*new))
+    assert "no prediction for" not in backend.log
 
 
 def test_another_writer_does_not_stop_stored_predictions(served, store, predicted, database_url):

@@ -231,11 +231,11 @@ def test_links_do_not_depend_on_the_batch(bert, method, token_type):
     random.Random(3).shuffle(shuffled)
     tested = aligner(bert, method=method, token_type=token_type)
     tested._encoder._batches.max_tokens = 50
-    for index, found in zip(shuffled, tested.align([PAIRS[index] for index in shuffled]), strict=True):
-        assert [link[:2] for link in found] == [link[:2] for link in links[index]]
-        assert [link[2] for link in found] == pytest.approx([link[2] for link in links[index]], abs=1e-4)
-        assert found == sorted(found)
-        assert all(0 < weight <= 1 for _, _, weight in found)
+    for index, again in zip(shuffled, tested.align([PAIRS[index] for index in shuffled]), strict=True):
+        assert [link[:2] for link in again] == [link[:2] for link in links[index]]
+        assert [link[2] for link in again] == pytest.approx([link[2] for link in links[index]], abs=1e-4)
+        assert again == sorted(again)
+        assert all(0 < weight <= 1 for _, _, weight in again)
 
 
 def test_bfloat16_changes_few_links_whatever_the_batch():

@@ -24,10 +24,11 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
     Connecting again changes nothing that is right already. Annotations are left alone.
     """
     from xner_label.store.database import open_store
+    from xner_label.store.labels import agreed
     from xner_label.studio.connect import ConnectOptions, connect
 
     with open_store(settings.database_url) as store:
-        connection = connect(store, settings, ConnectOptions(**options))  # type: ignore[arg-type]
+        connection = connect(store, agreed(store, settings), ConnectOptions(**options))  # type: ignore[arg-type]
     how = "made and connected" if connection.created else "connected"
     parts = [
         f"project {connection.studio_project} {how}: {connection.url}",

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "Check versions, settings, models, database and Label Studio",
         "db": "Make, migrate or inspect the database",
         "models": "List checkpoints, or fetch them ahead of use",
+        "labels": "Show or change the label set of the project",
         "connect": "Make or join a project in Label Studio",
         "disconnect": "Leave the project in Label Studio",
         "import": "Take in tasks, gold or labelled source sentences",

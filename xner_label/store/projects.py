@@ -23,14 +23,20 @@ def get_project(session: Session, name: str) -> Project:
 
 
 def ensure_project(session: Session, name: str, labels: Sequence[str]) -> Project:
-    """The project of that name, made when there is none; its label set becomes ``labels``."""
+    """The project of that name, made with ``labels`` when there is none.
+
+    Raises ConfigurationError where it has others: only :func:`xner_label.store.labels.change_labels` changes them.
+    """
     project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
     if project is None:
         project = Project(name=name, labels=list(labels))
         session.add(project)
         session.flush()
-    elif project.labels != list(labels):
-        project.labels = list(labels)
+    elif set(project.labels) != set(labels):
+        raise ConfigurationError(
+            f"the project {name!r} has the labels {','.join(project.labels)}, not {','.join(labels)}",
+            hint="correct the settings, or run `xner-label labels --apply` to change the project's",
+        )
     return project
 
 
