@@ -52,9 +52,9 @@ def add_imported_gold(session: Session, gold: Mapping[int, Sequence[Entity]]) ->
     """
     before = _imported(session, list(gold))
     rows = [
-        {"task_id": task_id, "origin": "import", "regions": [], "entities": msgspec.to_builtins(list(found))}
-        for task_id, found in gold.items()
-        if before.get(task_id) != _sorted(found)
+        {"task_id": task_id, "origin": "import", "regions": [], "entities": msgspec.to_builtins(list(settled))}
+        for task_id, settled in gold.items()
+        if before.get(task_id) != _sorted(settled)
     ]
     insert_new(session, Annotation, rows)
     corrected = sum(row["task_id"] in before for row in rows)
