@@ -9,7 +9,7 @@ from xner_label.studio.client import Studio
 VIEW_TITLE = "To review"
 DONE_TITLE = "Done"
 # Columns of the data manager that say nothing here.
-_HIDDEN_COLUMNS = (
+HIDDEN_COLUMNS = (
     *("tasks:inner_id", "tasks:completed_at", "tasks:total_predictions", "tasks:avg_lead_time"),
     *("tasks:draft_exists", "tasks:file_upload", "tasks:storage_filename", "tasks:predictions_results"),
     *("tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_model_versions"),
@@ -36,7 +36,7 @@ def ensure_views(studio: Studio, project: int) -> int:
                 "type": "list",
                 "ordering": [ordering],
                 "filters": {"conjunction": "and", "items": filters},
-                "hiddenColumns": {"explore": list(_HIDDEN_COLUMNS), "labeling": list(_HIDDEN_COLUMNS)},
+                "hiddenColumns": {"explore": list(HIDDEN_COLUMNS), "labeling": list(HIDDEN_COLUMNS)},
             }
             there[title] = int(studio.write(studio.api.views.create, project=project, data=data).id)
     return there[VIEW_TITLE]
