@@ -101,12 +101,6 @@ def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]
     yield from session.scalars(query.execution_options(yield_per=1_000))
 
 
-def find_by_text(session: Session, project_id: int, text: str) -> Task | None:
-    """The first task with exactly this text."""
-    query = select(Task).where(Task.project_id == project_id, Task.text_hash == text_hash(text)).order_by(Task.id)
-    return next((task for task in session.scalars(query) if task.text == text), None)
-
-
 def find_tasks(
     session: Session,
     project_id: int,
