@@ -207,7 +207,7 @@ def test_a_promoted_run_is_served_without_a_restart(served, store, predicted, tm
         before = backend.predict(asked(1, predicted[0].text))[0]["model_version"]
         run = train(store, "default", tmp_path / "models")
         assert backend.predict(asked(1, predicted[0].text))[0]["model_version"] == before
-        promote(store, "default")
+        promote(store, "default", tmp_path / "models")
         assert backend.client.post("/setup", json={}).json() == {"model_version": run.version}
         stored, new = backend.predict(asked(1, predicted[0].text), asked(2, "Amina alifika bila chanzo."))
         assert (stored["model_version"], new["model_version"]) == (run.version, run.version)

@@ -28,7 +28,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "init": "Write a settings file",
         "doctor": "Check versions, settings, models, database and Label Studio",
-        "db": "Make, migrate or inspect the database",
+        "db": "Make, migrate, prune or inspect the database",
+        "labels": "Compare or change the project's label set",
         "models": "List checkpoints, or fetch them ahead of use",
         "connect": "Make or join a project in Label Studio",
         "import": "Take in tasks, gold or labelled source sentences",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command(name="predict")
-@with_settings("database_url", "project", "preset", "translator", "tagger", "aligner", "projector")
+@with_settings(
+    "database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"
+)
 @click.option("--with-model", is_flag=True, help="Predict with the promoted model instead of the pipeline")
 @json_option
 def command(settings: Settings, with_model: bool, as_json: bool) -> None:
@@ -48,7 +51,7 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
-        report = predict_with_model(store, settings.project)
+        report = predict_with_model(store, settings.project, Path(settings.training_folder))
     answer(report, _words(report), as_json=as_json)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from xner_label.cli.options import json_option, with_settings
@@ -11,7 +13,7 @@ from xner_label.settings.table import Settings
 
 
 @click.command(name="promote")
-@with_settings("database_url", "project", "dev_share")
+@with_settings("database_url", "project", "training_folder", "dev_share")
 @click.option("--run", "version", metavar="VERSION", help="The run to serve [default: the newest]")
 @click.option("--force", is_flag=True, help="Serve it whatever the gate says; needs --reason")
 @click.option("--reason", help="Why the gate is overridden; recorded")
@@ -32,6 +34,7 @@ def command(settings: Settings, version: str | None, force: bool, reason: str | 
         report = promote(
             store,
             settings.project,
+            Path(settings.training_folder),
             version,
             force_reason=reason,
             data=DataOptions(dev_share=settings.dev_share),

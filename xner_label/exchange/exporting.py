@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.orm import Session
 
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import UsageError
 from xner_label.iob2 import tags_of
 from xner_label.jsonl import open_output
-from xner_label.store import predictions, projects, tables
+from xner_label.store import predictions, projects, tables, tasks
 from xner_label.store.database import Store
-from xner_label.store.gold import gold_of
+from xner_label.store.gold import gold_of, gold_task_ids
+
+# Tasks read at a time.
+_CHUNK = 2_000
 
 
 class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
@@ -51,8 +53,8 @@ def export(
     if not (gold or silver):
         raise UsageError("nothing to export", hint="give --gold, --silver or both")
     report = ExportReport()
-    with store.read() as session, open_output(output) as stream:
-        for task, found, origin in _rows(session, projects.get_project(session, project), gold, silver):
+    with open_output(output) as stream:
+        for task, found, origin in _rows(store, project, gold=gold, silver=silver):
             report.tasks += 1
             report.entities += len(found)
             if format == "jsonl":
@@ -64,18 +66,29 @@ def export(
 
 
 def _rows(
-    session: Session, project: tables.Project, gold: bool, silver: bool
+    store: Store, project: str, *, gold: bool, silver: bool
 ) -> Iterator[tuple[tables.Task, Sequence[Entity], str]]:
-    settled = gold_of(session, project.id)
-    if gold:
-        yield from ((item.task, item.entities, "gold") for item in settled)
-    if not silver or project.pipeline is None:
-        return
-    reviewed = {item.task.id for item in settled}
-    found = predictions.predictions_of(session, project.id, project.pipeline.name)
-    for task, prediction in sorted(found, key=lambda pair: pair[0].id):
-        if task.id not in reviewed:
-            yield task, [_silver(entity) for entity in prediction.entities], "silver"
+    """Tasks with their entities and where those are from, some at a time.
+
+    Between two reads no transaction is open: whoever takes the lines may be slow.
+    """
+    with store.read() as session:
+        row = projects.get_project(session, project)
+        settled = gold_task_ids(session, row.id)
+        pipeline = row.pipeline.name if silver and row.pipeline is not None else None
+        predicted = predictions.predicted_task_ids(session, row.id, pipeline) if pipeline is not None else set()
+    for start in range(0, len(settled) if gold else 0, _CHUNK):
+        with store.read() as session:
+            chunk = gold_of(session, row.id, tables.Task.id.in_(settled[start : start + _CHUNK]))
+        yield from ((item.task, item.entities, "gold") for item in chunk)
+    unreviewed = sorted(predicted.difference(settled))
+    for start in range(0, len(unreviewed), _CHUNK):
+        ids = unreviewed[start : start + _CHUNK]
+        with store.read() as session:
+            found = predictions.of_tasks(session, ids, pipeline or "")
+            rows = list(tasks.iterate_tasks(session, row.id, tables.Task.id.in_(ids)))
+        for task in rows:
+            yield task, [_silver(entity) for entity in found[task.id].entities], "silver"
 
 
 def _silver(entity: tables.ProjectedEntity) -> SilverEntity:

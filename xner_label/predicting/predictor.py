@@ -46,14 +46,17 @@ class PredictReport(msgspec.Struct):
 class Predictor:
     """The pipeline of one project over its store. Stages are made when they are first needed.
 
-    Raises UsageError when the store has no such project, and what the stages raise for their settings.
+    Raises UsageError when the store has no such project, ConfigurationError when its labels aren't those of the
+    settings, and what the stages raise for their settings.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
         with store.read() as session:
-            self._project = projects.get_project(session, settings.project).id
+            project = projects.get_project(session, settings.project)
+            projects.require_labels(project, settings.labels)
+            self._project = project.id
 
     def predict_project(self, progress: Callable[[str], None] = lambda stage: None) -> PredictReport:
         """Predict every task of the project and make this its current pipeline.

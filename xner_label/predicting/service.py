@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 
 import msgspec
@@ -205,7 +206,9 @@ class PredictionService:
         from xner_label.predicting.with_model import load_run
 
         records = [tasks.to_record(task) for task in stored]
-        answers = load_run(run).predict(records, [projected.get(task.id) for task in stored])
+        answers = load_run(run, Path(self._settings.training_folder)).predict(
+            records, [projected.get(task.id) for task in stored]
+        )
         pairs = [(task.id, answer) for task, answer in zip(stored, answers, strict=True)]
         with self._store.write() as session:
             predictions.add_predictions(session, pairs, model_run_id=run.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 
 import msgspec
@@ -12,10 +13,10 @@ from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
-from xner_label.store.tables import ModelRun
+from xner_label.store.tables import ModelRun, Task
 from xner_label.training.data import Sentence, projections_of, to_sentence
 from xner_label.training.model import Answer, NerModel
-from xner_label.training.runs import load_model
+from xner_label.training.runs import load_model, run_folder
 
 # Tasks per transaction.
 _CHUNK = 500
@@ -76,45 +77,48 @@ class _Loaded:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._path = ""
+        self._files: Path | None = None
         self._served: ServedModel | None = None
 
-    def get(self, run: ModelRun) -> ServedModel:
+    def get(self, run: ModelRun, folder: Path) -> ServedModel:
+        files = run_folder(run, folder)
         with self._lock:
-            if self._served is None or self._path != run.path:
-                self._served = ServedModel(run.version, load_model(run))
-                self._path = run.path
+            if self._served is None or self._files != files:
+                self._served = ServedModel(run.version, load_model(run, folder))
+                self._files = files
             return self._served
 
 
 _LOADED = _Loaded()
 
 
-def load_promoted(store: Store, project: str) -> ServedModel | None:
+def load_promoted(store: Store, project: str, folder: Path) -> ServedModel | None:
     """The promoted model; None before the first promotion.
 
     Asks the store each time and opens the model's files only when another run has been promoted, so that a
     server takes it over without a restart. Raises UsageError for an unknown project, ConfigurationError when
-    the files are missing.
+    the files are missing from the models' ``folder``.
     """
     with store.read() as session:
         run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else load_run(run)
+    return None if run is None else load_run(run, folder)
 
 
-def load_run(run: ModelRun) -> ServedModel:
-    """The model of a run; its files are opened only if another one was served last.
+def load_run(run: ModelRun, folder: Path) -> ServedModel:
+    """The model of a run in the models' ``folder``; its files are opened only if another one was served last.
 
     Raises ConfigurationError when they are missing or don't fit.
     """
-    return _LOADED.get(run)
+    return _LOADED.get(run, folder)
 
 
-def predict_with_model(store: Store, project: str, *, version: str | None = None) -> ModelPredictReport:
+def predict_with_model(
+    store: Store, project: str, folder: Path, *, version: str | None = None
+) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
     Tasks that the run has predicted before keep their prediction, so that it goes on where it was interrupted.
-    Raises UsageError when there is no such run.
+    Raises UsageError when there is no such run, ConfigurationError when the models' ``folder`` lacks it.
     """
     with store.read() as session:
         found = projects.get_project(session, project)
@@ -125,14 +129,19 @@ def predict_with_model(store: Store, project: str, *, version: str | None = None
                 hint="`xner-label train`, then `xner-label promote`",
             )
         done = predictions.predicted_task_ids(session, found.id, run.version)
-        projected = projections_of(session, found.id, None if found.pipeline is None else found.pipeline.name)
-        stored = [task for task in tasks.iterate_tasks(session, found.id) if task.id not in done]
-    model = load_run(run)
+        open_tasks = [task_id for task_id in tasks.task_ids(session, found.id) if task_id not in done]
+        pipeline = None if found.pipeline is None else found.pipeline.name
+    model = load_run(run, folder)
     report = ModelPredictReport(run.version, known=len(done))
-    for start in range(0, len(stored), _CHUNK):
-        chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]
-        results = model.answer(chunk)
-        pairs = [(sentence.task_id, result) for sentence, result in zip(chunk, results, strict=True)]
+    for start in range(0, len(open_tasks), _CHUNK):
+        ids = open_tasks[start : start + _CHUNK]
+        with store.read() as session:
+            projected = projections_of(session, ids, pipeline)
+            sentences = [
+                to_sentence(task, projected) for task in tasks.iterate_tasks(session, found.id, Task.id.in_(ids))
+            ]
+        results = model.answer(sentences)
+        pairs = [(sentence.task_id, result) for sentence, result in zip(sentences, results, strict=True)]
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
         report.entities += sum(len(result.entities) for result in results)

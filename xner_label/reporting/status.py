@@ -6,7 +6,7 @@ import msgspec
 
 from xner_label.store import predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store
-from xner_label.store.gold import count_corrections, gold_of
+from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
 
 
@@ -34,7 +34,7 @@ def status(store: Store, project: str) -> Status:
     """The state of a project. Raises UsageError when the store has none of that name."""
     with store.read() as session:
         row = projects.get_project(session, project)
-        gold = gold_of(session, row.id)
+        gold = count_gold(session, row.id)
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
@@ -43,13 +43,13 @@ def status(store: Store, project: str) -> Status:
             labels=list(row.labels),
             studio_project=row.studio_project,
             tasks=tasks.count_tasks(session, row.id),
-            source_sentences=len(tasks.source_sentences(session, row.id)),
+            source_sentences=tasks.count_source_sentences(session, row.id),
             predictions=predicted,
             pipelines=signatures_by_name(session, predicted),
             chosen=chosen,
             pushed=pushed,
-            gold=len(gold),
-            conflicts=sum(item.conflict for item in gold),
+            gold=gold.tasks,
+            conflicts=gold.conflicts,
             corrections=count_corrections(session, row.id),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,

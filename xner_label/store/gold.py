@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Subquery, func, select
+from sqlalchemy.orm import Session, defer
 
 from xner_label.entities import Entity
 from xner_label.store.database import id_batches, insert_new
@@ -64,58 +64,112 @@ def _sorted(entities: Iterable[Entity]) -> tuple[Entity, ...]:
     return tuple(sorted(entities, key=_order))
 
 
-def current_annotations(session: Session, project_id: int) -> list[Annotation]:
-    """The newest state of every annotation that is neither deleted nor skipped, oldest annotation first."""
-    return [row for row in _newest(session, project_id) if not (row.deleted or row.skipped)]
+class GoldCounts(msgspec.Struct, frozen=True):
+    """How many tasks people settled, and on how many of them they disagree."""
+
+    tasks: int
+    conflicts: int
+
+
+def _states(project_id: int, *where: ColumnElement[bool]) -> Subquery:
+    """Every state of every annotation of the project's tasks, ``age`` 1 for the newest one of an annotation."""
+    newest_first = (Annotation.studio_updated_at.desc().nulls_last(), Annotation.id.desc())
+    age = func.row_number().over(
+        partition_by=(Annotation.task_id, Annotation.studio_annotation), order_by=newest_first
+    )
+    return (
+        select(Annotation.id, Annotation.task_id, Annotation.skipped, Annotation.deleted, age.label("age"))
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id, *where)
+        .subquery()
+    )
+
+
+def _usable(states: Subquery) -> ColumnElement[bool]:
+    """The newest states that are answers."""
+    return (states.c.age == 1) & ~states.c.deleted & ~states.c.skipped
+
+
+def _current_annotations(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Annotation]:
+    """The newest state of every annotation that is neither deleted nor skipped, the oldest state first.
+
+    Without ``regions``, which hold Label Studio's document.
+    """
+    states = _states(project_id, *where)
+    query = (
+        select(Annotation)
+        .join(states, states.c.id == Annotation.id)
+        .where(_usable(states))
+        .order_by(Annotation.id)
+        .options(defer(Annotation.regions))
+    )
+    return list(session.scalars(query))
 
 
 def skipped_task_ids(session: Session, project_id: int) -> set[int]:
     """Ids of the tasks that somebody skipped, whatever else people said about them."""
-    return {row.task_id for row in _newest(session, project_id) if row.skipped and not row.deleted}
+    states = _states(project_id)
+    query = select(states.c.task_id).where(states.c.age == 1, states.c.skipped, ~states.c.deleted)
+    return set(session.scalars(query))
 
 
-def _newest(session: Session, project_id: int) -> Iterable[Annotation]:
-    """The newest state of every annotation, oldest annotation first."""
-    query = (
-        select(Annotation)
-        .join(Task, Task.id == Annotation.task_id)
-        .where(Task.project_id == project_id)
-        .order_by(Annotation.id)
-    )
-    newest: dict[tuple[int, int | None], Annotation] = {}
-    for row in session.scalars(query):
-        newest[row.task_id, row.studio_annotation] = row
-    return newest.values()
+def gold_task_ids(session: Session, project_id: int) -> list[int]:
+    """Ids of the tasks that people settled, in the order the tasks came."""
+    states = _states(project_id)
+    query = select(states.c.task_id).where(_usable(states)).distinct().order_by(states.c.task_id)
+    return list(session.scalars(query))
 
 
 def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Gold]:
     """The gold of a project, in task order; ``where`` narrows the tasks."""
     by_task: dict[int, list[Annotation]] = {}
-    for row in current_annotations(session, project_id):
+    for row in _current_annotations(session, project_id, *where):
         by_task.setdefault(row.task_id, []).append(row)
-    query = select(Task).where(Task.project_id == project_id, *where).order_by(Task.id)
-    return [_gold(task, by_task[task.id]) for task in session.scalars(query) if task.id in by_task]
+    settled: list[Gold] = []
+    for ids in id_batches(sorted(by_task)):
+        query = select(Task).where(Task.id.in_(ids)).order_by(Task.id)
+        settled += [_gold(task, by_task[task.id]) for task in session.scalars(query)]
+    return settled
 
 
 def _gold(task: Task, rows: Sequence[Annotation]) -> Gold:
-    answers = [tuple(sorted(msgspec.convert(row.entities, list[Entity]), key=_order)) for row in rows]
+    answers = [_answer(row) for row in rows]
     return Gold(task, answers[-1], len(answers), len(set(answers)) > 1)
+
+
+def _answer(row: Annotation) -> tuple[Entity, ...]:
+    return _sorted(msgspec.convert(row.entities, list[Entity]))
 
 
 def _order(entity: Entity) -> tuple[int, int, str]:
     return entity.start, entity.end, entity.label
 
 
+def count_gold(session: Session, project_id: int) -> GoldCounts:
+    """How much gold a project has; reads the answers of those tasks alone that have several."""
+    states = _states(project_id)
+    answered = (
+        select(states.c.task_id, func.count().label("answers"))
+        .where(_usable(states))
+        .group_by(states.c.task_id)
+        .subquery()
+    )
+    total = session.scalar(select(func.count()).select_from(answered)) or 0
+    several = select(answered.c.task_id).where(answered.c.answers > 1)
+    answers: dict[int, set[tuple[Entity, ...]]] = {}
+    for row in _current_annotations(session, project_id, Task.id.in_(several)):
+        answers.setdefault(row.task_id, set()).add(_answer(row))
+    return GoldCounts(total, sum(len(different) > 1 for different in answers.values()))
+
+
 def count_corrections(session: Session, project_id: int) -> dict[str, int]:
     """Number of corrections by kind, over the current annotations."""
-    current = [row.id for row in current_annotations(session, project_id)]
-    counts: dict[str, int] = {}
-    for start in range(0, len(current), 5_000):
-        query = (
-            select(Correction.kind, func.count())
-            .where(Correction.annotation_id.in_(current[start : start + 5_000]))
-            .group_by(Correction.kind)
-        )
-        for kind, count in session.execute(query):
-            counts[kind] = counts.get(kind, 0) + count
-    return counts
+    states = _states(project_id)
+    query = (
+        select(Correction.kind, func.count())
+        .join(states, states.c.id == Correction.annotation_id)
+        .where(_usable(states))
+        .group_by(Correction.kind)
+        .order_by(Correction.kind)
+    )
+    return dict(session.execute(query).all())

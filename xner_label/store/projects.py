@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.store.tables import Project
+from xner_label.store.tables import Annotation, Project, Task
 
 
 def get_project(session: Session, name: str) -> Project:
@@ -22,15 +23,64 @@ def get_project(session: Session, name: str) -> Project:
 
 
 def ensure_project(session: Session, name: str, labels: Sequence[str]) -> Project:
-    """The project of that name, made when there is none; its label set becomes ``labels``."""
+    """The project of that name, made with ``labels`` when there is none.
+
+    Raises ConfigurationError when there is one with other labels, see ``require_labels``.
+    """
     project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
     if project is None:
         project = Project(name=name, labels=list(labels))
         session.add(project)
         session.flush()
-    elif project.labels != list(labels):
-        project.labels = list(labels)
+    require_labels(project, labels)
     return project
+
+
+def require_labels(project: Project, labels: Sequence[str]) -> None:
+    """Raise ConfigurationError unless these are the project's labels, in whatever order.
+
+    A label set changes by ``set_labels`` alone, never as a side effect: entities with a label that is missing are
+    left out of training and review.
+    """
+    if set(project.labels) != set(labels):
+        raise ConfigurationError(
+            f"project {project.name!r} has the labels {', '.join(project.labels)}, the settings say "
+            f"{', '.join(labels)}",
+            hint="correct `labels` in xner-label.toml (or the flag), or change the project: "
+            "`xner-label labels --apply`",
+        )
+
+
+class LabelChange(msgspec.Struct, frozen=True):
+    """A project's label set and how it differs from another one; ``gold`` counts the tasks whose annotations have
+    labels that are ``removed``."""
+
+    labels: list[str]
+    added: list[str]
+    removed: list[str]
+    gold: int
+
+
+def compare_labels(session: Session, project: Project, labels: Sequence[str]) -> LabelChange:
+    """What it would mean to give the project these labels."""
+    removed = [label for label in project.labels if label not in labels]
+    affected: set[int] = set()
+    if removed:
+        query = (
+            select(Annotation.task_id, Annotation.entities)
+            .join(Task, Task.id == Annotation.task_id)
+            .where(Task.project_id == project.id, Annotation.deleted.is_(False))
+        )
+        for task_id, entities in session.execute(query):
+            if any(entity["label"] in removed for entity in entities):
+                affected.add(task_id)
+    added = [label for label in labels if label not in project.labels]
+    return LabelChange(list(project.labels), added, removed, len(affected))
+
+
+def set_labels(project: Project, labels: Sequence[str]) -> None:
+    """Give a project another label set. What is stored stays, also entities with labels that it no longer has."""
+    project.labels = list(labels)
 
 
 def connected_project(session: Session, name: str, studio_url: str) -> tuple[Project, int]:
