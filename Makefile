@@ -13,6 +13,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # On cores that others use too, OpenMP's threads waste most of their time waiting for each other actively.
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
+# The whole suite is shared by so many processes; one of them has all that needs Label Studio.
+WORKERS ?= 2
+SHARED := -n $(WORKERS) --dist loadgroup
 
 .PHONY: help setup setup-test demo demo-ui test unit soak coverage lint types format constraints docs clean
 
@@ -30,14 +33,14 @@ demo-ui: setup ## The same up to the push; then it is your turn, in the browser
 	@exec $(BIN)/python -m demo --review-in-browser
 
 test: setup-test ## The whole suite
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 soak: setup-test ## The long form of the tests that repeat something until it might fail (SOAK=25 times the rounds)
 	@exec env XNER_LABEL_SOAK=$(or $(SOAK),25) $(BIN)/python -m pytest -m soak --timeout 7200 $(ARGS)
 
 coverage: setup-test ## The whole suite with branch coverage, child processes included, and the floor it must reach
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest $(SHARED) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered --sort=cover
 

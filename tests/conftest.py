@@ -70,8 +70,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: they say more per second about what broke."""
+    """Quick tests first: they say more per second about what broke.
+
+    Where several processes share the suite (pytest-xdist), all that needs Label Studio goes to one of them, so
+    that a single server is started; the tests of any other file stay together and share what they made.
+    """
     items.sort(key=lambda item: next((n for n, name in enumerate(_ORDER) if name in item.path.parts), 0))
+    for item in items:
+        group = "studio" if item.get_closest_marker("studio") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -44,7 +44,13 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def _section(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"xner-label {name}", terminal_width=100, max_content_width=100)
+    context = click.Context(
+        command,
+        info_name=f"xner-label {name}",
+        terminal_width=100,
+        max_content_width=100,
+        **cli.context_settings,
+    )
     level = "##" if " " not in name else "###"
     return f"{level} xner-label {name}\n\n```text\n{command.get_help(context)}\n```\n\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xner_label.entities import Tokens
 from xner_label.errors import ContractError
 from xner_label.evaluation import metrics
 from xner_label.evaluation.spans import JudgedTask, evaluate
+from xner_label.evaluation.strict_scores import strict_scores
+
+SPANS = st.sets(st.tuples(st.integers(0, 8), st.integers(1, 4), st.sampled_from(["PER", "-", "B-x_"])), max_size=6)
 
 
 def task(identity, text, *entities):
@@ -75,6 +81,12 @@ def test_nested_entities_count_one_by_one_and_identical_ones_once():
     gold = [task(1, "Bank of Oslo", (0, 12, "ORG"), (8, 12, "LOC"))]
     predicted = [task(1, "Bank of Oslo", (0, 12, "ORG"), (8, 12, "LOC"), (8, 12, "LOC"))]
     assert evaluate(gold, predicted).f1 == 1.0
+
+
+def test_an_entity_of_white_space_alone_is_an_entity():
+    gold = [task(1, "a  b", (1, 3, "PER"), (0, 2, "LOC"))]
+    assert evaluate(gold, gold).f1 == 1.0
+    assert evaluate(gold, [task(1, "a  b", (0, 2, "LOC"))]).recall == 0.5
 
 
 def test_different_texts_break_the_contract():
@@ -164,8 +176,9 @@ def test_the_command_writes_one_document_or_a_table(files):
     done = evaluate_command(gold, predicted, "--json")
     assert done.returncode == 0
     result = json.loads(done.stdout)
-    keys = "precision recall f1 ci95 per_label n auroc ap_errors brier ece coverage_at_95 unknown_ids"
+    keys = "precision recall f1 ci95 per_label n auroc ap_errors brier ece coverage_at_95 signature unknown_ids"
     assert list(result) == keys.split()
+    assert re.fullmatch(r"xner-label/\S+ data=[0-9a-f]{12} labels=all resamples=1000 seed=13", result["signature"])
     assert (result["f1"], result["n"], result["coverage_at_95"], result["unknown_ids"]) == (1.0, 1, 1.0, ["x"])
     assert "'x'" in done.stderr
     assert "LOC" in evaluate_command(gold, predicted).stdout
@@ -189,3 +202,36 @@ def test_the_command_refuses_what_it_cannot_compare(files, predicted, code, mess
 def test_the_command_needs_its_files(files, tmp_path):
     done = evaluate_command(files("gold", row()), tmp_path / "none")
     assert done.returncode == 2
+
+
+@given(st.lists(st.tuples(SPANS, SPANS), max_size=4))
+def test_seqeval_counts_spans_that_overlap_as_sets_do(texts):
+    sides = [
+        tuple({(start, start + length, label) for start, length, label in side} for side in text) for text in texts
+    ]
+    overall, per_label = strict_scores(sides)
+    correct = sum(len(truth & guesses) for truth, guesses in sides)
+    predicted = sum(len(guesses) for _, guesses in sides)
+    gold = sum(len(truth) for truth, _ in sides)
+    assert overall.precision == pytest.approx(correct / predicted if predicted else 0.0)
+    assert overall.recall == pytest.approx(correct / gold if gold else 0.0)
+    assert overall.f1 == pytest.approx(2 * correct / (predicted + gold) if predicted + gold else 0.0)
+    assert overall.n == gold == sum(scores.n for scores in per_label.values())
+    assert set(per_label) == {label for text in sides for side in text for _, _, label in side}
+
+
+def test_the_signature_changes_with_the_data_and_the_labels():
+    gold, predicted = [task(1, "Oslo", (0, 4, "LOC"))], [task(1, "Oslo", (0, 4, "LOC", 0.5))]
+    first = evaluate(gold, predicted).signature
+    assert evaluate(gold, predicted).signature == first
+    assert evaluate(gold, [task(1, "Oslo", (0, 4, "LOC", 0.6))]).signature != first
+    assert evaluate(gold, []).signature != first
+    assert "labels=LOC" in evaluate(gold, predicted, ["LOC"]).signature
+
+
+def test_ids_of_predictions_alone_are_counted_and_some_named(files):
+    strangers = [row(id=f"x{number}") for number in range(1000)]
+    done = evaluate_command(files("gold", row()), files("pred", *strangers))
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("1000 predictions not counted")
+    assert line.endswith("'x0', 'x1', 'x2', ...")

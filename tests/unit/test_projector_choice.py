@@ -8,9 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from xner_label.cli.main import cli
-from xner_label.errors import ConfigurationError, UsageError
+from xner_label.errors import UsageError
 from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
-from xner_label.settings.files import set_values
 from xner_label.settings.loading import load_settings
 
 NAMES = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imani", "Juma")
@@ -90,33 +89,6 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert done.exit_code == 0, done.output
     assert "chosen on 12 tasks with 12 entities: default" in done.stdout
     assert not settings.exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "before", "after"),
-    [
-        ("xner-label.toml", "", '[pipeline]\nprojector = "string"\n'),
-        ("xner-label.toml", "[pipeline]\nprojector = 'x' # y\n", '[pipeline]\nprojector = "string"\n'),
-        (
-            "pyproject.toml",
-            "[tool.xner-label]\n",
-            '[tool.xner-label]\n\n[tool.xner-label.pipeline]\nprojector = "string"\n',
-        ),
-    ],
-)
-def test_a_value_is_set_in_its_section(tmp_path, name, before, after):
-    file = tmp_path / name
-    file.write_text(before)
-    set_values(file, {"projector": "string"})
-    assert file.read_text() == after
-
-
-def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path):
-    file = tmp_path / "xner-label.toml"
-    file.write_text('pipeline = {projector = "x"}\n')
-    with pytest.raises(ConfigurationError):
-        set_values(file, {"projector": "string"})
-    assert file.read_text() == 'pipeline = {projector = "x"}\n'
 
 
 def test_gold_that_no_projector_can_be_judged_by_is_refused(tmp_path):

@@ -1,9 +1,11 @@
+import stat
+
 import pytest
 from click.testing import CliRunner
 
 from xner_label.cli.main import cli
 from xner_label.errors import ConfigurationError
-from xner_label.settings.files import find_file
+from xner_label.settings.files import find_file, set_values
 from xner_label.settings.loading import load_settings
 from xner_label.settings.rules import problem_of
 from xner_label.settings.table import PRESETS, Settings, default_of, table
@@ -183,3 +185,53 @@ def test_init_writes_what_its_flags_say(tmp_path, monkeypatch):
     written = load_settings(tmp_path / "xner-label.toml", {})
     assert (written.labels, written.target_language, written.preset) == (("PER", "ORG"), "sw", "paper")
     assert (written.database_url, written.studio_url) == ("postgresql:///x", "http://studio:8080")
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("xner-label.toml", "", '[pipeline]\nprojector = "string"\n'),
+        ("xner-label.toml", "[pipeline]\nprojector = 'x' # y\n", '[pipeline]\nprojector = "string" # y\n'),
+        (
+            "xner-label.toml",
+            "[pipeline]\r\n# \u2028 here\r\n",
+            '[pipeline]\r\n# \u2028 here\r\nprojector = "string"\r\n',
+        ),
+        ("xner-label.toml", "pipeline = {projector = 'x'}\n", 'pipeline = {projector = "string"}\n'),
+        ("xner-label.toml", 'pipeline.projector = "x"\n', 'pipeline.projector = "string"\n'),
+        (
+            "pyproject.toml",
+            '[tool.other]\nx = 1\n\n[tool.xner-label]\nlabels = ["A"]\n',
+            '[tool.other]\nx = 1\n\n[tool.xner-label]\nlabels = ["A"]\n'
+            '\n[tool.xner-label.pipeline]\nprojector = "string"\n',
+        ),
+    ],
+)
+def test_a_value_is_set_and_all_else_stays(tmp_path, name, before, after):
+    file = tmp_path / name
+    file.write_bytes(before.encode())
+    set_values(file, {"projector": "string"})
+    assert file.read_bytes().decode() == after
+
+
+def test_a_settings_file_keeps_its_permissions_and_its_link(tmp_path):
+    (tmp_path / "shared").mkdir()
+    file = tmp_path / "shared" / "settings.toml"
+    file.write_text("")
+    file.chmod(0o600)
+    link = tmp_path / "xner-label.toml"
+    link.symlink_to(file)
+    set_values(link, {"projector": "string"})
+    assert link.is_symlink()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert load_settings(link, {}).projector == "string"
+
+
+@pytest.mark.parametrize("text", ["pipeline = 3\n", "=\n", "colour = 1\n"])
+def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path, text):
+    file = tmp_path / "xner-label.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError):
+        set_values(file, {"projector": "string"})
+    assert file.read_text() == text
+    assert list(tmp_path.iterdir()) == [file]

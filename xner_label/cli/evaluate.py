@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from xner_label.cli.options import json_option, labels_option
+from xner_label.cli.output import answer, say
 
 if TYPE_CHECKING:
     from xner_label.evaluation.spans import Evaluation
+
+# Ids that are named of those that stand in one file alone.
+_SHOWN_IDS = 3
 
 
 @click.command()
@@ -23,9 +27,14 @@ def command(gold: str, predictions: str, labels: tuple[str, ...] | None, as_json
     from xner_label.evaluation.spans import evaluate_files
 
     result = evaluate_files(gold, predictions, labels)
-    for identity in result.unknown_ids:
-        click.echo(f"id {identity!r}: only in {predictions}, not counted", err=True)
-    click.echo(msgspec.json.encode(result) if as_json else _table(result))
+    answer(result, _table(result), as_json=as_json)
+    if result.unknown_ids:
+        say(_not_counted(result.unknown_ids, predictions))
+
+
+def _not_counted(ids: Sequence[str | int], predictions: str) -> str:
+    shown = ", ".join(map(repr, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
+    return f"{len(ids)} predictions not counted, their ids are only in {predictions}: {shown}"
 
 
 def _table(result: Evaluation) -> str:
@@ -48,4 +57,5 @@ def _table(result: Evaluation) -> str:
             "confidence: "
             + ", ".join(f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in named.items())
         )
+    lines.append(result.signature)
     return "\n".join(lines)

@@ -34,6 +34,7 @@ def command(settings: Settings, as_json: bool) -> None:
     click.echo(f"gold           {found.gold} tasks{conflicts}")
     click.echo(f"corrections    {_counts(found.corrections)}")
     click.echo(f"models         {found.model_runs} runs, serving {found.promoted or 'the projection'}")
+    click.echo(found.signature)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

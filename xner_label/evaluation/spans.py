@@ -1,9 +1,8 @@
 """Predictions against gold: strict span F1, and how good the confidences are.
 
-An entity counts as right when start, end and label all agree, which on texts whose entities lie on token borders
-and don't overlap is what seqeval computes with ``mode="strict", scheme=IOB2``. Counting spans also holds for
-nested and overlapping entities, which tag sequences can't express. White space at the borders of an entity
-doesn't count, and identical entities of a task count once.
+An entity counts as right when start, end and label all agree: seqeval with ``mode="strict", scheme=IOB2``, see
+:mod:`xner_label.evaluation.strict_scores`. The counts made here feed the resampling alone. White space at the
+borders of an entity doesn't count, and identical entities of a task count once.
 """
 
 from __future__ import annotations
@@ -17,9 +16,12 @@ import msgspec
 from xner_label.entities import Probability, trimmed
 from xner_label.errors import ContractError, RecordError
 from xner_label.evaluation import metrics
+from xner_label.evaluation.signature import data_hash, signature
+from xner_label.evaluation.strict_scores import LabelledSpan, Scores, strict_scores
 from xner_label.jsonl import decoded_lines, open_input
 
-LabelledSpan = tuple[int, int, str]
+# Of the interval.
+RESAMPLES, SEED = 1000, 13
 
 
 class JudgedEntity(msgspec.Struct, frozen=True):
@@ -39,18 +41,10 @@ class JudgedTask(msgspec.Struct, frozen=True):
     entities: tuple[JudgedEntity, ...] = ()
 
 
-class Scores(msgspec.Struct, frozen=True):
-    """Strict span scores; ``n`` is the number of gold entities."""
-
-    precision: float
-    recall: float
-    f1: float
-    n: int
-
-
 class Evaluation(msgspec.Struct, frozen=True):
     """The report. ``n`` counts gold tasks; ``ci95`` is the bootstrap interval of F1 over them.
 
+    ``signature`` says what the figures depend on: version, a hash of the data, labels, resamples and seed.
     ``unknown_ids`` are ids of predictions without gold, which count for nothing. Metrics of confidence are None
     where no prediction has one or where they are undefined.
     """
@@ -66,6 +60,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     brier: float | None
     ece: float | None
     coverage_at_95: float | None
+    signature: str
     unknown_ids: list[str]
 
 
@@ -100,12 +95,10 @@ def evaluate(
 ) -> Evaluation:
     """Compare tasks by id, see :func:`evaluate_files`. ``labels`` restricts both sides."""
     predicted = _numbered(predictions)
-    counts: list[tuple[int, int, int]] = []
-    n_gold: Counter[str] = Counter()
-    n_predicted: Counter[str] = Counter()
-    n_correct: Counter[str] = Counter()
+    texts: list[tuple[Collection[LabelledSpan], Collection[LabelledSpan]]] = []
     confidences: list[float] = []
     right: list[bool] = []
+    data = []
     for key, task in _numbered(gold).items():
         answer = predicted.pop(key, None)
         if answer is not None and answer.text != task.text:
@@ -114,34 +107,40 @@ def evaluate(
             )
         truth = set(_spans(task, labels))
         guesses = _spans(answer, labels) if answer is not None else {}
-        correct = truth.intersection(guesses)
-        counts.append((len(correct), len(guesses), len(truth)))
-        n_gold.update(label for _, _, label in truth)
-        n_predicted.update(label for _, _, label in guesses)
-        n_correct.update(label for _, _, label in correct)
+        texts.append((truth, guesses.keys()))
+        data.append((data_hash(task.text), sorted(truth), sorted(guesses.items())))
         for span, confidence in guesses.items():
             if confidence is not None:
                 confidences.append(confidence)
                 right.append(span in truth)
-    overall = _scores(n_correct.total(), n_predicted.total(), n_gold.total())
+    overall, per_label = strict_scores(texts)
     coverage = metrics.coverage_at(confidences, right)
     return Evaluation(
         precision=overall.precision,
         recall=overall.recall,
         f1=overall.f1,
-        ci95=metrics.bootstrap_f1(counts),
-        per_label={
-            label: _scores(n_correct[label], n_predicted[label], n_gold[label])
-            for label in sorted(n_gold.keys() | n_predicted.keys())
-        },
-        n=len(counts),
+        ci95=metrics.bootstrap_f1(list(map(_counts, texts)), resamples=RESAMPLES, seed=SEED),
+        per_label=per_label,
+        n=len(texts),
         auroc=metrics.auroc(confidences, right),
         ap_errors=metrics.average_precision_of_errors(confidences, right),
         brier=metrics.brier(confidences, right),
         ece=metrics.expected_calibration_error(confidences, right),
         coverage_at_95=None if coverage is None else coverage[0],
+        signature=signature(
+            data=data_hash(data),
+            labels=",".join(sorted(labels)) if labels is not None else "all",
+            resamples=RESAMPLES,
+            seed=SEED,
+        ),
         unknown_ids=[identity for identity, _ in predicted],
     )
+
+
+def _counts(sides: tuple[Collection[LabelledSpan], Collection[LabelledSpan]]) -> tuple[int, int, int]:
+    """Right, predicted and gold entities of a text."""
+    truth, guesses = sides
+    return len(set(truth).intersection(guesses)), len(guesses), len(truth)
 
 
 def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str, int], JudgedTask]:
@@ -157,16 +156,13 @@ def _numbered(tasks: Iterable[JudgedTask]) -> dict[tuple[str, int], JudgedTask]:
 
 def _spans(task: JudgedTask, labels: Collection[str] | None) -> dict[LabelledSpan, float | None]:
     return {
-        (*trimmed(task.text, entity.start, entity.end), entity.label): entity.confidence
+        (*_borders(task.text, entity), entity.label): entity.confidence
         for entity in task.entities
         if labels is None or entity.label in labels
     }
 
 
-def _scores(correct: int, predicted: int, gold: int) -> Scores:
-    return Scores(
-        correct / predicted if predicted else 0.0,
-        correct / gold if gold else 0.0,
-        2.0 * correct / (predicted + gold) if predicted + gold else 0.0,
-        gold,
-    )
+def _borders(text: str, entity: JudgedEntity) -> tuple[int, int]:
+    """Those without the white space at the ends; an entity of nothing else keeps its own."""
+    start, end = trimmed(text, entity.start, entity.end)
+    return (start, end) if start < end else (entity.start, entity.end)

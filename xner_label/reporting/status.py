@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from xner_label.evaluation.signature import data_hash, signature
 from xner_label.store import predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
@@ -12,8 +13,9 @@ from xner_label.store.pipelines import signatures_by_name
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
-    ``pipelines`` holds the full signature of each."""
+    ``pipelines`` holds the full signature of each. ``signature`` names version, labels and a hash of all that."""
 
+    signature: str
     project: str
     labels: list[str]
     studio_project: int | None
@@ -38,7 +40,8 @@ def status(store: Store, project: str) -> Status:
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
-        return Status(
+        found = Status(
+            signature="",
             project=row.name,
             labels=list(row.labels),
             studio_project=row.studio_project,
@@ -54,3 +57,5 @@ def status(store: Store, project: str) -> Status:
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
         )
+    labels = ",".join(found.labels)
+    return msgspec.structs.replace(found, signature=signature(data=data_hash(found), labels=labels))

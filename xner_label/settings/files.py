@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.jsonl import open_output
 from xner_label.settings.loading import load_settings
 from xner_label.settings.table import FILE_NAME, default_of, table
 
@@ -54,51 +53,56 @@ def find_file(folder: Path) -> Path | None:
     return None
 
 
-_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
-
-
 def set_values(file: Path, values: Mapping[str, str]) -> None:
     """Set fields of Settings, by name, in a settings file; it is made where it doesn't exist.
 
-    Comments and the other keys stay as they are. Raises ConfigurationError, leaving the file alone, where the
-    result wouldn't be a settings file that says what it should, or can't be written.
+    Comments, the other keys, line ends, permissions and a symbolic link stay as they are. Raises
+    ConfigurationError, leaving the file alone, where it can't be read or written, or where the result wouldn't be
+    a settings file that says what it should.
     """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
     keys = {entry.name: entry.metadata["toml"] for entry in table()}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        before = file.read_bytes().decode() if file.exists() else ""
+        document = tomlkit.parse(before)
+        root = ("tool", "xner-label") if file.name == "pyproject.toml" else ()
         for name, value in values.items():
-            section, _, key = keys[name].rpartition(".")
-            if file.name == "pyproject.toml":
-                section = f"tool.xner-label.{section}".rstrip(".")
-            _set(lines, section, key, json.dumps(value, ensure_ascii=False))  # a JSON string is TOML too
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
-            draft = Path(folder) / file.name
-            draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            found = load_settings(draft, {})
-            for name, value in values.items():
-                if getattr(found, name) != value:
-                    raise ConfigurationError(
-                        f"can't set {keys[name]} in {file}",
-                        hint=f"write {keys[name]} = {json.dumps(value)} yourself",
-                    )
-            os.replace(draft, file)
-    except OSError as error:
-        raise ConfigurationError(f"can't change {file}: {error.strerror}", hint="check the folder") from None
+            _set(document, [*root, *keys[name].split(".")], value)
+        after = tomlkit.dumps(document)
+        if "\r\n" in before:
+            after = after.replace("\r\n", "\n").replace("\n", "\r\n")
+        _require(after, file.name, values)
+        with open_output(file) as stream:
+            stream.write(after.encode())
+    except (OSError, UsageError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(f"can't change {file}: {problem}", hint="check the folder") from None
+    except (TOMLKitError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"can't change {file}: {error}", hint="correct the file first") from None
 
 
-def _set(lines: list[str], section: str, key: str, value: str) -> None:
-    """Replace the key's line in its section, or add it at the section's beginning, or add both."""
-    current = ""
-    start = 0 if not section else -1
-    for number, line in enumerate(lines):
-        header = _HEADER.match(line)
-        if header:
-            current = header.group(1).strip()
-            start = number + 1 if current == section else start
-        elif current == section and re.match(rf"\s*{re.escape(key)}\s*=", line):
-            lines[number] = f"{key} = {value}"
-            return
-    if start < 0:
-        lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
-        start = len(lines)
-    lines.insert(start, f"{key} = {value}")
+def _set(table: MutableMapping[str, Any], keys: Sequence[str], value: str) -> None:
+    """Set a value by its path, making tables on the way. Raises TypeError where something else stands there."""
+    import tomlkit
+
+    *path, last = keys
+    for key in path:
+        if key not in table:
+            table[key] = tomlkit.table(is_super_table=key == "tool")
+        table = table[key]
+        if not isinstance(table, MutableMapping):
+            raise TypeError(f"{key} is no table")
+    table[last] = value
+
+
+def _require(text: str, name: str, values: Mapping[str, str]) -> None:
+    """Raise ConfigurationError unless the text is a settings file with these values."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / name
+        draft.write_bytes(text.encode())
+        loaded = load_settings(draft, {})
+    for field, value in values.items():
+        if getattr(loaded, field) != value:
+            raise ConfigurationError(f"can't set {field} to {value!r}", hint=f"write it into {name} yourself")

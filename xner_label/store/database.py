@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, PartialError, SchemaError
@@ -204,3 +204,10 @@ def _explained() -> Iterator[None]:
         raise ConfigurationError(
             f"the database can't be used: {problem}", hint="check XNER_LABEL_DATABASE_URL and that the server runs"
         ) from error
+    except DatabaseError as error:
+        if "not a database" in str(error.orig) or "malformed" in str(error.orig):
+            raise ConfigurationError(
+                f"the database can't be read: {error.orig}",
+                hint="put a copy of it back, or name another file in XNER_LABEL_DATABASE_URL",
+            ) from error
+        raise

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from xner_label.entities import Entity, ProjectedEntity
-from xner_label.evaluation.spans import JudgedEntity, JudgedTask, Scores, evaluate
+from xner_label.evaluation.spans import JudgedEntity, JudgedTask, evaluate
+from xner_label.evaluation.strict_scores import Scores
 from xner_label.training.data import GoldSentence
 from xner_label.training.model import NerModel
 
