@@ -246,3 +246,12 @@ def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
     file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
     run("import", file, "--project", "other", "--labels", "PER, ORG")
     assert json.loads(run("status", "--project", "other", "--json").stdout)["labels"] == ["PER", "ORG"]
+
+
+def test_predict_checks_its_files_before_any_stage_works(run, tmp_path, monkeypatch):
+    file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
+    run("import", file)
+    monkeypatch.setenv("XNER_LABEL_PIPELINE_PROJECTOR_WEIGHTS", "absent.json")
+    refused = run("predict", "--aligner", "none", code=3)
+    assert "absent.json" in refused.stderr
+    assert "translating" not in refused.stderr

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from xner_label.errors import ConfigurationError
+from xner_label.pipeline.checking import check_stages, require_stages
 from xner_label.reporting.diagnosis import Check, diagnose
 from xner_label.settings.loading import load_settings
 from xner_label.settings.table import Settings
@@ -62,3 +64,45 @@ def test_checkpoints(tmp_path: Path) -> None:
         assert tagger(absent).verdict == "no"
         assert tagger(absent).remedy
     assert "models pull" in tagger("nobody/has-downloaded-this").remedy
+
+
+@pytest.mark.parametrize(
+    ("flags", "stage", "problem"),
+    [
+        ({"translator": "transformers"}, "translator", "no checkpoint is named"),
+        ({"tagger": "crf", "tagger_model": "absent.crf"}, "tagger", "absent.crf"),
+        ({"aligner": "eflomal+simalign"}, "aligner", "no checkpoint is named"),
+        ({"aligner": "simalign-package", "aligner_method": "softmax"}, "aligner", "no method 'softmax'"),
+        ({"projector_weights": "absent.json"}, "projector", "absent.json"),
+        ({"projector": "nmt"}, "projector", "no checkpoint is named"),
+        ({"training_folder": "/dev/null/models"}, "training folder", "can't be written"),
+    ],
+)
+@pytest.mark.models
+def test_what_a_stage_lacks_is_found_before_it_works(
+    flags: dict[str, str], stage: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(None, {}, {"studio_url": NOWHERE, "tagger": "given", "aligner": "none", **flags})
+    check = _check(stage, settings)
+    assert check.verdict == "no"
+    assert problem in check.found
+    assert check.remedy
+
+
+@pytest.mark.models
+def test_the_labels_of_a_tagger_must_fit_and_the_language_must_be_known(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "O", "1": "B-SHIP"}}')
+    flags = {"tagger": "transformers", "tagger_model": str(tmp_path), "aligner": "none"}
+    check = {check.stage: check for check in check_stages(load_settings(None, {}, flags))}["tagger"]
+    assert "none of the checkpoint's labels (SHIP) fits" in str(check.problem)
+    assert (
+        require_error({**flags, "labels": "SHIP", "device": "cuda:63"})
+        == "the device 'cuda:63' can't be used here"
+    )
+
+
+def require_error(flags: dict[str, str]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        require_stages(load_settings(None, {}, flags))
+    return str(caught.value.args[0])

@@ -32,9 +32,11 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
     if with_model:
         _predict_with_model(settings, as_json)
         return
+    from xner_label.pipeline.checking import require_stages
     from xner_label.predicting.predictor import Predictor
     from xner_label.store.database import open_store
 
+    require_stages(settings)
     with open_store(settings.database_url) as store:
         report = Predictor(store, settings).predict_project(lambda stage: say(f"{stage} ..."))
     answer(report, _words(report), as_json=as_json)

@@ -7,8 +7,8 @@ import logging
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import answer
-from xner_label.errors import MissingExtraError
+from xner_label.cli.output import answer, say
+from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.settings.table import Settings
 
 
@@ -30,10 +30,15 @@ def command(settings: Settings, verbose: bool, as_json: bool) -> None:
         from xner_label_backend.server import serve
     except ModuleNotFoundError as error:
         raise MissingExtraError("backend", f"`xner-label serve` (no module {error.name})") from None
+    from xner_label.pipeline.checking import require_stages
     from xner_label.store.database import open_store
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("xner_label", "xner_label_backend"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        require_stages(settings)
+    except ConfigurationError as error:
+        say(f"stored predictions are served, new tasks can't be predicted: {error}")
     with open_store(settings.database_url) as store:
         serve(store, settings, lambda url: answer({"listening": url}, f"listening on {url}", as_json=as_json))

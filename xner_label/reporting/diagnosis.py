@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,19 +13,11 @@ from typing import Literal
 
 from xner_label import __version__
 from xner_label.errors import MissingExtraError, StudioError, XnerLabelError
+from xner_label.pipeline.checking import check_stages
 from xner_label.settings.table import Settings
 
 Verdict = Literal["ok", "no"]
 
-# The parts that a choice of a stage needs: extra, and the module that shows whether it is installed.
-_NEEDS = {
-    ("translator", "transformers"): ("models", "transformers"),
-    ("translator", "ctranslate2"): ("models", "ctranslate2"),
-    ("tagger", "transformers"): ("models", "transformers"),
-    ("aligner", "eflomal"): ("eflomal", "eflomal"),
-    ("aligner", "simalign"): ("models", "transformers"),
-    ("aligner", "mt-encoder"): ("models", "transformers"),
-}
 _SHOWN_VERSIONS = ("sqlalchemy", "label-studio-sdk", "fastapi", "torch", "transformers", "eflomal")
 
 
@@ -58,6 +51,7 @@ def diagnose(settings: Settings) -> Diagnosis:
             _extra("studio", "label_studio_sdk", "talking to Label Studio"),
             _extra("backend", "fastapi", "the ML backend"),
             *_stages(settings),
+            _training_folder(settings.training_folder),
             _database(settings.database_url),
             *_studio(settings),
         )
@@ -86,29 +80,22 @@ def _extra(extra: str, module: str, purpose: str) -> Check:
 
 
 def _stages(settings: Settings) -> Iterator[Check]:
-    for stage in ("translator", "tagger", "aligner"):
-        choice: str = getattr(settings, stage)
-        extra, module = _NEEDS.get((stage, choice), ("", ""))
-        if extra and importlib.util.find_spec(module) is None:
-            hint = MissingExtraError(extra, choice).hint
-            if choice == "eflomal":
-                hint += ", which takes a C compiler; or choose --aligner none --projector string"
-            yield Check(stage, "no", f"{choice} isn't installed", hint)
+    for stage, found, problem in check_stages(settings):
+        if problem is None:
+            yield Check(stage, "ok", found)
             continue
-        checkpoint: str = getattr(settings, f"{stage}_model")
-        if extra == "models":
-            yield _checkpoint(stage, choice, checkpoint)
-        else:
-            yield Check(stage, "ok", choice)
+        remedy = problem.hint
+        if isinstance(problem, MissingExtraError) and problem.extra == "eflomal":
+            remedy += ", which takes a C compiler; or choose --aligner none --projector string"
+        yield Check(stage, "no", f"{found}: {problem.args[0]}", remedy)
 
 
-def _checkpoint(stage: str, choice: str, checkpoint: str) -> Check:
-    from xner_label.checkpoints.loading import find_checkpoint
-
-    try:
-        return Check(stage, "ok", f"{choice}, {checkpoint} in {find_checkpoint(checkpoint)}")
-    except XnerLabelError as error:
-        return Check(stage, "no", f"{choice}: {error.args[0]}", error.hint)
+def _training_folder(folder: str) -> Check:
+    path = Path(folder).expanduser()
+    existing = next(place for place in (path, *path.resolve().parents) if place.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK):
+        return Check("training folder", "ok", str(path))
+    return Check("training folder", "no", f"{existing} can't be written", "set training.folder to another one")
 
 
 def _database(url: str) -> Check:
