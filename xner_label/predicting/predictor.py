@@ -5,6 +5,7 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -118,6 +119,23 @@ class Predictor:
         problems = {key: task for key, task in answers.items() if isinstance(task, RecordError)}
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
+
+    def would_make(self, signature: str) -> bool:
+        """Whether predictions of this signature are made by these settings, with or without a corpus around them.
+
+        Which tasks informed each other doesn't count: a new task is predicted without them.
+        """
+        alone = self._projector
+        projectors = [alone]
+        name, weights = self._settings.projector, self._settings.projector_weights
+        if has_corpus_mode(name, weights=weights):
+            projectors.append(make_projector("corpus", weights=weights))
+        for projector in projectors:
+            part = f"projector={projector.signature}"
+            without_corpus = re.sub(rf"(?<= ){re.escape(part)}(:[0-9a-f]+)?(?= )", part, signature)
+            if without_corpus == self._pipeline(projector).signature:
+                return True
+        return False
 
     def _save(
         self,

@@ -69,8 +69,10 @@ class PredictionService:
             return runs.serving(session, self._settings.project)
 
     def check(self) -> None:
-        """Raises SchemaError or ConfigurationError when the store can't be used."""
+        """Raises SchemaError or ConfigurationError when the store can't be used, or not with these settings."""
         require_head(self._store)
+        with self._store.read() as session:
+            projects.require_labels_if_made(session, self._settings.project, self._settings.labels)
 
     def versions(self) -> list[str]:
         """Every version there are predictions or models of, the one that is served first."""
@@ -159,14 +161,17 @@ class PredictionService:
                 one for one, task in zip(asked, _match(session, project.id, asked), strict=True) if task is None
             ]
             taken = _taken(session, project.id, new)
+            records: list[tuple[entities.Task, str]] = []
+            linked: dict[str, int] = {}
             for one in {one.text: one for one in new}.values():
                 external = next(name for name in _names(one) if name not in taken)
-                record = entities.Task(id=external, text=one.text, source=one.source)
-                tasks.add_tasks(session, project.id, [(record, "pool")])
+                records.append((entities.Task(id=external, text=one.text, source=one.source), "pool"))
                 if one.studio_task is not None and one.studio_task not in taken:
-                    ids = tasks.ids_by_external(session, project.id, [external])
-                    reviews.mark_pushed(session, {ids[external]: one.studio_task})
+                    linked[external] = one.studio_task
                 taken |= {external, one.studio_task}
+            tasks.add_tasks(session, project.id, records)
+            ids = tasks.ids_by_external(session, project.id, list(linked))
+            reviews.mark_pushed(session, {ids[external]: linked[external] for external in linked})
         with self._store.read() as session:
             return [task for task in _match(session, project.id, asked) if task is not None]
 
@@ -227,13 +232,16 @@ class PredictionService:
         """
         with self._store.read() as session:
             pipeline = pipelines.find_name(session, signature) or signature
+            current = pipelines.signatures_by_name(session, [serving.pipeline] if serving.pipeline else [])
         if serving.pipeline is None:
             with self._store.write() as session:
                 project = projects.get_project(session, self._settings.project)
                 if project.pipeline is None:
                     project.pipeline = pipelines.ensure_pipeline(session, signature)
             self._predictor_of = pipeline
-        elif pipeline not in (serving.pipeline, self._own_pipeline):
+        elif pipeline != self._own_pipeline and not self._current_predictor(serving).would_make(
+            current[serving.pipeline]
+        ):
             _LOG.warning(
                 "settings or source data changed since the last `xner-label predict`: new tasks get the pipeline "
                 "%r, stored ones are from %r; run it again",

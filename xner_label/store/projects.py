@@ -51,6 +51,13 @@ def require_labels(project: Project, labels: Sequence[str]) -> None:
         )
 
 
+def require_labels_if_made(session: Session, name: str, labels: Sequence[str]) -> None:
+    """Raise ConfigurationError when there is a project of that name with other labels."""
+    project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
+    if project is not None:
+        require_labels(project, labels)
+
+
 class LabelChange(msgspec.Struct, frozen=True):
     """A project's label set and how it differs from another one; ``gold`` counts the tasks whose annotations have
     labels that are ``removed``."""
