@@ -146,3 +146,41 @@ def test_labels_that_the_project_gets_later_need_no_second_tagging(bare):
     predictor.predict_project()
     assert rows(bare)["s"].source_entities == (Entity(0, 5, "ORG", 0.9),)
     assert len(tagger.asked) == 4
+
+
+class Recording:
+    """A Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[list[object]] = []
+
+    def begin(self, stage, total=None):
+        self.stages.append([stage, total, 0])
+
+    def advance(self, count=1):
+        self.stages[-1][2] += count
+
+
+def test_a_few_tasks_go_first_and_the_rest_later(store):
+    predictor = Predictor(store, Settings(aligner="none"))
+    count = len(sample.read_sample(split="dev"))
+    few = predictor.predict_project(limit=3)
+    again = predictor.predict_project(limit=3, split="pool")
+    assert (few.predicted, again.predicted, few.version) == (3, 3, again.version)
+    assert "log-linear-corpus" not in few.pipeline
+    assert predictor.predict_project(split="test").predicted == 0
+    progress = Recording()
+    whole = predictor.predict_project(progress)
+    assert whole.predicted == count
+    assert progress.stages == [
+        ["translating and tagging", count, count],
+        ["aligning", count, count],
+        ["projecting", count, count],
+    ]
+
+
+def test_a_look_at_a_few_tasks_leaves_what_is_current(store):
+    whole = Predictor(store, Settings(aligner="none")).predict_project()
+    Predictor(store, Settings(aligner="none", projector="string")).predict_project(limit=3)
+    with store.read() as session:
+        assert projects.get_project(session, "default").pipeline.name == whole.version

@@ -8,6 +8,7 @@ import click
 
 from xner_label.cli.options import comma_separated, json_option, with_settings
 from xner_label.cli.output import answer, report_partial, say
+from xner_label.cli.progress import console_progress
 from xner_label.settings.table import Settings
 
 
@@ -56,8 +57,10 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
         name: () if value is None and name in ("columns", "tag_names") else value
         for name, value in options.items()
     }
-    with open_store(settings.database_url) as store:
-        report = import_file(store, settings.project, settings.labels, input_path, ImportOptions(**options))  # type: ignore[arg-type]
+    chosen = ImportOptions(**options)  # type: ignore[arg-type]
+    with open_store(settings.database_url) as store, console_progress() as progress:
+        progress.begin("importing")
+        report = import_file(store, settings.project, settings.labels, input_path, chosen, progress)
     what = "labelled source sentences" if options["source_labelled"] else "tasks"
     gold = f", {report.gold} with gold" if options["gold"] else ""
     words = f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad"

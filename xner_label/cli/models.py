@@ -9,6 +9,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
@@ -57,7 +58,11 @@ def pull(names: tuple[str, ...], settings: Settings, as_json: bool) -> None:
         raise UsageError(
             f"the preset {settings.preset} needs no checkpoint", hint="name one, or give --preset fast or paper"
         )
-    folders = {name: pull_model(name, _announce) for name in wanted}
+    folders: dict[str, str] = {}
+    with console_progress() as progress:  # on a terminal the hub's client shows bars of its own
+        for name in wanted:
+            progress.begin(f"fetching {name}")
+            folders[name] = pull_model(name, _announce)
     answer(folders, "\n".join(folders.values()), as_json=as_json)
 
 

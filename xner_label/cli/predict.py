@@ -9,7 +9,8 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
-from xner_label.errors import PartialError
+from xner_label.cli.progress import console_progress
+from xner_label.errors import PartialError, UsageError
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -21,14 +22,19 @@ if TYPE_CHECKING:
 @with_settings(
     "database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"
 )
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many tasks, each projected on its own")
+@click.option("--split", help="Only tasks of this split, each projected on its own")
 @click.option("--with-model", is_flag=True, help="Predict with the promoted model instead of the pipeline")
 @json_option
-def command(settings: Settings, with_model: bool, as_json: bool) -> None:
+def command(settings: Settings, limit: int | None, split: str | None, with_model: bool, as_json: bool) -> None:
     """Translate, tag, align and project every task that this pipeline hasn't predicted yet.
 
     What a task brings along (source, source entities, links) is used as it is. Interrupt it freely: it goes on
-    where it stopped.
+    where it stopped. What --limit and --split choose is there for a look: it becomes what `push` sends only
+    where nothing else was predicted before.
     """
+    if with_model and (limit is not None or split is not None):
+        raise UsageError("the model predicts all tasks", hint="leave --limit and --split out")
     if with_model:
         _predict_with_model(settings, as_json)
         return
@@ -37,8 +43,8 @@ def command(settings: Settings, with_model: bool, as_json: bool) -> None:
     from xner_label.store.database import open_store
 
     require_stages(settings)
-    with open_store(settings.database_url) as store:
-        report = Predictor(store, settings).predict_project(lambda stage: say(f"{stage} ..."))
+    with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
+        report = Predictor(store, settings).predict_project(progress, limit=limit, split=split)
     answer(report, _words(report), as_json=as_json)
     for reason, count in report.left_out.items():
         say(f"{count} tasks left out: {reason}")
@@ -52,8 +58,8 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
     from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
 
-    with open_store(settings.database_url) as store:
-        report = predict_with_model(store, settings.project, Path(settings.training_folder))
+    with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
+        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress)
     answer(report, _words(report), as_json=as_json)
 
 

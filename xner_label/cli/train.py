@@ -10,6 +10,7 @@ import msgspec
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
+from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
@@ -52,13 +53,8 @@ def command(
             found = preview(store, settings.project, options)
             write_json(found) if as_json else click.echo(_data(found))
             return
-        report = train(
-            store,
-            settings.project,
-            Path(settings.training_folder),
-            options,
-            lambda stage: click.echo(f"{stage} ...", err=True),
-        )
+        with console_progress(announce=True) as progress:
+            report = train(store, settings.project, Path(settings.training_folder), options, progress)
     if as_json:
         write_json(report)
         return

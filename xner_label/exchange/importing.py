@@ -18,6 +18,7 @@ from xner_label.errors import RecordError
 from xner_label.exchange.checking import checked_task
 from xner_label.exchange.readers.formats import open_records
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import add_imported_gold
@@ -79,7 +80,12 @@ class ImportOptions(ReadOptions, frozen=True, kw_only=True):
 
 
 def import_file(
-    store: Store, project: str, labels: Sequence[str], path: Path, options: ImportOptions
+    store: Store,
+    project: str,
+    labels: Sequence[str],
+    path: Path,
+    options: ImportOptions,
+    progress: Progress = SILENCE,
 ) -> ImportReport:
     """Import one file (``-``: standard input) into a project, which is made when it doesn't exist.
 
@@ -95,6 +101,7 @@ def import_file(
         write = _write_source_sentences if options.source_labelled else _write_tasks
         for batch in _batches(valid, first):
             write(store, project_id, batch, options, report)
+            progress.advance(len(batch))
     return report
 
 

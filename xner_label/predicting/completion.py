@@ -25,6 +25,7 @@ from xner_label.pipeline.stage import (
     fingerprint,
 )
 from xner_label.predicting.overlapping_stages import chained
+from xner_label.progress import SILENCE, Progress
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import tables, tasks
 from xner_label.store.database import Store
@@ -94,7 +95,9 @@ class Completion:
         self._tagging = None if tagger is None else TaggingStage(tagger)
         self._alignment = None if aligner is None else AlignmentStage(aligner)
 
-    def translated_and_tagged(self, stored: Sequence[StoredTask]) -> list[Task | RecordError]:
+    def translated_and_tagged(
+        self, stored: Sequence[StoredTask], progress: Progress = SILENCE
+    ) -> list[Task | RecordError]:
         """Each task with a source and source entities, as far as it has them or stages are configured, in order.
 
         One batch is tagged while the next is translated.
@@ -108,16 +111,21 @@ class Completion:
             steps.append(partial(self._translate, self._translation))
         if self._tagging is not None:
             steps.append(partial(self._tag, self._tagging))
-        return [task for batch in chained(batches, steps) for _, task in batch]
+        result: list[Task | RecordError] = []
+        for batch in chained(batches, steps):
+            result += [task for _, task in batch]
+            progress.advance(len(batch))
+        return result
 
     def aligned(
-        self, ready: Sequence[tuple[int, Task]], *, learn: bool = False
+        self, ready: Sequence[tuple[int, Task]], progress: Progress = SILENCE, *, learn: bool = False
     ) -> list[tuple[int, Task | RecordError]]:
         """The tasks, by their id in the store, with links: those they brought along, else the aligner's.
 
         ``learn``: an aligner that learns sees all of them first.
         """
         if self._alignment is None:
+            progress.advance(len(ready))
             return list(ready)
         if learn and self._alignment.learns:
             self._alignment.learn([task for _, task in ready])
@@ -127,6 +135,7 @@ class Completion:
             results = StoredStageResults(self._store, {str(task.id): key for key, task in batch})
             answers = additions(self._alignment, [task for _, task in batch], results=results)
             result += [(key, _linked(task, added)) for (key, task), added in zip(batch, answers, strict=True)]
+            progress.advance(len(batch))
         return result
 
     def _translate(self, stage: Stage, batch: _Batch) -> _Batch:

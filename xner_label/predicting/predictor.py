@@ -6,8 +6,9 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 
 import msgspec
 
@@ -15,6 +16,7 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
+from xner_label.progress import SILENCE, Progress
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
@@ -59,29 +61,35 @@ class Predictor:
             projects.require_labels(project, settings.labels)
             self._project = project.id
 
-    def predict_project(self, progress: Callable[[str], None] = lambda stage: None) -> PredictReport:
+    def predict_project(
+        self, progress: Progress = SILENCE, *, limit: int | None = None, split: str | None = None
+    ) -> PredictReport:
         """Predict every task of the project and make this its current pipeline.
 
         With the default projector the tasks inform each other (corpus mode), up to ``corpus_limit`` of them.
-        ``progress`` is told which stage begins. Raises ConfigurationError when no task has a source and no
-        translator is configured.
+        ``limit`` and ``split`` choose some of those that aren't predicted yet: they are projected each on its own,
+        and the project's current pipeline stays, if it has one. Raises ConfigurationError when no task has a
+        source and no translator is configured.
         """
+        some = limit is not None or split is not None
         with self._store.read() as session:
-            stored = [StoredTask.of(task) for task in tasks.iterate_tasks(session, self._project)]
-        progress("translating and tagging")
-        complete = self._completion.translated_and_tagged(stored)
+            rows = tasks.iterate_tasks(session, self._project)
+            chosen = self._undone(rows, limit, split) if some else rows
+            stored = [StoredTask.of(task) for task in chosen]
+        progress.begin("translating and tagging", len(stored))
+        complete = self._completion.translated_and_tagged(stored, progress)
         if stored and not any(isinstance(task, entities.Task) and task.source is not None for task in complete):
             raise ConfigurationError(
                 "no task has a source and no translator is configured",
                 hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
             )
         ready, left_out = ready_to_project(stored, complete)
-        progress("aligning")
-        aligned = self._completion.aligned(ready, learn=True)
+        progress.begin("aligning", len(ready))
+        aligned = self._completion.aligned(ready, progress, learn=True)
         linked = [(task_id, task) for task_id, task in aligned if isinstance(task, entities.Task)]
         left_out.update(str(task) for _, task in aligned if isinstance(task, RecordError))
-        pipeline = self._pipeline(self._projector_of(len(linked)))
-        progress("projecting")
+        pipeline = self._pipeline(self._projector if some else self._projector_of(len(linked)))
+        progress.begin("projecting", len(linked))
         if pipeline.learns:
             pipeline.learn([task for _, task in linked])
         report = PredictReport(pipeline.signature, left_out=dict(left_out))
@@ -90,15 +98,26 @@ class Predictor:
             done = predictions.predicted_task_ids(session, self._project, version) if version else set()
         report.known = len(done)
         open_tasks = [(task_id, task) for task_id, task in linked if task_id not in done]
+        progress.advance(len(linked) - len(open_tasks))
         for start in range(0, len(open_tasks), _CHUNK):
             chunk = open_tasks[start : start + _CHUNK]
             results = pipeline.predict([task for _, task in chunk])
             self._save([task_id for task_id, _ in chunk], results, report)
+            progress.advance(len(chunk))
         with self._store.write() as session:
             current = ensure_pipeline(session, pipeline.signature)
-            projects.get_project(session, self._settings.project).pipeline = current
+            project = projects.get_project(session, self._settings.project)
+            if not some or project.pipeline is None:
+                project.pipeline = current
             report.version = current.name
         return report
+
+    def _undone(self, rows: Iterable[Task], limit: int | None, split: str | None) -> Iterable[Task]:
+        """The first tasks of a split that the pipeline, each task on its own, hasn't predicted."""
+        with self._store.read() as session:
+            version = find_name(session, self._pipeline(self._projector).signature)
+            done = predictions.predicted_task_ids(session, self._project, version) if version else set()
+        return islice((row for row in rows if row.id not in done and split in (None, row.split)), limit)
 
     def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:
         """Predict single tasks, in order, and store the predictions; they don't change the current pipeline."""

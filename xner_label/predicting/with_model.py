@@ -11,6 +11,7 @@ import msgspec
 from xner_label import entities
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun, Task
@@ -113,7 +114,7 @@ def load_run(run: ModelRun, folder: Path) -> ServedModel:
 
 
 def predict_with_model(
-    store: Store, project: str, folder: Path, *, version: str | None = None
+    store: Store, project: str, folder: Path, progress: Progress = SILENCE, *, version: str | None = None
 ) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
@@ -133,6 +134,7 @@ def predict_with_model(
         pipeline = None if found.pipeline is None else found.pipeline.name
     model = load_run(run, folder)
     report = ModelPredictReport(run.version, known=len(done))
+    progress.begin("predicting", len(open_tasks))
     for start in range(0, len(open_tasks), _CHUNK):
         ids = open_tasks[start : start + _CHUNK]
         with store.read() as session:
@@ -145,6 +147,7 @@ def predict_with_model(
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
         report.entities += sum(len(result.entities) for result in results)
+        progress.advance(len(ids))
     return report
 
 

@@ -23,6 +23,7 @@ from xner_label.checkpoints.loading import find_checkpoint, load_tokenizer, quie
 from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.iob2 import tags_of
+from xner_label.progress import SILENCE, Progress
 from xner_label.stages.tagging.crf import scored_entities
 from xner_label.training.data import Sentence, TrainingData, silver_tags
 from xner_label.training.model import Answer
@@ -125,6 +126,7 @@ def fine_tune(
     folder: Path,
     min_silver_confidence: float,
     options: FineTuningOptions | None = None,
+    progress: Progress = SILENCE,
 ) -> TransformersModel:
     """Fine-tune a checkpoint into a new ``folder``. The same data, options and machine give the same weights.
 
@@ -146,10 +148,12 @@ def fine_tune(
     model = _load_for_training(checkpoint, data.labels)
     encoder = _Encoder(tokenizer, model)
     silver, gold = examples_of(data, min_silver_confidence, options.outside_weight)
-    for examples, epochs in ((silver, options.silver_epochs), (gold, options.epochs)):
+    rounds = (("silver", silver, options.silver_epochs), ("gold", gold, options.epochs))
+    for name, examples, epochs in rounds:
         rows = [row for example in examples for row in encoder.rows(example)]
         if rows:
-            _fit(model, rows, tokenizer.pad_token_id or 0, epochs, folder, options)
+            progress.begin(f"fine-tuning on {name}, {epochs} epochs", len(rows) * epochs)
+            _fit(model, rows, tokenizer.pad_token_id or 0, epochs, folder, options, progress)
     with _no_progress_bar():
         model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
@@ -235,6 +239,7 @@ def _fit(
     epochs: int,
     folder: Path,
     options: FineTuningOptions,
+    progress: Progress,
 ) -> None:
     import torch
     import transformers
@@ -251,6 +256,7 @@ def _fit(
             losses = torch.nn.functional.cross_entropy(
                 outputs.logits.flatten(0, 1).float(), labels, ignore_index=_IGNORED, reduction="none"
             )
+            progress.advance(len(inputs["input_ids"]))
             loss = (losses * weights).sum() / (weights * (labels != _IGNORED)).sum().clamp(min=1e-6)
             return (loss, outputs) if return_outputs else loss
 

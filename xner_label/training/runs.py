@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import msgspec
 
 import xner_label
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun, utc_now
@@ -71,7 +72,7 @@ def train(
     project: str,
     folder: Path,
     options: TrainOptions | None = None,
-    progress: Callable[[str], None] = lambda stage: None,
+    progress: Progress = SILENCE,
 ) -> RunReport:
     """Train a model on a project's gold and silver, judge it, and record it under ``folder``.
 
@@ -87,12 +88,12 @@ def train(
             f"project {project!r} has nothing to learn from",
             hint="run `xner-label predict` for silver, or review tasks and run `xner-label sync`",
         )
-    progress(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
+    progress.begin(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
     with _workspace(folder) as workspace:
         began = time.perf_counter()
-        model = _fit(data, options, workspace)
+        model = _fit(data, options, workspace, progress)
         seconds = time.perf_counter() - began
-        progress("judging")
+        progress.begin("judging")
         dev, test = score_split(model, data.dev), score_split(model, data.test)
         version = f"{model.kind}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         path = _write(model, data, workspace / version, folder / version)
@@ -186,11 +187,12 @@ def _workspace(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _fit(data: TrainingData, options: TrainOptions, workspace: Path) -> NerModel:
+def _fit(data: TrainingData, options: TrainOptions, workspace: Path, progress: Progress) -> NerModel:
     cut = options.data.min_silver_confidence
     if options.checkpoint is None:
         return crf.train_crf(data, cut)
-    return fine_tuning.fine_tune(data, options.checkpoint, workspace / "fine-tuned", cut, options.fine_tuning)
+    folder = workspace / "fine-tuned"
+    return fine_tuning.fine_tune(data, options.checkpoint, folder, cut, options.fine_tuning, progress)
 
 
 def _write(model: NerModel, data: TrainingData, beside: Path, target: Path) -> Path:
