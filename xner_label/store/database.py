@@ -22,8 +22,6 @@ T = TypeVar("T")
 
 # How long a writer waits for another one, in seconds.
 _BUSY_TIMEOUT = 30.0
-# SQLite takes at most 32,766 variables in one statement.
-_VARIABLES = 30_000
 # How many ids go into one IN (...).
 _IDS = 5_000
 
@@ -138,14 +136,13 @@ def insert_new_returning(
     session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]], column: SQLColumnExpression[T]
 ) -> list[T]:
     """Insert as ``insert_new`` does; returns ``column`` of every row that went in, in no particular order."""
+    if not rows:
+        return []
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    size = max(1, _VARIABLES // len(table.__table__.columns))
-    inserted: list[T] = []
-    for start in range(0, len(rows), size):
-        statement = insert(table).values(list(rows[start : start + size])).on_conflict_do_nothing()
-        inserted += session.scalars(statement.returning(column))
-    return inserted
+    statement = insert(table).on_conflict_do_nothing().returning(column)
+    # rows apart from the statement, which SQLAlchemy then compiles once and sends many at a time
+    return list(session.scalars(statement, list(rows)))
 
 
 def _engine(url: str, busy_timeout: float) -> Engine:
