@@ -40,10 +40,10 @@ from lowres import read_corpus
 
 import xner_label
 from xner_label.checkpoints.devices import Placement
-from xner_label.checkpoints.loading import load_model, load_tokenizer, quiet_reading
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer, quiet_reading
 from xner_label.stages.alignment.embedding import EmbeddingAligner
 from xner_label.stages.alignment.encoder import Encoder, load_encoder
-from xner_label.stages.interfaces import Pair
+from xner_label.stages.interfaces import SentencePair
 
 LAYER = 4
 CPU = Placement("cpu", "float32")
@@ -126,12 +126,12 @@ class Work:
         self._linear = 4 * self._width**2 + 2 * self._width * config.intermediate_size
         self._special = special
 
-    def lengths(self, pairs: Sequence[Pair]) -> list[int]:
+    def lengths(self, pairs: Sequence[SentencePair]) -> list[int]:
         """Subtokens of each sentence, special ones included."""
         sentences = [side for pair in pairs for side in pair]
         return [sum(map(len, words)) + self._special for words in self._encoder.split(sentences)]
 
-    def multiply_adds(self, pairs: Sequence[Pair]) -> int:
+    def multiply_adds(self, pairs: Sequence[SentencePair]) -> int:
         """Multiply-adds of the layers used, for unpadded sentences."""
         return LAYER * sum(length * (self._linear + 2 * length * self._width) for length in self.lengths(pairs))
 
@@ -157,9 +157,9 @@ def bare_products(model: Any, rows: int = 1024) -> tuple[Callable[[], None], int
     return multiply, rows * sum(weight.numel() for weight in weights)
 
 
-def compare_speed(pairs: Sequence[Pair], blocks: int, size: int) -> dict[str, Any]:
+def compare_speed(pairs: Sequence[SentencePair], blocks: int, size: int) -> dict[str, Any]:
     """Pairs per CPU-second, their ratio, and the share of the products' rate."""
-    model = load_model("AutoModel", checkpoint(), CPU)
+    model = load_checkpoint("AutoModel", checkpoint(), CPU)
     encoder = load_encoder(checkpoint(), CPU, LAYER)
     work = Work(encoder, model)
     multiply, products = bare_products(model)
@@ -168,17 +168,22 @@ def compare_speed(pairs: Sequence[Pair], blocks: int, size: int) -> dict[str, An
     print(f"{len(pairs)} pairs of {mean_subtokens:.1f} subtokens; {blocks} blocks of {size} pairs, medians")
     print(f"{'method':14}{'simalign':>10}{'batched':>10}{'ratio':>8}{'limit':>12}{'share':>8}")
     for method, kind in COMPARED:
-        theirs, own = shipped(LETTERS[method], kind), EmbeddingAligner("", encoder, method=method, token_type=kind)
+        theirs, ours = (
+            shipped(LETTERS[method], kind),
+            EmbeddingAligner("", encoder, method=method, token_type=kind),
+        )
         rows: list[tuple[float, float, float, float, float]] = []
         for number in range(blocks + 1):
             block = list(islice(cycle(pairs), number * size, (number + 1) * size))
-            some = block[::SKIP]
+            sample = block[::SKIP]
             limit = products / statistics.median(seconds_of(multiply) for _ in range(5))
-            taken = seconds_of(lambda block=block, own=own: own.align(block))
+            taken = seconds_of(lambda block=block, ours=ours: ours.align(block))
             again = products / statistics.median(seconds_of(multiply) for _ in range(5))
-            slow = seconds_of(lambda some=some, theirs=theirs: [theirs.get_word_aligns(*pair) for pair in some])
+            slow = seconds_of(
+                lambda sample=sample, theirs=theirs: [theirs.get_word_aligns(*pair) for pair in sample]
+            )
             rate = sum(work.lengths(block)) / taken / mean_subtokens
-            their_rate = sum(work.lengths(some)) / slow / mean_subtokens
+            their_rate = sum(work.lengths(sample)) / slow / mean_subtokens
             limit = (limit + again) / 2
             rows.append((their_rate, rate, rate / their_rate, limit, work.multiply_adds(block) / taken / limit))
         # The first block warms up: words are split, buffers made.
@@ -193,7 +198,7 @@ def compare_speed(pairs: Sequence[Pair], blocks: int, size: int) -> dict[str, An
     return figures
 
 
-def compare_links(pairs: Sequence[Pair], count: int, matchings: int) -> dict[str, Any]:
+def compare_links(pairs: Sequence[SentencePair], count: int, matchings: int) -> dict[str, Any]:
     """The share of pairs with simalign's links, by token type and method."""
     encoder = load_encoder(checkpoint(), CPU, LAYER)
     tokenizer = load_tokenizer(checkpoint())
@@ -207,21 +212,21 @@ def compare_links(pairs: Sequence[Pair], count: int, matchings: int) -> dict[str
         [((*quick, "mwmf"), chosen)] if matchings >= count else [(quick, chosen), (("mwmf",), chosen[:matchings])]
     )
     for kind in ("word", "bpe"):
-        for methods, some in groups:
+        for methods, sample in groups:
             theirs = shipped("".join(LETTERS[method] for method in methods), kind)
-            expected = [theirs.get_word_aligns(*pair) for pair in some]
+            expected = [theirs.get_word_aligns(*pair) for pair in sample]
             for method in methods:
-                links = EmbeddingAligner("", encoder, method=method, token_type=kind).align(some)
-                found = [[link[:2] for link in own] for own in links]
-                same = [own == other[method] for own, other in zip(found, expected, strict=True)]
-                entry = {"pairs": len(some), "identical": sum(same) / len(same)}
+                links = EmbeddingAligner("", encoder, method=method, token_type=kind).align(sample)
+                ours = [[link[:2] for link in of_pair] for of_pair in links]
+                same = [mine == reference[method] for mine, reference in zip(ours, expected, strict=True)]
+                entry = {"pairs": len(sample), "identical": sum(same) / len(same)}
                 shown = f"{method + ' ' + kind:14}{sum(same):6} of {len(same)} identical"
                 if (method, kind) == ("mwmf", "word"):
                     worst = max(
                         (
-                            abs(_total(theirs, pair, own) - _total(theirs, pair, other[method]))
-                            for pair, own, other in zip(some, found, expected, strict=True)
-                            if own != other[method]
+                            abs(_total(theirs, pair, mine) - _total(theirs, pair, reference[method]))
+                            for pair, mine, reference in zip(sample, ours, expected, strict=True)
+                            if mine != reference[method]
                         ),
                         default=0.0,
                     )
@@ -232,7 +237,7 @@ def compare_links(pairs: Sequence[Pair], count: int, matchings: int) -> dict[str
     return figures
 
 
-def _tokenised_alike(tokenizer: Any, pair: Pair) -> bool:
+def _tokenised_alike(tokenizer: Any, pair: SentencePair) -> bool:
     """Whether simalign's tokenize(word) numbers the subtokens of a pair's words as word_ids() does."""
     for words in pair:
         shipped_numbers = [number for number, word in enumerate(words) for _ in tokenizer.tokenize(word)]
@@ -242,7 +247,7 @@ def _tokenised_alike(tokenizer: Any, pair: Pair) -> bool:
     return True
 
 
-def _total(aligner: Any, pair: Pair, links: Sequence[tuple[int, int]]) -> float:
+def _total(aligner: Any, pair: SentencePair, links: Sequence[tuple[int, int]]) -> float:
     """The total similarity of word links, as simalign computes it."""
     sides = [[aligner.embed_loader.tokenizer.tokenize(word) for word in words] for words in pair]
     vectors = aligner.embed_loader.get_embed_list([list(words) for words in pair]).numpy()
@@ -251,10 +256,10 @@ def _total(aligner: Any, pair: Pair, links: Sequence[tuple[int, int]]) -> float:
     return float(sum(similarity[link] for link in links))
 
 
-def stream_memory(pairs: Sequence[Pair], count: int) -> dict[str, Any]:
+def stream_memory(pairs: Sequence[SentencePair], count: int) -> dict[str, Any]:
     """Resident size while pairs stream through in batches of 512, through the layers that are used."""
     aligner = EmbeddingAligner("", load_encoder(checkpoint(), CPU, LAYER))
-    stream: Iterator[Pair] = islice(cycle(pairs), count)
+    stream: Iterator[SentencePair] = islice(cycle(pairs), count)
     sizes: list[float] = []
     while batch := list(islice(stream, 512)):
         aligner.align(batch)
@@ -276,7 +281,7 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def measure_gpu(pairs: Sequence[Pair]) -> dict[str, Any]:
+def measure_gpu(pairs: Sequence[SentencePair]) -> dict[str, Any]:
     """Sentence pairs per second on CUDA, for each number format, and the share of them that the encoder takes."""
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel

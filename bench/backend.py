@@ -141,15 +141,15 @@ def storm(server: Server, clients: int, each: int) -> dict[str, float]:
     """``clients`` at once ask for ``each`` new tasks, one per request."""
     failures: list[BaseException] = []
 
-    def run(own: int) -> None:
+    def run(number: int) -> None:
         client = Client(server.port)
         try:
-            for one in new_tasks(each, 10_000 + own * each):
-                client.predict([one])
+            for task in new_tasks(each, 10_000 + number * each):
+                client.predict([task])
         except (OSError, RuntimeError) as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(own,)) for own in range(clients)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(clients)]
     cpu, began = server.cpu_seconds(), time.perf_counter()
     for thread in threads:
         thread.start()
@@ -167,17 +167,17 @@ def storm(server: Server, clients: int, each: int) -> dict[str, float]:
 
 def measure(folder: Path, aligner: str, runs: int, each: int) -> dict[str, Any]:
     """Everything about one aligner."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with serving(folder / f"{aligner}-joined", aligner, 64) as server:
         client = Client(server.port)
         known = sample.read_sample()
         client.predict(new_tasks(1, 0))  # opens the models
-        found["GET /health"] = latencies(lambda _: client.ask("/health"), runs)
-        found["POST /setup"] = latencies(lambda _: client.ask("/setup", {"project": "1.1"}), runs)
-        found["POST /predict, stored"] = latencies(
+        figures["GET /health"] = latencies(lambda _: client.ask("/health"), runs)
+        figures["POST /setup"] = latencies(lambda _: client.ask("/setup", {"project": "1.1"}), runs)
+        figures["POST /predict, stored"] = latencies(
             lambda number: client.predict([asked(number, known[number % len(known)].text)]), runs
         )
-        found["POST /predict, new"] = latencies(
+        figures["POST /predict, new"] = latencies(
             lambda number: client.predict(new_tasks(1, 1 + number)), max(runs // 4, 20)
         )
         for name, many in (
@@ -186,12 +186,12 @@ def measure(folder: Path, aligner: str, runs: int, each: int) -> dict[str, Any]:
         ):
             began = time.perf_counter()
             client.predict(many)
-            found[f"POST /predict, {name}"] = {"seconds": time.perf_counter() - began}
-        found["32 clients, joined"] = storm(server, 32, each)
+            figures[f"POST /predict, {name}"] = {"seconds": time.perf_counter() - began}
+        figures["32 clients, joined"] = storm(server, 32, each)
     with serving(folder / f"{aligner}-alone", aligner, 1) as server:
         Client(server.port).predict(new_tasks(1, 0))
-        found["32 clients, alone"] = storm(server, 32, each)
-    return found
+        figures["32 clients, alone"] = storm(server, 32, each)
+    return figures
 
 
 def main() -> None:
@@ -208,12 +208,12 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         for aligner in arguments.aligners.split(","):
-            found = measure(Path(folder), aligner, arguments.runs, arguments.each)
-            document["aligners"][aligner] = found
+            figures_of_aligner = measure(Path(folder), aligner, arguments.runs, arguments.each)
+            document["aligners"][aligner] = figures_of_aligner
             print(f"\naligner {aligner}")
-            for name, figures in found.items():
+            for name, figures in figures_of_aligner.items():
                 print(f"  {name:28} " + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-            joined, alone = found["32 clients, joined"], found["32 clients, alone"]
+            joined, alone = figures_of_aligner["32 clients, joined"], figures_of_aligner["32 clients, alone"]
             faster = joined["tasks_per_second"] / alone["tasks_per_second"]
             cheaper = joined["cpu_ms_per_task"] / alone["cpu_ms_per_task"]
             print(f"  joined: {faster:.2f} times the tasks per second, {cheaper:.2f} of the CPU time per task")

@@ -76,7 +76,8 @@ def measure(tasks: list[Task], options: dict[str, int | float | None]) -> dict[s
     links = EflomalAligner(MemoryCache(), **options).align(pairs)  # type: ignore[arg-type]
     result = {"cpu_seconds": cpu_seconds() - begin}
     aligned = [
-        msgspec.structs.replace(task, alignment=format_links(own)) for task, own in zip(tasks, links, strict=True)
+        msgspec.structs.replace(task, alignment=format_links(of_task))
+        for task, of_task in zip(tasks, links, strict=True)
     ]
     return result | {name: f1(aligned, name) for name in PROJECTORS}
 
@@ -89,12 +90,12 @@ def cpu_seconds() -> float:
 
 def f1(tasks: list[Task], projector: str) -> float:
     predictions = Pipeline(make_projector(projector), min_confidence=0.0).predict(tasks)
-    right = found = wanted = 0
+    right = predicted = wanted = 0
     for task, prediction in zip(tasks, predictions, strict=True):
         gold = {(entity.start, entity.end, entity.label) for entity in task.entities or ()}
-        own = {(entity.start, entity.end, entity.label) for entity in prediction.entities}  # type: ignore[union-attr]
-        right, found, wanted = right + len(gold & own), found + len(own), wanted + len(gold)
-    return 2 * right / (found + wanted)
+        spans = {(entity.start, entity.end, entity.label) for entity in prediction.entities}  # type: ignore[union-attr]
+        right, predicted, wanted = right + len(gold & spans), predicted + len(spans), wanted + len(gold)
+    return 2 * right / (predicted + wanted)
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ def choose(store: Store, pipeline: str, count: int, order: str, seed: int) -> li
     """The tasks to review."""
     with store.read() as session:
         project = projects.get_project(session, PROJECT)
-        found = [task for task, _, _ in reviews.eligible(session, project.id, pipeline, "train")]
+        eligible = [task for task, _, _ in reviews.eligible(session, project.id, pipeline, "train")]
     if order == "random":
-        random.Random(seed).shuffle(found)
-    return found[:count]
+        random.Random(seed).shuffle(eligible)
+    return eligible[:count]
 
 
 def review(store: Store, pipeline: str, chosen: Sequence[int], gold: dict[int, CorpusTask]) -> Counter[str]:

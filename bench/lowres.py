@@ -41,8 +41,10 @@ def left_out_weights(language: str, folder: Path) -> str:
     The shipped weights were fitted on all the corpora here, so that they would flatter the projection.
     """
     data = data_folder()
-    others = sorted(path for path in (data / "lowres").glob("*/projection.jsonl") if path.parent.name != language)
+    other_languages = sorted(
+        path for path in (data / "lowres").glob("*/projection.jsonl") if path.parent.name != language
+    )
     europarl = sorted((data / "europarl").glob("*.jsonl"))
     file = folder / f"without-{language}.json"
-    file.write_bytes(fit_files([*others, *europarl], from_scratch=True, corpus=True).dump())
+    file.write_bytes(fit_files([*other_languages, *europarl], from_scratch=True, corpus=True).dump())
     return str(file)

@@ -22,7 +22,7 @@ def problem(mentions: int, length: int, generator: random.Random) -> list[list[C
         rank([(generator.random() ** 3, *span) for span in generator.sample(spans, min(60, len(spans)))])
         for _ in range(mentions)
     ]
-    return [[own[index] for index in undominated(own)] for own in ranked]
+    return [[candidates[index] for index in undominated(candidates)] for candidates in ranked]
 
 
 def milliseconds(function: Callable[[], object]) -> float:
@@ -44,8 +44,8 @@ def main() -> None:
     print(f"{'mentions':>8} {'programme ms':>13} {'HiGHS ms':>9}")
     for mentions in range(2, arguments.most + 1):
         problems = [problem(mentions, arguments.length, random.Random(seed)) for seed in range(arguments.repeats)]
-        exact = statistics.median(milliseconds(lambda own=own: matching.match(own)) for own in problems)
-        highs = statistics.median(milliseconds(lambda own=own: match_milp(own)) for own in problems)
+        exact = statistics.median(milliseconds(lambda case=case: matching.match(case)) for case in problems)
+        highs = statistics.median(milliseconds(lambda case=case: match_milp(case)) for case in problems)
         rows.append({"mentions": mentions, "programme_ms": exact, "highs_ms": highs})
         print(f"{mentions:8} {exact:13.2f} {highs:9.2f}")
     if arguments.json:

@@ -43,7 +43,7 @@ def main() -> None:
     files = {row: read_examples(folder / f"{name}.jsonl") for row, name in ROWS.items()}
     results = []
     for row in options.rows:
-        others = [own for other, own in files.items() if other.split(".")[0] != row.split(".")[0]]
+        others = [examples for name, examples in files.items() if name.split(".")[0] != row.split(".")[0]]
         simulated = simulate_tagger(others)
         weights = fit_rounds(others, fit_weights(others, "", simulated=simulated), simulated=simulated)
         for overlooked in (False, True):
@@ -54,29 +54,32 @@ def main() -> None:
             ("default", LogLinearProjector(weights)),
             ("corpus", LogLinearCorpusProjector(weights)),
         ):
-            found = project(projector, files[row])
-            errors = count_errors(files[row], found, projector.cut)
+            projected = project(projector, files[row])
+            errors = count_errors(files[row], projected, projector.cut)
             results.append({"row": row, "projector": name} | errors)
             print(f"{row:<9}{name}: {errors}", flush=True)
     options.json.write_text(json.dumps(results, indent=1))
 
 
-def count_errors(examples: Sequence[Example], found: Sequence[Sequence[Projection]], cut: float) -> dict[str, Any]:
+def count_errors(
+    examples: Sequence[Example], projected: Sequence[Sequence[Projection]], cut: float
+) -> dict[str, Any]:
     """How many gold entities are right, and the others and the wrong projections by stage."""
     missed: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     right = gold = 0
-    for example, own in zip(examples, found, strict=True):
+    for example, projections in zip(examples, projected, strict=True):
         truth = {(first, last): label for first, last, label in example.gold}
-        kept = {(p.first, p.last): p.label for p in own if p.confidence >= cut}
+        kept = {(p.first, p.last): p.label for p in projections if p.confidence >= cut}
         reached = candidate_spans(example.instance)
         gold += len(truth)
         for span, label in truth.items():
             if kept.get(span) == label:
                 right += 1
             else:
-                missed[stage(example.instance, span, kept, {(p.first, p.last) for p in own}, reached)] += 1
+                spans = {(p.first, p.last) for p in projections}
+                missed[stage(example.instance, span, kept, spans, reached)] += 1
         for span, label in kept.items():
             if span in truth and label != truth[span]:
                 wrong["type"] += 1
@@ -92,13 +95,13 @@ def count_errors(examples: Sequence[Example], found: Sequence[Sequence[Projectio
     }
 
 
-def stage(instance: Instance, span: Span, kept: dict[Span, str], found: set[Span], reached: set[Span]) -> str:
+def stage(instance: Instance, span: Span, kept: dict[Span, str], projected: set[Span], reached: set[Span]) -> str:
     """What lost a gold entity; see the top of this file."""
     if span in kept:
         return "type"
     if meets(span, kept):
         return "boundary"
-    if meets(span, found):
+    if meets(span, projected):
         return "below the cut"
     if meets(span, reached):
         return "alignment"
@@ -116,8 +119,8 @@ def candidate_spans(instance: Instance) -> set[Span]:
     """The target spans that some source entity could land on."""
     if not instance.mentions or not len(instance.target):
         return set()
-    found = SentenceBatch([matched_mentions(instance, overlooked=False)[0]], Vocabulary()).candidates
-    return set(zip(found.first.tolist(), found.last.tolist(), strict=True))
+    candidates = SentenceBatch([matched_mentions(instance, overlooked=False)[0]], Vocabulary()).candidates
+    return set(zip(candidates.first.tolist(), candidates.last.tolist(), strict=True))
 
 
 def oracles(examples: Sequence[Example], *, overlooked: bool) -> dict[str, float]:
@@ -125,24 +128,29 @@ def oracles(examples: Sequence[Example], *, overlooked: bool) -> dict[str, float
     vocabulary = Vocabulary()
     reached = named = gold = 0
     for at in range(0, len(examples), BATCH):
-        some = examples[at : at + BATCH]
-        gold += sum(len(own.gold) for own in some)
-        matched = [matched_mentions(own.instance, overlooked=overlooked)[0] for own in some]
-        busy = [
-            (own, instance)
-            for own, instance in zip(some, matched, strict=True)
+        chunk = examples[at : at + BATCH]
+        gold += sum(len(example.gold) for example in chunk)
+        matched = [matched_mentions(example.instance, overlooked=overlooked)[0] for example in chunk]
+        solvable = [
+            (example, instance)
+            for example, instance in zip(chunk, matched, strict=True)
             if instance.mentions and len(instance.target)
         ]
-        batch = SentenceBatch([instance for _, instance in busy], vocabulary)
-        columns, found = batch.columns, batch.candidates
-        sentence = columns.sentence[found.mention]
+        batch = SentenceBatch([instance for _, instance in solvable], vocabulary)
+        columns, candidates = batch.columns, batch.candidates
+        sentence = columns.sentence[candidates.mention]
         start = columns.target_at[sentence]
-        spans = zip(sentence.tolist(), (found.first - start).tolist(), (found.last - start).tolist(), strict=True)
-        labels = [columns.labels[number] for number in columns.label[found.mention].tolist()]
+        spans = zip(
+            sentence.tolist(),
+            (candidates.first - start).tolist(),
+            (candidates.last - start).tolist(),
+            strict=True,
+        )
+        labels = [columns.labels[number] for number in columns.label[candidates.mention].tolist()]
         offers = {(span, label) for span, label in zip(spans, labels, strict=True)}
         places = {span for span, _ in offers}
-        for number, (own, _) in enumerate(busy):
-            for first, last, label in own.gold:
+        for number, (example, _) in enumerate(solvable):
+            for first, last, label in example.gold:
                 reached += (number, first, last) in places
                 named += ((number, first, last), label) in offers
     return {

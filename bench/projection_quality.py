@@ -77,23 +77,23 @@ def judge_row(row: str, examples: Sequence[Example], shipped: Weights, left_out:
     projectors: list[tuple[str, str, Projector | CorpusProjector]] = [
         ("reference", name, make_projector(name)) for name in REFERENCES
     ]
-    for named, weights in (("shipped", shipped), ("left out", left_out)):
-        projectors.append((named, "default", LogLinearProjector(weights)))
+    for origin, weights in (("shipped", shipped), ("left out", left_out)):
+        projectors.append((origin, "default", LogLinearProjector(weights)))
         if weights.rounds:
-            projectors.append((named, "corpus", LogLinearCorpusProjector(weights)))
+            projectors.append((origin, "corpus", LogLinearCorpusProjector(weights)))
     results: list[dict[str, Any]] = []
     tables: list[np.ndarray] = []
-    for weights, name, projector in projectors:
-        found = project(projector, examples)
-        tables.append(counts(examples, found, projector.cut))
-        results.append({"row": row, "weights": weights, "projector": name} | judge(examples, found, projector))
+    for origin, name, projector in projectors:
+        projected = project(projector, examples)
+        tables.append(counts(examples, projected, projector.cut))
+        results.append({"row": row, "weights": origin, "projector": name} | judge(examples, projected, projector))
         results[-1]["f1_ci95"] = metrics.bootstrap_f1(tables[-1], resamples=RESAMPLES, seed=SEED)
     best = max(range(len(REFERENCES)), key=lambda place: results[place]["f1"])
-    drawn = [metrics.f1_score(*metrics.resampled_sums(own, RESAMPLES, SEED).T) for own in tables]
-    for result, own in zip(results, drawn, strict=True):
+    drawn = [metrics.f1_score(*metrics.resampled_sums(table, RESAMPLES, SEED).T) for table in tables]
+    for result, scores in zip(results, drawn, strict=True):
         result["best_reference"] = results[best]["projector"]
         result["over_reference"] = result["f1"] - results[best]["f1"]
-        result["over_reference_ci95"] = np.quantile(own - drawn[best], [0.025, 0.975]).tolist()
+        result["over_reference_ci95"] = np.quantile(scores - drawn[best], [0.025, 0.975]).tolist()
         print(line(result), flush=True)
     return results
 
@@ -102,51 +102,51 @@ def project(projector: Projector | CorpusProjector, examples: Sequence[Example])
     return project_all(projector, [example.instance for example in examples])
 
 
-def counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]], cut: float) -> np.ndarray:
+def counts(examples: Sequence[Example], projected: Sequence[Sequence[Projection]], cut: float) -> np.ndarray:
     """Per task: right, predicted, gold."""
     rows = []
-    for example, own in zip(examples, found, strict=True):
-        kept = [(p.first, p.last, p.label) for p in own if p.confidence >= cut]
+    for example, projections in zip(examples, projected, strict=True):
+        kept = [(p.first, p.last, p.label) for p in projections if p.confidence >= cut]
         rows.append((sum(span in example.gold for span in kept), len(kept), len(example.gold)))
     return np.array(rows, float)
 
 
 def judge(
-    examples: Sequence[Example], found: Sequence[Sequence[Projection]], projector: Projector | CorpusProjector
+    examples: Sequence[Example], projected: Sequence[Sequence[Projection]], projector: Projector | CorpusProjector
 ) -> dict[str, Any]:
     """F1 at the default cut; confidence without a cut, except ``auroc_at_cut``."""
     pairs = [
         (p.confidence, (p.first, p.last, p.label) in example.gold)
-        for example, own in zip(examples, found, strict=True)
-        for p in own
+        for example, projections in zip(examples, projected, strict=True)
+        for p in projections
     ]
-    sure, right = (np.array(column) for column in zip(*pairs, strict=True))
+    confidence, right = (np.array(column) for column in zip(*pairs, strict=True))
     cut = projector.cut
-    total, predicted, gold = counts(examples, found, cut).sum(axis=0)
-    kept = sure >= cut
-    coverage = metrics.coverage_at(sure, right, 0.95)
+    total, predicted, gold = counts(examples, projected, cut).sum(axis=0)
+    kept = confidence >= cut
+    coverage = metrics.coverage_at(confidence, right, 0.95)
     return {
         "f1": float(2 * total / (predicted + gold)),
         "precision": float(total / predicted),
         "recall": float(total / gold),
         "cut": cut,
-        "auroc": metrics.auroc(sure, right),
-        "auroc_at_cut": metrics.auroc(sure[kept], right[kept]),
-        "ap_errors": metrics.average_precision_of_errors(sure, right),
-        "brier": metrics.brier(sure, right),
-        "ece": metrics.expected_calibration_error(sure, right),
+        "auroc": metrics.auroc(confidence, right),
+        "auroc_at_cut": metrics.auroc(confidence[kept], right[kept]),
+        "ap_errors": metrics.average_precision_of_errors(confidence, right),
+        "brier": metrics.brier(confidence, right),
+        "ece": metrics.expected_calibration_error(confidence, right),
         "right_at_95_of_gold": (coverage[1] if coverage else 0) / gold,
-        "reliability": reliability(sure, right),
+        "reliability": reliability(confidence, right),
         "gold": int(gold),
         "signature": projector.signature,
     }
 
 
-def reliability(sure: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
+def reliability(confidence: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:
     """Mean confidence, share right and number in each of ten equal bins that isn't empty."""
-    place = np.minimum((sure * 10).astype(int), 9)
+    place = np.minimum((confidence * 10).astype(int), 9)
     return [
-        (float(sure[place == k].mean()), float(right[place == k].mean()), int((place == k).sum()))
+        (float(confidence[place == k].mean()), float(right[place == k].mean()), int((place == k).sum()))
         for k in range(10)
         if (place == k).any()
     ]
@@ -182,11 +182,11 @@ def plot(results: Sequence[dict[str, Any]], folder: Path) -> None:
     shown += [("left out", "default"), ("left out", "corpus")]
     figure, axes = pyplot.subplots(figsize=(8, 3.2))
     for place, (weights, name) in enumerate(shown):
-        found = {r["row"]: r for r in results if (r["weights"], r["projector"]) == (weights, name)}
-        at = [number + (place - 2) * 0.16 for number, row in enumerate(rows) if row in found]
-        own = [found[row] for row in rows if row in found]
-        errors = [[r["f1"] - r["f1_ci95"][0] for r in own], [r["f1_ci95"][1] - r["f1"] for r in own]]
-        axes.bar(at, [r["f1"] for r in own], 0.15, yerr=errors, label=name, error_kw={"linewidth": 0.7})
+        by_row = {r["row"]: r for r in results if (r["weights"], r["projector"]) == (weights, name)}
+        at = [number + (place - 2) * 0.16 for number, row in enumerate(rows) if row in by_row]
+        present = [by_row[row] for row in rows if row in by_row]
+        errors = [[r["f1"] - r["f1_ci95"][0] for r in present], [r["f1_ci95"][1] - r["f1"] for r in present]]
+        axes.bar(at, [r["f1"] for r in present], 0.15, yerr=errors, label=name, error_kw={"linewidth": 0.7})
     axes.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0.4, 1.05), ylabel="strict span F1")
     axes.legend(ncol=5, fontsize=8, loc="upper center")
     figure.tight_layout()
@@ -196,8 +196,8 @@ def plot(results: Sequence[dict[str, Any]], folder: Path) -> None:
         axes.plot([0, 1], [0, 1], color="gray", linewidth=0.7)
         for result in results:
             if (result["weights"], result["projector"]) == ("left out", name):
-                sure, right, _ = zip(*result["reliability"], strict=True)
-                axes.plot(sure, right, marker="o", markersize=3, linewidth=1, label=result["row"])
+                confidence, right, _ = zip(*result["reliability"], strict=True)
+                axes.plot(confidence, right, marker="o", markersize=3, linewidth=1, label=result["row"])
         axes.set(title=name, xlabel="confidence", ylabel="share right" if name == "default" else "")
     panels[0].legend(fontsize=8)
     figure.tight_layout()

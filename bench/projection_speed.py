@@ -68,10 +68,10 @@ class ThesisProjector:
         source, target, weight = zip(*links, strict=True)
         shape = (len(instance.source), len(instance.target))
         alignment = csr_array((weight, (source, target)), shape=shape)
-        entities = _indicators([(own.first, own.last) for own in instance.mentions], shape[0])
+        entities = _indicators([(mention.first, mention.last) for mention in instance.mentions], shape[0])
         candidates = _indicators(spans, shape[1])
         mass = (entities @ alignment @ candidates.T).toarray()
-        lengths = np.array([own.last - own.first for own in instance.mentions])[:, None]
+        lengths = np.array([mention.last - mention.first for mention in instance.mentions])[:, None]
         lengths = lengths + np.array([last - first for first, last in spans])[None, :]
         scores = mass / lengths
         free = np.ones(shape[1], dtype=bool)
@@ -112,13 +112,13 @@ class GivenProjector:
     signature = "given"
     needs: frozenset[str] = frozenset()
 
-    def __init__(self, answers: list[list[Projection]]) -> None:
-        self._answers = answers
+    def __init__(self, projections: list[list[Projection]]) -> None:
+        self._projections = projections
         self._next = 0
 
     def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
         begin, self._next = self._next, self._next + len(instances)
-        return self._answers[begin : self._next]
+        return self._projections[begin : self._next]
 
 
 def cpu_seconds(function: Callable[[], object], repeats: int) -> float:
@@ -140,13 +140,13 @@ def projectors(tasks: list[Task], repeats: int) -> dict[str, dict[str, float]]:
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(repeats):  # in turn, so that a slow moment of the machine hits all alike
         for name, projector in made.items():
-            seconds[name].append(cpu_seconds(lambda own=projector: project_all(own, instances), 1))  # type: ignore[misc]
+            seconds[name].append(cpu_seconds(lambda measured=projector: project_all(measured, instances), 1))  # type: ignore[misc]
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         name: {
             "sentences_per_second": len(instances) / value,
             "times_thesis": statistics.median(
-                thesis / own for thesis, own in zip(seconds["thesis"], seconds[name], strict=True)
+                thesis / ours for thesis, ours in zip(seconds["thesis"], seconds[name], strict=True)
             ),
         }
         for name, value in median.items()
@@ -156,14 +156,14 @@ def projectors(tasks: list[Task], repeats: int) -> dict[str, dict[str, float]]:
 def around(data: bytes, tasks: list[Task], repeats: int) -> dict[str, float]:
     """CPU microseconds a line of everything but the projection, with and without entities to write."""
     instances = [build_instance(task)[0] for task in tasks]
-    answers = project_all(make_projector("default"), instances)
+    projections = project_all(make_projector("default"), instances)
 
     def run(projector: Projector) -> None:
         project_stream(io.BytesIO(data), io.BytesIO(), Pipeline(projector, min_confidence=0.0), report=_refuse)
 
     return {
         "no_entities": cpu_seconds(lambda: run(NothingProjector()), repeats) / len(tasks) * 1e6,
-        "entities": cpu_seconds(lambda: run(GivenProjector(answers)), repeats) / len(tasks) * 1e6,
+        "entities": cpu_seconds(lambda: run(GivenProjector(projections)), repeats) / len(tasks) * 1e6,
     }
 
 
@@ -211,8 +211,8 @@ def profile(data: bytes, name: str, rows: int = 15) -> list[dict[str, object]]:
     entries = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:rows]  # type: ignore[attr-defined]
     total = stats.total_tt  # type: ignore[attr-defined]
     return [
-        {"function": f"{Path(file).name}:{function}", "calls": own[1], "share": own[2] / total}
-        for (file, _, function), own in entries
+        {"function": f"{Path(file).name}:{function}", "calls": row[1], "share": row[2] / total}
+        for (file, _, function), row in entries
     ]
 
 

@@ -38,16 +38,16 @@ def fill(store: Store, settings: Settings, count: int) -> None:
     """Tasks with four predicted entities each."""
     with store.write() as session:
         project = projects.ensure_project(session, settings.project, settings.labels)
-        found = [Task(id=str(number), text=f"{TEXT} {number}", source=TEXT) for number in range(count)]
-        tasks.add_tasks(session, project.id, [(task, "pool") for task in found])
-        ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in found])
+        new_tasks = [Task(id=str(number), text=f"{TEXT} {number}", source=TEXT) for number in range(count)]
+        tasks.add_tasks(session, project.id, [(task, "pool") for task in new_tasks])
+        ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in new_tasks])
         entities = tuple(
             ProjectedEntity(TEXT.index(words), TEXT.index(words) + len(words), label, words, 1.0, 0.7)
             for words, label in ENTITIES
         )
         rows = [
             (ids[str(task.id)], Prediction(task.id, task.text, entities, 0.9 * int(task.id) / count, "bench"))
-            for task in found
+            for task in new_tasks
         ]
         predictions.add_predictions(session, rows)
         project.pipeline = ensure_pipeline(session, "bench")
@@ -88,7 +88,10 @@ def measure(server: StudioServer, count: int, reviewed: int) -> dict[str, float]
 
 
 def _plain(row: Any) -> list[dict[str, Any]]:
-    return [{"model_version": "bench", "score": one.score, "result": one.result} for one in row.predictions]
+    return [
+        {"model_version": "bench", "score": prediction.score, "result": prediction.result}
+        for prediction in row.predictions
+    ]
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from xner_label.projection.projectors import make_projector
 from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.training.crf import CrfModel, train_crf
 from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, TrainingData, silver_tags
-from xner_label.training.evaluation import answers, score
+from xner_label.training.evaluation import entities_by, score
 
 MIXED, GOLD, STAGED, SERVED = "mixed, text", "gold only, text", "staged, text", "staged, projection"
 ROWS = (MIXED, GOLD, STAGED, SERVED)
@@ -37,14 +37,14 @@ ROWS = (MIXED, GOLD, STAGED, SERVED)
 def sentences(tasks: Sequence[CorpusTask], projector: str, weights: str = "") -> tuple[list[GoldSentence], str]:
     """Every task with its gold and its projection, and the pipeline's signature."""
     pipeline = Pipeline(make_projector(projector, weights=weights), labels=LABELS)
-    found = []
+    sentences = []
     for index, (task, prediction) in enumerate(zip(tasks, pipeline.predict(tasks), strict=True)):
         assert isinstance(prediction, Prediction)
         assert task.tokens is not None
         assert task.entities is not None
         tokens = Tokens.locate(task.text, task.tokens)
-        found.append(GoldSentence(Sentence(index, str(task.id), tokens, prediction.entities), task.entities))
-    return found, pipeline.signature
+        sentences.append(GoldSentence(Sentence(index, str(task.id), tokens, prediction.entities), task.entities))
+    return sentences, pipeline.signature
 
 
 def without_projection(items: Sequence[GoldSentence]) -> list[GoldSentence]:
@@ -70,11 +70,14 @@ def f1_by_row(
     """F1 of each strategy on the test sentences."""
     bare = without_projection(test)
     staged = train_crf(training_data(gold, rest), cut)
-    results = {STAGED: score(bare, answers(staged, bare)).f1, SERVED: score(test, answers(staged, test)).f1}
-    results[MIXED] = score(bare, answers(mixed_model(gold, rest, cut), bare)).f1
+    results = {
+        STAGED: score(bare, entities_by(staged, bare)).f1,
+        SERVED: score(test, entities_by(staged, test)).f1,
+    }
+    results[MIXED] = score(bare, entities_by(mixed_model(gold, rest, cut), bare)).f1
     if gold:
         only = train_crf(training_data(without_projection(gold), ()), cut)
-        results[GOLD] = score(bare, answers(only, bare)).f1
+        results[GOLD] = score(bare, entities_by(only, bare)).f1
     return results
 
 
@@ -92,7 +95,7 @@ def bench_language(language: str, arguments: argparse.Namespace) -> dict[str, ob
         f"projection alone: F1 {silver.f1:.3f} on the pool, {projected.f1:.3f} on test {_interval(projected.ci95)}"
     )
     print(f"{'reviewed':<24}" + "".join(f"{budget:>15}" for budget in arguments.budgets), flush=True)
-    found: dict[str, dict[int, list[float]]] = {row: {} for row in ROWS}
+    f1: dict[str, dict[int, list[float]]] = {row: {} for row in ROWS}
     began = time.process_time()
     for budget in arguments.budgets:
         for seed in range(arguments.seeds if budget else 1):
@@ -100,9 +103,9 @@ def bench_language(language: str, arguments: argparse.Namespace) -> dict[str, ob
             random.Random(seed).shuffle(order)
             rest = [item.sentence for item in order[budget:]]
             for row, value in f1_by_row(order[:budget], rest, test, arguments.min_silver_confidence).items():
-                found[row].setdefault(budget, []).append(value)
+                f1[row].setdefault(budget, []).append(value)
     for row in ROWS:
-        print(f"{row:<24}" + "".join(f"{_cell(found[row].get(budget)):>15}" for budget in arguments.budgets))
+        print(f"{row:<24}" + "".join(f"{_cell(f1[row].get(budget)):>15}" for budget in arguments.budgets))
     return {
         "pipeline": signature,
         "pool": len(pool),
@@ -110,7 +113,7 @@ def bench_language(language: str, arguments: argparse.Namespace) -> dict[str, ob
         "silver_f1": silver.f1,
         "projection_f1": projected.f1,
         "projection_ci95": projected.ci95,
-        "f1": found,
+        "f1": f1,
         "cpu_seconds": time.process_time() - began,
     }
 

@@ -76,15 +76,15 @@ def main(
                     if review_in_browser:
                         demonstration.wait_for_a_person()
                         return
-                    found = demonstration.after_the_push()
+                    figures = demonstration.after_the_push()
     except KeyboardInterrupt:
         click.echo("\nEnded; everything that was started has been stopped.")
         sys.exit(0 if review_in_browser else 130)
     except (CommandFailedError, StudioStartError) as error:
         raise click.ClickException(str(error)) from None
-    click.echo("\n" + summary(found))
+    click.echo("\n" + summary(figures))
     if json_path is not None:
-        json_path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

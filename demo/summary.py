@@ -13,13 +13,13 @@ _IN_WORDS = {
 }
 
 
-def summary(found: dict[str, Any]) -> str:
+def summary(figures: dict[str, Any]) -> str:
     """The text for people; ``found`` is the document that ``--json`` writes."""
-    return "\n".join(_lines(found))
+    return "\n".join(_lines(figures))
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    silver, before, after = found["silver"], found["before"], found["after"]
+def _lines(figures: dict[str, Any]) -> Iterator[str]:
+    silver, before, after = figures["silver"], figures["before"], figures["after"]
     yield "Summary"
     yield "======="
     yield ""
@@ -32,29 +32,29 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield _row("model trained after the review (gold + silver)", after["text_only"])
     yield _row("the same, with the projection of each sentence", after["model"])
     yield ""
-    yield _verdict(before["text_only"], after["text_only"], found["reviewed"])
+    yield _verdict(before["text_only"], after["text_only"], figures["reviewed"])
     yield ""
     yield f"Silver: on the {silver['n']} sentences of the pool the projection alone reaches F1 {silver['f1']:.3f}"
     yield f"({silver['ci95'][0]:.3f} to {silver['ci95'][1]:.3f}), before anybody has looked at them."
     if silver["auroc"] is not None:
         yield f"Its confidence ranks a right entity above a wrong one in {silver['auroc']:.0%} of pairs (AUROC)."
     yield ""
-    corrections: dict[str, int] = found["corrections"]
-    yield f"Review (SIMULATED, by a script that submits the sample's gold): {found['reviewed']} sentences,"
+    corrections: dict[str, int] = figures["corrections"]
+    yield f"Review (SIMULATED, by a script that submits the sample's gold): {figures['reviewed']} sentences,"
     yield f"the least confident first. Of {sum(corrections.get(kind, 0) for kind in _IN_WORDS)} proposed entities"
     for kind, words in _IN_WORDS.items():
         yield f"  {corrections.get(kind, 0):4}  {words}"
     yield f"and {corrections.get('added', 0)} that had been missed were added."
     yield ""
     yield "The sample was written for demonstration: these figures say little about real text."
-    if not found["eflomal"]:
+    if not figures["eflomal"]:
         yield "Without the aligner eflomal (no C compiler?), entities were projected by string similarity alone."
 
 
 def _row(name: str, scores: dict[str, Any]) -> str:
     low, high = scores["ci95"]
-    figures = f"{scores['precision']:9.3f}  {scores['recall']:6.3f}  {scores['f1']:5.3f}"
-    return f"  {name:46}{figures}  ({low:.3f} to {high:.3f})"
+    columns = f"{scores['precision']:9.3f}  {scores['recall']:6.3f}  {scores['f1']:5.3f}"
+    return f"  {name:46}{columns}  ({low:.3f} to {high:.3f})"
 
 
 def _verdict(before: dict[str, Any], after: dict[str, Any], reviewed: int) -> str:

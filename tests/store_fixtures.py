@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
-from xner_label.store import migrating, predictions, projects, reviews, tables, tasks
+from xner_label.entities import Entity, Prediction, ProjectedEntity, Provenance, SourceMention, Task
+from xner_label.store import corpus_states, migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
 from xner_label.store.stages import add_stage_results, ensure_stage
@@ -23,7 +23,18 @@ TASKS = [
 PREDICTION = Prediction(
     "a",
     "Rais wa Kenya",
-    (ProjectedEntity(8, 13, "LOC", "Kenya", 1.5, 0.75, SourceMention(17, 22, "LOC", "Kenya")),),
+    (
+        ProjectedEntity(
+            8,
+            13,
+            "LOC",
+            "Kenya",
+            1.5,
+            0.75,
+            SourceMention(17, 22, "LOC", "Kenya"),
+            Provenance(names=3, votes=2.5, settled=("b",), settled_count=1),
+        ),
+    ),
     0.75,
     "p1",
 )
@@ -93,6 +104,10 @@ def fill_every_table(session: Session) -> None:
     session.add(tables.Promotion(project_id=project.id, model_run_id=run.id, reason="first"))
     prediction.model_run_id = run.id
     reviews.set_cursor(session, project.id, moment)
+    state = corpus_states.add_state(
+        session, project.id, corpus_states.NewState(signature="s", gold="g", annotation_id=1, content=b"c")
+    )
+    corpus_states.add_additions(session, state.id, {ids["2"]: b"a"})
     session.flush()
     assert all(count_rows(session).values()), "a new table needs a row here"
 

@@ -73,12 +73,32 @@ class SourceMention(msgspec.Struct, frozen=True):
     text: str
 
 
+class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What spoke for a projected entity, beside its own sentence.
+
+    ``names``: how often the source name occurs in other sentences, and ``votes`` how many of these, by what is
+    believed of each, land on the same text; ``tagger``: probability by a tagger of the target language that never
+    saw the sentence. ``settled``: ids of reviewed tasks, a few of them, where people left the same name or text
+    standing with this label, ``settled_count`` of all of them; ``against``, ``against_count`` those where they did
+    not. ``answer``: who settled it by an answer about the name, and when.
+    """
+
+    names: float = 0.0
+    votes: float = 0.0
+    tagger: float | None = None
+    settled: tuple[str, ...] = ()
+    settled_count: int = 0
+    against: tuple[str, ...] = ()
+    against_count: int = 0
+    answer: str | None = None
+
+
 class ProjectedEntity(msgspec.Struct, frozen=True):
     """An entity of the target text.
 
     ``score`` is the projector's raw objective, comparable within one pipeline signature; ``confidence`` the
     probability that the entity is exactly right (span and label). ``source`` is None for an entity that was
-    added without a source entity.
+    added without a source entity. ``provenance`` says what spoke for it, where that is known.
     """
 
     start: int
@@ -88,6 +108,7 @@ class ProjectedEntity(msgspec.Struct, frozen=True):
     score: float
     confidence: float
     source: SourceMention | None = None
+    provenance: Provenance | msgspec.UnsetType = msgspec.UNSET
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,11 +22,22 @@ def tags_of(tokens: Tokens, entities: Iterable[Entity]) -> list[str]:
 
 def encode(spans: Iterable[TokenSpan], length: int) -> list[str]:
     """The tags of ``length`` tokens; of overlapping spans the longest is kept, of equal ones the first."""
+    return place(list(spans), length)[0]
+
+
+def place(spans: Sequence[TokenSpan], length: int) -> tuple[list[str], list[bool]]:
+    """The tags as :func:`encode` gives them, and for each span whether it is among them.
+
+    A span without tokens isn't, nor is one that overlaps a longer one.
+    """
     tags = ["O"] * length
-    for first, last, label in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
+    placed = [False] * len(spans)
+    for index in sorted(range(len(spans)), key=lambda index: (spans[index][0] - spans[index][1], spans[index][0])):
+        first, last, label = spans[index]
         if first < last and all(tag == "O" for tag in tags[first:last]):
             tags[first:last] = [f"B-{label}"] + [f"I-{label}"] * (last - first - 1)
-    return tags
+            placed[index] = True
+    return tags, placed
 
 
 def decode(tags: Sequence[str]) -> list[TokenSpan]:

@@ -13,17 +13,17 @@ from xner_label.stages.alignment.eflomal import EflomalAligner
 
 WORDS = ["river", "market", "teacher", "garden", "window", "bread", "doctor", "village", "letter", "morning"]
 VERBS = ["sees", "wants", "finds", "keeps", "brings"]
-Pair = tuple[list[str], list[str]]
+SentencePair = tuple[list[str], list[str]]
 
 
-def sentence_pair(rng: random.Random) -> Pair:
+def sentence_pair(rng: random.Random) -> SentencePair:
     subject, object_ = rng.sample(WORDS, 2)
     verb = rng.choice(VERBS)
     return [subject, verb, object_, "."], [subject[::-1], object_[::-1], verb[::-1], "."]
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[Pair]:
+def pairs() -> list[SentencePair]:
     rng = random.Random(7)
     return [sentence_pair(rng) for _ in range(200)]
 
@@ -42,14 +42,14 @@ def share_right(links: list[list[tuple[int, int, float]]]) -> float:
     return sum(len(line & EXPECTED) for line in found) / (len(EXPECTED) * len(found))
 
 
-def test_learns_the_words_of_a_text_and_weighs_links_by_votes(pairs: list[Pair]) -> None:
+def test_learns_the_words_of_a_text_and_weighs_links_by_votes(pairs: list[SentencePair]) -> None:
     links = EflomalAligner(MemoryCache(), runs=3).align(pairs)
     assert share_right(links) > 0.9
     assert all(0.5 <= weight <= 1 for line in links for _, _, weight in line)
     assert all(line == sorted(line) for line in links)
 
 
-def test_priors_align_a_single_new_pair_also_in_another_process(pairs: list[Pair]) -> None:
+def test_priors_align_a_single_new_pair_also_in_another_process(pairs: list[SentencePair]) -> None:
     cache = MemoryCache()
     fitted = EflomalAligner(cache, scope="project", runs=3)
     assert fitted.fit(pairs)
@@ -60,7 +60,7 @@ def test_priors_align_a_single_new_pair_also_in_another_process(pairs: list[Pair
     assert EflomalAligner(cache, scope="another", runs=3).signature.endswith("unfitted")
 
 
-def test_the_same_pair_gets_the_same_links_under_one_signature(pairs: list[Pair]) -> None:
+def test_the_same_pair_gets_the_same_links_under_one_signature(pairs: list[SentencePair]) -> None:
     cache = MemoryCache()
     aligner = EflomalAligner(cache, runs=1)
     aligner.fit(pairs[:100])
@@ -69,7 +69,7 @@ def test_the_same_pair_gets_the_same_links_under_one_signature(pairs: list[Pair]
     assert EflomalAligner(cache, runs=1).align(pairs[:120]) == once
 
 
-def test_fits_again_only_when_the_text_has_grown_by_a_quarter(pairs: list[Pair]) -> None:
+def test_fits_again_only_when_the_text_has_grown_by_a_quarter(pairs: list[SentencePair]) -> None:
     aligner = EflomalAligner(MemoryCache(), runs=1)
     distinct = [
         (source, target) for source, target in map(list, dict.fromkeys((tuple(s), tuple(t)) for s, t in pairs))
@@ -84,7 +84,7 @@ def test_fits_again_only_when_the_text_has_grown_by_a_quarter(pairs: list[Pair])
 
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2009", "\u3000", "\x1f", "\u0085"])
-def test_a_space_inside_a_token_shifts_no_link(pairs: list[Pair], space: str) -> None:
+def test_a_space_inside_a_token_shifts_no_link(pairs: list[SentencePair], space: str) -> None:
     odd = (
         [f"10{space}000", "teacher", "sees", "bread", "."],
         [f"10{space}000", "rehcaet", "daerb", "sees"[::-1], "."],
@@ -94,13 +94,13 @@ def test_a_space_inside_a_token_shifts_no_link(pairs: list[Pair], space: str) ->
     assert (4, 4) in {(i, j) for i, j, _ in links}
 
 
-def test_an_empty_side_has_no_links(pairs: list[Pair]) -> None:
+def test_an_empty_side_has_no_links(pairs: list[SentencePair]) -> None:
     links = EflomalAligner(MemoryCache(), runs=1).align([([], ["a"]), *pairs[:50], (["a"], []), ([], [])])
     assert links[0] == links[-1] == links[-2] == []
     assert all(links[1:51])
 
 
-def test_a_sentence_longer_than_eflomal_takes_is_aligned_in_parts(pairs: list[Pair]) -> None:
+def test_a_sentence_longer_than_eflomal_takes_is_aligned_in_parts(pairs: list[SentencePair]) -> None:
     source = [word for pair in pairs * 2 for word in pair[0]]
     target = [word for pair in pairs * 2 for word in pair[1]]
     assert len(source) == 1600

@@ -1,8 +1,10 @@
 """The file-facing commands, run as a user runs them."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,129 @@ def test_labels_given_as_a_flag_are_a_list(run, tmp_path):
     file = lines(tmp_path / "t.jsonl", {"id": "a", "text": "x", "source": "y", "source_entities": []})
     run("import", file, "--project", "other", "--labels", "PER, ORG")
     assert json.loads(run("status", "--project", "other", "--json").stdout)["labels"] == ["PER", "ORG"]
+
+
+def test_columns_say_what_they_cannot_hold(run, tmp_path):
+    run("import", CASES / "conll.jsonl", "--gold", "--labels", "LOC,ORG,PER", "--project", "columns")
+    done = run("export", "--gold", "--format", "conll", "-o", "out.conll", "--json", "--project", "columns")
+    content = (tmp_path / "out.conll").read_text()
+    assert all(len(line.split("\t")) == 2 for line in content.splitlines() if line)
+    assert "New\tB-LOC\nYork\tI-LOC\n" in content
+    report = json.loads(done.stdout)
+    assert (report["tasks"], report["entities"], report["left_out"]) == (3, 3, 1)
+    assert report["named"] == ["task 'nested': LOC 'Kenya' at 13..18 overlaps another entity"]
+    assert "left out: task 'nested'" in done.stderr
+    assert "name a file with -o" in run("export", "--gold", "--json", code=2).stderr
+
+
+def test_numbers_as_ids_come_back_as_the_same_ids(run, tmp_path):
+    file = CASES / "int-ids.jsonl"
+    run("import", file)
+    run("predict", "--aligner", "none", "--tagger", "given")
+    run("export", "--silver", "-o", "silver.jsonl")
+    assert json.loads(run("evaluate", file, "silver.jsonl", "--json").stdout)["f1"] == 1.0
+
+
+def test_a_full_export_is_what_weights_are_fitted_on(run, tmp_path):
+    names = ["Amina", "Juma", "Baraka", "Zawadi"]
+    places = ["Lamu", "Kisumu", "Nakuru", "Voi", "Embu"]
+    rows = [
+        {
+            "id": number,
+            "text": f"{name} alienda {place} .",
+            "source": f"{name} went to {place} .",
+            "source_entities": [
+                entity(0, len(name), "PER"),
+                entity(len(name) + 9, len(name) + 9 + len(place), "LOC"),
+            ],
+            "alignment": "0-0 1-1 3-2 4-3",
+            "entities": [entity(0, len(name), "PER"), entity(len(name) + 9, len(name) + 9 + len(place), "LOC")],
+        }
+        for number, (name, place) in enumerate((name, place) for name in names for place in places)
+    ]
+    run("import", lines(tmp_path / "gold.jsonl", *rows), "--gold")
+    run("export", "--gold", "--full", "-o", "full.jsonl")
+    exported = [json.loads(line) for line in (tmp_path / "full.jsonl").read_text().splitlines()]
+    assert [{**row, "id": str(row["id"]), "split": "pool", "origin": "gold"} for row in rows] == exported
+    assert "(20)" in run("fit-projector", "full.jsonl", "-o", "weights.json").stdout
+    choice = json.loads(run("choose-projector", "full.jsonl", "--json").stdout)
+    assert choice["contenders"][0]["f1"] == 1.0
+    assert "leave out --full" in run("export", "--gold", "--full", "--format", "conll", code=2).stderr
+
+
+def test_an_interrupted_import_leaves_whole_batches_and_goes_on(run, tmp_path, command_line):
+    rows = [{"id": n, "text": f"neno {n}", "entities": [entity(0, 4, "LOC")]} for n in range(12_000)]
+    file = lines(tmp_path / "many.jsonl", *rows)
+
+    def stored():
+        with sqlite3.connect(tmp_path / "xner-label.db") as connection:
+            return [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("tasks", "annotations")
+            ]
+
+    process = subprocess.Popen([*command_line, "import", str(file), "--gold"], cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while stored()[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    interrupted = stored()
+    assert 0 < interrupted[0] < len(rows)
+    assert interrupted[0] % 2_000 == 0
+    assert interrupted[0] == interrupted[1]
+    report = json.loads(run("import", file, "--gold", "--json").stdout)
+    assert (report["added"], report["known"]) == (len(rows) - interrupted[0], interrupted[0])
+    assert stored() == [len(rows), len(rows)]
+
+
+MEASURED = """
+import resource, sys
+from xner_label.cli.main import cli
+try:
+    cli.main(sys.argv[1:], standalone_mode=False)
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
+"""
+
+
+@pytest.mark.soak
+def test_memory_is_bounded_at_any_size(run, tmp_path):
+    def megabytes(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return int(done.stderr.splitlines()[-1])
+
+    rows = [{"id": n, "text": f"Juma yuko Lamu {n}", "entities": [entity(0, 4, "PER")]} for n in range(100_000)]
+    small, large = lines(tmp_path / "small.jsonl", *rows[:4_000]), lines(tmp_path / "large.jsonl", *rows)
+    (tmp_path / "large.json").write_text(json.dumps(rows))
+    of_small = megabytes("import", small, "--gold")
+    out_small = megabytes("export", "--gold", "-o", "small.out")
+    assert megabytes("import", large, "--gold") < of_small + 40
+    assert megabytes("import", tmp_path / "large.json", "--gold") < of_small + 40
+    assert megabytes("export", "--gold", "-o", "large.out") < out_small + 40
+    assert len((tmp_path / "large.out").read_bytes().splitlines()) == len(rows)
+
+
+def test_a_slow_reader_keeps_no_transaction_open(run, tmp_path, command_line):
+    rows = [{"id": n, "text": f"neno {n} " + "x" * 500, "entities": []} for n in range(5_000)]
+    run("import", lines(tmp_path / "many.jsonl", *rows), "--gold")
+    with subprocess.Popen(
+        [*command_line, "export", "--gold"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline().startswith(b'{"id":"0"')
+        time.sleep(0.5)  # it goes on until the pipe is full
+        with sqlite3.connect(tmp_path / "xner-label.db") as connection:
+            connection.execute("UPDATE tasks SET split = 'test' WHERE id = 5000")
+            connection.commit()
+            busy, log, moved = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert (busy, log, moved) == (0, 0, 0)  # nobody holds an older state
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert rest.count(b"\n") == len(rows) - 1
+    assert b'"id":"4999"' in rest.splitlines()[-1]
+    assert b'"split":"test"' in rest.splitlines()[-1]
 
 
 def test_predict_checks_its_files_before_any_stage_works(run, tmp_path, monkeypatch):

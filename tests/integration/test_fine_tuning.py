@@ -9,8 +9,8 @@ from xner_label import sample
 from xner_label.entities import ProjectedEntity, Task, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData
-from xner_label.training.evaluation import answers, score
-from xner_label.training.fine_tuning import FineTuningOptions, TransformersModel, examples_of, fine_tune
+from xner_label.training.evaluation import entities_by, score
+from xner_label.training.fine_tuning import FineTuningOptions, TransformersModel, fine_tune, weighted_sentences
 
 pytestmark = pytest.mark.models
 OPTIONS = FineTuningOptions(epochs=15, silver_epochs=1, learning_rate=5e-3, batch_size=8)
@@ -47,7 +47,7 @@ def model(data, checkpoint, tmp_path_factory):
 
 
 def test_it_learns_what_it_is_shown(model, data):
-    assert score(data.gold, answers(model, data.gold)).f1 > 0.5
+    assert score(data.gold, entities_by(model, data.gold)).f1 > 0.5
 
 
 def test_what_is_saved_answers_the_same(model, data, tmp_path):
@@ -72,10 +72,10 @@ def test_the_same_seed_gives_the_same_weights(model, data, checkpoint, tmp_path)
 
 
 def test_weights_say_how_far_silver_is_believed(data):
-    silver, gold = examples_of(data, 0.3, 0.5)
+    silver, gold = weighted_sentences(data, 0.3, 0.5)
     assert {weight for example in gold for weight in example.weights} == {1.0}
     assert {weight for example in silver for weight in example.weights} == {0.5, 0.8}
-    doubtful, _ = examples_of(data, 0.9, 0.5)
+    doubtful, _ = weighted_sentences(data, 0.9, 0.5)
     assert any(tag is None for example in doubtful for tag in example.tags)
     assert not any(tag not in (None, "O") for example in doubtful for tag in example.tags)
 

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import event
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Task
-from xner_label.exchange.exporting import export
 from xner_label.reporting.status import status
 from xner_label.store import pipelines, predictions, projects, tables, tasks
 from xner_label.store.gold import (
@@ -15,7 +14,6 @@ from xner_label.store.gold import (
     count_corrections,
     count_gold,
     gold_of,
-    gold_task_ids,
     skipped_task_ids,
 )
 
@@ -77,7 +75,7 @@ def test_the_newest_state_of_every_annotation_counts(settled):
     with settled.read() as session:
         gold = {item.task.id: (item.entities[0].label if item.entities else None) for item in gold_of(session, 1)}
         assert gold == {1: "LOC", 2: "PER", 3: "LOC", 6: "LOC", 7: None}
-        assert gold_task_ids(session, 1) == list(gold)
+        assert list(gold) == sorted(gold)
         assert [item.task.id for item in gold_of(session, 1, tables.Task.id.in_([2, 9]))] == [2]
         assert count_gold(session, 1) == GoldCounts(5, 1)
         assert count_corrections(session, 1) == {"kept": 3, "relabelled": 2}
@@ -107,12 +105,3 @@ def test_counting_loads_no_rows(settled):
     assert (found.gold, found.conflicts, found.predictions) == (5, 1, {"p1": 30})
     assert found.pipelines == {"p1": "p1"}
     assert loaded == ["Annotation"] * 4, "only where several people answered"
-
-
-def test_an_export_holds_no_transaction_while_it_writes(settled, tmp_path, monkeypatch):
-    monkeypatch.setattr("xner_label.exchange.exporting._CHUNK", 4)
-    report = export(settled, "default", tmp_path / "out.jsonl", gold=True, silver=True, format="jsonl")
-    assert report.tasks == 30
-    rows = (tmp_path / "out.jsonl").read_text().splitlines()
-    assert ['"origin":"gold"' in row for row in rows] == [True] * 5 + [False] * 25
-    assert settled.engine.pool.checkedout() == 0

@@ -253,14 +253,14 @@ def test_a_promotion_during_a_comparison_is_not_overrun(store, tmp_path, monkeyp
     models = tmp_path / "models"
     first, second, third = (train(store, PROJECT, models) for _ in range(3))
     promote(store, PROJECT, models, first.version)
-    compare = promotion.compare
+    compare = promotion.compare_runs
 
     def compare_and_lose(*arguments):
-        monkeypatch.setattr(promotion, "compare", compare)
+        monkeypatch.setattr(promotion, "compare_runs", compare)
         promote(store, PROJECT, models, second.version)
         return compare(*arguments)
 
-    monkeypatch.setattr(promotion, "compare", compare_and_lose)
+    monkeypatch.setattr(promotion, "compare_runs", compare_and_lose)
     with pytest.raises(PartialError, match=f"{second.version} was promoted meanwhile"):
         promote(store, PROJECT, models, third.version)
     assert load_promoted(store, PROJECT, models).version == second.version

@@ -5,7 +5,7 @@ import pytest
 from tests.checkpoints import save_bert, save_nllb, save_xlm_roberta
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement, choose_placement
-from xner_label.checkpoints.loading import find_checkpoint, load_model, load_tokenizer
+from xner_label.checkpoints.loading import find_checkpoint, load_checkpoint, load_tokenizer
 from xner_label.errors import ConfigurationError
 
 pytestmark = pytest.mark.models
@@ -71,8 +71,8 @@ def test_placements():
 
 def test_two_stages_share_one_set_of_weights(tmp_path):
     folder = str(save_nllb(tmp_path / "nllb"))
-    translator = load_model("AutoModelForSeq2SeqLM", folder, CPU)
-    assert load_model("AutoModelForSeq2SeqLM", folder, CPU) is translator
+    translator = load_checkpoint("AutoModelForSeq2SeqLM", folder, CPU)
+    assert load_checkpoint("AutoModelForSeq2SeqLM", folder, CPU) is translator
     assert not translator.training
     assert load_tokenizer(folder, src_lang="lug_Latn").src_lang == "lug_Latn"
 
@@ -100,15 +100,15 @@ def test_a_folder_without_a_checkpoint(tmp_path):
 def test_a_checkpoint_of_another_kind_or_in_pieces(tmp_path):
     bert = str(save_bert(tmp_path / "bert"))
     with pytest.raises(ConfigurationError, match="can't be read as a checkpoint for AutoModelForSeq2SeqLM"):
-        load_model("AutoModelForSeq2SeqLM", bert, CPU)
+        load_checkpoint("AutoModelForSeq2SeqLM", bert, CPU)
     with pytest.raises(ConfigurationError, match="lacks weights that AutoModelForTokenClassification needs"):
-        load_model("AutoModelForTokenClassification", bert, CPU)
+        load_checkpoint("AutoModelForTokenClassification", bert, CPU)
     weights = tmp_path / "bert" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ConfigurationError, match="can't be read"):
-        load_model("AutoModel", bert, CPU)
+        load_checkpoint("AutoModel", bert, CPU)
 
 
 def test_the_encoder_of_a_masked_language_model_needs_no_pooler(tmp_path):
     folder = save_xlm_roberta(tmp_path / "xlmr", head="XLMRobertaForMaskedLM")
-    assert load_model("AutoModel", str(folder), CPU).config.num_hidden_layers == 3
+    assert load_checkpoint("AutoModel", str(folder), CPU).config.num_hidden_layers == 3

@@ -55,11 +55,11 @@ def weights():
 
 def test_what_the_tagger_missed_is_added_without_a_source_entity(weights):
     projector = LogLinearCorpusProjector(weights)
-    own = instances()
-    found = projector.project_corpus(own)
-    places = [(p.first, p.last, p.label) for p in itertools.chain(*found) if p.mention is None]
+    sentences = instances()
+    projected = projector.project_corpus(sentences)
+    places = [(p.first, p.last, p.label) for p in itertools.chain(*projected) if p.mention is None]
     assert places.count((2, 3, "LOC")) >= 15
-    for instance, spans in zip(own, found, strict=True):
+    for instance, spans in zip(sentences, projected, strict=True):
         assert all(a.last <= b.first for a, b in itertools.pairwise(spans))
         assert all(0 <= p.confidence <= 1 and p.label != NAMELESS for p in spans)
         kept = [p.mention for p in spans if p.mention is not None]
@@ -75,8 +75,8 @@ def test_the_same_corpus_gives_the_same_answers(weights):
 
 def test_entities_that_people_gave_are_complete_and_keep_their_labels(weights):
     projector = LogLinearCorpusProjector(weights)
-    own = instances(scores=False)
-    for instance, spans in zip(own, projector.project_corpus(own), strict=True):
+    sentences = instances(scores=False)
+    for instance, spans in zip(sentences, projector.project_corpus(sentences), strict=True):
         assert all(p.mention is not None for p in spans)
         assert all(p.label == instance.mentions[p.mention].label for p in spans)
 
@@ -84,7 +84,7 @@ def test_entities_that_people_gave_are_complete_and_keep_their_labels(weights):
 def test_small_and_empty_corpora(weights):
     projector = LogLinearCorpusProjector(weights)
     assert projector.project_corpus([]) == []
-    assert [len(own) for own in projector.project_corpus(instances(count=3))] == [2, 2, 2]
+    assert [len(projections) for projections in projector.project_corpus(instances(count=3))] == [2, 2, 2]
     bare = build_instance(Task(id=1, text="", source=""))[0]
     assert projector.project_corpus([bare]) == [[]]
 
@@ -101,10 +101,10 @@ def test_rounds_are_fitted_deterministically():
     assert fitted.dump() == fit_rounds([examples], base).dump()
     assert len(fitted.rounds) == 3
     projector = LogLinearCorpusProjector(fitted)
-    own = [example.instance for example in examples]
+    sentences = [example.instance for example in examples]
     right = sum(
         (p.first, p.last, p.label) in example.gold
-        for example, spans in zip(examples, projector.project_corpus(own), strict=True)
+        for example, spans in zip(examples, projector.project_corpus(sentences), strict=True)
         for p in spans
     )
     assert right >= 0.95 * sum(len(example.gold) for example in examples)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 
-import msgspec
 import numpy as np
 import pytest
 
-from xner_label.entities import Task
+from tests.misnamed_corpus import misnamed_corpus as corpus
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.rounds import first_opinion, project_corpus
 from xner_label.projection.corpus.settled import clamped, settle
@@ -17,33 +16,6 @@ from xner_label.projection.fitting.adaptation import _is_worse, best_expected_cu
 from xner_label.projection.fitting.corrections import spread
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import build_instance
-
-PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima")
-PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa")
-# A person whom the tagger takes for a place, and one whose name carries a title that people leave out.
-WRONG, TITLED = "Daudi", "Eshe"
-
-
-def corpus(count=160):
-    """Sentences "PERSON went to PLACE ." and gold; WRONG is tagged LOC, TITLED together with the title."""
-    tasks, gold = [], []
-    for number in range(count):
-        person, place = PEOPLE[number % len(PEOPLE)], PLACES[number % len(PLACES)]
-        title = "Bi " if person == TITLED else ""
-        source, text = f"{title}{person} went to {place} .", f"{title}{person} alienda {place} ."
-        at = len(title) + len(person) + len(" went to ")
-        label = "LOC" if person == WRONG else "PER"
-        entities = [
-            {"start": 0, "end": len(title) + len(person), "label": label, "score": 0.8},
-            {"start": at, "end": at + len(place), "label": "LOC", "score": 0.9},
-        ]
-        links = "0-0 1-1 3-2 4-3" if not title else "0-0 1-1 2-2 4-3 5-4"
-        row = {"id": number, "text": text, "source": source, "source_entities": entities, "alignment": links}
-        tasks.append(msgspec.convert(row, Task))
-        shift = len(title) // 3
-        gold.append([(shift, shift + 1, "PER"), (shift + 2, shift + 3, "LOC")])
-    return [build_instance(task)[0] for task in tasks], gold
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +49,11 @@ def test_reviewed_sentences_vote_with_their_weight_and_against_what_was_removed(
     observations, _, gold, _ = world
     belief = first_opinion(observations)
     settled = settle(observations, {4: gold[4], 5: []})
-    sums = sums_elsewhere(observations, clamped(observations, belief, settled), settled.weight(), settled.loose)
+    sums = sums_elsewhere(observations, clamped(observations, belief, settled), settled.weight, settled.loose)
     plain = sums_elsewhere(observations, belief)
     same_name = observations.name == observations.name[np.flatnonzero(observations.sentence == 5)[0]]
     others = same_name & (observations.sentence != 5)
-    np.testing.assert_allclose(sums.names[others], plain.names[others] + settled.weight()[5] - 1)
+    np.testing.assert_allclose(sums.names[others], plain.names[others] + settled.weight[5] - 1)
     assert (sums.absent[others] > plain.absent[others] + 9).all()
     own = observations.sentence == 5
     np.testing.assert_allclose(sums.absent[own], plain.absent[own])  # its own answer is left out

@@ -7,7 +7,7 @@ import pytest
 
 from tests.checkpoints import SENTENCES, mini_lm, save_bert, save_nllb, save_xlm_roberta
 from xner_label.checkpoints.devices import Placement
-from xner_label.checkpoints.loading import load_model, load_tokenizer
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer
 from xner_label.errors import ConfigurationError
 from xner_label.sample import read_sample
 
@@ -55,12 +55,12 @@ def test_each_layer_is_the_models_own(name, request):
 
     folder = request.getfixturevalue(name)
     tokenizer = load_tokenizer(folder)
-    model = load_model("AutoModelForSeq2SeqLM" if name == "nllb" else "AutoModel", folder, CPU)
+    model = load_checkpoint("AutoModelForSeq2SeqLM" if name == "nllb" else "AutoModel", folder, CPU)
     encoder = model.get_encoder() if name == "nllb" else model
     rows = rows_for(tokenizer)
     for layer in range(encoder.config.num_hidden_layers + 1):
-        own = HookedLayer(encoder, layer, tokenizer.pad_token_id)(rows).split([len(row) for row in rows])
-        for row, states in zip(rows, own, strict=True):
+        tested = HookedLayer(encoder, layer, tokenizer.pad_token_id)(rows).split([len(row) for row in rows])
+        for row, states in zip(rows, tested, strict=True):
             with torch.inference_mode():
                 expected = encoder(torch.tensor([row]), output_hidden_states=True).hidden_states[layer][0]
             torch.testing.assert_close(states, expected, atol=1e-4, rtol=1e-4)
@@ -74,7 +74,7 @@ def test_the_packed_encoder_is_the_models_own(name, request):
     from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = request.getfixturevalue(name)
-    encoder = load_model("AutoModel", folder, CPU)
+    encoder = load_checkpoint("AutoModel", folder, CPU)
     assert PackedBert.fits(encoder)
     rows = sorted(rows_for(load_tokenizer(folder)), key=len) * 2
     for layer in range(encoder.config.num_hidden_layers + 1):
@@ -90,7 +90,7 @@ def test_scores_beyond_what_an_exponential_holds(tmp_path):
     from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = str(save_bert(tmp_path, initializer_range=0.3))
-    encoder = load_model("AutoModel", folder, CPU)
+    encoder = load_checkpoint("AutoModel", folder, CPU)
     with torch.no_grad():
         encoder.encoder.layer[1].attention.self.query.weight.mul_(100.0)
     rows = sorted(rows_for(load_tokenizer(folder)), key=len)
@@ -106,7 +106,7 @@ def test_long_sentences_take_the_fused_attention(tmp_path):
     from xner_label.stages.alignment.packed_bert import PackedBert
 
     folder = str(save_bert(tmp_path, max_position_embeddings=1024, initializer_range=0.3))
-    encoder = load_model("AutoModel", folder, CPU)
+    encoder = load_checkpoint("AutoModel", folder, CPU)
     long = [5 + index % 200 for index in range(600)]
     rows = [long, long[::-1], list(range(9, 139)), [5, 6, 7]]
     torch.testing.assert_close(
@@ -118,13 +118,13 @@ def test_a_model_that_is_shared_still_translates(nllb):
     from xner_label.stages.alignment.embedding import EmbeddingAligner
     from xner_label.stages.alignment.encoder import load_translation_encoder
 
-    translator, tokenizer = load_model("AutoModelForSeq2SeqLM", nllb, CPU), load_tokenizer(nllb)
+    translator, tokenizer = load_checkpoint("AutoModelForSeq2SeqLM", nllb, CPU), load_tokenizer(nllb)
     inputs = tokenizer([SENTENCES[0]], return_tensors="pt")
     before = translator.generate(**inputs, max_new_tokens=8, do_sample=False).tolist()
     encoder = load_translation_encoder(nllb, CPU, 1, languages=("eng_Latn", "lug_Latn"))
-    own = EmbeddingAligner("mt", encoder, method="softmax")
-    assert any(own.align(PAIRS))
-    assert own.signature == "mt:softmax:bpe:layer1:threshold0.001"
+    tested = EmbeddingAligner("mt", encoder, method="softmax")
+    assert any(tested.align(PAIRS))
+    assert tested.signature == "mt:softmax:bpe:layer1:threshold0.001"
     assert translator.generate(**inputs, max_new_tokens=8, do_sample=False).tolist() == before
 
 
@@ -143,14 +143,14 @@ def test_the_languages_of_a_translation_encoder_count(nllb):
 @pytest.mark.parametrize("method", ["inter", "itermax", "mwmf", "fwd", "rev", "softmax"])
 @pytest.mark.parametrize("token_type", ["bpe", "word"])
 def test_links_do_not_depend_on_the_batch(bert, method, token_type):
-    own = aligner(bert, method=method, token_type=token_type)
-    links = own.align(PAIRS)
-    assert pairs_of([own.align([pair])[0] for pair in PAIRS]) == pairs_of(links)
+    tested = aligner(bert, method=method, token_type=token_type)
+    links = tested.align(PAIRS)
+    assert pairs_of([tested.align([pair])[0] for pair in PAIRS]) == pairs_of(links)
     shuffled = list(range(len(PAIRS)))
     random.Random(3).shuffle(shuffled)
-    own = aligner(bert, method=method, token_type=token_type)
-    own._encoder._batches.max_tokens = 50
-    for index, found in zip(shuffled, own.align([PAIRS[index] for index in shuffled]), strict=True):
+    tested = aligner(bert, method=method, token_type=token_type)
+    tested._encoder._batches.max_tokens = 50
+    for index, found in zip(shuffled, tested.align([PAIRS[index] for index in shuffled]), strict=True):
         assert [link[:2] for link in found] == [link[:2] for link in links[index]]
         assert [link[2] for link in found] == pytest.approx([link[2] for link in links[index]], abs=1e-4)
         assert found == sorted(found)
@@ -159,9 +159,9 @@ def test_links_do_not_depend_on_the_batch(bert, method, token_type):
 
 def test_bfloat16_changes_few_links_whatever_the_batch():
     def links_of(placement, max_tokens):
-        own = aligner(mini_lm(), placement, layer=4, dtype=placement.signature)
-        own._encoder._batches.max_tokens = max_tokens
-        return {(n, *link) for n, links in enumerate(pairs_of(own.align(PAIRS))) for link in links}
+        tested = aligner(mini_lm(), placement, layer=4, dtype=placement.signature)
+        tested._encoder._batches.max_tokens = max_tokens
+        return {(n, *link) for n, links in enumerate(pairs_of(tested.align(PAIRS))) for link in links}
 
     exact = links_of(CPU, 1024)
     rounded = links_of(Placement("cpu", "bfloat16"), 1024)
@@ -172,12 +172,12 @@ def test_bfloat16_changes_few_links_whatever_the_batch():
 
 
 def test_empty_sides_and_words_without_subtokens_have_no_links(bert):
-    own = aligner(bert, token_type="word", method="fwd")
-    links = own.align(
+    tested = aligner(bert, token_type="word", method="fwd")
+    links = tested.align(
         [([], ["a"]), (["a"], []), ([], []), (["\u200b"], ["a"]), (["\u200b", "The"], ["The", "\u200b"])]
     )
     assert pairs_of(links) == [[], [], [], [], [(1, 0)]]
-    assert own.align([]) == []
+    assert tested.align([]) == []
 
 
 def test_long_sentences_are_windowed_not_cut(bert):
@@ -191,7 +191,7 @@ def test_long_sentences_are_windowed_not_cut(bert):
 def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(bert, caplog):
     import torch
 
-    own, small = aligner(bert), aligner(bert)
+    tested, small = aligner(bert), aligner(bert)
     runner = small._encoder._runner
 
     def scarce(rows):
@@ -201,16 +201,16 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(bert, caplog)
 
     small._encoder._runner = scarce
     with caplog.at_level(logging.WARNING):
-        assert pairs_of(small.align(PAIRS)) == pairs_of(own.align(PAIRS))
+        assert pairs_of(small.align(PAIRS)) == pairs_of(tested.align(PAIRS))
     assert "memory ran out" in caplog.text
 
 
 def test_numbers_that_are_not_finite_are_an_error(bert):
-    own = aligner(bert)
-    runner = own._encoder._runner
-    own._encoder._runner = lambda rows: runner(rows) * float("nan")
+    tested = aligner(bert)
+    runner = tested._encoder._runner
+    tested._encoder._runner = lambda rows: runner(rows) * float("nan")
     with pytest.raises(ConfigurationError, match="aren't finite"):
-        own.align(PAIRS[:3])
+        tested.align(PAIRS[:3])
 
 
 @pytest.mark.parametrize(
@@ -238,5 +238,5 @@ def test_simalign_finds_the_same_links(token_type, distortion):
     )
     expected = [oracle.get_word_aligns(*pair) for pair in pairs]
     for method in ("inter", "itermax", "fwd", "rev"):
-        own = aligner(folder, layer=4, token_type=token_type, method=method, distortion=distortion)
-        assert pairs_of(own.align(pairs)) == [links[method] for links in expected]
+        tested = aligner(folder, layer=4, token_type=token_type, method=method, distortion=distortion)
+        assert pairs_of(tested.align(pairs)) == [links[method] for links in expected]

@@ -40,7 +40,7 @@ def padded(matrices):
     return scores, scores >= 0.0
 
 
-def found(function, matrices, *more):
+def links_by(function, matrices, *more):
     from xner_label.stages.alignment import link_extraction as extraction
 
     scores, inside = padded(matrices)
@@ -52,7 +52,7 @@ def found(function, matrices, *more):
 @settings(deadline=None)
 @given(BATCH)
 def test_links_are_simaligns(oracle, matrices):
-    for matrix, *links in zip(matrices, *(found(name, matrices) for name in METHODS.values()), strict=True):
+    for matrix, *links in zip(matrices, *(links_by(name, matrices) for name in METHODS.values()), strict=True):
         similarity = np.array(matrix, dtype=np.float32)
         forward, backward = oracle.get_alignment_matrix(similarity)
         expected = {
@@ -61,14 +61,14 @@ def test_links_are_simaligns(oracle, matrices):
             "inter": forward * backward,
             "itermax": oracle.iter_max(similarity),
         }
-        for own, name in zip(links, METHODS, strict=True):
-            np.testing.assert_array_equal(own, expected[name] > 0, err_msg=name)
+        for result, name in zip(links, METHODS, strict=True):
+            np.testing.assert_array_equal(result, expected[name] > 0, err_msg=name)
 
 
 @settings(deadline=None, max_examples=rounds(50))
 @given(BATCH)
 def test_the_matching_has_simaligns_total(oracle, matrices):
-    for matrix, links in zip(matrices, found("maximum_matching", matrices), strict=True):
+    for matrix, links in zip(matrices, links_by("maximum_matching", matrices), strict=True):
         similarity = np.array(matrix, dtype=np.float32)
         expected = oracle.get_max_weight_match(similarity)
         assert links.sum() == expected.sum() == min(similarity.shape)
@@ -85,10 +85,10 @@ def test_distortion_is_simaligns(oracle, matrices, ratio):
 
     scores, _ = padded(matrices)
     sizes = torch.tensor([[len(matrix), len(matrix[0])] for matrix in matrices])
-    for matrix, own in zip(matrices, distort(scores, sizes[:, 0], sizes[:, 1], ratio), strict=True):
+    for matrix, result in zip(matrices, distort(scores, sizes[:, 0], sizes[:, 1], ratio), strict=True):
         similarity = np.array(matrix, dtype=np.float32)
         expected = oracle.apply_distortion(similarity, ratio)
-        np.testing.assert_allclose(own[: len(matrix), : len(matrix[0])], expected, rtol=1e-6)
+        np.testing.assert_allclose(result[: len(matrix), : len(matrix[0])], expected, rtol=1e-6)
 
 
 @settings(deadline=None)
@@ -125,8 +125,8 @@ def test_softmax_is_mutual(matrices):
     from xner_label.stages.alignment import link_extraction as extraction
 
     scores, inside = padded(matrices)
-    for matrix, own in zip(matrices, extraction.mutual_softmax(scores * 5, inside), strict=True):
+    for matrix, result in zip(matrices, extraction.mutual_softmax(scores * 5, inside), strict=True):
         products = np.array(matrix) * 5
         expected = np.minimum(softmax(products, 0), softmax(products, 1))
-        np.testing.assert_allclose(own[: len(matrix), : len(matrix[0])], expected, rtol=1e-5)
-        assert float(own.sum()) == pytest.approx(expected.sum(), rel=1e-5)
+        np.testing.assert_allclose(result[: len(matrix), : len(matrix[0])], expected, rtol=1e-5)
+        assert float(result.sum()) == pytest.approx(expected.sum(), rel=1e-5)

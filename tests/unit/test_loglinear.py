@@ -63,38 +63,38 @@ def projector():
 @pytest.mark.parametrize("scores", [True, False])
 @pytest.mark.parametrize("links", [True, False])
 def test_missing_signals_and_probabilities(projector, scores, links):
-    for instance, found in zip(
+    for instance, projections in zip(
         instances(scores=scores, links=links),
         projector.project(instances(scores=scores, links=links)),
         strict=True,
     ):
-        assert [p.first for p in found] == sorted(p.first for p in found)
-        kept = [p.mention for p in found if p.mention is not None]
+        assert [p.first for p in projections] == sorted(p.first for p in projections)
+        kept = [p.mention for p in projections if p.mention is not None]
         assert len(set(kept)) == len(kept)
-        assert all(0 <= p.confidence <= 1 for p in found)
-        assert all(a.last <= b.first for a, b in itertools.pairwise(found))
+        assert all(0 <= p.confidence <= 1 for p in projections)
+        assert all(a.last <= b.first for a, b in itertools.pairwise(projections))
         if not scores:  # labels that people gave stay
-            assert all(p.label == instance.mentions[p.mention].label for p in found)
+            assert all(p.label == instance.mentions[p.mention].label for p in projections)
 
 
 def test_obvious_names_are_found(projector):
-    (found,) = projector.project(instances(1, scores=False))
-    assert [(p.first, p.last, p.label) for p in found] == [(0, 1, "PER"), (2, 3, "LOC")]
-    assert all(p.confidence > 0.8 for p in found)
+    (projections,) = projector.project(instances(1, scores=False))
+    assert [(p.first, p.last, p.label) for p in projections] == [(0, 1, "PER"), (2, 3, "LOC")]
+    assert all(p.confidence > 0.8 for p in projections)
 
 
 def test_a_source_entity_given_twice_is_as_sure_as_once(projector):
-    own = task(scores=False)
-    twice = task(scores=False, source_entities=[entity for entity in own.source_entities for _ in range(3)])
-    (once,), (many,) = (projector.project([build_instance(each)[0]]) for each in (own, twice))
+    plain = task(scores=False)
+    twice = task(scores=False, source_entities=[entity for entity in plain.source_entities for _ in range(3)])
+    (once,), (many,) = (projector.project([build_instance(each)[0]]) for each in (plain, twice))
     assert [p.confidence for p in many] == [p.confidence for p in once]
     assert [p.mention for p in many] == [3 * p.mention for p in once]
 
 
 def test_a_name_that_the_tagger_overlooked_is_added_without_a_source_entity(projector):
-    own = task()
-    (found,) = projector.project([build_instance(task(source_entities=own.source_entities[:1]))[0]])
-    assert [(p.mention, p.first, p.label) for p in found] == [(0, 0, "PER"), (None, 2, "LOC")]
+    complete = task()
+    (projections,) = projector.project([build_instance(task(source_entities=complete.source_entities[:1]))[0]])
+    assert [(p.mention, p.first, p.label) for p in projections] == [(0, 0, "PER"), (None, 2, "LOC")]
 
 
 @pytest.mark.parametrize("changes", [{"scores": False}, {"label": "person"}])

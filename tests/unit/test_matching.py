@@ -20,19 +20,19 @@ SCORES = st.one_of(st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0]), st.floats(-2.0,
 
 @st.composite
 def problems(draw, mentions=5, length=8, size=6):
-    own = st.lists(
+    mention_candidates = st.lists(
         st.tuples(SCORES, st.integers(0, length - 1), st.integers(1, 4)).map(lambda c: (c[0], c[1], c[1] + c[2])),
         max_size=size,
         unique_by=lambda c: c[1:],
     )
-    return [rank(candidates) for candidates in draw(st.lists(own, max_size=mentions))]
+    return [rank(candidates) for candidates in draw(st.lists(mention_candidates, max_size=mentions))]
 
 
 def feasible(problem, chosen):
     taken = set()
-    for own, choice in zip(problem, chosen, strict=True):
+    for of_mention, choice in zip(problem, chosen, strict=True):
         if choice >= 0:
-            _, first, last = own[choice]
+            _, first, last = of_mention[choice]
             if not taken.isdisjoint(range(first, last)):
                 return False
             taken.update(range(first, last))
@@ -40,16 +40,18 @@ def feasible(problem, chosen):
 
 
 def total(problem, chosen):
-    return sum(own[choice][0] for own, choice in zip(problem, chosen, strict=True) if choice >= 0)
+    return sum(of_mention[choice][0] for of_mention, choice in zip(problem, chosen, strict=True) if choice >= 0)
 
 
 def everything(problem):
-    options = [range(-1, len(own)) for own in problem]
+    options = [range(-1, len(of_mention)) for of_mention in problem]
     return [chosen for chosen in product(*options) if feasible(problem, chosen)]
 
 
 def spans(problem, chosen):
-    return [own[choice][1:] if choice >= 0 else None for own, choice in zip(problem, chosen, strict=True)]
+    return [
+        of_mention[choice][1:] if choice >= 0 else None for of_mention, choice in zip(problem, chosen, strict=True)
+    ]
 
 
 @pytest.mark.soak
@@ -61,7 +63,7 @@ def test_exact_matching_equals_milp(problem):
     assert feasible(problem, chosen)
     by_milp = match_milp(problem)
     assert by_milp.exact
-    flat = [own[0] if own else -1 for own in by_milp.chosen]
+    flat = [of_mention[0] if of_mention else -1 for of_mention in by_milp.chosen]
     assert feasible(problem, flat)
     # HiGHS works to tolerances of 1e-7 per column; the dynamic programme is never the worse one.
     assert total(problem, chosen) == pytest.approx(total(problem, flat), abs=1e-6)
@@ -77,16 +79,18 @@ def test_ties_are_broken_as_documented(problem):
 
 
 def best_of(problem):
-    steps = [[round(score * 2**40) for score, _, _ in own] for own in problem]
+    steps = [[round(score * 2**40) for score, _, _ in of_mention] for of_mention in problem]
 
     def key(candidate):
-        points = sum(own[choice] for own, choice in zip(steps, candidate, strict=True) if choice >= 0)
+        points = sum(
+            of_mention[choice] for of_mention, choice in zip(steps, candidate, strict=True) if choice >= 0
+        )
         return -points, [choice if choice >= 0 else 99 for choice in candidate]
 
     positive = [
         option
         for option in everything(problem)
-        if all(choice < 0 or own[choice][0] > 0 for own, choice in zip(problem, option, strict=True))
+        if all(choice < 0 or of_mention[choice][0] > 0 for of_mention, choice in zip(problem, option, strict=True))
     ]
     return min(positive, key=key)
 
@@ -95,7 +99,7 @@ def best_of(problem):
 @settings(max_examples=rounds(300), deadline=None)
 @given(problems(mentions=4, length=6, size=5))
 def test_pruning_dominated_candidates_changes_nothing(problem):
-    pruned = [[own[index] for index in undominated(own)] for own in problem]
+    pruned = [[of_mention[index] for index in undominated(of_mention)] for of_mention in problem]
     assert spans(problem, best_of(problem)) == spans(pruned, best_of(pruned))
 
 
@@ -109,8 +113,8 @@ def test_marginals_equal_brute_force(problem):
     result = marginals(problem)
     assert result.exact
     assert result.log_partition == pytest.approx(log(partition), abs=1e-9)
-    for mention, own in enumerate(problem):
-        for choice in range(len(own)):
+    for mention, of_mention in enumerate(problem):
+        for choice in range(len(of_mention)):
             mass = sum(w for w, option in zip(weights, options, strict=True) if option[mention] == choice)
             assert result.projected[mention][choice] == pytest.approx(mass / partition, abs=1e-9)
         mass = sum(w for w, option in zip(weights, options, strict=True) if option[mention] < 0)
@@ -119,7 +123,7 @@ def test_marginals_equal_brute_force(problem):
 
 @given(problems())
 def test_greedy_is_feasible(problem):
-    chosen = [own[0] if own else -1 for own in match_greedy(problem).chosen]
+    chosen = [of_mention[0] if of_mention else -1 for of_mention in match_greedy(problem).chosen]
     assert feasible(problem, chosen)
 
 
@@ -142,15 +146,15 @@ def test_several_candidates_per_mention():
 
 def test_forty_entities_with_equal_scores_in_five_hundred_tokens():
     problem = [[(1.0, first, last) for first, last in ngrams(0, 500)] for _ in range(40)]
-    for own in problem:
-        rank(own)
+    for of_mention in problem:
+        rank(of_mention)
     chosen, exact = match(problem)
     assert exact
     assert feasible(problem, chosen)
     assert total(problem, chosen) == 40.0
     posteriors = marginals(problem)
     assert not posteriors.exact
-    assert all(sum(own) <= 1.0 + 1e-9 for own in posteriors.projected)
+    assert all(sum(of_mention) <= 1.0 + 1e-9 for of_mention in posteriors.projected)
 
 
 def test_a_long_sentence_whose_entities_compete_only_with_neighbours_stays_exact():
@@ -163,7 +167,7 @@ def test_a_long_sentence_whose_entities_compete_only_with_neighbours_stays_exact
     by_milp = match_milp(problem)
     assert exact
     assert total(problem, chosen) == pytest.approx(
-        total(problem, [own[0] if own else -1 for own in by_milp.chosen])
+        total(problem, [of_mention[0] if of_mention else -1 for of_mention in by_milp.chosen])
     )
     assert marginals(problem).exact
 

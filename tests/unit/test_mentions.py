@@ -26,22 +26,24 @@ def rows(mentions):
 
 
 def test_each_source_entity_takes_part_once():
-    own = instance(("Juma Ali", "PER"), ("Asha", "PER"), ("Juma Ali", "PER"), ("Juma Ali", "ORG"), ("Asha", "PER"))
-    matched, places = matched_mentions(own, overlooked=False)
+    unmatched = instance(
+        ("Juma Ali", "PER"), ("Asha", "PER"), ("Juma Ali", "PER"), ("Juma Ali", "ORG"), ("Asha", "PER")
+    )
+    matched, places = matched_mentions(unmatched, overlooked=False)
     assert rows(matched.mentions) == [(2, 4, "PER"), (0, 1, "PER"), (2, 4, "ORG")]
     assert list(places) == [0, 1, 3]
 
 
 def test_nothing_changes_without_need():
-    own = instance(("Asha", "PER"), ("Juma", "PER"))
-    matched, places = matched_mentions(own, overlooked=False)
-    assert matched is own
+    unmatched = instance(("Asha", "PER"), ("Juma", "PER"))
+    matched, places = matched_mentions(unmatched, overlooked=False)
+    assert matched is unmatched
     assert list(places) == [0, 1]
 
 
 def test_overlooked_names_are_capitalised_runs_outside_mentions():
-    own = instance(("Juma", "PER"), ("Juma", "PER"), score=0.8)
-    matched, places = matched_mentions(own, overlooked=True)
+    unmatched = instance(("Juma", "PER"), ("Juma", "PER"), score=0.8)
+    matched, places = matched_mentions(unmatched, overlooked=True)
     assert rows(matched.mentions) == [(2, 3, "PER"), (0, 1, NAMELESS), (3, 4, NAMELESS), (6, 7, NAMELESS)]
     assert list(places) == [0, None, None, None]
 

@@ -14,7 +14,7 @@ from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.exact import marginals
 from xner_label.projection.problem import Instance, Projection, Projections
 from xner_label.projection.projectors import make_projector
-from xner_label.stages.interfaces import Pair
+from xner_label.stages.interfaces import SentencePair
 
 
 class Rounding:
@@ -26,7 +26,7 @@ class Rounding:
     def __init__(self) -> None:
         self.aligned = self.batches = 0
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[tuple[int, int, float]]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[tuple[int, int, float]]]:
         self.batches += 1
         self.aligned += len(pairs)
         weight = 0.9 + 1e-7 * self.batches

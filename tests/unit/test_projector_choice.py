@@ -38,13 +38,15 @@ def write_gold(path, *, shift=0, count=40, **changes):
 def test_the_default_stays_unless_another_is_better(tmp_path):
     choice = choose_projector(write_gold(tmp_path / "gold.jsonl"))
     assert choice.chosen == "default"
-    by_name = {own.name: own for own in choice.contenders}
+    by_name = {contender.name: contender for contender in choice.contenders}
     assert by_name["default"].f1 == 1.0
     assert by_name["default"].over_default_ci95 == (0.0, 0.0)
     assert {"corpus", "link-dice", "heuristic", ADAPTED} <= set(by_name)
     assert choice.left_out["nmt"] == "needs a translation model"
     assert choice.left_out["ner"] == "needs target_tags"
-    assert [own.f1 for own in choice.contenders] == sorted((own.f1 for own in choice.contenders), reverse=True)
+    assert [contender.f1 for contender in choice.contenders] == sorted(
+        (contender.f1 for contender in choice.contenders), reverse=True
+    )
 
 
 def test_adapted_weights_are_chosen_where_they_learn_something(tmp_path):
@@ -64,9 +66,9 @@ def test_adapted_weights_are_chosen_where_they_learn_something(tmp_path):
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["chosen"] == ADAPTED
-    found = load_settings(settings, {})
-    assert (found.projector, found.projector_weights) == ("default", str(weights))
-    assert (found.aligner, found.labels) == ("eflomal", ("PER",))
+    loaded = load_settings(settings, {})
+    assert (loaded.projector, loaded.projector_weights) == ("default", str(weights))
+    assert (loaded.aligner, loaded.labels) == ("eflomal", ("PER",))
     assert "# ours" in settings.read_text()
     assert "# fast" in settings.read_text()
 

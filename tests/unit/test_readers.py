@@ -587,7 +587,7 @@ def test_lines_end_in_any_way_and_nowhere_else(read: Any) -> None:
 
 @pytest.mark.parametrize("format", sorted(FORMATS))
 def test_an_empty_file_is_no_error_or_says_what_is_missing(read: Any, format: str) -> None:
-    if format in ("csv", "conll"):
+    if format == "csv":
         with pytest.raises(UsageError, match="column"):
             read("a", "", format=format)
     else:

@@ -27,9 +27,9 @@ from xner_label.projection.handmade.scores import (
 )
 from xner_label.projection.handmade.sparse_scores import align_candidates, link_dice_candidates, string_candidates
 from xner_label.projection.problem import build_instance, project_all
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import make_fusion, make_projector
 from xner_label.projection.spans import ngrams
-from xner_label.settings.choices import PROJECTORS
+from xner_label.settings.choices import PROJECTORS, SCORES
 
 
 def instance(source, target, spans, links="", **fields):
@@ -76,9 +76,9 @@ def linked(draw):
 def test_fast_link_dice_equals_the_matrix(problem):
     spans = ngrams(0, len(problem.target), 16)
     matrix = LinkDiceScore().matrix(problem, np.array(spans))
-    for row, own in zip(matrix, link_dice_candidates(problem), strict=True):
+    for row, of_mention in zip(matrix, link_dice_candidates(problem), strict=True):
         dense = {span: score for span, score in zip(spans, row, strict=True) if score > 0}
-        assert {(first, last): pytest.approx(score) for score, first, last in own} == dense
+        assert {(first, last): pytest.approx(score) for score, first, last in of_mention} == dense
 
 
 @settings(max_examples=300, deadline=None)
@@ -87,9 +87,9 @@ def test_the_alignment_window_keeps_an_optimum(problem):
     """Anchored windows, the paper's window and no window at all reach the same total."""
 
     def best(candidates):
-        ranked = [rank(own) for own in candidates]
+        ranked = [rank(of_mention) for of_mention in candidates]
         chosen, _ = match(ranked)
-        return sum(own[choice][0] for own, choice in zip(ranked, chosen, strict=True) if choice >= 0)
+        return sum(of_mention[choice][0] for of_mention, choice in zip(ranked, chosen, strict=True) if choice >= 0)
 
     spans = ngrams(0, len(problem.target))
     matrix = AlignScore().matrix(problem, np.array(spans)).tolist()
@@ -167,6 +167,24 @@ def test_the_small_scores():
     assert (found.mention, found.first) == (0, 0)
 
 
+def test_scores_are_reached_by_name():
+    problem = instance("Anna saw Bo", "Anna aliona Anna", [(0, 1, "PER")], "0-0")
+    (by_name,) = make_projector("0.5*string+.25*casing").project([problem])[0]
+    (by_hand,) = fusion_projector("mine", [(StringScore(), 0.5), (CasingScore(), 0.25)]).project([problem])[0]
+    assert by_name == by_hand
+    assert by_name.score == pytest.approx(0.75)
+    for score in SCORES:
+        projector = make_projector(f"1*{score}", translation_scorer=Table({}, {}))
+        assert projector.signature.startswith("fusion(1*")
+    rare = make_fusion("rare", {"frequency": 1.0}, texts=[["Anna", "aliona"], ["Anna", "Bo"]])
+    assert rare.signature == "rare(1*frequency(4/3))"
+    for weights, message in (({"frequency": 1.0}, "no texts"), ({"nonsense": 1.0}, "no score")):
+        with pytest.raises(UsageError, match=message):
+            make_fusion("mine", weights)
+    with pytest.raises(ConfigurationError, match="no model"):
+        make_projector("0.5*nmt+1*align")
+
+
 def test_every_projector_copes_with_nothing():
     empty = msgspec.structs.replace(instance("a", "b", []), target_tags=())
     unlinked = msgspec.structs.replace(instance("Zed a", "b", [(0, 1, "PER")]), target_tags=({},))
@@ -190,22 +208,26 @@ def test_matching_real_instances_is_optimal(bench_data, name):
     for line in (bench_data / f"{name}.jsonl").read_bytes().splitlines():
         problem = build_instance(decoder.decode(line))[0]
         for generate in (align_candidates, link_dice_candidates, string_candidates):
-            candidates = [rank(own) for own in generate(problem)]
+            candidates = [rank(of_mention) for of_mention in generate(problem)]
             chosen, exact = match(candidates)
             assert exact
-            if all(own and choice == 0 for own, choice in zip(candidates, chosen, strict=True)):
+            if all(of_mention and choice == 0 for of_mention, choice in zip(candidates, chosen, strict=True)):
                 continue  # everyone has the best candidate there is
-            by_milp = [own[0] if own else -1 for own in match_milp(candidates).chosen]
+            by_milp = [of_mention[0] if of_mention else -1 for of_mention in match_milp(candidates).chosen]
             totals = [
-                sum(own[choice][0] for own, choice in zip(candidates, answer, strict=True) if choice >= 0)
+                sum(
+                    of_mention[choice][0]
+                    for of_mention, choice in zip(candidates, answer, strict=True)
+                    if choice >= 0
+                )
                 for answer in (chosen, by_milp)
             ]
             assert totals[0] == pytest.approx(totals[1], abs=1e-9)
             taken = [
                 index
-                for own, choice in zip(candidates, chosen, strict=True)
+                for of_mention, choice in zip(candidates, chosen, strict=True)
                 if choice >= 0
-                for index in range(*own[choice][1:])
+                for index in range(*of_mention[choice][1:])
             ]
             assert len(taken) == len(set(taken))
             competing += 1

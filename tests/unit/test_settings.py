@@ -96,6 +96,27 @@ def test_values_follow_their_rules_wherever_they_come_from(tmp_path, text, messa
         load_settings(file, {})
 
 
+@pytest.mark.parametrize(
+    ("projector", "fits"),
+    [
+        ("0.5*align+0.1*casing", True),
+        ("1*string", True),
+        (".5*ner-spans + 2*nmt", True),
+        ("0.5*nonsense", False),
+        ("0*align", False),
+        ("align+casing", False),
+        ("0.5*align+0.5*align", False),
+        ("-1*align", False),
+    ],
+)
+def test_projectors_may_be_weighted_sums_of_scores(projector, fits):
+    if fits:
+        assert load_settings(None, {}, {"projector": projector}).projector == projector
+    else:
+        with pytest.raises(ConfigurationError, match="projector"):
+            load_settings(None, {}, {"projector": projector})
+
+
 @pytest.mark.parametrize("aligner", ["given", "none", "eflomal", "eflomal+simalign", "simalign + mt-encoder"])
 def test_aligners_may_be_joined(aligner):
     assert load_settings(None, {"XNER_LABEL_PIPELINE_ALIGNER": aligner}).aligner == aligner

@@ -30,16 +30,16 @@ def corpus(count, *, score=None, label="LOC"):
 
 
 def test_given_entities_become_a_taggers():
-    own = corpus(240)
-    (copy,) = simulate_tagger([own])
-    assert [example.gold for example in copy] == [example.gold for example in own]
+    original = corpus(240)
+    (copy,) = simulate_tagger([original])
+    assert [example.gold for example in copy] == [example.gold for example in original]
     assert all(m.score is not None and 0 < m.score < 1 for example in copy for m in example.instance.mentions)
     right = sum(
-        {(m.first, m.last, m.label) for m in one.instance.mentions} == set(other.gold)
-        for one, other in zip(copy, own, strict=True)
+        {(m.first, m.last, m.label) for m in retagged.instance.mentions} == set(gold_example.gold)
+        for retagged, gold_example in zip(copy, original, strict=True)
     )
-    assert right > 0.8 * len(own)
-    assert simulate_tagger([own]) == [copy]
+    assert right > 0.8 * len(original)
+    assert simulate_tagger([original]) == [copy]
 
 
 def test_only_given_files_large_enough_have_a_copy_and_only_common_labels_stay():

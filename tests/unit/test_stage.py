@@ -21,7 +21,7 @@ from xner_label.pipeline.stage import (
     completed,
     fingerprint,
 )
-from xner_label.stages.interfaces import Pair, Translation
+from xner_label.stages.interfaces import SentencePair, Translation
 from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.stages.tagging.labelled_texts import read_labelled_texts
 from xner_label.stages.tagging.relabelled import RelabelledTagger
@@ -46,11 +46,11 @@ class Diagonal:
     learns = True
     signature = "diagonal"
 
-    def fit(self, pairs: Sequence[Pair]) -> bool:
+    def fit(self, pairs: Sequence[SentencePair]) -> bool:
         self.signature = f"diagonal:{len(pairs)}"
         return True
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[tuple[int, int, float]]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[tuple[int, int, float]]]:
         return [[(place, place, 0.5) for place in range(min(len(a), len(b)))] for a, b in pairs]
 
 

@@ -103,7 +103,9 @@ def pull_model(name: str, announce: Callable[[str, float, str], None]) -> str:
     try:
         info = HfApi().model_info(name, files_metadata=True, timeout=TIMEOUT)
         patterns = _patterns([file.rfilename for file in info.siblings or ()])
-        wanted = [file for file in info.siblings or () if any(fnmatch(file.rfilename, own) for own in patterns)]
+        wanted = [
+            file for file in info.siblings or () if any(fnmatch(file.rfilename, pattern) for pattern in patterns)
+        ]
         announce(name, sum(file.size or 0 for file in wanted) / 1e9, _licence(name, info))
         return str(snapshot_download(name, revision=info.sha, allow_patterns=patterns, etag_timeout=TIMEOUT))
     except HFValidationError:

@@ -57,23 +57,23 @@ class LanguageCodes:
                 f"{language!r} is no language code", hint="give an ISO 639 code such as lg, swh or pt"
             ) from None
         for macro in (False, True):
-            own = _standard(wanted.language or "", macro)
-            found = [tag for tag in self._tokens if _standard(re.split("[-_]", tag)[0], macro) == own]
-            if found:
-                return self._tokens[self._by_script(found, wanted, language)]
+            standard = _standard(wanted.language or "", macro)
+            tags = [tag for tag in self._tokens if _standard(re.split("[-_]", tag)[0], macro) == standard]
+            if tags:
+                return self._tokens[self._by_script(tags, wanted, language)]
         raise ConfigurationError(
             f"the translator doesn't know the language {wanted.to_tag()}",
             hint=f"it knows {len(self)} languages; choose another checkpoint, or a close relative",
         )
 
-    def _by_script(self, found: list[str], wanted: Any, language: str) -> str:
-        if len(found) == 1:
-            return found[0]
+    def _by_script(self, tags: list[str], wanted: Any, language: str) -> str:
+        if len(tags) == 1:
+            return tags[0]
         script = wanted.script or wanted.maximize().script
-        matching = [tag for tag in found if re.split("[-_]", tag)[1:] in ([script], [])]
+        matching = [tag for tag in tags if re.split("[-_]", tag)[1:] in ([script], [])]
         if len(matching) != 1:
             raise ConfigurationError(
-                f"the translator knows several forms of {language}: {', '.join(sorted(found))}",
+                f"the translator knows several forms of {language}: {', '.join(sorted(tags))}",
                 hint="give one of these codes",
             )
         return matching[0]

@@ -23,7 +23,7 @@ _models: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictiona
 _loading = threading.RLock()
 
 
-def load_model(auto_class: str, name: str, placement: Placement) -> Any:
+def load_checkpoint(auto_class: str, name: str, placement: Placement) -> Any:
     """Load a checkpoint for inference through one of transformers' Auto classes (``AutoModel``, ...).
 
     The same call returns the same object for as long as somebody holds it: treat it as read-only. Raises

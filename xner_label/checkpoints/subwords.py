@@ -37,7 +37,7 @@ class Subwords:
             encoded = backend.encode_batch_fast(
                 [[word] for word in new], is_pretokenized=True, add_special_tokens=False
             )
-            pieces.update((word, tuple(found.ids)) for word, found in zip(new, encoded, strict=True))
+            pieces.update((word, tuple(encoding.ids)) for word, encoding in zip(new, encoded, strict=True))
         return [[pieces[word] for word in words] for words in sentences]
 
     def frame(self, language: str | None = None) -> tuple[list[int], list[int]]:

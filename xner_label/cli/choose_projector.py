@@ -69,12 +69,12 @@ def _table(choice: Choice) -> str:
     lines = [
         f"{'projector':<22}{'F1':>7}{'95 % interval':>17}{'P':>7}{'R':>7}{'over default':>14}{'interval':>19}"
     ]
-    for own in choice.contenders:
-        interval = f"{own.ci95[0]:.3f} .. {own.ci95[1]:.3f}"
-        paired = f"{own.over_default_ci95[0]:+.3f} .. {own.over_default_ci95[1]:+.3f}"
+    for contender in choice.contenders:
+        interval = f"{contender.ci95[0]:.3f} .. {contender.ci95[1]:.3f}"
+        paired = f"{contender.over_default_ci95[0]:+.3f} .. {contender.over_default_ci95[1]:+.3f}"
         lines.append(
-            f"{own.name:<22}{own.f1:>7.3f}{interval:>17}{own.precision:>7.3f}{own.recall:>7.3f}"
-            f"{own.over_default:>+14.3f}{paired:>19}"
+            f"{contender.name:<22}{contender.f1:>7.3f}{interval:>17}{contender.precision:>7.3f}{contender.recall:>7.3f}"
+            f"{contender.over_default:>+14.3f}{paired:>19}"
         )
     lines += [f"{name}: left out, {reason}" for name, reason in choice.left_out.items()]
     lines.append(f"chosen on {choice.tasks} tasks with {choice.entities} entities: {choice.chosen}")

@@ -17,15 +17,15 @@ def command(settings: Settings, as_json: bool) -> None:
     """Check versions, models, the database and Label Studio; name the remedy for what is missing."""
     from xner_label.reporting.diagnosis import diagnose
 
-    found = diagnose(settings)
+    diagnosis = diagnose(settings)
     if as_json:
-        write_json({"healthy": not found.failed, "checks": found.checks})
+        write_json({"healthy": not diagnosis.failed, "checks": diagnosis.checks})
     else:
-        width = max(len(check.name) for check in found.checks)
-        for check in found.checks:
+        width = max(len(check.name) for check in diagnosis.checks)
+        for check in diagnosis.checks:
             click.echo(f"{check.verdict:2}  {check.name:{width}}  {check.found}")
             if check.remedy:
                 click.echo(f"{'':4}{'':{width}}  -> {check.remedy}")
-    if found.failed:
-        names = ", ".join(check.name for check in found.failed)
+    if diagnosis.failed:
+        names = ", ".join(check.name for check in diagnosis.failed)
         raise CheckFailedError(f"put right: {names}", hint="each remedy is shown beside its check")

@@ -12,21 +12,39 @@ from xner_label.settings.table import Settings
 @click.command(name="export")
 @click.option("--gold", is_flag=True, help="What people settled")
 @click.option("--silver", is_flag=True, help="Predictions never reviewed, by the latest pipeline")
-@click.option("--format", type=click.Choice(["jsonl", "conll"]), default="jsonl", show_default=True)
+@click.option("--full", is_flag=True, help="With source, source entities, tokens and links, for fit-projector")
+@click.option(
+    "--format",
+    type=click.Choice(["jsonl", "conll", "hf", "doccano", "label-studio"], case_sensitive=False),
+    default="jsonl",
+    show_default=True,
+)
 @output_option
 @with_settings("database_url", "project")
 @json_option
-def command(settings: Settings, gold: bool, silver: bool, format: str, output_path: str, as_json: bool) -> None:
-    """Write gold, silver or both as JSON Lines or CoNLL columns (token, tab, IOB2 tag)."""
+def command(
+    settings: Settings, gold: bool, silver: bool, full: bool, format: str, output_path: str, as_json: bool
+) -> None:
+    """Write gold, silver or both, in the order the tasks came.
+
+    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's JSON
+    Lines, Label Studio's JSON. A file is whole or absent. Entities that tags can't express (CoNLL, Hugging Face)
+    are counted and named.
+    """
     from xner_label.exchange.exporting import export
     from xner_label.store.database import open_store
 
     require_file(output_path, as_json=as_json)
     with open_store(settings.database_url) as store:
-        report = export(store, settings.project, output_path, gold=gold, silver=silver, format=format)
+        report = export(store, settings.project, output_path, gold=gold, silver=silver, format=format, full=full)
     widened = f", {report.widened} widened to whole tokens" if report.widened else ""
-    words = f"{report.tasks} tasks with {report.entities} entities exported{widened}"
+    left_out = f", {report.left_out} left out" if report.left_out else ""
+    words = f"{report.tasks} tasks with {report.entities} entities exported{widened}{left_out}"
     if output_path == "-":
         say(words)
     else:
         answer(report, words, as_json=as_json)
+    for entity in report.named:
+        say(f"left out: {entity}")
+    if report.left_out > len(report.named):
+        say(f"... and {report.left_out - len(report.named):,} more")

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "serve": "Answer Label Studio as its ML backend",
         "export": "Write gold and silver to files",
         "evaluate": "Score predictions against gold",
+        "simulate": "Try the loop of review on gold, before people do",
         "choose-projector": "Find the projector that suits a language",
         "fit-projector": "Learn the projector's weights from gold",
         "translate": "Translate tasks (JSON Lines in and out)",

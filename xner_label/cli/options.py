@@ -74,7 +74,7 @@ def _flag(name: str, text: str | None = None) -> Callable[[F], F]:
 
 def _click_type(name: str) -> click.ParamType[Any]:
     rule = _TABLE[name].metadata["rule"]
-    if isinstance(rule, Choice) and not rule.joinable:
+    if isinstance(rule, Choice) and not (rule.joinable or rule.summable):
         return click.Choice([choice for choice in rule.names if choice])
     if isinstance(rule, Range):
         numbers = click.IntRange if _TABLE[name].type == "int" else click.FloatRange
@@ -93,7 +93,7 @@ class _SettingType(click.ParamType[Any]):
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         rule = _TABLE[self._setting].metadata["rule"]
         if isinstance(rule, Choice):
-            return f"[{'|'.join(rule.names)}|A+B]"
+            return f"[{'|'.join(rule.names)}|{'0.5*A+0.1*B' if rule.summable else 'A+B'}]"
         return "A,B,..." if isinstance(rule, Names) else self._setting.rpartition("_")[2].upper()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -20,21 +20,23 @@ def command(settings: Settings, as_json: bool) -> None:
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
-        found = status(store, settings.project)
+        report = status(store, settings.project)
     if as_json:
-        write_json(found)
+        write_json(report)
         return
-    click.echo(f"project        {found.project} ({', '.join(found.labels)})")
-    click.echo(f"Label Studio   {f'project {found.studio_project}' if found.studio_project else 'not connected'}")
-    click.echo(f"tasks          {_counts(found.tasks)}")
-    click.echo(f"source data    {found.source_sentences} labelled sentences")
-    click.echo(f"predictions    {_counts(found.predictions)}")
-    click.echo(f"review         {found.chosen} chosen, {found.pushed} in Label Studio")
-    conflicts = f", {found.conflicts} in conflict" if found.conflicts else ""
-    click.echo(f"gold           {found.gold} tasks{conflicts}")
-    click.echo(f"corrections    {_counts(found.corrections)}")
-    click.echo(f"models         {found.model_runs} runs, serving {found.promoted or 'the projection'}")
-    click.echo(found.signature)
+    click.echo(f"project        {report.project} ({', '.join(report.labels)})")
+    click.echo(
+        f"Label Studio   {f'project {report.studio_project}' if report.studio_project else 'not connected'}"
+    )
+    click.echo(f"tasks          {_counts(report.tasks)}")
+    click.echo(f"source data    {report.source_sentences} labelled sentences")
+    click.echo(f"predictions    {_counts(report.predictions)}")
+    click.echo(f"review         {report.chosen} chosen, {report.pushed} in Label Studio")
+    conflicts = f", {report.conflicts} in conflict" if report.conflicts else ""
+    click.echo(f"gold           {report.gold} tasks{conflicts}")
+    click.echo(f"corrections    {_counts(report.corrections)}")
+    click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
+    click.echo(report.signature)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

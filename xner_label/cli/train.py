@@ -42,16 +42,16 @@ def command(
     from xner_label.training.runs import TrainOptions, preview, train
 
     data = DataOptions(min_silver_confidence=settings.min_silver_confidence, dev_share=settings.dev_share)
-    given = {name: value for name, value in fine_tuning.items() if value is not None}
-    if given and checkpoint is None:
+    chosen = {name: value for name, value in fine_tuning.items() if value is not None}
+    if chosen and checkpoint is None:
         raise UsageError(
-            f"--{next(iter(given)).replace('_', '-')} is for fine-tuning", hint="name a checkpoint with --model"
+            f"--{next(iter(chosen)).replace('_', '-')} is for fine-tuning", hint="name a checkpoint with --model"
         )
-    options = TrainOptions(data, checkpoint, msgspec.convert(given, FineTuningOptions))
+    options = TrainOptions(data, checkpoint, msgspec.convert(chosen, FineTuningOptions))
     with open_store(settings.database_url) as store:
         if dry_run:
-            found = preview(store, settings.project, options)
-            write_json(found) if as_json else click.echo(_data(found))
+            data_report = preview(store, settings.project, options)
+            write_json(data_report) if as_json else click.echo(_data(data_report))
             return
         with console_progress(announce=True) as progress:
             report = train(store, settings.project, Path(settings.training_folder), options, progress)
@@ -65,28 +65,32 @@ def command(
         click.echo(f"annotators disagree on {len(report.data.conflicts)} tasks; --json names them", err=True)
 
 
-def _rows(split: str, found: SplitScores | None) -> list[str]:
-    if found is None:
+def _rows(split: str, split_scores: SplitScores | None) -> list[str]:
+    if split_scores is None:
         return []
-    systems = {"silver alone": found.silver, "model": found.model, "model, text alone": found.text_only}
+    systems = {
+        "silver alone": split_scores.silver,
+        "model": split_scores.model,
+        "model, text alone": split_scores.text_only,
+    }
     return [
-        f"{split:<8}{name:<24}{found.tasks:>7}{scores.precision:>11.3f}{scores.recall:>9.3f}{scores.f1:>8.3f}"
+        f"{split:<8}{name:<24}{split_scores.tasks:>7}{scores.precision:>11.3f}{scores.recall:>9.3f}{scores.f1:>8.3f}"
         f"  {scores.ci95[0]:.3f} .. {scores.ci95[1]:.3f}"
         for name, scores in systems.items()
         if scores is not None
     ]
 
 
-def _data(found: DataReport) -> str:
-    share = " (a share of the reviewed tasks)" if found.dev_is_share else ""
+def _data(report: DataReport) -> str:
+    share = " (a share of the reviewed tasks)" if report.dev_is_share else ""
     lines = [
-        f"gold           {found.gold} tasks, {found.gold_entities} entities",
-        f"silver         {found.silver} tasks, {found.silver_entities} entities, "
-        f"{found.doubtful_entities} doubtful ones unknown",
-        f"judged by      {found.dev} dev{share}, {found.test} test tasks",
-        f"left out       {found.skipped} skipped, {found.unpredicted} without a prediction, "
-        f"{found.same_text_as_held_out} with the text of a held-out task",
-        f"conflicts      {', '.join(found.conflicts) or 'none'}",
-        f"pipeline       {found.pipeline or 'none: run `xner-label predict`'}",
+        f"gold           {report.gold} tasks, {report.gold_entities} entities",
+        f"silver         {report.silver} tasks, {report.silver_entities} entities, "
+        f"{report.doubtful_entities} doubtful ones unknown",
+        f"judged by      {report.dev} dev{share}, {report.test} test tasks",
+        f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
+        f"{report.same_text_as_held_out} with the text of a held-out task",
+        f"conflicts      {', '.join(report.conflicts) or 'none'}",
+        f"pipeline       {report.pipeline or 'none: run `xner-label predict`'}",
     ]
     return "\n".join(lines)

@@ -90,14 +90,15 @@ def choose_projector(path: Path) -> Choice:
     else:
         left_out[ADAPTED] = f"{mentions} source entities are too few to adapt weights to"
     contenders = sorted(
-        (_contender(name, table, counts[DEFAULT]) for name, table in counts.items()), key=lambda own: -own.f1
+        (_contender(name, table, counts[DEFAULT]) for name, table in counts.items()),
+        key=lambda contender: -contender.f1,
     )
     if not any(contender.f1 for contender in contenders):
         raise UsageError(
             f"no projector gets a single one of the {entities} entities in {path} right",
             hint="check that source entities and entities have the same labels and belong together",
         )
-    better = [own.name for own in contenders if own.over_default_ci95[0] > 0.0]
+    better = [contender.name for contender in contenders if contender.over_default_ci95[0] > 0.0]
     chosen = better[0] if better else DEFAULT
     weights = fit_weights([examples], path.name, start=Weights.load()) if chosen == ADAPTED else None
     return Choice(chosen, contenders, left_out, len(examples), entities, len(read) - len(examples), weights)
@@ -127,18 +128,22 @@ def _adapted(examples: Sequence[Example]) -> list[list[Projection]]:
     shipped = Weights.load()
     results: list[list[Projection]] = []
     for fold in range(FOLDS):
-        rest = [example for example, own in zip(examples, folds, strict=True) if own != fold]
-        judged = [example.instance for example, own in zip(examples, folds, strict=True) if own == fold]
+        rest = [example for example, place in zip(examples, folds, strict=True) if place != fold]
+        judged = [example.instance for example, place in zip(examples, folds, strict=True) if place == fold]
         results += _kept(LogLinearProjector(fit_weights([rest], "", start=shipped)), judged)
     return results
 
 
-def _counts(examples: Sequence[Example], found: Sequence[Sequence[Projection]]) -> Floats:
+def _counts(examples: Sequence[Example], projected: Sequence[Sequence[Projection]]) -> Floats:
     """Per task: right, predicted, gold; shape (tasks, 3)."""
     return np.array(
         [
-            (sum((p.first, p.last, p.label) in example.gold for p in own), len(own), len(example.gold))
-            for example, own in zip(examples, found, strict=True)
+            (
+                sum((p.first, p.last, p.label) in example.gold for p in projections),
+                len(projections),
+                len(example.gold),
+            )
+            for example, projections in zip(examples, projected, strict=True)
         ],
         np.float64,
     )

@@ -100,13 +100,13 @@ def evaluate(
     right: list[bool] = []
     data = []
     for key, task in _numbered(gold).items():
-        answer = predicted.pop(key, None)
-        if answer is not None and answer.text != task.text:
+        prediction = predicted.pop(key, None)
+        if prediction is not None and prediction.text != task.text:
             raise ContractError(
                 f"id {task.id!r}: the texts of gold and prediction differ", hint="evaluate against the same texts"
             )
         truth = set(_spans(task, labels))
-        guesses = _spans(answer, labels) if answer is not None else {}
+        guesses = _spans(prediction, labels) if prediction is not None else {}
         texts.append((truth, guesses.keys()))
         data.append((data_hash(task.text), sorted(truth), sorted(guesses.items())))
         for span, confidence in guesses.items():

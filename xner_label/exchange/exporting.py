@@ -1,104 +1,110 @@
-"""Exporting gold and silver as JSON Lines or as CoNLL columns."""
+"""Exporting gold and silver, task by task, in the formats of :mod:`xner_label.exchange.writers`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from xner_label.entities import Entity, Tokens
-from xner_label.errors import UsageError
-from xner_label.iob2 import tags_of
+from xner_label.entities import Entity, Task
+from xner_label.errors import RecordError, UsageError
+from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
 from xner_label.jsonl import open_output
-from xner_label.store import predictions, projects, tables, tasks
+from xner_label.projection.problem import build_instance
 from xner_label.store.database import Store
-from xner_label.store.gold import gold_of, gold_task_ids
-
-# Tasks read at a time.
-_CHUNK = 2_000
-
-
-class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
-    """A projected entity; ``confidence`` is the probability that it is exactly right."""
-
-    confidence: float
-
-
-class Labelled(msgspec.Struct, frozen=True):
-    """One exported task."""
-
-    id: str
-    text: str
-    entities: tuple[Entity, ...]
-    split: str
-    origin: str
-
-
-class ExportReport(msgspec.Struct):
-    """What an export wrote. ``widened`` counts entities whose border lay inside a token (CoNLL only)."""
-
-    tasks: int = 0
-    entities: int = 0
-    widened: int = 0
+from xner_label.store.labelled import LabelledTask, labelled_tasks
+from xner_label.store.tables import Prediction
+from xner_label.store.tasks import to_record
 
 
 def export(
-    store: Store, project: str, output: Path | str, *, gold: bool, silver: bool, format: str
+    store: Store,
+    project: str,
+    output: Path | str,
+    *,
+    gold: bool,
+    silver: bool,
+    format: str = "jsonl",
+    full: bool = False,
 ) -> ExportReport:
-    """Write gold, silver or both; a task with gold never appears as silver.
+    """Write gold, silver or both in the order the tasks came; a task with gold never appears as silver.
 
-    Raises UsageError when the project doesn't exist or neither kind was asked for.
+    ``full`` adds the source, its entities, the tokens and the links (JSON Lines only): what `project`,
+    `fit-projector` and `choose-projector` need. Raises UsageError when the project doesn't exist or what is asked
+    for contradicts itself.
     """
     if not (gold or silver):
         raise UsageError("nothing to export", hint="give --gold, --silver or both")
+    if full and format != "jsonl":
+        raise UsageError(f"the format {format} can't hold everything", hint="leave out --full or use jsonl")
     report = ExportReport()
+    tasks = _counted(labelled_tasks(store, project, gold=gold, silver=silver, links=full), full, format, report)
+    first = next(tasks, None)  # an unknown project leaves no file behind
     with open_output(output) as stream:
-        for task, found, origin in _rows(store, project, gold=gold, silver=silver):
-            report.tasks += 1
-            report.entities += len(found)
-            if format == "jsonl":
-                row = Labelled(task.external_id, task.text, tuple(found), task.split, origin)
-                stream.write(msgspec.json.encode(row) + b"\n")
-            else:
-                stream.writelines(line.encode() + b"\n" for line in _conll(task, found, report))
+        for row in WRITERS[format](_with_first(first, tasks), report):
+            stream.write(row)
     return report
 
 
-def _rows(
-    store: Store, project: str, *, gold: bool, silver: bool
-) -> Iterator[tuple[tables.Task, Sequence[Entity], str]]:
-    """Tasks with their entities and where those are from, some at a time.
-
-    Between two reads no transaction is open: whoever takes the lines may be slow.
-    """
-    with store.read() as session:
-        row = projects.get_project(session, project)
-        settled = gold_task_ids(session, row.id)
-        pipeline = row.pipeline.name if silver and row.pipeline is not None else None
-        predicted = predictions.predicted_task_ids(session, row.id, pipeline) if pipeline is not None else set()
-    for start in range(0, len(settled) if gold else 0, _CHUNK):
-        with store.read() as session:
-            chunk = gold_of(session, row.id, tables.Task.id.in_(settled[start : start + _CHUNK]))
-        yield from ((item.task, item.entities, "gold") for item in chunk)
-    unreviewed = sorted(predicted.difference(settled))
-    for start in range(0, len(unreviewed), _CHUNK):
-        ids = unreviewed[start : start + _CHUNK]
-        with store.read() as session:
-            found = predictions.of_tasks(session, ids, pipeline or "")
-            rows = list(tasks.iterate_tasks(session, row.id, tables.Task.id.in_(ids)))
-        for task in rows:
-            yield task, [_silver(entity) for entity in found[task.id].entities], "silver"
+def _counted(
+    tasks: Iterator[LabelledTask], full: bool, format: str, report: ExportReport
+) -> Iterator[ExportedTask]:
+    for labelled in tasks:
+        task = _exported(labelled)
+        if not full:
+            task = msgspec.structs.replace(
+                task,
+                source=task.source if format == "label-studio" else None,
+                source_entities=None,
+                tokens=task.tokens if format in ("conll", "hf") else None,
+                source_tokens=None,
+                alignment=None,
+            )
+        report.tasks += 1
+        report.entities += len(task.entities)
+        yield task
 
 
-def _silver(entity: tables.ProjectedEntity) -> SilverEntity:
-    return SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
+def _with_first(first: ExportedTask | None, rest: Iterator[ExportedTask]) -> Iterator[ExportedTask]:
+    if first is not None:
+        yield first
+    yield from rest
 
 
-def _conll(task: tables.Task, found: Sequence[Entity], report: ExportReport) -> Iterator[str]:
-    """Lines ``token<TAB>tag`` in IOB2 and a blank line at the end."""
-    tokens = Tokens.of(task.text, task.tokens)
-    report.widened += sum(not tokens.covering(entity.start, entity.end)[2] for entity in found)
-    tags = tags_of(tokens, found)
-    yield from (f"{word}\t{tag}" for word, tag in zip(tokens, tags, strict=True))
-    yield ""
+def _exported(labelled: LabelledTask) -> ExportedTask:
+    record = to_record(labelled.task)
+    if labelled.alignment is not None:
+        record = _with_fitting_links(record, labelled.alignment)
+    entities = labelled.gold.entities if labelled.gold is not None else _silver(labelled.prediction)
+    return ExportedTask(
+        id=labelled.task.external_id,
+        text=record.text,
+        entities=tuple(entities),
+        split=labelled.task.split,
+        origin="silver" if labelled.gold is None else "gold",
+        source=record.source,
+        source_entities=record.source_entities,
+        tokens=record.tokens,
+        source_tokens=record.source_tokens,
+        alignment=record.alignment,
+    )
+
+
+def _with_fitting_links(task: Task, alignment: str) -> Task:
+    """The task with these links, unless they were made for a source that it has no longer."""
+    linked = msgspec.structs.replace(task, alignment=alignment)
+    try:
+        build_instance(linked)
+    except RecordError:
+        return task
+    return linked
+
+
+def _silver(prediction: Prediction | None) -> tuple[Entity, ...]:
+    if prediction is None:
+        return ()
+    return tuple(
+        SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
+        for entity in prediction.entities
+    )

@@ -40,14 +40,14 @@ def refine_links(instance: Instance, least: float = LEAST_SIMILARITY) -> Instanc
     links = instance.links or ()
     candidates: list[list[Candidate]] = []
     for mention, renderings in zip(instance.mentions, instance.translations, strict=True):
-        own = [link for link in links if mention.first <= link[0] < mention.last]
-        candidates.append(_distinct(_found(instance, folded, renderings, least), own))
+        present = [link for link in links if mention.first <= link[0] < mention.last]
+        candidates.append(_distinct(_similar_runs(instance, folded, renderings, least), present))
     chosen, _ = match(candidates)
     refined: dict[tuple[int, int], float] = {(source, target): weight for source, target, weight in links}
-    for mention, own_candidates, choice in zip(instance.mentions, candidates, chosen, strict=True):
+    for mention, ranked, choice in zip(instance.mentions, candidates, chosen, strict=True):
         if choice < 0:
             continue
-        score, first, last = own_candidates[choice]
+        score, first, last = ranked[choice]
         for source in range(mention.first, mention.last):
             for key in [key for key in refined if key[0] == source]:
                 del refined[key]
@@ -56,7 +56,7 @@ def refine_links(instance: Instance, least: float = LEAST_SIMILARITY) -> Instanc
     return msgspec.structs.replace(instance, links=result)
 
 
-def _found(
+def _similar_runs(
     instance: Instance, folded: FoldedTokens, renderings: Sequence[str], least: float
 ) -> dict[tuple[int, int], float]:
     """The runs that read like one of the renderings, each with its best similarity."""
@@ -69,7 +69,7 @@ def _found(
     return best
 
 
-def _distinct(found: dict[tuple[int, int], float], links: Sequence[Link]) -> list[Candidate]:
+def _distinct(similarity_of: dict[tuple[int, int], float], links: Sequence[Link]) -> list[Candidate]:
     """Candidates in rank order, a hair better for present links; none where the two best can't be told apart."""
     total = sum(weight for _, _, weight in links) or 1.0
     candidates = rank(
@@ -79,7 +79,7 @@ def _distinct(found: dict[tuple[int, int], float], links: Sequence[Link]) -> lis
                 first,
                 last,
             )
-            for (first, last), score in found.items()
+            for (first, last), score in similarity_of.items()
         ]
     )
     if len(candidates) > 1:
@@ -101,14 +101,13 @@ def back_translate(translator: Translator, instances: Sequence[Instance]) -> lis
             start, end = source.starts[mention.first], source.ends[mention.last - 1]
             name = source.text[start:end]
             requests += [name, f"{source.text[:start]}{OPEN}{name}{CLOSE}{source.text[end:]}"]
-    answers = iter(translator.translate(requests) if requests else ())
+    translations = iter(translator.translate(requests) if requests else ())
     result = []
     for instance in instances:
-        given = instance.translations or ((),) * len(instance.mentions)
         renderings = []
-        for known in given:
-            alone, marked = next(answers).text, _MARKED.search(next(answers).text)
-            found = [alone] if marked is None else [alone, marked[1]]
-            renderings.append((*known, *(text for text in found if text not in known)))
+        for known in instance.translations or ((),) * len(instance.mentions):
+            alone, marked = next(translations).text, _MARKED.search(next(translations).text)
+            new = [alone] if marked is None else [alone, marked[1]]
+            renderings.append((*known, *(text for text in new if text not in known)))
         result.append(msgspec.structs.replace(instance, translations=tuple(renderings)))
     return result

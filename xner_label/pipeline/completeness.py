@@ -30,7 +30,9 @@ def _contiguous(instance: Instance, projections: Sequence[Projection]) -> bool:
 
 def _counts(instance: Instance, projections: Sequence[Projection]) -> bool:
     """Source and target have the same number of entities of each type."""
-    return Counter(mention.label for mention in instance.mentions) == Counter(own.label for own in projections)
+    return Counter(mention.label for mention in instance.mentions) == Counter(
+        projection.label for projection in projections
+    )
 
 
 FILTERS: dict[str, Callable[[Instance, Sequence[Projection]], bool]] = {

@@ -22,7 +22,7 @@ from xner_label.projection.problem import (
     build_instance,
     project_all,
 )
-from xner_label.stages.interfaces import Aligner, Pair, TargetTagger, Translator, learns
+from xner_label.stages.interfaces import Aligner, SentencePair, TargetTagger, Translator, learns
 
 _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
@@ -158,10 +158,10 @@ class Pipeline:
         if not problems:
             return []
         instances = self._complete([problem.instance for problem in problems])
-        found = project_all(self._projector, instances)
+        projected = project_all(self._projector, instances)
         return [
             _Projected(instance, problem.notes, projections)
-            for problem, instance, projections in zip(problems, instances, found, strict=True)
+            for problem, instance, projections in zip(problems, instances, projected, strict=True)
         ]
 
     def _problem(self, task: Task) -> _Problem:
@@ -195,12 +195,12 @@ class Pipeline:
             instances = [refine_links(instance) if instance.translations else instance for instance in instances]
         if self._target_tagger is not None:
             tags = self._target_tagger.tags
-            found = self._target_tagger.token_probabilities([instance.target for instance in instances])
+            probabilities = self._target_tagger.token_probabilities([instance.target for instance in instances])
             instances = [
                 msgspec.structs.replace(
-                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in own.tolist()]
+                    instance, target_tags=[dict(zip(tags, row, strict=True)) for row in of_tokens.tolist()]
                 )
-                for instance, own in zip(instances, found, strict=True)
+                for instance, of_tokens in zip(instances, probabilities, strict=True)
             ]
         return instances
 
@@ -241,20 +241,20 @@ def _content(task: Task) -> bytes:
     return blake2b(msgspec.json.encode(fields), digest_size=16).digest()
 
 
-def _words(instance: Instance) -> Pair:
+def _words(instance: Instance) -> SentencePair:
     return instance.source.words(), instance.target.words()
 
 
 def _align(aligner: Aligner, instances: list[Instance], *, realign: bool) -> list[Instance]:
     """The instances with the aligner's links; those without mentions don't need any."""
-    busy = [
+    alignable = [
         index
         for index, instance in enumerate(instances)
         if instance.mentions and len(instance.target) and (realign or instance.links is None)
     ]
-    pairs = [_words(instances[index]) for index in busy]
+    pairs = [_words(instances[index]) for index in alignable]
     result = list(instances)
-    for index, links in zip(busy, aligner.align(pairs) if pairs else (), strict=True):
+    for index, links in zip(alignable, aligner.align(pairs) if pairs else (), strict=True):
         result[index] = msgspec.structs.replace(instances[index], links=tuple(links))
     return result
 
@@ -269,5 +269,12 @@ def _entity(instance: Instance, projection: Projection) -> ProjectedEntity:
             entity.start, entity.end, entity.label, instance.source.text[entity.start : entity.end]
         )
     return ProjectedEntity(
-        start, end, projection.label, target.text[start:end], projection.score, projection.confidence, source
+        start=start,
+        end=end,
+        label=projection.label,
+        text=target.text[start:end],
+        score=projection.score,
+        confidence=projection.confidence,
+        source=source,
+        provenance=projection.provenance,
     )

@@ -16,7 +16,7 @@ import msgspec
 from xner_label.entities import Task, Tokens
 from xner_label.errors import RecordError
 from xner_label.pharaoh import format_links
-from xner_label.stages.interfaces import Aligner, Pair, Tagger, Translator, learns
+from xner_label.stages.interfaces import Aligner, SentencePair, Tagger, Translator, learns
 
 # The fields that a stage adds to a task, by name, as JSON can hold them. Those that a Task doesn't have are for
 # whoever reads the line.
@@ -88,7 +88,7 @@ def additions(
     ``results`` answers what is known and keeps what is new, in one go at the end. What a task says about a field
     that is replaced is set to null along with it.
     """
-    answers: list[Added | RecordError] = [{} for _ in tasks]
+    added_to: list[Added | RecordError] = [{} for _ in tasks]
     wanted = [place for place, task in enumerate(tasks) if again or stage.lacks(task)]
     if results is not None:
         known = results.known(stage, [tasks[place] for place in wanted])
@@ -97,18 +97,18 @@ def additions(
             if added is None:
                 missing.append(place)
             else:
-                answers[place] = {**_outdated(tasks[place], added), **added}
+                added_to[place] = {**_outdated(tasks[place], added), **added}
         wanted = missing
     new: list[tuple[Task, Added]] = []
     for place, result in zip(wanted, stage.run([tasks[place] for place in wanted]), strict=True):
         if isinstance(result, RecordError):
-            answers[place] = result
+            added_to[place] = result
         else:
-            answers[place] = {**_outdated(tasks[place], result), **result}
+            added_to[place] = {**_outdated(tasks[place], result), **result}
             new.append((tasks[place], result))
     if results is not None and new:
         results.keep(stage, new)
-    return answers
+    return added_to
 
 
 def completed(
@@ -116,8 +116,8 @@ def completed(
 ) -> list[Task | RecordError]:
     """Each task with what the stage adds, in order, or what keeps it from that; errors stay what they are."""
     good = [task for task in tasks if not isinstance(task, RecordError)]
-    answers = iter(additions(stage, good, results=results))
-    return [task if isinstance(task, RecordError) else _with(task, next(answers)) for task in tasks]
+    added = iter(additions(stage, good, results=results))
+    return [task if isinstance(task, RecordError) else _with(task, next(added)) for task in tasks]
 
 
 def _with(task: Task, added: Added | RecordError) -> Task | RecordError:
@@ -158,8 +158,8 @@ class TranslationStage:
 
     def run(self, tasks: Sequence[Task]) -> list[Added | RecordError]:
         """Translate each text."""
-        found = self._translator.translate([task.text for task in tasks]) if tasks else []
-        return [{"source": translation.text, "source_score": translation.score} for translation in found]
+        translations = self._translator.translate([task.text for task in tasks]) if tasks else []
+        return [{"source": translation.text, "source_score": translation.score} for translation in translations]
 
 
 class TaggingStage:
@@ -188,9 +188,10 @@ class TaggingStage:
         """Tag each source."""
         sources = [_or_error(_source, task) for task in tasks]
         texts = [source for source in sources if not isinstance(source, RecordError)]
-        found = iter(self._tagger.tag(texts) if texts else ())
+        entities = iter(self._tagger.tag(texts) if texts else ())
         return [
-            source if isinstance(source, RecordError) else {"source_entities": next(found)} for source in sources
+            source if isinstance(source, RecordError) else {"source_entities": next(entities)}
+            for source in sources
         ]
 
 
@@ -252,5 +253,5 @@ def _source(task: Task) -> Tokens:
     return Tokens.of(task.source, task.source_tokens, "source_tokens")
 
 
-def _pair(task: Task) -> Pair:
+def _pair(task: Task) -> SentencePair:
     return _source(task).words(), Tokens.of(task.text, task.tokens).words()

@@ -61,7 +61,7 @@ class PredictionService:
         self._predictor: Predictor | None = None
         self._predictor_of: str | None = None
         # The name of what new tasks are predicted with, once it is known; not the current one if settings changed.
-        self._own_pipeline: str | None = None
+        self._pipeline_of_new: str | None = None
 
     def current(self) -> Serving | None:
         """What is served now; None while the store has no such project."""
@@ -96,18 +96,18 @@ class PredictionService:
     ) -> list[Answer | None]:
         ids = list({task.id for task in matched if task is not None})
         blind = reviews.blind_tasks(session, ids)
-        found: dict[int, tables.Prediction] = {}
-        if serving.run is None and self._own_pipeline not in (None, serving.pipeline):
-            found = predictions.of_tasks(session, ids, self._own_pipeline or "")
+        stored: dict[int, tables.Prediction] = {}
+        if serving.run is None and self._pipeline_of_new not in (None, serving.pipeline):
+            stored = predictions.of_tasks(session, ids, self._pipeline_of_new or "")
         if serving.version is not None:
-            found |= predictions.of_tasks(session, ids, serving.version)
+            stored |= predictions.of_tasks(session, ids, serving.version)
         return [
             None
             if task is None
             else Answer(reason=_BLIND)
             if task.id in blind
-            else Answer(found[task.id])
-            if task.id in found
+            else Answer(stored[task.id])
+            if task.id in stored
             else None
             for task in matched
         ]
@@ -130,7 +130,7 @@ class PredictionService:
                 _LOG.exception("predicting %d tasks together failed", len(asked))
                 problem = error
         if len(asked) > 1:
-            return [self.predict([one])[0] for one in asked]
+            return [self.predict([request])[0] for request in asked]
         shown = str(problem) if isinstance(problem, XnerLabelError) else f"unexpected {type(problem).__name__}"
         return [Answer(reason=shown)]
 
@@ -158,17 +158,19 @@ class PredictionService:
         with self._store.write() as session:
             project = projects.ensure_project(session, self._settings.project, self._settings.labels)
             new = [
-                one for one, task in zip(asked, _match(session, project.id, asked), strict=True) if task is None
+                request
+                for request, task in zip(asked, _match(session, project.id, asked), strict=True)
+                if task is None
             ]
             taken = _taken(session, project.id, new)
             records: list[tuple[entities.Task, str]] = []
             linked: dict[str, int] = {}
-            for one in {one.text: one for one in new}.values():
-                external = next(name for name in _names(one) if name not in taken)
-                records.append((entities.Task(id=external, text=one.text, source=one.source), "pool"))
-                if one.studio_task is not None and one.studio_task not in taken:
-                    linked[external] = one.studio_task
-                taken |= {external, one.studio_task}
+            for request in {request.text: request for request in new}.values():
+                external = next(name for name in _names(request) if name not in taken)
+                records.append((entities.Task(id=external, text=request.text, source=request.source), "pool"))
+                if request.studio_task is not None and request.studio_task not in taken:
+                    linked[external] = request.studio_task
+                taken |= {external, request.studio_task}
             tasks.add_tasks(session, project.id, records)
             ids = tasks.ids_by_external(session, project.id, list(linked))
             reviews.mark_pushed(session, {ids[external]: linked[external] for external in linked})
@@ -197,10 +199,10 @@ class PredictionService:
         elif projected:
             version = self._settle(serving, next(iter(projected.values())).pipeline)
         with self._store.read() as session:
-            found = predictions.of_tasks(session, [task.id for task in stored], version or "")
+            made = predictions.of_tasks(session, [task.id for task in stored], version or "")
         return {
-            task.id: Answer(found[task.id], computed=True)
-            if task.id in found
+            task.id: Answer(made[task.id], computed=True)
+            if task.id in made
             else Answer(reason=reasons.get(task.id, "there is no prediction"))
             for task in stored
         }
@@ -211,10 +213,9 @@ class PredictionService:
         from xner_label.predicting.with_model import load_run
 
         records = [tasks.to_record(task) for task in stored]
-        answers = load_run(run, Path(self._settings.training_folder)).predict(
-            records, [projected.get(task.id) for task in stored]
-        )
-        pairs = [(task.id, answer) for task, answer in zip(stored, answers, strict=True)]
+        model = load_run(run, Path(self._settings.training_folder))
+        predicted = model.predict(records, [projected.get(task.id) for task in stored])
+        pairs = [(task.id, prediction) for task, prediction in zip(stored, predicted, strict=True)]
         with self._store.write() as session:
             predictions.add_predictions(session, pairs, model_run_id=run.id)
 
@@ -239,7 +240,7 @@ class PredictionService:
                 if project.pipeline is None:
                     project.pipeline = pipelines.ensure_pipeline(session, signature)
             self._predictor_of = pipeline
-        elif pipeline != self._own_pipeline and not self._current_predictor(serving).would_make(
+        elif pipeline != self._pipeline_of_new and not self._current_predictor(serving).would_make(
             current[serving.pipeline]
         ):
             _LOG.warning(
@@ -248,7 +249,7 @@ class PredictionService:
                 pipeline,
                 serving.pipeline,
             )
-        self._own_pipeline = pipeline
+        self._pipeline_of_new = pipeline
         return pipeline
 
 
@@ -257,28 +258,28 @@ def _match(session: Session, project_id: int, asked: Sequence[Asked]) -> list[ta
 
     A task whose text isn't the stored one is another task: offsets into the old text would be wrong.
     """
-    found = tasks.find_tasks(
+    candidates = tasks.find_tasks(
         session,
         project_id,
-        external_ids=[one.external_id for one in asked if one.external_id is not None],
-        studio_tasks=[one.studio_task for one in asked if one.studio_task is not None],
-        texts=[one.text for one in asked],
+        external_ids=[request.external_id for request in asked if request.external_id is not None],
+        studio_tasks=[request.studio_task for request in asked if request.studio_task is not None],
+        texts=[request.text for request in asked],
     )
-    by_external: dict[str | None, tables.Task] = {task.external_id: task for task in found}
+    by_external: dict[str | None, tables.Task] = {task.external_id: task for task in candidates}
     by_studio: dict[int | None, tables.Task] = {
-        task.studio_task: task for task in found if task.studio_task is not None
+        task.studio_task: task for task in candidates if task.studio_task is not None
     }
-    by_text = {task.text: task for task in reversed(found)}
+    by_text = {task.text: task for task in reversed(candidates)}
     return [
         next(
             (
                 task
-                for task in (by_external.get(one.external_id), by_studio.get(one.studio_task))
-                if task is not None and task.text == one.text
+                for task in (by_external.get(request.external_id), by_studio.get(request.studio_task))
+                if task is not None and task.text == request.text
             ),
-            by_text.get(one.text),
+            by_text.get(request.text),
         )
-        for one in asked
+        for request in asked
     ]
 
 
@@ -291,11 +292,11 @@ def _names(asked: Asked) -> list[str]:
 
 def _taken(session: Session, project_id: int, asked: Sequence[Asked]) -> set[str | int | None]:
     """Those external ids and Label Studio ids of ``asked`` that tasks with another text have."""
-    found = tasks.find_tasks(
+    holders = tasks.find_tasks(
         session,
         project_id,
-        external_ids=[name for one in asked for name in _names(one)],
-        studio_tasks=[one.studio_task for one in asked if one.studio_task is not None],
+        external_ids=[name for request in asked for name in _names(request)],
+        studio_tasks=[request.studio_task for request in asked if request.studio_task is not None],
         texts=[],
     )
-    return {task.external_id for task in found} | {task.studio_task for task in found}
+    return {task.external_id for task in holders} | {task.studio_task for task in holders}

@@ -16,7 +16,7 @@ from xner_label.store import predictions, projects, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun, Task
 from xner_label.training.data import Sentence, projections_of, to_sentence
-from xner_label.training.model import Answer, NerModel
+from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.runs import load_model, run_folder
 
 # Tasks per transaction.
@@ -39,16 +39,16 @@ class ServedModel:
         Raises RecordError for tokens that aren't in the text.
         """
         known = projections or [None] * len(asked)
-        return self.answer([_sentence(task, found) for task, found in zip(asked, known, strict=True)])
+        return self.answer([_sentence(task, projection) for task, projection in zip(asked, known, strict=True)])
 
     def answer(self, sentences: Sequence[Sentence]) -> list[Prediction]:
         """One prediction per sentence, in order."""
-        found = self._model.predict(sentences)
-        return [self._prediction(*pair) for pair in zip(sentences, found, strict=True)]
+        tagged = self._model.predict(sentences)
+        return [self._prediction(*pair) for pair in zip(sentences, tagged, strict=True)]
 
-    def _prediction(self, sentence: Sentence, answer: Answer) -> Prediction:
+    def _prediction(self, sentence: Sentence, tagged: TaggedText) -> Prediction:
         projected = {(item.start, item.end): item.source for item in sentence.silver or ()}
-        found = tuple(
+        projected_entities = tuple(
             ProjectedEntity(
                 start=entity.start,
                 end=entity.end,
@@ -59,9 +59,9 @@ class ServedModel:
                 # where the model agrees with the projection's span, the reviewer still sees where it came from
                 source=projected.get((entity.start, entity.end)),
             )
-            for entity in answer.entities
+            for entity in tagged.entities
         )
-        return Prediction(sentence.id, sentence.text, found, answer.confidence, self.version)
+        return Prediction(sentence.id, sentence.text, projected_entities, tagged.confidence, self.version)
 
 
 class ModelPredictReport(msgspec.Struct):
@@ -122,16 +122,16 @@ def predict_with_model(
     Raises UsageError when there is no such run, ConfigurationError when the models' ``folder`` lacks it.
     """
     with store.read() as session:
-        found = projects.get_project(session, project)
-        run = runs.find_run(session, found.id, version) if version else runs.promoted_run(session, found.id)
+        row = projects.get_project(session, project)
+        run = runs.find_run(session, row.id, version) if version else runs.promoted_run(session, row.id)
         if run is None:
             raise UsageError(
                 f"no model run {version!r}" if version else "no model run is promoted",
                 hint="`xner-label train`, then `xner-label promote`",
             )
-        done = predictions.predicted_task_ids(session, found.id, run.version)
-        open_tasks = [task_id for task_id in tasks.task_ids(session, found.id) if task_id not in done]
-        pipeline = None if found.pipeline is None else found.pipeline.name
+        done = predictions.predicted_task_ids(session, row.id, run.version)
+        open_tasks = [task_id for task_id in tasks.task_ids(session, row.id) if task_id not in done]
+        pipeline = None if row.pipeline is None else row.pipeline.name
     model = load_run(run, folder)
     report = ModelPredictReport(run.version, known=len(done))
     progress.begin("predicting", len(open_tasks))
@@ -140,7 +140,7 @@ def predict_with_model(
         with store.read() as session:
             projected = projections_of(session, ids, pipeline)
             sentences = [
-                to_sentence(task, projected) for task in tasks.iterate_tasks(session, found.id, Task.id.in_(ids))
+                to_sentence(task, projected) for task in tasks.iterate_tasks(session, row.id, Task.id.in_(ids))
             ]
         results = model.answer(sentences)
         pairs = [(sentence.task_id, result) for sentence, result in zip(sentences, results, strict=True)]

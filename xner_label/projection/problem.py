@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from xner_label.entities import Entity, Link, Task, Tokens, check_offsets
+from xner_label.entities import Entity, Link, Provenance, Task, Tokens, check_offsets
 from xner_label.errors import RecordError
 from xner_label.pharaoh import parse_links
 
@@ -46,7 +46,7 @@ class Projection(msgspec.Struct, frozen=True):
     """A mention matched to the target tokens ``[first, last)``.
 
     ``mention`` is an index into the instance's mentions, None for an entity added without one. ``score`` is the
-    projector's raw objective, ``confidence`` a probability.
+    projector's raw objective, ``confidence`` a probability, ``provenance`` what other sentences say of it.
     """
 
     mention: int | None
@@ -55,6 +55,7 @@ class Projection(msgspec.Struct, frozen=True):
     label: str
     score: float
     confidence: float
+    provenance: Provenance | msgspec.UnsetType = msgspec.UNSET
 
 
 class Projections(list[Projection]):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.settings.choices import PROJECTORS, WEIGHTED_PROJECTORS
+from xner_label.settings.choices import PROJECTORS, SCORES, WEIGHTED_PROJECTORS
+from xner_label.settings.rules import weighted_sum
 from xner_label.stages.interfaces import TranslationScorer
 
-# The paper's fusions: weights of align, ner, ner_spans and nmt. The last one is its best.
+if TYPE_CHECKING:
+    from xner_label.projection.handmade.scores import Score
+
+# The paper's fusions. The last one is its best.
 _FUSIONS: dict[str, Mapping[str, float]] = {
     "ner": {"ner": 1.0},
-    "ner-spans": {"ner_spans": 1.0},
+    "ner-spans": {"ner-spans": 1.0},
     "nmt": {"nmt": 1.0},
     "align+ner": {"align": 0.5, "ner": 0.5},
-    "align+ner-spans": {"align": 0.5, "ner_spans": 0.5},
-    "align+ner-spans+nmt": {"align": 0.5, "ner_spans": 0.5, "nmt": 1.0},
+    "align+ner-spans": {"align": 0.5, "ner-spans": 0.5},
+    "align+ner-spans+nmt": {"align": 0.5, "ner-spans": 0.5, "nmt": 1.0},
 }
 
 
@@ -32,7 +37,7 @@ def has_corpus_mode(name: str, *, weights: str = "") -> bool:
 def make_projector(
     name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
 ) -> Projector | CorpusProjector:
-    """The projector of that name.
+    """The projector of that name, or that matches by a weighted sum of scores (``0.5*align+0.1*casing``).
 
     ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
     `xner-label fit-projector` wrote; empty: the shipped one. Raises UsageError for an unknown projector,
@@ -51,7 +56,9 @@ def make_projector(
     if weights:
         raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
     if name in _FUSIONS:
-        return _fusion(name, translation_scorer)
+        return make_fusion(name, _FUSIONS[name], translation_scorer=translation_scorer)
+    if weights_of_sum := weighted_sum(name):
+        return make_fusion("fusion", weights_of_sum, translation_scorer=translation_scorer)
     if name == "heuristic":
         from xner_label.projection.handmade.heuristic import HeuristicProjector
 
@@ -68,17 +75,51 @@ def make_projector(
     raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
 
 
-def _fusion(name: str, translation_scorer: TranslationScorer | None) -> Projector:
-    from xner_label.projection.handmade.matching_projector import fusion_projector
-    from xner_label.projection.handmade.scores import AlignScore, NerScore, NmtScore, Score
+def make_fusion(
+    name: str,
+    weights: Mapping[str, float],
+    *,
+    translation_scorer: TranslationScorer | None = None,
+    texts: Iterable[Sequence[str]] = (),
+) -> Projector:
+    """Exact matching by a weighted sum of the scores in ``weights``, under a ``name`` of its own.
 
-    parts: dict[str, Score] = {"align": AlignScore(), "ner": NerScore(), "ner_spans": NerScore(any_type=True)}
-    weights = _FUSIONS[name]
-    if "nmt" in weights:
+    Scores are those of :data:`xner_label.settings.choices.SCORES` and ``frequency``, which counts the words of
+    ``texts``, tokenised target texts. Raises UsageError for an unknown score and for ``frequency`` without texts,
+    ConfigurationError for ``nmt`` without a translation scorer.
+    """
+    from xner_label.projection.handmade.matching_projector import fusion_projector
+
+    counted = [*texts]
+    return fusion_projector(
+        name, [(_make_score(score, translation_scorer, counted), weight) for score, weight in weights.items()]
+    )
+
+
+def _make_score(name: str, translation_scorer: TranslationScorer | None, texts: Sequence[Sequence[str]]) -> Score:
+    from xner_label.projection.handmade import scores
+
+    makers: dict[str, Callable[[], Score]] = {
+        "align": scores.AlignScore,
+        "link-dice": scores.LinkDiceScore,
+        "ner": scores.NerScore,
+        "ner-spans": lambda: scores.NerScore(any_type=True),
+        "string": scores.StringScore,
+        "source": scores.SourceScore,
+        "length": scores.LengthScore,
+        "casing": scores.CasingScore,
+    }
+    if name in makers:
+        return makers[name]()
+    if name == "nmt":
         if translation_scorer is None:
             raise ConfigurationError(
-                f"the projector {name!r} scores translations and there is no model for that",
+                "the score 'nmt' judges translations and there is no model for that",
                 hint="name an NLLB or M2M-100 checkpoint with --translator-model, and both languages",
             )
-        parts["nmt"] = NmtScore(translation_scorer)
-    return fusion_projector(name, [(parts[part], weight) for part, weight in weights.items()])
+        return scores.NmtScore(translation_scorer)
+    if name == "frequency":
+        if not texts:
+            raise UsageError("the score 'frequency' counts words and there are no texts", hint="hand texts in")
+        return scores.FrequencyScore(texts)
+    raise UsageError(f"there is no score {name!r}", hint=f"choose among {', '.join(SCORES)}, frequency")

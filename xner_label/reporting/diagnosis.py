@@ -123,30 +123,33 @@ def _studio(settings: Settings) -> Iterator[Check]:
 
     address = backend_address(settings)
     try:
-        found = probe(settings.studio_url, settings.studio_api_key, address)
+        server = probe(settings.studio_url, settings.studio_api_key, address)
     except StudioError as error:
         yield Check("Label Studio", "no", error.args[0], error.hint)
         return
-    yield Check("Label Studio", "ok", f"{found.version} at {settings.studio_url}")
-    if found.user is not None:
-        yield Check("token", "ok", f"{found.token} token of {found.user}")
-    elif found.token == "none":
-        yield Check("token", "no", found.refusal, "set LABEL_STUDIO_API_KEY or LABEL_STUDIO_API_KEY_FILE")
-    elif "legacy" in found.refusal.lower():
+    yield Check("Label Studio", "ok", f"{server.version} at {settings.studio_url}")
+    if server.user is not None:
+        yield Check("token", "ok", f"{server.token} token of {server.user}")
+    elif server.token == "none":
+        yield Check("token", "no", server.refusal, "set LABEL_STUDIO_API_KEY or LABEL_STUDIO_API_KEY_FILE")
+    elif "legacy" in server.refusal.lower():
         yield Check(
             "token",
             "no",
-            f"a legacy token, and this server takes none: {found.refusal}",
+            f"a legacy token, and this server takes none: {server.refusal}",
             "make a personal access token under Account & Settings, or allow legacy tokens in the organisation",
         )
     else:
         yield Check(
-            "token", "no", f"{found.token} token refused: {found.refusal}", "copy it anew from Account & Settings"
+            "token",
+            "no",
+            f"{server.token} token refused: {server.refusal}",
+            "copy it anew from Account & Settings",
         )
     remedy = "start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false"
     for name, allowed in (
-        ("ML backend address", found.backend_allowed),
-        ("webhook address", found.webhook_allowed),
+        ("ML backend address", server.backend_allowed),
+        ("webhook address", server.webhook_allowed),
     ):
         if allowed is False:
             yield Check(name, "no", f"Label Studio refuses {address}: it blocks private addresses", remedy)

@@ -12,15 +12,19 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some names. ``joined``: or several of ``joinable``, with + between them."""
+    """One of ``names``, or several of ``joinable`` with + between them, or a weighted sum of ``summable`` ones."""
 
     names: tuple[str, ...]
     joinable: tuple[str, ...] = ()
+    summable: tuple[str, ...] = ()
 
     def problem(self, value: str) -> str:
         """What is wrong with a value, empty when nothing is."""
-        parts = [part.strip() for part in value.split("+")]
-        if value in self.names or (len(parts) > 1 and set(parts) <= set(self.joinable)):
+        names = [name.strip() for name in value.split("+")]
+        if value in self.names or (len(names) > 1 and set(names) <= set(self.joinable)):
+            return ""
+        summed = weighted_sum(value)
+        if summed and summed.keys() <= set(self.summable):
             return ""
         return f"{value!r} is unknown"
 
@@ -28,6 +32,8 @@ class Choice:
     def described(self) -> str:
         """The choices in words; the empty name isn't shown."""
         names = ", ".join(name for name in self.names if name)
+        if self.summable:
+            return f"{names}, or a sum such as 0.5*{self.summable[0]}+0.1*{self.summable[-1]}"
         return f"{names}, or several of them joined by +" if self.joinable else names
 
 
@@ -89,6 +95,16 @@ Rule = Choice | Range | Form | Names
 def problem_of(rule: Rule | None, value: Any) -> str:
     """What is wrong with a value by its rule, empty when nothing is or there is no rule."""
     return rule.problem(value) if rule is not None else ""
+
+
+def weighted_sum(value: str) -> dict[str, float]:
+    """The weights of a sum such as ``0.5*align+0.1*casing`` by name; empty where it isn't one.
+
+    Weights are positive, and no name comes twice.
+    """
+    terms = [re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\*([a-z-]+)", term.strip()) for term in value.split("+")]
+    weights = {term[2]: float(term[1]) for term in terms if term is not None}
+    return weights if len(weights) == len(terms) and all(weights.values()) else {}
 
 
 def holds_password(url: str) -> bool:

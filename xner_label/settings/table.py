@@ -13,7 +13,16 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from xner_label.settings.choices import ALIGNERS, DTYPES, METHODS, PROJECTORS, TAGGERS, TOKEN_TYPES, TRANSLATORS
+from xner_label.settings.choices import (
+    ALIGNERS,
+    DTYPES,
+    METHODS,
+    PROJECTORS,
+    SCORES,
+    TAGGERS,
+    TOKEN_TYPES,
+    TRANSLATORS,
+)
 from xner_label.settings.rules import Choice, Form, Names, Range, Rule
 
 T = TypeVar("T")
@@ -157,7 +166,7 @@ class Settings:
         -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
     )
     projector: str = setting(
-        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS)
+        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
     )
     projector_weights: str = setting(
         "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"

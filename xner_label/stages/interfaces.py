@@ -26,7 +26,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 # Source words, target words.
-Pair = tuple[Sequence[str], Sequence[str]]
+SentencePair = tuple[Sequence[str], Sequence[str]]
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class Aligner(Protocol):
         """What names this aligner; that of one that learns changes when it has."""
         ...
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[Link]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[Link]]:
         """For each (source words, target words) its links ``(source, target, weight)``, sorted."""
         ...
 
@@ -81,7 +81,7 @@ class Aligner(Protocol):
 class LearningAligner(Aligner, Protocol):
     """An aligner that learns from parallel text, and so should get all of it before it aligns any."""
 
-    def fit(self, pairs: Sequence[Pair]) -> bool:
+    def fit(self, pairs: Sequence[SentencePair]) -> bool:
         """Learn from a project's parallel text; True when that changed the signature."""
         ...
 

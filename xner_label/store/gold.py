@@ -113,13 +113,6 @@ def skipped_task_ids(session: Session, project_id: int) -> set[int]:
     return set(session.scalars(query))
 
 
-def gold_task_ids(session: Session, project_id: int) -> list[int]:
-    """Ids of the tasks that people settled, in the order the tasks came."""
-    states = _states(project_id)
-    query = select(states.c.task_id).where(_usable(states)).distinct().order_by(states.c.task_id)
-    return list(session.scalars(query))
-
-
 def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Gold]:
     """The gold of a project, in task order; ``where`` narrows the tasks."""
     by_task: dict[int, list[Annotation]] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
@@ -31,22 +33,26 @@ def add_predictions(
 def _add_chunk(
     session: Session, predictions: Sequence[tuple[int, entities.Prediction]], model_run_id: int | None
 ) -> int:
-    pipelines = ensure_pipelines(session, {found.pipeline for _, found in predictions})
+    pipelines = ensure_pipelines(session, {prediction.pipeline for _, prediction in predictions})
     task_ids = [task for task, _ in predictions]
     known = _ids(session, task_ids, pipelines.values())
-    new = [(task, found) for task, found in predictions if (task, pipelines[found.pipeline]) not in known]
+    new = [
+        (task, prediction)
+        for task, prediction in predictions
+        if (task, pipelines[prediction.pipeline]) not in known
+    ]
     insert_new(
         session,
         Prediction,
         [
             {
                 "task_id": task,
-                "pipeline_id": pipelines[found.pipeline],
+                "pipeline_id": pipelines[prediction.pipeline],
                 "model_run_id": model_run_id,
-                "confidence": found.confidence,
-                "note": found.note,
+                "confidence": prediction.confidence,
+                "note": prediction.note,
             }
-            for task, found in new
+            for task, prediction in new
         ],
     )
     ids = _ids(session, [task for task, _ in new], pipelines.values())
@@ -54,9 +60,9 @@ def _add_chunk(
         session,
         ProjectedEntity,
         [
-            _entity_row(ids[task, pipelines[found.pipeline]], position, entity)
-            for task, found in new
-            for position, entity in enumerate(found.entities)
+            _entity_row(ids[task, pipelines[prediction.pipeline]], position, entity)
+            for task, prediction in new
+            for position, entity in enumerate(prediction.entities)
         ],
     )
     return len(new)
@@ -86,6 +92,7 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
         "source_end": source.end if source else None,
         "source_label": source.label if source else None,
         "source_text": source.text if source else None,
+        "provenance": None if entity.provenance is UNSET else msgspec.to_builtins(entity.provenance),
     }
 
 
@@ -113,7 +120,7 @@ def find_prediction(session: Session, task_id: int, version: str) -> Prediction 
 
 def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]:
     """These predictions with their entities and their tasks, in no particular order."""
-    found: list[tuple[Task, Prediction]] = []
+    pairs: list[tuple[Task, Prediction]] = []
     for start in range(0, len(ids), _CHUNK):
         query = (
             select(Task, Prediction)
@@ -121,21 +128,21 @@ def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]
             .where(Prediction.id.in_(ids[start : start + _CHUNK]))
             .options(selectinload(Prediction.entities))
         )
-        found += session.execute(query).all()  # type: ignore[arg-type]
-    return found
+        pairs += session.execute(query).all()  # type: ignore[arg-type]
+    return pairs
 
 
 def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[int, Prediction]:
     """The predictions of these tasks by a pipeline version, with their entities, by task id."""
-    found: dict[int, Prediction] = {}
+    by_task: dict[int, Prediction] = {}
     for start in range(0, len(task_ids), _CHUNK):
         query = (
             select(Prediction)
             .where(Prediction.task_id.in_(task_ids[start : start + _CHUNK]), made_by(version))
             .options(selectinload(Prediction.entities))
         )
-        found.update((prediction.task_id, prediction) for prediction in session.scalars(query))
-    return found
+        by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))
+    return by_task
 
 
 def predicted_task_ids(session: Session, project_id: int, version: str) -> set[int]:
@@ -184,9 +191,14 @@ def projected_entities(prediction: Prediction) -> tuple[entities.ProjectedEntity
             score=row.score,
             confidence=row.confidence,
             source=_source(row),
+            provenance=_provenance(row),
         )
         for row in prediction.entities
     )
+
+
+def _provenance(row: ProjectedEntity) -> entities.Provenance | UnsetType:
+    return UNSET if row.provenance is None else msgspec.convert(row.provenance, entities.Provenance)
 
 
 def _source(row: ProjectedEntity) -> entities.SourceMention | None:

@@ -45,6 +45,22 @@ def stage_results(
     return known
 
 
+def newest_links(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
+    """The alignments that aligners made last, by task id."""
+    links: dict[int, str] = {}
+    for ids in id_batches(task_ids):
+        query = (
+            select(StageResult.task_id, StageResult.added)
+            .join(StageVersion, StageVersion.id == StageResult.stage_id)
+            .where(StageVersion.role == "aligner", StageResult.task_id.in_(ids))
+            .order_by(StageResult.id)
+        )
+        for task_id, added in session.execute(query):
+            if added.get("alignment") is not None:
+                links[task_id] = added["alignment"]
+    return links
+
+
 def add_stage_results(
     session: Session, role: str, signature: str, results: Sequence[tuple[int, str, Mapping[str, Any]]]
 ) -> int:

@@ -227,6 +227,7 @@ class ProjectedEntity(Base):
     source_end: Mapped[int | None]
     source_label: Mapped[str | None]
     source_text: Mapped[str | None]
+    provenance: Mapped[dict[str, Any] | None]
 
     prediction: Mapped[Prediction] = relationship(back_populates="entities")
 
@@ -371,3 +372,33 @@ class CacheEntry(Base):
     namespace: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class CorpusState(Base):
+    """What the sentences of a project tell of each other, and what was learned from people, at some point.
+
+    ``signature`` is part of the pipeline's; ``gold`` is a hash of the answers it knows, ``annotation_id`` the
+    newest annotation among them, 0 before there was any; ``content`` is a document of ``predicting``.
+    """
+
+    __tablename__ = "corpus_states"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    signature: Mapped[str]
+    gold: Mapped[str]
+    annotation_id: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (UniqueConstraint("project_id", "signature"),)
+
+
+class CorpusAddition(Base):
+    """What a task that came after a state adds to its counts."""
+
+    __tablename__ = "corpus_additions"
+
+    state_id: Mapped[int] = mapped_column(ForeignKey("corpus_states.id", ondelete="CASCADE"), primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)

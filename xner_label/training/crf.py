@@ -29,7 +29,7 @@ from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.iob2 import decode, encode, tags_of
 from xner_label.stages.tagging.crf import FEATURES_VERSION, CrfTagger, scored_entities
 from xner_label.training.data import GoldSentence, Sentence, TrainingData, silver_tags
-from xner_label.training.model import Answer
+from xner_label.training.model import TaggedText
 
 KIND = "crf"
 _DESCRIPTION = "crf.json"
@@ -79,11 +79,11 @@ class CrfModel:
         """The names of the stages there are."""
         return tuple(self._stages)
 
-    def predict(self, sentences: Sequence[Sentence]) -> list[Answer]:
+    def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
         """One answer per sentence; an entity's score is the lowest marginal of its tags."""
-        return [self._answer(sentence) for sentence in sentences]
+        return [self._tag(sentence) for sentence in sentences]
 
-    def _answer(self, sentence: Sentence) -> Answer:
+    def _tag(self, sentence: Sentence) -> TaggedText:
         words = sentence.tokens.words()
         if sentence.silver is not None:
             student = self._stages.get("projected")
@@ -94,7 +94,7 @@ class CrfModel:
         if "text" in self._stages:
             return _tagged(self._stages["text"], sentence, words, hints_of(words, self._teacher))
         tagger = self._stages.get("mixed", self._teacher)
-        return Answer((), 0.0) if tagger is None else _tagged(tagger, sentence, words)
+        return TaggedText((), 0.0) if tagger is None else _tagged(tagger, sentence, words)
 
     def save(self, folder: Path) -> None:
         """Write the stages into a folder."""
@@ -130,7 +130,7 @@ def train_crf(data: TrainingData, min_silver_confidence: float, options: CrfOpti
     if data.silver:
         stages["teacher"] = CrfTagger.train(silver_words, silver, c1=options.c1, c2=options.c2)
     teacher = stages.get("teacher")
-    text = _Lesson(data.gold, [hints_of(item.sentence.tokens.words(), teacher) for item in data.gold])
+    text = _StudentData(data.gold, [hints_of(item.sentence.tokens.words(), teacher) for item in data.gold])
     rival = None if teacher is None else [teacher.tag_words(words) for words in text.words]
     stages |= _student("text", text, rival, options)
     if data.gold and "text" not in stages:
@@ -139,12 +139,12 @@ def train_crf(data: TrainingData, min_silver_confidence: float, options: CrfOpti
     seen = [index for index, item in enumerate(data.gold) if item.sentence.silver is not None]
     gold = [data.gold[index].sentence for index in seen]
     hints = [joined(text.hints[index], projection_hints(data.gold[index].sentence)) for index in seen]
-    projected = _Lesson([data.gold[index] for index in seen], hints)
+    projected = _StudentData([data.gold[index] for index in seen], hints)
     stages |= _student("projected", projected, [projected_tags(sentence) for sentence in gold], options)
     return CrfModel(stages)
 
 
-class _Lesson:
+class _StudentData:
     """Gold sentences as a student sees them."""
 
     def __init__(self, gold: Sequence[GoldSentence], hints: Sequence[Hints]) -> None:
@@ -156,44 +156,44 @@ class _Lesson:
         return len(self.words)
 
     def train(self, options: CrfOptions, without: Collection[int] = ()) -> CrfTagger:
-        """Learn from the sentences, ``without`` some by index."""
+        """Learn from the sentences but those whose index is in ``without``."""
         repeats = [int(index not in without) for index in range(len(self))]
         return CrfTagger.train(
             self.words, self.tags, extra=self.hints, repeats=repeats, c1=options.c1, c2=options.c2
         )
 
-    def cross_validated(self, options: CrfOptions) -> list[list[str]]:
+    def cross_validated_tags(self, options: CrfOptions) -> list[list[str]]:
         """The tags that a student gives each sentence when it hasn't learned from it."""
-        found: list[list[str]] = [[] for _ in range(len(self))]
+        tags: list[list[str]] = [[] for _ in range(len(self))]
         for first in range(_FOLDS):
             fold = range(first, len(self), _FOLDS)
             student = self.train(options, without=fold)
             for index in fold:
-                found[index] = student.tag_words(self.words[index], self.hints[index])
-        return found
+                tags[index] = student.tag_words(self.words[index], self.hints[index])
+        return tags
 
 
 def _student(
-    name: str, lesson: _Lesson, rival: Sequence[Sequence[str]] | None, options: CrfOptions
+    name: str, data: _StudentData, rival: Sequence[Sequence[str]] | None, options: CrfOptions
 ) -> dict[str, CrfTagger]:
     """A student by its name, or nothing unless it is clearly better than ``rival``, the tags it would replace."""
-    if not len(lesson) or (rival is not None and len(lesson) < options.min_gold):
+    if not len(data) or (rival is not None and len(data) < options.min_gold):
         return {}
-    if rival is not None and len(lesson) <= options.validate_up_to:
-        better = _share_better(lesson.cross_validated(options), rival, lesson.tags)
+    if rival is not None and len(data) <= options.validate_up_to:
+        better = _share_better(data.cross_validated_tags(options), rival, data.tags)
         if better < options.min_better:
             return {}
-    return {name: lesson.train(options)}
+    return {name: data.train(options)}
 
 
 def _share_better(
-    found: Sequence[Sequence[str]], rival: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]
+    student: Sequence[Sequence[str]], rival: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]
 ) -> float:
-    """In which share of bootstrap resamples of the sentences ``found`` has a higher span F1 than ``rival``."""
+    """In which share of bootstrap resamples of the sentences ``student`` has a higher span F1 than ``rival``."""
     counts = np.array(
         [
-            [*_span_counts(own, truth), *_span_counts(other, truth)]
-            for own, other, truth in zip(found, rival, gold, strict=True)
+            [*_span_counts(student_tags, truth), *_span_counts(rival_tags, truth)]
+            for student_tags, rival_tags, truth in zip(student, rival, gold, strict=True)
         ],
         dtype=np.float64,
     )
@@ -202,8 +202,8 @@ def _share_better(
 
 
 def _span_counts(tags: Sequence[str], truth: Sequence[str]) -> tuple[int, int, int]:
-    spans, wanted = set(decode(tags)), set(decode(truth))
-    return len(spans & wanted), len(spans), len(wanted)
+    predicted, gold = set(decode(tags)), set(decode(truth))
+    return len(predicted & gold), len(predicted), len(gold)
 
 
 def hints_of(words: Sequence[str], teacher: CrfTagger | None) -> Hints:
@@ -234,18 +234,18 @@ def projected_tags(sentence: Sentence) -> list[str]:
 
 def joined(first: Hints, second: Hints) -> Hints:
     """Both observations at each word."""
-    return [one + other for one, other in zip(first, second, strict=True)]
+    return [left + right for left, right in zip(first, second, strict=True)]
 
 
-def _tagged(tagger: CrfTagger, sentence: Sentence, words: Sequence[str], hints: Hints | None = None) -> Answer:
+def _tagged(tagger: CrfTagger, sentence: Sentence, words: Sequence[str], hints: Hints | None = None) -> TaggedText:
     tags, marginals, confidence = tagger.tag_with_confidence(words, hints)
-    return Answer(tuple(scored_entities(sentence.tokens, tags, marginals)), confidence)
+    return TaggedText(tuple(scored_entities(sentence.tokens, tags, marginals)), confidence)
 
 
-def _as_projected(silver: Sequence[ProjectedEntity]) -> Answer:
+def _as_projected(silver: Sequence[ProjectedEntity]) -> TaggedText:
     """The projection itself, for want of a student that knows better."""
     entities = tuple(Entity(item.start, item.end, item.label, item.confidence) for item in silver)
-    return Answer(entities, prod(item.confidence for item in silver))
+    return TaggedText(entities, prod(item.confidence for item in silver))
 
 
 def _observations(name: str, tags: Sequence[str]) -> Hints:

@@ -99,20 +99,20 @@ class TrainingData(msgspec.Struct, frozen=True):
 def collect(session: Session, project: str, options: DataOptions | None = None) -> TrainingData:
     """Read a project's data. Raises UsageError when there is no such project."""
     options = options or DataOptions()
-    found = projects.get_project(session, project)
-    labels = tuple(found.labels)
-    pipeline = options.pipeline or _current(found)
-    projected = projections_of(session, tasks.task_ids(session, found.id), pipeline)
+    row = projects.get_project(session, project)
+    labels = tuple(row.labels)
+    pipeline = options.pipeline or _current(row)
+    projected = projections_of(session, tasks.task_ids(session, row.id), pipeline)
     report = DataReport(pipeline=pipeline)
 
-    gold = {item.task.id: item for item in gold_of(session, found.id)}
+    gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out, report.dev_is_share = _held_out(gold, options)
     hidden = {item.task.text_hash for item in held_out.values()}
-    skipped = skipped_task_ids(session, found.id) - gold.keys()
+    skipped = skipped_task_ids(session, row.id) - gold.keys()
 
     learned: list[GoldSentence] = []
     silver: list[Sentence] = []
-    for task in tasks.iterate_tasks(session, found.id):
+    for task in tasks.iterate_tasks(session, row.id):
         if task.split not in TRAINABLE or task.id in held_out:
             continue
         if task.text_hash in hidden:
@@ -190,15 +190,15 @@ def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.Pro
 
 def silver_tags(sentence: Sentence, labels: Collection[str], min_confidence: float) -> list[str | None]:
     """The IOB2 tags of a sentence's projection; None, unknown, for the tokens of doubtful or foreign entities."""
-    sure: list[tuple[int, int, str]] = []
+    trusted: list[tuple[int, int, str]] = []
     unknown: list[tuple[int, int]] = []
     for entity in sentence.silver or ():
         first, last, _ = sentence.tokens.covering(entity.start, entity.end)
         if entity.label in labels and entity.confidence >= min_confidence:
-            sure.append((first, last, entity.label))
+            trusted.append((first, last, entity.label))
         else:
             unknown.append((first, last))
-    tags: list[str | None] = list(encode(sure, len(sentence.tokens)))
+    tags: list[str | None] = list(encode(trusted, len(sentence.tokens)))
     for first, last in unknown:
         tags[first:last] = [None if tag == "O" else tag for tag in tags[first:last]]
     return tags

@@ -47,18 +47,18 @@ def score_split(model: NerModel, gold: Sequence[GoldSentence]) -> SplitScores | 
     return SplitScores(
         tasks=len(gold),
         silver=score(gold, [item.sentence.silver or () for item in gold]) if projected else None,
-        model=score(gold, answers(model, gold)),
-        text_only=score(gold, answers(model, [_without_projection(item) for item in gold])),
+        model=score(gold, entities_by(model, gold)),
+        text_only=score(gold, entities_by(model, [_without_projection(item) for item in gold])),
     )
 
 
-def answers(model: NerModel, gold: Sequence[GoldSentence]) -> list[tuple[Entity, ...]]:
+def entities_by(model: NerModel, gold: Sequence[GoldSentence]) -> list[tuple[Entity, ...]]:
     """The entities that a model finds in each sentence."""
-    return [answer.entities for answer in model.predict([item.sentence for item in gold])]
+    return [tagged.entities for tagged in model.predict([item.sentence for item in gold])]
 
 
 def score(
-    gold: Sequence[GoldSentence], found: Sequence[Iterable[Entity] | Iterable[ProjectedEntity]]
+    gold: Sequence[GoldSentence], predicted: Sequence[Iterable[Entity] | Iterable[ProjectedEntity]]
 ) -> SystemScores:
     """Score one system's entities, given per sentence in the order of ``gold``."""
     truth = [
@@ -66,7 +66,7 @@ def score(
     ]
     guesses = [
         JudgedTask(item.sentence.task_id, item.sentence.text, tuple(map(_judged, entities)))
-        for item, entities in zip(gold, found, strict=True)
+        for item, entities in zip(gold, predicted, strict=True)
     ]
     result = evaluate(truth, guesses)
     return SystemScores(
@@ -74,10 +74,10 @@ def score(
     )
 
 
-def span_counts(gold: GoldSentence, found: Iterable[Entity]) -> tuple[int, int, int]:
+def span_counts(gold: GoldSentence, predicted: Iterable[Entity]) -> tuple[int, int, int]:
     """Correct, predicted and gold entities of one task, each distinct one counted once."""
     truth = {(entity.start, entity.end, entity.label) for entity in gold.entities}
-    guesses = {(entity.start, entity.end, entity.label) for entity in found}
+    guesses = {(entity.start, entity.end, entity.label) for entity in predicted}
     return len(truth & guesses), len(guesses), len(truth)
 
 

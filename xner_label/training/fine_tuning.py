@@ -26,7 +26,7 @@ from xner_label.iob2 import tags_of
 from xner_label.progress import SILENCE, Progress
 from xner_label.stages.tagging.crf import scored_entities
 from xner_label.training.data import Sentence, TrainingData, silver_tags
-from xner_label.training.model import Answer
+from xner_label.training.model import TaggedText
 
 KIND = "transformers"
 _LABELS = "labels.json"
@@ -46,7 +46,7 @@ class FineTuningOptions(msgspec.Struct, frozen=True):
     seed: int = 13
 
 
-class Example(msgspec.Struct, frozen=True):
+class WeightedSentence(msgspec.Struct, frozen=True):
     """Words with a tag and a weight each; None is an unknown tag."""
 
     words: list[str]
@@ -63,7 +63,7 @@ class TransformersModel:
         self._folder = folder
         self._tagger: Any = None
 
-    def predict(self, sentences: Sequence[Sentence]) -> list[Answer]:
+    def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
         """One answer per sentence, from its text alone; probabilities are those of its words' tags."""
         from xner_label.stages.tagging.transformers_tagger import TransformersTagger
 
@@ -71,15 +71,15 @@ class TransformersModel:
             labels = msgspec.json.decode((self._folder / _LABELS).read_bytes(), type=list[str])
             self._tagger = TransformersTagger(str(self._folder), labels)
         tags = self._tagger.tags
-        answers = []
+        tagged = []
         for sentence, probabilities in zip(
             sentences, self._tagger.token_probabilities([item.tokens for item in sentences]), strict=True
         ):
             best = probabilities.argmax(axis=1)
             values = [min(float(value), 1.0) for value in probabilities[np.arange(len(best)), best]]
             entities = scored_entities(sentence.tokens, [tags[column] for column in best], values)
-            answers.append(Answer(tuple(entities), prod(values)))
-        return answers
+            tagged.append(TaggedText(tuple(entities), prod(values)))
+        return tagged
 
     def save(self, folder: Path) -> None:
         """Copy the checkpoint into a folder."""
@@ -93,13 +93,13 @@ class TransformersModel:
         return model
 
 
-def examples_of(
+def weighted_sentences(
     data: TrainingData, min_silver_confidence: float, outside_weight: float
-) -> tuple[list[Example], list[Example]]:
-    """The silver and the gold as weighted examples."""
-    silver = [_silver_example(item, data.labels, min_silver_confidence, outside_weight) for item in data.silver]
+) -> tuple[list[WeightedSentence], list[WeightedSentence]]:
+    """The silver and the gold, word by word with weights."""
+    silver = [_silver_sentence(item, data.labels, min_silver_confidence, outside_weight) for item in data.silver]
     gold = [
-        Example(
+        WeightedSentence(
             item.sentence.tokens.words(),
             list(tags_of(item.sentence.tokens, item.entities)),
             [1.0] * len(item.sentence.tokens),
@@ -109,15 +109,15 @@ def examples_of(
     return silver, gold
 
 
-def _silver_example(
+def _silver_sentence(
     sentence: Sentence, labels: Sequence[str], min_confidence: float, outside_weight: float
-) -> Example:
+) -> WeightedSentence:
     tags = silver_tags(sentence, labels, min_confidence)
     weights = [outside_weight] * len(tags)
     for entity in sentence.silver or ():
         first, last, _ = sentence.tokens.covering(entity.start, entity.end)
         weights[first:last] = [entity.confidence] * (last - first)
-    return Example(sentence.tokens.words(), tags, weights)
+    return WeightedSentence(sentence.tokens.words(), tags, weights)
 
 
 def fine_tune(
@@ -147,10 +147,10 @@ def fine_tune(
         tokenizer = load_tokenizer(checkpoint, add_prefix_space=True)  # words are given one by one
     model = _load_for_training(checkpoint, data.labels)
     encoder = _Encoder(tokenizer, model)
-    silver, gold = examples_of(data, min_silver_confidence, options.outside_weight)
+    silver, gold = weighted_sentences(data, min_silver_confidence, options.outside_weight)
     rounds = (("silver", silver, options.silver_epochs), ("gold", gold, options.epochs))
-    for name, examples, epochs in rounds:
-        rows = [row for example in examples for row in encoder.rows(example)]
+    for name, sentences, epochs in rounds:
+        rows = [row for sentence in sentences for row in encoder.rows(sentence)]
         if rows:
             progress.begin(f"fine-tuning on {name}, {epochs} epochs", len(rows) * epochs)
             _fit(model, rows, tokenizer.pad_token_id or 0, epochs, folder, options, progress)
@@ -196,7 +196,7 @@ def _load_for_training(checkpoint: str, labels: Sequence[str]) -> Any:
 
 
 class _Encoder:
-    """Examples to rows of subtokens, as many per example as its length takes."""
+    """Sentences to rows of subtokens, as many per sentence as its length takes."""
 
     def __init__(self, tokenizer: Any, model: Any) -> None:
         self._subwords = Subwords(tokenizer)
@@ -204,13 +204,13 @@ class _Encoder:
         self._limit = position_limit(model.base_model, tokenizer) - len(self._before) - len(self._after)
         self._ids = model.config.label2id
 
-    def rows(self, example: Example) -> list[dict[str, list[Any]]]:
+    def rows(self, sentence: WeightedSentence) -> list[dict[str, list[Any]]]:
         """The first subtoken of a word carries its tag; the others are ignored, as at prediction."""
-        (pieces,) = self._subwords.split([example.words])
+        (pieces,) = self._subwords.split([sentence.words])
         ids: list[int] = []
         labels: list[int] = []
         weights: list[float] = []
-        for word, tag, weight in zip(pieces, example.tags, example.weights, strict=True):
+        for word, tag, weight in zip(pieces, sentence.tags, sentence.weights, strict=True):
             ids += word
             head = [_IGNORED if tag is None else self._ids[tag]] if word else []
             labels += head + [_IGNORED] * (len(word) - 1)

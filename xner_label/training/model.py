@@ -12,7 +12,7 @@ from xner_label.entities import Entity
 from xner_label.training.data import Sentence
 
 
-class Answer(msgspec.Struct, frozen=True):
+class TaggedText(msgspec.Struct, frozen=True):
     """The entities of one text, in text order, each with its probability as ``score``; ``confidence`` is the
     probability that the whole text is right."""
 
@@ -25,7 +25,7 @@ class NerModel(Protocol):
 
     kind: str
 
-    def predict(self, sentences: Sequence[Sentence]) -> list[Answer]:
+    def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
         """One answer per sentence, in order."""
         ...
 

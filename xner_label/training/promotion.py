@@ -21,7 +21,7 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, GoldSentence, collect_dev
-from xner_label.training.evaluation import answers, span_counts
+from xner_label.training.evaluation import entities_by, span_counts
 from xner_label.training.model import NerModel
 from xner_label.training.runs import load_model, trained_on
 
@@ -85,7 +85,7 @@ def promote(
     else:
         with store.read() as session:
             gold = collect_dev(session, project, data)
-        comparison = compare((run, model), (served, load_model(served, folder)), gold, folder)
+        comparison = compare_runs((run, model), (served, load_model(served, folder)), gold, folder)
         reason = _verdict(run, served, comparison)
     with store.write() as session:
         projects.lock_project(session, project_id)
@@ -104,7 +104,7 @@ def _version(run: ModelRun | None) -> str | None:
     return None if run is None else run.version
 
 
-def compare(
+def compare_runs(
     candidate: tuple[ModelRun, NerModel],
     incumbent: tuple[ModelRun, NerModel],
     gold: Sequence[GoldSentence],
@@ -125,7 +125,9 @@ def compare(
     counts = np.array(
         [
             [*span_counts(item, new), *span_counts(item, old)]
-            for item, new, old in zip(fresh, answers(model, fresh), answers(served_model, fresh), strict=True)
+            for item, new, old in zip(
+                fresh, entities_by(model, fresh), entities_by(served_model, fresh), strict=True
+            )
         ],
         dtype=np.float64,
     )
@@ -140,25 +142,26 @@ def compare(
 
 
 def _wanted(session: Session, project_id: int, version: str | None) -> ModelRun:
-    found = runs.model_runs(session, project_id)
-    if not found:
+    candidates = runs.model_runs(session, project_id)
+    if not candidates:
         raise UsageError("the project has no model run", hint="run `xner-label train` first")
     if version is None:
-        return found[-1]
-    for run in found:
+        return candidates[-1]
+    for run in candidates:
         if run.version == version:
             return run
-    newest = ", ".join(run.version for run in found[-3:])
+    newest = ", ".join(run.version for run in candidates[-3:])
     raise UsageError(f"the project has no model run {version!r}", hint=f"the newest are {newest}")
 
 
-def _verdict(run: ModelRun, served: ModelRun, found: Comparison) -> str:
-    low, high = found.ci95
+def _verdict(run: ModelRun, served: ModelRun, comparison: Comparison) -> str:
+    low, high = comparison.ci95
     summary = (
-        f"F1 {found.f1:.3f} against {found.served_f1:.3f} of {served.version} on {found.tasks} tasks "
-        f"(difference {found.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
+        f"F1 {comparison.f1:.3f} against {comparison.served_f1:.3f} of {served.version} "
+        f"on {comparison.tasks} tasks "
+        f"(difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
     )
-    if found.worse > MAX_WORSE:
+    if comparison.worse > MAX_WORSE:
         raise CheckFailedError(
             f"{run.version} is worse: {summary}",
             hint="review more tasks and train again, or promote with --force and a reason",

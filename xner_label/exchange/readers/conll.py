@@ -42,10 +42,11 @@ class Layout(NamedTuple):
         return [cell.strip() for cell in line.strip(_LINE_END).split(self.separator)]
 
 
-def find_layout(head: str) -> Layout | None:
+def find_layout(head: str, *, certain: bool = False) -> Layout | None:
     """The layout that the beginning of a file shows, None where it isn't CoNLL.
 
-    Raises UsageError where several columns hold tags.
+    ``certain`` says that it is, so that ``O`` alone is enough of a tag. Raises UsageError where several columns
+    hold tags.
     """
     lines = [line for line in re.split(r"\r\n?|\n", head)[:2_000] if line.strip() and _DOCUMENT not in line]
     for separator in ("\t", None):
@@ -55,7 +56,7 @@ def find_layout(head: str) -> Layout | None:
         if width is None:
             continue
         columns = list(zip(*(row for row in rows if len(row) == width), strict=True))
-        tags = _tag_columns(columns)
+        tags = _tag_columns(columns, 1 if certain else 3)
         if len(tags) > 1:
             numbered = " and ".join(str(index + 1) for index in tags)
             names = ",".join("tag" if index == tags[0] else "_" for index in range(width))
@@ -75,14 +76,10 @@ def _width(rows: Sequence[Sequence[str]]) -> int | None:
     return width if width > 1 and count >= 0.9 * len(rows) else None
 
 
-def _tag_columns(columns: Sequence[Sequence[str]]) -> list[int]:
+def _tag_columns(columns: Sequence[Sequence[str]], enough: int) -> list[int]:
     """The columns of entity tags: with a scheme's letters, or else with bare labels among many O."""
     # a mistyped tag is to be named, not to hide what the others say
-    tagged = [
-        index
-        for index, column in enumerate(columns)
-        if sum(map(is_tag, column)) >= 0.95 * len(column) and len(set(column)) > 1
-    ]
+    tagged = [index for index, column in enumerate(columns) if sum(map(is_tag, column)) >= 0.95 * len(column)]
     labelled = [
         index
         for index in tagged
@@ -93,7 +90,7 @@ def _tag_columns(columns: Sequence[Sequence[str]]) -> list[int]:
     bare = [
         index
         for index, column in enumerate(columns)
-        if len(column) >= 3
+        if len(column) >= enough
         and column.count("O") >= len(column) / 2
         and all(tag == "O" or _BARE_LABEL.fullmatch(tag) for tag in column)
     ]
@@ -124,7 +121,9 @@ def read_conll(stream: BufferedReader, options: ReadOptions) -> Iterator[Numbere
     Raises UsageError where it isn't clear which column is which.
     """
     lines = _Buffered(text_of(stream))
-    layout = layout_of(options.columns, lines.head) if options.columns else find_layout(lines.head)
+    if not lines.head.strip():
+        return
+    layout = layout_of(options.columns, lines.head) if options.columns else find_layout(lines.head, certain=True)
     if layout is None:
         raise UsageError(
             "can't tell which column holds the tags", hint="say what each is, for example --columns token,_,_,tag"

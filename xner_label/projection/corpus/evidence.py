@@ -290,12 +290,17 @@ class LooseSpans(NamedTuple):
 
 
 def sums_elsewhere(
-    observations: Observations, belief: Opinion, weight: Floats | None = None, loose: LooseSpans | None = None
+    observations: Observations,
+    belief: Opinion,
+    weight: Floats | None = None,
+    loose: LooseSpans | None = None,
+    mention_weight: Floats | None = None,
 ) -> Sums:
-    """What the other sentences of the corpus say. ``weight`` (S,): what each counts, 1 when None."""
+    """What the other sentences of the corpus say. ``weight`` (S,): what each counts, 1 when None;
+    ``mention_weight`` (M,): what each mention counts, that of its sentence when None."""
     mention, sentence, name = observations.candidates.mention, observations.sentence, observations.name
     by_sentence = np.ones(len(observations.instances)) if weight is None else weight
-    by_mention = by_sentence[sentence]
+    by_mention = by_sentence[sentence] if mention_weight is None else mention_weight
     text, where, value = observations.text, sentence[mention], belief.projected * by_mention[mention]
     pair = name[mention] * (observations.text.max(initial=0) + 1) + observations.text
     votes = elsewhere(pair, where, value)

@@ -32,7 +32,7 @@ from xner_label.projection.corpus.evidence import (
     sums_elsewhere,
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_out_of_fold
-from xner_label.projection.corpus.settled import Gold, Settled, clamped, settle
+from xner_label.projection.corpus.settled import ANSWERED, Gold, NameAnswers, Settled, clamped, settle
 from xner_label.projection.exact.matching import match
 from xner_label.projection.loglinear.candidate_windows import Candidates
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers, borders
@@ -106,8 +106,13 @@ def gather(observations: Observations, tagged: Tagged | None, settled: Settled |
     if settled is None:
         sums = sums_elsewhere(observations, belief)
     else:
-        clamped_belief = clamped(observations, belief, settled)
-        sums = sums_elsewhere(observations, clamped_belief, settled.weight(), settled.loose)
+        sums = sums_elsewhere(
+            observations,
+            clamped(observations, belief, settled),
+            settled.weight,
+            settled.loose,
+            settled.mention_weight(observations),
+        )
     return evidence_from(observations, belief, sums, tagged)
 
 
@@ -178,6 +183,33 @@ def text_of(observations: Observations, chosen: ChosenSpans) -> list[str]:
     start = observations.target_at[chosen.sentence]
     rows = zip((start + chosen.first).tolist(), (start + chosen.last).tolist(), strict=True)
     return [" ".join(texts[word] for word in observations.word[first:last].tolist()) for first, last in rows]
+
+
+def with_answers(chosen: ChosenSpans, answers: NameAnswers) -> ChosenSpans:
+    """The spans with what people said of single ones in place of what was found of their mentions."""
+    settled = set(answers.mention[answers.mention >= 0].tolist())
+    spans = zip(answers.sentence.tolist(), answers.first.tolist(), answers.last.tolist(), strict=True)
+    of_tagger = {span for span, mention in zip(spans, answers.mention.tolist(), strict=True) if mention < 0}
+    rows = zip(chosen.sentence.tolist(), chosen.first.tolist(), chosen.last.tolist(), strict=True)
+    keep = [
+        mention not in settled if mention >= 0 else span not in of_tagger
+        for span, mention in zip(rows, chosen.mention.tolist(), strict=True)
+    ]
+    entities = NameAnswers(*(column[answers.label >= 0] for column in answers))
+    sure = np.full(len(entities.label), ANSWERED)
+    confirmed = ChosenSpans(
+        sentence=entities.sentence,
+        mention=entities.mention,
+        first=entities.first,
+        last=entities.last,
+        label=entities.label,
+        score=logit(sure),
+        p_span=sure,
+        p_label=sure,
+        confidence=sure,
+        exact=np.ones(len(sure), bool),
+    )
+    return _without_overlaps(chosen.select(np.array(keep, bool)), confirmed)
 
 
 def _text_effects(observations: Observations, added: ChosenSpans, shift: Shift) -> Floats:

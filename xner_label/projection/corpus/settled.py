@@ -2,7 +2,7 @@
 
 A reviewed sentence is clamped: the mention whose name was settled on a span votes for that span and its label with
 certainty, the sentence's other mentions vote for "not projected". Settled spans that no mention is behind count as
-entities of their text.
+entities of their text. An answer about a name settles single mentions of sentences that nobody has reviewed.
 """
 
 from __future__ import annotations
@@ -21,26 +21,53 @@ Gold = Mapping[int, Sequence[TokenSpan]]
 
 # What a reviewed sentence counts against one that nobody has observations.
 WEIGHT = 10.0
+# ... and a mention that an answer about its name settled.
+ANSWER_WEIGHT = 3.0
+# The confidence of a span that such an answer confirms, or gives another label.
+ANSWERED = 0.95
 # Log-odds by the per-sentence model below which a mention isn't taken for the source of a span.
 _LEAST_SCORE = -4.0
 
 
+class NameAnswers(NamedTuple):
+    """Spans that answers about names speak of, all (n,): sentence, mention (-1 for one that only the CRF found),
+    token range, place of the label that people gave, -1 where there is no such entity."""
+
+    sentence: Ints
+    mention: Ints
+    first: Ints
+    last: Ints
+    label: Ints
+
+
 class Settled(NamedTuple):
-    """reviewed: (S,); candidate, label: (M,), the candidate that a mention was settled on and the place of its
-    label, -1 for none; right: (C,), whether it is such a candidate; loose: spans that no mention is behind."""
+    """reviewed: (S,); answered: (M,), whether an answer about its name settled a mention
+    candidate, label: (M,), the candidate that a mention was settled on and the place of its label, -1 for none
+    right: (C,), whether it is such a candidate; loose: spans that no mention is behind"""
 
     reviewed: Bools
+    answered: Bools
     candidate: Ints
     label: Ints
     right: Bools
     loose: LooseSpans
 
-    def weight(self, reviewed: float = WEIGHT) -> Floats:
+    def known(self, observations: Observations) -> Bools:
+        """(M,) whether a person settled the mention."""
+        result: Bools = self.reviewed[observations.sentence] | self.answered
+        return result
+
+    @property
+    def weight(self) -> Floats:
         """(S,) what each sentence counts."""
-        return np.where(self.reviewed, reviewed, 1.0)
+        return np.where(self.reviewed, WEIGHT, 1.0)
+
+    def mention_weight(self, observations: Observations) -> Floats:
+        """(M,) what each mention counts."""
+        return np.where(self.answered, ANSWER_WEIGHT, self.weight[observations.sentence])
 
 
-def settle(observations: Observations, gold: Gold) -> Settled:
+def settle(observations: Observations, gold: Gold, answers: NameAnswers | None = None) -> Settled:
     """Give each settled span to the mention that lands on it with the largest per-sentence score.
 
     Labels that a person gave in the source can't change: such mentions take spans of their own label alone.
@@ -76,23 +103,40 @@ def settle(observations: Observations, gold: Gold) -> Settled:
         if observations.open[mention] or own_label[mention] == place:
             candidate[mention], label[mention] = which, place
             taken.add((number, first, last))
+    answered = np.zeros(len(observations), bool)
+    if answers is not None:
+        for number, mention, first, last, place in zip(*(column.tolist() for column in answers), strict=True):
+            if mention >= 0 and not reviewed[number]:
+                answered[mention] = True
+                if place >= 0:
+                    candidate[mention], label[mention] = _candidate_on(observations, mention, first, last), place
     right = np.zeros(len(candidates.mention), bool)
     right[candidate[candidate >= 0]] = True
-    return Settled(reviewed, candidate, label, right, _loose(observations, spans, taken))
+    loose = _loose(observations, spans, taken)
+    return Settled(reviewed, answered, candidate, label, right, loose)
 
 
 def clamped(observations: Observations, belief: Opinion, settled: Settled) -> Opinion:
     """``belief`` with what people settled in place of what the model believed of it."""
-    reviewed = settled.reviewed[observations.sentence]
+    known = settled.known(observations)
     projected, absent, label = (column.copy() for column in belief)
-    projected[reviewed[observations.candidates.mention]] = 0.0
-    absent[reviewed] = 1.0
+    projected[known[observations.candidates.mention]] = 0.0
+    absent[known] = 1.0
     landed = np.flatnonzero(settled.candidate >= 0)
     projected[settled.candidate[landed]] = 1.0
     absent[landed] = 0.0
     label[landed] = 0.0
     label[landed, settled.label[landed]] = 1.0
     return Opinion(projected, absent, label)
+
+
+def _candidate_on(observations: Observations, mention: int, first: int, last: int) -> int:
+    """The candidate of a mention on a token range of its sentence; every span of a mention is one."""
+    candidates = observations.candidates
+    start = int(observations.target_at[observations.sentence[mention]])
+    rows = np.arange(candidates.at[mention], candidates.at[mention + 1])
+    hit = (candidates.first[rows] == first + start) & (candidates.last[rows] == last + start)
+    return int(rows[hit][0]) if hit.any() else -1
 
 
 def _loose(

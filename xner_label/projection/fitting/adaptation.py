@@ -88,23 +88,23 @@ class _Problem:
         self.evidence = evidence
         self.model = RoundModel(shipped)
         self.deviation = scale(evidence.candidate)
-        self.sentence = observations.sentence[observations.candidates.mention]
-        reviewed = settled.reviewed
-        self._span = _design(span_keys(observations), SPAN_EFFECTS, len(self.sentence), reviewed[self.sentence])
+        known = settled.known(observations)
+        learned = known[observations.candidates.mention]
+        self._span = _design(span_keys(observations), SPAN_EFFECTS, len(learned), learned)
         landed = np.where(settled.candidate >= 0, settled.candidate, best_candidates(observations))
-        learned = reviewed[observations.sentence] & observations.open & (settled.candidate >= 0)
+        learned = known & observations.open & (settled.candidate >= 0)
         self._label = _design(label_keys(observations, landed), LABEL_EFFECTS, len(observations), learned)
 
     def fit(self, only: Bools) -> _Fit:
-        """Fit on some sentences (S,)."""
+        """Fit on some mentions (M,)."""
         candidate, span = self._fit_spans(only)
         label, effects = self._fit_labels(only)
         return _Fit(candidate, label, Effects(self.observations.labels, span, effects))
 
     def _fit_spans(self, only: Bools) -> tuple[Floats, dict[str, dict[str, float]]]:
         observations, model = self.observations, self.model
-        rows = np.flatnonzero(only[self.sentence])
-        mentions = np.flatnonzero(only[observations.sentence])
+        rows = np.flatnonzero(only[observations.candidates.mention])
+        mentions = np.flatnonzero(only)
         number = np.full(len(observations), -1)
         number[mentions] = np.arange(len(mentions))
         mention = observations.candidates.mention[rows]
@@ -138,7 +138,7 @@ class _Problem:
 
     def _fit_labels(self, only: Bools) -> tuple[Floats, dict[str, dict[str, list[float]]]]:
         observations, settled, model = self.observations, self.settled, self.model
-        rows = np.flatnonzero(only[observations.sentence] & observations.open & (settled.candidate >= 0))
+        rows = np.flatnonzero(only & observations.open & (settled.candidate >= 0))
         gold = settled.label[rows]
         signals = self.evidence.label[rows]
         base = signals @ model.label
@@ -184,7 +184,8 @@ def adapt(
     )
     outcomes = []
     for which in range(FOLDS):
-        fitted = problem.fit(reviewed & (fold != which))
+        learned = settled.answered | (reviewed & (fold != which))[observations.sentence]
+        fitted = problem.fit(learned)
         model = _model(shipped, fitted)
         shift = shift_of(observations, fitted.effects)
         outcomes.append(project_round(observations, evidence, model, shift, only=reviewed & (fold == which)))
@@ -197,7 +198,7 @@ def adapt(
         fitted = _Fit(problem.model.candidate, problem.model.label, unchanged.effects)
         calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
     else:
-        fitted = problem.fit(reviewed)
+        fitted = problem.fit(settled.known(observations))
     round_ = _round(calibrated, fitted)
     chosen = project_round(observations, evidence, RoundModel(round_), shift_of(observations, fitted.effects))
     cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)

@@ -13,11 +13,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from xner_label.projection.corpus.evidence import Observations
+import numpy as np
+
+from xner_label.iob2 import decode
+from xner_label.projection.corpus.effects import Effects
+from xner_label.projection.corpus.evidence import Observations, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
-from xner_label.projection.corpus.rounds import ChosenSpans, gather, project_corpus, tag_silver
-from xner_label.projection.corpus.settled import Gold, settle
+from xner_label.projection.corpus.rounds import (
+    ChosenSpans,
+    gather,
+    project_corpus,
+    tag_silver,
+    with_answers,
+)
+from xner_label.projection.corpus.settled import Gold, NameAnswers, settle
 from xner_label.projection.fitting.adaptation import Adapted, adapt
+from xner_label.projection.loglinear.columns import Floats
 from xner_label.projection.loglinear.weights_file import Round
 
 
@@ -33,19 +44,59 @@ class Spread(NamedTuple):
         """The confidence below which spans are left out."""
         return self.adapted.round.cut
 
+    def disagreement(self, observations: Observations) -> Floats | None:
+        """(S,) how many spans the target tagger, which never saw the sentence, would change; None without one.
+
+        For each span shown the probability that the tagger gives anything else, and for each of the tagger's own
+        that isn't shown its probability.
+        """
+        if self.tagged is None:
+            return None
+        total = np.zeros(len(observations.instances))
+        places = {label: place for place, label in enumerate(observations.labels)}
+        kept = self.chosen.select(self.chosen.confidence >= self.cut)
+        shown: dict[int, set[tuple[int, int, int]]] = {}
+        rows = (kept.sentence, kept.first, kept.last, kept.label)
+        for number, first, last, label in zip(*(column.tolist() for column in rows), strict=True):
+            marginals = self.tagged.marginals[number]
+            if marginals is not None:
+                total[number] += 1.0 - span_probability(marginals, first, last)[label]
+                shown.setdefault(number, set()).add((first, last, label))
+        for number, (marginals, tags) in enumerate(zip(self.tagged.marginals, self.tagged.best, strict=True)):
+            if marginals is not None:
+                for first, last, name in decode(tags):
+                    if (first, last, places[name]) not in shown.get(number, ()):
+                        total[number] += span_probability(marginals, first, last)[places[name]]
+        return total
+
+
+def unreviewed(observations: Observations, rounds: Sequence[Round]) -> Spread:
+    """A corpus that nobody has reviewed yet, projected by the shipped weights."""
+    chosen, evidence = project_corpus(observations, rounds)
+    last = rounds[-1] if evidence.tagged is not None else rounds[0]
+    return Spread(chosen, Adapted(last, Effects(observations.labels, {}, {})), evidence.tagged)
+
 
 def spread(
-    observations: Observations, rounds: Sequence[Round], gold: Gold, before: ChosenSpans | None = None
+    observations: Observations,
+    rounds: Sequence[Round],
+    gold: Gold,
+    before: ChosenSpans | None = None,
+    answers: NameAnswers | None = None,
 ) -> Spread:
-    """Project a corpus in the light of ``gold``, the entities of reviewed sentences.
+    """Project a corpus in the light of ``gold``, the entities of reviewed sentences, and of answers about names.
 
     ``before``: the spans of an earlier state, which the target tagger learns from beside the gold; None to make
     them by running all rounds without the gold.
     """
     if before is None:
         before, _ = project_corpus(observations, rounds)
+    if answers is not None:
+        before = with_answers(before, answers)
     tagged = tag_silver(observations, before, gold)
-    settled = settle(observations, gold)
+    settled = settle(observations, gold, answers)
     last = rounds[-1] if tagged is not None else rounds[0]
     adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
+    if answers is not None:
+        chosen = with_answers(chosen, answers)
     return Spread(chosen, adapted, tagged)

@@ -21,7 +21,7 @@ import msgspec
 from xner_label.entities import Link
 from xner_label.errors import MissingExtraError, XnerLabelError
 from xner_label.pharaoh import format_links, parse_links
-from xner_label.stages.interfaces import Cache, Pair
+from xner_label.stages.interfaces import Cache, SentencePair
 
 # What a run needs to know beforehand: lines in eflomal's priors format.
 Priors = str
@@ -81,7 +81,7 @@ class EflomalAligner:
         self._fit = None if stored is None else msgspec.json.decode(stored, type=Fit)
         self.signature = self._signature()
 
-    def fit(self, pairs: Sequence[Pair]) -> bool:
+    def fit(self, pairs: Sequence[SentencePair]) -> bool:
         """Learn from all of a project's parallel text; True when that changed the signature.
 
         An earlier fit is kept as long as the text has grown by less than a quarter since: new pairs are aligned
@@ -105,7 +105,7 @@ class EflomalAligner:
         self._cache.put_many("eflomal-fit", {self._key: msgspec.json.encode(self._fit)})
         return True
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[Link]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[Link]]:
         """The links of each pair; an empty side has none.
 
         Pairs of the fit get the links found then. A lone pair without any fit only gets links between words that
@@ -119,16 +119,16 @@ class EflomalAligner:
         if missing:
             priors = "" if self._fit is None else self._fit.priors
             votes, _ = self._vote(list(missing.values()), priors)
-            found = dict(zip(missing, votes, strict=True))
+            links = dict(zip(missing, votes, strict=True))
             if self._fit is not None:
-                self._remember(found)
-            known |= found
+                self._remember(links)
+            known |= links
         return [known.get(key, []) for key in keys]
 
     def _signature(self) -> str:
         return f"{self._options}:{'unfitted' if self._fit is None else self._fit.name}"
 
-    def _recall(self, pairs: Sequence[Pair], keys: Sequence[bytes]) -> dict[bytes, list[Link]]:
+    def _recall(self, pairs: Sequence[SentencePair], keys: Sequence[bytes]) -> dict[bytes, list[Link]]:
         stored = self._cache.get_many(f"links:{self.signature}", [key.hex() for key in keys])
         return {
             key: parse_links(stored[key.hex()].decode(), len(pair[0]), len(pair[1]))
@@ -137,19 +137,19 @@ class EflomalAligner:
         }
 
     def _remember(self, links: dict[bytes, list[Link]]) -> None:
-        entries = {key.hex(): format_links(found).encode() for key, found in links.items()}
+        entries = {key.hex(): format_links(of_pair).encode() for key, of_pair in links.items()}
         self._cache.put_many(f"links:{self.signature}", entries)
 
-    def _vote(self, pairs: Sequence[Pair], priors: Priors) -> tuple[list[list[Link]], Priors]:
+    def _vote(self, pairs: Sequence[SentencePair], priors: Priors) -> tuple[list[list[Link]], Priors]:
         """Links of non-empty pairs by vote, and the priors that this text teaches."""
         pieces = [piece for index, pair in enumerate(pairs) for piece in _pieces(index, pair)]
         source = [self._line(pairs[piece.pair][0], piece.source) for piece in pieces]
         target = [self._line(pairs[piece.pair][1], piece.target) for piece in pieces]
-        given = priors + self._cognate_priors(pairs)
+        all_priors = priors + self._cognate_priors(pairs)
         votes: list[Counter[tuple[int, int]]] = [Counter() for _ in pairs]
         learned = [Counter[Any]() for _ in range(5)]
         for _ in range(self._runs):
-            forward, reverse = _run(source, target, given, self._iterations)
+            forward, reverse = _run(source, target, all_priors, self._iterations)
             for lines in (forward, reverse):
                 for piece, line in zip(pieces, lines, strict=True):
                     votes[piece.pair].update(
@@ -179,21 +179,21 @@ class EflomalAligner:
         _eflomal().write_priors(text, *averaged)
         return text.getvalue()
 
-    def _line(self, words: Sequence[str], part: range) -> str:
-        return " ".join(self._stem(words[index]) for index in part)
+    def _line(self, words: Sequence[str], indices: range) -> str:
+        return " ".join(self._stem(words[index]) for index in indices)
 
     def _stem(self, word: str) -> str:
         # str.split() is how eflomal finds the words again: any white space inside one would shift its links.
         joined = "_".join(word.lower().split()) or "_"
         return joined[: self._prefix] if self._prefix else joined
 
-    def _cognate_priors(self, pairs: Sequence[Pair]) -> Priors:
+    def _cognate_priors(self, pairs: Sequence[SentencePair]) -> Priors:
         """A prior count for each pair of words that occur in the same sentence pair and look alike."""
         if not self._cognates:
             return ""
         best: dict[tuple[str, str], float] = {}
-        for words, others in pairs:
-            for left, right, similarity in _lookalikes(words, others):
+        for source, target in pairs:
+            for left, right, similarity in _lookalikes(source, target):
                 key = self._stem(left), self._stem(right)
                 if similarity > best.get(key, 0.0):
                     best[key] = similarity
@@ -211,7 +211,7 @@ class _Piece(msgspec.Struct, frozen=True):
     target: range
 
 
-def _pieces(index: int, pair: Pair) -> list[_Piece]:
+def _pieces(index: int, pair: SentencePair) -> list[_Piece]:
     """The pair itself, or, where a side is too long, equally many consecutive parts of both sides.
 
     Links between parts that don't correspond are lost; in a text of a thousand words they are rare.
@@ -219,8 +219,8 @@ def _pieces(index: int, pair: Pair) -> list[_Piece]:
     sides = len(pair[0]), len(pair[1])
     count = min(-(-max(sides) // MAX_WORDS), *sides)
     return [
-        _Piece(index, *(range(size * part // count, size * (part + 1) // count) for size in sides))
-        for part in range(count)
+        _Piece(index, *(range(size * piece // count, size * (piece + 1) // count) for size in sides))
+        for piece in range(count)
     ]
 
 
@@ -229,11 +229,11 @@ _MIN_LENGTH = 4
 _MIN_SIMILARITY = 75.0
 
 
-def _lookalikes(words: Sequence[str], others: Sequence[str]) -> Iterable[tuple[str, str, float]]:
+def _lookalikes(source: Sequence[str], target: Sequence[str]) -> Iterable[tuple[str, str, float]]:
     """Word pairs with their similarity in (0, 1]: equal strings of any kind, and longer words nearly equal."""
     from rapidfuzz import fuzz, process
 
-    left, right = sorted({word.lower() for word in words}), sorted({word.lower() for word in others})
+    left, right = sorted({word.lower() for word in source}), sorted({word.lower() for word in target})
     for word in set(left) & set(right):
         yield word, word, 1.0
     left = [word for word in left if len(word) >= _MIN_LENGTH]
@@ -244,7 +244,7 @@ def _lookalikes(words: Sequence[str], others: Sequence[str]) -> Iterable[tuple[s
             yield left[row], right[column], float(scores[row, column]) / 100
 
 
-def _pair_key(pair: Pair) -> bytes:
+def _pair_key(pair: SentencePair) -> bytes:
     text = "\0".join(("\x1f".join(pair[0]), "\x1f".join(pair[1])))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]
 
@@ -287,7 +287,7 @@ def _run(
             lines = [path.read_text().splitlines() for path in (forward, reverse)]
         except (OSError, RuntimeError) as error:
             raise _failed(str(error)) from error
-    if any(len(found) != len(source) for found in lines):
+    if any(len(links) != len(source) for links in lines):
         raise _failed("its output is incomplete")
     return lines[0], lines[1]
 

@@ -14,7 +14,7 @@ from xner_label.errors import ConfigurationError
 from xner_label.settings.choices import METHODS, TOKEN_TYPES
 from xner_label.stages.alignment import link_extraction as extraction
 from xner_label.stages.alignment.encoder import Encoder, Indices, Vectors
-from xner_label.stages.interfaces import Pair
+from xner_label.stages.interfaces import SentencePair
 
 Tensor = Any
 Pieces = list[tuple[int, ...]]
@@ -90,18 +90,18 @@ class EmbeddingAligner:
         options += [dtype] * bool(dtype)
         self.signature = f"{name}:{':'.join(options)}"
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[Link]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[Link]]:
         """The links of each pair. Raises ConfigurationError when the encoder gives numbers that aren't finite."""
         links: list[list[Link]] = [[] for _ in pairs]
         for members, sources, targets in self._pools(pairs):
             vectors = self._encoder.encode((sources, targets))
             if self._by_word:
                 vectors = _word_means(vectors)
-            for member, found in zip(members, self._pool_links(vectors, len(members)), strict=True):
-                links[member] = found
+            for member, of_pair in zip(members, self._pool_links(vectors, len(members)), strict=True):
+                links[member] = of_pair
         return links
 
-    def _pools(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], list[Pieces], list[Pieces]]]:
+    def _pools(self, pairs: Sequence[SentencePair]) -> Iterator[tuple[list[int], list[Pieces], list[Pieces]]]:
         """The pairs without an empty side, as many at a time as are encoded together."""
         limit = self._encoder.pool_subtokens
         members: list[int] = []
@@ -128,7 +128,7 @@ class EmbeddingAligner:
 
         sizes = np.diff(vectors.bounds)
         heights, widths = sizes[:count], sizes[count:]
-        found: list[list[Link]] = [[] for _ in range(count)]
+        links_of: dict[int, list[Link]] = {}
         with torch.inference_mode():
             states = vectors.states
             if not self._softmax:
@@ -142,8 +142,8 @@ class EmbeddingAligner:
                     heights[rows],
                     widths[rows],
                 )
-                self._collect(vectors, batch, count, scores, links, found)
-        return found
+                links_of |= self._links_of_words(vectors, batch, count, scores, links)
+        return [links_of.get(pair, []) for pair in range(count)]
 
     def _batches(self, heights: Indices, widths: Indices) -> Iterator[Indices]:
         """Pairs of similar size, as many at a time as fit; those with an empty side are left out."""
@@ -191,10 +191,10 @@ class EmbeddingAligner:
             links = links & extraction.certain(basis, inside, self._null_align)
         return scores, links
 
-    def _collect(
-        self, vectors: Vectors, batch: Indices, count: int, scores: Tensor, links: Tensor, found: list[list[Link]]
-    ) -> None:
-        """Write the links of a batch into ``found``, as words with weights."""
+    def _links_of_words(
+        self, vectors: Vectors, batch: Indices, count: int, scores: Tensor, links: Tensor
+    ) -> dict[int, list[Link]]:
+        """The links of a batch between words, by the number of the pair; none for a pair without any."""
         pair, row, column = (place.cpu().numpy() for place in links.nonzero(as_tuple=True))
         weight = scores[links].double().clamp_(_LEAST_WEIGHT, 1.0).cpu().numpy()
         number = batch[pair]
@@ -210,9 +210,7 @@ class EmbeddingAligner:
         borders = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(number)]
         numbers = number.tolist()
         triples = list(zip(source.tolist(), target.tolist(), weight.tolist(), strict=True))
-        for start, end in pairwise(borders):
-            if start < end:
-                found[numbers[start]] = triples[start:end]
+        return {numbers[start]: triples[start:end] for start, end in pairwise(borders) if start < end}
 
 
 def _word_means(vectors: Vectors) -> Vectors:

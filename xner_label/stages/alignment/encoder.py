@@ -12,7 +12,7 @@ import numpy.typing as npt
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement
 from xner_label.checkpoints.languages import LanguageCodes
-from xner_label.checkpoints.loading import load_model, load_tokenizer
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer
 from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.errors import ConfigurationError
 from xner_label.stages.alignment.hooked_layer import HookedLayer, LayerRunner, check_layer, layer_count
@@ -103,11 +103,11 @@ class Encoder:
             word += [number for number, pieces in enumerate(words) for _ in pieces]
             bounds.append(len(word))
         states = None
-        for batch, found in self._batches.run(
+        for batch, batch_states in self._batches.run(
             [len(row) for row in rows], lambda b: self._runner([rows[k] for k in b])
         ):
             if states is None:
-                states = self._room(len(word) + 1, found.shape[1])
+                states = self._room(len(word) + 1, batch_states.shape[1])
                 states[-1] = 0.0
             start, source, target = 0, [], []
             for index in batch:
@@ -118,7 +118,7 @@ class Encoder:
             with torch.inference_mode():
                 picked = torch.from_numpy(np.concatenate(source)).to(self.device)
                 places = torch.from_numpy(np.concatenate(target)).to(self.device)
-                states.index_copy_(0, places, found.index_select(0, picked).float())
+                states.index_copy_(0, places, batch_states.index_select(0, picked).float())
         if states is None:
             states = torch.zeros(1, 1, device=self.device)
         return Vectors(states, np.array(word, dtype=np.int64), np.array(bounds, dtype=np.int64))
@@ -141,7 +141,7 @@ class Encoder:
 
 def load_encoder(name: str, placement: Placement, layer: int | None = None, *, packed: bool = True) -> Encoder:
     """Load an encoder checkpoint. Without a layer, two thirds up: 8 of 12, as SimAlign found best for mBERT."""
-    model = load_model("AutoModel", name, placement)
+    model = load_checkpoint("AutoModel", name, placement)
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     return _encoder(model, name, placement, layer, share=2 / 3, packed=packed)
@@ -160,7 +160,7 @@ def load_translation_encoder(
     that the tokenizer assumes. Without a layer, the last one, as in TransAlign. Raises ConfigurationError for a
     language that the checkpoint doesn't know.
     """
-    model = load_model("AutoModelForSeq2SeqLM", name, placement).get_encoder()
+    model = load_checkpoint("AutoModelForSeq2SeqLM", name, placement).get_encoder()
     return _encoder(model, name, placement, layer, share=1.0, languages=languages)
 
 

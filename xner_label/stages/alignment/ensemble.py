@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError
 from xner_label.settings.choices import RULES
-from xner_label.stages.interfaces import Aligner, Pair, learns
+from xner_label.stages.interfaces import Aligner, SentencePair, learns
 
 
 class EnsembleAligner:
@@ -37,23 +37,23 @@ class EnsembleAligner:
         """Rule and members; it changes when a member learns."""
         return f"{self._rule}({'+'.join(member.signature for member in self.members)})"
 
-    def fit(self, pairs: Sequence[Pair]) -> bool:
+    def fit(self, pairs: Sequence[SentencePair]) -> bool:
         """Let the members that learn do so from a project's text; True when that changed the signature."""
         changed = [member.fit(pairs) for member in self.members if learns(member)]
         return any(changed)
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[Link]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[Link]]:
         """The links of each pair."""
-        answers = [member.align(pairs) for member in self.members]
-        return [self._combine(links) for links in zip(*answers, strict=True)]
+        by_member = [member.align(pairs) for member in self.members]
+        return [self._combine(of_pair) for of_pair in zip(*by_member, strict=True)]
 
-    def _combine(self, answers: Sequence[Sequence[Link]]) -> list[Link]:
+    def _combine(self, by_member: Sequence[Sequence[Link]]) -> list[Link]:
         weights: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
-        for links in answers:
+        for links in by_member:
             for source, target, weight in links:
                 weights[source, target].append(weight)
         return [
-            (source, target, sum(found) / len(answers))
-            for (source, target), found in sorted(weights.items())
-            if len(found) >= self._enough
+            (source, target, sum(votes) / len(by_member))
+            for (source, target), votes in sorted(weights.items())
+            if len(votes) >= self._enough
         ]

@@ -77,9 +77,9 @@ def mutual_softmax(products: Tensor, inside: Tensor) -> Tensor:
     """
     import torch
 
-    shut = products.masked_fill(~inside, -torch.inf)
-    both = torch.minimum(shut.softmax(2), shut.softmax(1))
-    return both.masked_fill(~inside, 0.0)
+    masked = products.masked_fill(~inside, -torch.inf)
+    mutual = torch.minimum(masked.softmax(2), masked.softmax(1))
+    return mutual.masked_fill(~inside, 0.0)
 
 
 def distort(similarity: Tensor, heights: Tensor, widths: Tensor, ratio: float) -> Tensor:

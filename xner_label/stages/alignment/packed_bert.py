@@ -55,7 +55,10 @@ class PackedBert:
         with torch.inference_mode():
             self._positions = positions.weight + embeddings.token_type_embeddings.weight[0]
             self._norm_bias = self._norm.bias + shifts[0]
-            self._layers = [_Layer(*found) for found in zip(modules, shifts, shifts[1:], strict=False)]
+            self._layers = [
+                _Layer(module, shift, next_shift)
+                for module, shift, next_shift in zip(modules, shifts, shifts[1:], strict=False)
+            ]
 
     @staticmethod
     def fits(encoder: Any) -> bool:
@@ -116,8 +119,8 @@ class PackedBert:
         for length, count in groups:
             rows = slice(start, start + length * count)
             shape = (count, length, self._heads, self._width // self._heads)
-            parts = (part[rows].view(shape) for part in (query, key, value))
-            self._attend(*parts, bias=layer.mixed_bias, buffers=buffers)
+            group = (tensor[rows].view(shape) for tensor in (query, key, value))
+            self._attend(*group, bias=layer.mixed_bias, buffers=buffers)
             start = rows.stop
         # The query's buffer holds the mixed values now.
         states.addmm_(query, layer.attention_output)
@@ -141,7 +144,7 @@ class PackedBert:
             by_head = heads <= count
             order = (2, 0, 1, 3) if by_head else (0, 2, 1, 3)
             outer, inner = (heads, count) if by_head else (count, heads)
-            left, middle, right = (part.permute(order) for part in (query, key, value))
+            left, middle, right = (tensor.permute(order) for tensor in (query, key, value))
             scores, ones = buffers.scores(inner, length)
             rows = scores.view(-1, length)
             mixed = buffers.inner[: query.numel()].view(outer, inner, length, size)
@@ -158,10 +161,10 @@ class PackedBert:
                 sums = sums.view(outer, inner, length, 1)
                 torch.addcdiv(bias, mixed.permute(back), sums.permute(back), out=query)
                 return
-        found = torch.nn.functional.scaled_dot_product_attention(
-            *(part.transpose(1, 2) for part in (query, key, value)), scale=scale
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            *(tensor.transpose(1, 2) for tensor in (query, key, value)), scale=scale
         )
-        torch.add(found.transpose(1, 2), bias, out=query)
+        torch.add(mixed.transpose(1, 2), bias, out=query)
 
     def _normalised(self, states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         import torch
@@ -187,7 +190,7 @@ class _Layer:
         attention, mixing = module.attention.self, module.attention.output
         inner, output = module.intermediate.dense, module.output
         self.query, self.key, self.value = (
-            part.weight.t() for part in (attention.query, attention.key, attention.value)
+            linear.weight.t() for linear in (attention.query, attention.key, attention.value)
         )
         self.query_bias = attention.query.bias - attention.query.weight @ shift
         # Attention's weights sum to one: a bias of the values passes through them.

@@ -10,7 +10,7 @@ from xner_label.checkpoints.subwords import position_limit
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.settings.choices import SIMALIGN_METHODS, TOKEN_TYPES
-from xner_label.stages.interfaces import Pair
+from xner_label.stages.interfaces import SentencePair
 
 # The package's letter for each method.
 _LETTERS = {"inter": "a", "mwmf": "m", "itermax": "i", "fwd": "f", "rev": "r"}
@@ -64,7 +64,7 @@ class SimAlignPackage:
         options += [f"distortion{distortion:g}"] * bool(distortion)
         self.signature = f"simalign-package:{':'.join(options)}"
 
-    def align(self, pairs: Sequence[Pair]) -> list[list[Link]]:
+    def align(self, pairs: Sequence[SentencePair]) -> list[list[Link]]:
         """The links of each pair; an empty side has none.
 
         Raises ConfigurationError for a sentence that the package would cut off, and for a layer the encoder lacks.
@@ -81,9 +81,9 @@ class SimAlignPackage:
                     hint="use the aligner simalign, which reads long sentences in windows",
                 )
         try:
-            found = self._aligner.get_word_aligns(list(source), list(target))
+            links = self._aligner.get_word_aligns(list(source), list(target))
         except ValueError as error:
             raise ConfigurationError(
                 f"simalign refused a pair: {error}", hint="check the layer and the tokens"
             ) from error
-        return [(row, column, 1.0) for row, column in found[self._method]]
+        return [(row, column, 1.0) for row, column in links[self._method]]

@@ -57,23 +57,25 @@ class TagMap:
     ) -> None:
         mapping = mapping or {}
         self._check(mapping, labels)
-        parts = [_split(mapping.get(tag, tag)) for tag in checkpoint_tags]
-        chosen = [
-            (prefix, project_label(label, labels, mapping)) if label else ("O", None) for prefix, label in parts
+        checkpoint = [_split(mapping.get(tag, tag)) for tag in checkpoint_tags]
+        translated = [
+            (prefix, project_label(label, labels, mapping)) if label else ("O", None)
+            for prefix, label in checkpoint
         ]
-        given = [label for label in labels if any(label == found for _, found in chosen)]
-        if not given:
-            seen = sorted({label for _, label in parts if label})
+        covered = {label for _, label in translated}
+        known = [label for label in labels if label in covered]
+        if not known:
+            seen = sorted({label for _, label in checkpoint if label})
             raise ConfigurationError(
                 f"none of the checkpoint's labels ({', '.join(seen) or 'none'}) fits the project's "
                 f"({', '.join(labels)})",
                 hint='set pipeline.tagger_map, for example ["GPE=LOC"], or choose another tagger',
             )
-        self.tags: tuple[str, ...] = ("O", *(f"{prefix}-{label}" for label in given for prefix in "BI"))
-        self.unknown = tuple(label for label in labels if label not in given)
+        self.tags: tuple[str, ...] = ("O", *(f"{prefix}-{label}" for label in known for prefix in "BI"))
+        self.unknown = tuple(label for label in labels if label not in known)
         columns = {tag: column for column, tag in enumerate(self.tags)}
-        self._merge = np.zeros((len(chosen), len(self.tags)))
-        for row, (prefix, label) in enumerate(chosen):
+        self._merge = np.zeros((len(translated), len(self.tags)))
+        for row, (prefix, label) in enumerate(translated):
             tag = "O" if label is None else f"{'B' if prefix in _BEGINS else 'I'}-{label}"
             self._merge[row, columns[tag]] = 1.0
 
@@ -106,7 +108,7 @@ def parse_mapping(items: Sequence[str]) -> dict[str, str]:
     """Read ``["GPE=LOC", ...]``. Raises ConfigurationError for an item that isn't of that form."""
     pairs: dict[str, str] = {}
     for item in items:
-        name, _, target = (part.strip() for part in item.partition("="))
+        name, _, target = (field.strip() for field in item.partition("="))
         if not name or not target:
             raise ConfigurationError(f"pipeline.tagger_map: {item!r} isn't of the form GPE=LOC", hint="correct it")
         pairs[name] = target

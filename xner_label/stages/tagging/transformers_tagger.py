@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement, choose_placement
-from xner_label.checkpoints.loading import checkpoint_signature, load_model, load_tokenizer
+from xner_label.checkpoints.loading import checkpoint_signature, load_checkpoint, load_tokenizer
 from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
@@ -42,7 +42,7 @@ class TransformersTagger:
         placement: Placement | None = None,
     ) -> None:
         self._placement = placement or choose_placement()
-        self._model = load_model("AutoModelForTokenClassification", model, self._placement)
+        self._model = load_checkpoint("AutoModelForTokenClassification", model, self._placement)
         tokenizer = load_tokenizer(model)
         if getattr(tokenizer, "add_prefix_space", None) is False:
             tokenizer = load_tokenizer(model, add_prefix_space=True)  # words are given one by one
@@ -56,9 +56,9 @@ class TransformersTagger:
         self.tags = self._map.tags
         if self._map.unknown:
             logger.warning("the tagger %s doesn't know %s", model, ", ".join(self._map.unknown))
-        parts = [checkpoint_signature(model), ",".join(labels), self._placement.signature]
-        parts += [f"{name}={target}" for name, target in sorted((mapping or {}).items())]
-        self.signature = ":".join(["transformers", *filter(None, parts)])
+        options = [checkpoint_signature(model), ",".join(labels), self._placement.signature]
+        options += [f"{name}={target}" for name, target in sorted((mapping or {}).items())]
+        self.signature = ":".join(["transformers", *filter(None, options)])
 
     def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
         """The entities of each text; an entity's score is the lowest probability among its words' tags."""
@@ -74,7 +74,7 @@ class TransformersTagger:
         anything but numbers.
         """
         pieces = self._subwords.split([tokens.words() for tokens in texts])
-        answers = [np.zeros((len(words), self._model.config.num_labels)) for words in pieces]
+        raw = [np.zeros((len(words), self._model.config.num_labels)) for words in pieces]
         rows: list[list[int]] = []
         wanted: list[tuple[int, list[int], list[int]]] = []  # text, its words, their positions in the row
         for index, words in enumerate(pieces):
@@ -88,9 +88,9 @@ class TransformersTagger:
             start = 0
             for item in batch:
                 text, kept, positions = wanted[item]
-                answers[text][kept] = probabilities[start : start + len(positions)]
+                raw[text][kept] = probabilities[start : start + len(positions)]
                 start += len(positions)
-        return [self._mapped(answer) for answer in answers]
+        return [self._mapped(checkpoint_probabilities) for checkpoint_probabilities in raw]
 
     def _windows(self, words: Sequence[tuple[int, ...]]) -> Iterable[tuple[list[int], list[int], list[int]]]:
         """The model's inputs for a text: ids, the words judged in it, and where each of them begins."""
@@ -116,21 +116,21 @@ class TransformersTagger:
         ids = torch.tensor([[*row, *[self._pad_id] * (longest - len(row))] for row in rows], device=device)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         mask = torch.arange(longest, device=device) < lengths[:, None]
-        flat = [row * longest + position for row, found in enumerate(positions) for position in found]
+        flat = [row * longest + position for row, judged in enumerate(positions) for position in judged]
         with torch.inference_mode():
             logits = self._model(input_ids=ids, attention_mask=mask.long()).logits
             chosen = logits.flatten(0, 1)[torch.tensor(flat, device=device)]
-            answer: NDArray[np.float32] = torch.softmax(chosen.float(), dim=-1).cpu().numpy()
-        if not np.isfinite(answer).all():
+            probabilities: NDArray[np.float32] = torch.softmax(chosen.float(), dim=-1).cpu().numpy()
+        if not np.isfinite(probabilities).all():
             raise ConfigurationError(
                 f"the tagger's scores aren't numbers in {self._placement.dtype}",
                 hint="choose float32 (--dtype), or check the checkpoint",
             )
-        return answer
+        return probabilities
 
-    def _mapped(self, answer: NDArray[np.float64]) -> Probabilities:
-        probabilities = self._map(answer)
-        probabilities[~answer.any(axis=1), 0] = 1.0
+    def _mapped(self, raw: NDArray[np.float64]) -> Probabilities:
+        probabilities = self._map(raw)
+        probabilities[~raw.any(axis=1), 0] = 1.0
         return probabilities
 
 

@@ -13,7 +13,7 @@ from xner_label.checkpoints.devices import Placement
 from xner_label.checkpoints.loading import (
     checkpoint_signature,
     find_checkpoint,
-    load_model,
+    load_checkpoint,
     load_tokenizer,
     quiet_reading,
 )
@@ -32,11 +32,13 @@ _SCORED_POSITIONS = {"cpu": 256, "mps": 256, "cuda": 4096}
 def transformers_translator(
     model: str, source: str, target: str, placement: Placement, *, beams: int = 4
 ) -> NeuralTranslator:
-    """A translator that runs a checkpoint with transformers. Raises ConfigurationError as load_model does."""
+    """A translator that runs a checkpoint with transformers. Raises ConfigurationError as load_checkpoint does."""
     tokenizer = load_tokenizer(model, fast=False)
-    engine = TransformersEngine(load_model("AutoModelForSeq2SeqLM", model, placement), tokenizer, placement, beams)
-    parts = ["transformers", checkpoint_signature(model), f"beams{beams}", placement.signature]
-    return NeuralTranslator(engine, tokenizer, source, target, ":".join(filter(None, parts)))
+    engine = TransformersEngine(
+        load_checkpoint("AutoModelForSeq2SeqLM", model, placement), tokenizer, placement, beams
+    )
+    signature = ["transformers", checkpoint_signature(model), f"beams{beams}", placement.signature]
+    return NeuralTranslator(engine, tokenizer, source, target, ":".join(filter(None, signature)))
 
 
 def ctranslate2_translator(
@@ -51,8 +53,8 @@ def ctranslate2_translator(
     tokenizer = load_tokenizer(model, fast=False)
     engine = CTranslate2Engine(convert(model, folder, placement.dtype), tokenizer, placement, beams)
     options = f"beams{beams}:patience{PATIENCE:g}"
-    parts = ["ctranslate2", checkpoint_signature(model), options, placement.signature]
-    return NeuralTranslator(engine, tokenizer, source, target, ":".join(filter(None, parts)))
+    signature = ["ctranslate2", checkpoint_signature(model), options, placement.signature]
+    return NeuralTranslator(engine, tokenizer, source, target, ":".join(filter(None, signature)))
 
 
 class TransformersEngine:
@@ -87,13 +89,15 @@ class TransformersEngine:
                 do_sample=False,
                 max_new_tokens=min(max_new, self.max_subtokens - 1),
             )
-            answer: list[Hypothesis] = []
-            for part in self._parts(len(rows), sequences.shape[1]):
-                own = type(encoded)(last_hidden_state=states[part])
-                answer += self._scored(sequences[part], own, mask[part], skipped=1 if target is None else 2)
-        return answer
+            hypotheses: list[Hypothesis] = []
+            for chunk in self._chunks(len(rows), sequences.shape[1]):
+                encoded_chunk = type(encoded)(last_hidden_state=states[chunk])
+                skipped = 1 if target is None else 2
+                hypotheses += self._scored(sequences[chunk], encoded_chunk, mask[chunk], skipped)
+        return hypotheses
 
-    def _parts(self, rows: int, length: int) -> Iterator[slice]:
+    def _chunks(self, rows: int, length: int) -> Iterator[slice]:
+        """Slices of the rows that are few enough to be scored at once."""
         size = max(_SCORED_POSITIONS.get(self._placement.device.partition(":")[0], 256) // length, 1)
         return (slice(start, start + size) for start in range(0, rows, size))
 
@@ -109,13 +113,13 @@ class TransformersEngine:
         ).logits.float()
         chosen = sequences[:, 1:]
         scores = logits.gather(2, chosen[:, :, None])[:, :, 0] - torch.logsumexp(logits, dim=2)
-        answer: list[Hypothesis] = []
+        hypotheses: list[Hypothesis] = []
         for row, row_scores in zip(sequences.tolist(), scores.tolist(), strict=True):
             end = row.index(self._eos, skipped) if self._eos in row[skipped:] else len(row)
-            own = row_scores[skipped - 1 : end]  # scores[k] is that of row[k + 1]
-            mean = sum(own) / len(own) if own else 0.0
-            answer.append(Hypothesis(row[skipped:end], check_score(mean, self._placement.dtype)))
-        return answer
+            counted = row_scores[skipped - 1 : end]  # scores[k] is that of row[k + 1]
+            mean = sum(counted) / len(counted) if counted else 0.0
+            hypotheses.append(Hypothesis(row[skipped:end], check_score(mean, self._placement.dtype)))
+        return hypotheses
 
 
 class CTranslate2Engine:
@@ -148,7 +152,7 @@ class CTranslate2Engine:
             max_decoding_length=bound,
             return_scores=True,
         )
-        answer: list[Hypothesis] = []
+        hypotheses: list[Hypothesis] = []
         for result in results:
             tokens = result.hypotheses[0][len(prefix) :]
             # The prefix counts in the length that CTranslate2 divides by, but adds nothing to the score. The end
@@ -156,8 +160,8 @@ class CTranslate2Engine:
             length = max(len(tokens) + (len(result.hypotheses[0]) < bound), 1)
             score = result.scores[0] * (length + len(prefix)) / length
             ids = self._tokenizer.convert_tokens_to_ids(tokens)
-            answer.append(Hypothesis(ids, check_score(score, self._placement.dtype)))
-        return answer
+            hypotheses.append(Hypothesis(ids, check_score(score, self._placement.dtype)))
+        return hypotheses
 
 
 def convert(model: str, folder: Path, dtype: str) -> Path:

@@ -8,11 +8,11 @@ from typing import Any
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement
 from xner_label.checkpoints.languages import LanguageCodes
-from xner_label.checkpoints.loading import checkpoint_signature, load_model, load_tokenizer
+from xner_label.checkpoints.loading import checkpoint_signature, load_checkpoint, load_tokenizer
 from xner_label.errors import ConfigurationError
 from xner_label.stages.translation.translator import check_score
 
-Pair = tuple[str, str]
+TextPair = tuple[str, str]
 
 
 class TransformersScorer:
@@ -30,34 +30,36 @@ class TransformersScorer:
                 f"{model} can't score translations in both directions", hint="choose an NLLB or M2M-100 checkpoint"
             )
         self._languages = codes.token(source), codes.token(target)
-        self._model = load_model("AutoModelForSeq2SeqLM", model, placement)
+        self._model = load_checkpoint("AutoModelForSeq2SeqLM", model, placement)
         self._placement = placement
         self._batches = TokenBatches(placement.batch_tokens)
-        parts = ["nmt", checkpoint_signature(model), "-".join(self._languages), placement.signature]
-        self.signature = ":".join(filter(None, parts))
+        signature = ["nmt", checkpoint_signature(model), "-".join(self._languages), placement.signature]
+        self.signature = ":".join(filter(None, signature))
 
-    def to_target(self, pairs: Sequence[Pair]) -> list[float]:
+    def to_target(self, pairs: Sequence[TextPair]) -> list[float]:
         """Mean log-probability per subtoken, end included, of each target given its source."""
         return self._score(pairs, *self._languages)
 
-    def to_source(self, pairs: Sequence[Pair]) -> list[float]:
+    def to_source(self, pairs: Sequence[TextPair]) -> list[float]:
         """Mean log-probability per subtoken, end included, of each source given its target."""
         source, target = self._languages
         return self._score([(right, left) for left, right in pairs], target, source)
 
-    def _score(self, pairs: Sequence[Pair], source: str, target: str) -> list[float]:
+    def _score(self, pairs: Sequence[TextPair], source: str, target: str) -> list[float]:
         distinct = list(dict.fromkeys(pairs))
         if not distinct:
             return []
-        given = self._encode([left for left, _ in distinct], source)
-        wanted = self._encode([right for _, right in distinct], target)
-        found: dict[Pair, float] = {}
+        context_ids = self._encode([left for left, _ in distinct], source)
+        scored_ids = self._encode([right for _, right in distinct], target)
+        score_of: dict[TextPair, float] = {}
         for batch, scores in self._batches.run(
-            [len(left) + len(right) for left, right in zip(given, wanted, strict=True)],
-            lambda batch: self._forced([given[index] for index in batch], [wanted[index] for index in batch]),
+            [len(left) + len(right) for left, right in zip(context_ids, scored_ids, strict=True)],
+            lambda batch: self._forced(
+                [context_ids[index] for index in batch], [scored_ids[index] for index in batch]
+            ),
         ):
-            found.update((distinct[index], score) for index, score in zip(batch, scores, strict=True))
-        return [found[pair] for pair in pairs]
+            score_of.update((distinct[index], score) for index, score in zip(batch, scores, strict=True))
+        return [score_of[pair] for pair in pairs]
 
     def _encode(self, texts: Sequence[str], language: str) -> list[list[int]]:
         """Subtoken ids framed as the model reads and writes them: language token, text, end."""
@@ -65,7 +67,7 @@ class TransformersScorer:
         plain = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [[code, *ids, self._tokenizer.eos_token_id] for ids in plain]
 
-    def _forced(self, given: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> list[float]:
+    def _forced(self, context: Sequence[Sequence[int]], scored_rows: Sequence[Sequence[int]]) -> list[float]:
         import torch
 
         def padded(rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
@@ -76,15 +78,17 @@ class TransformersScorer:
             mask = torch.arange(ids.shape[1]) < lengths[:, None]
             return ids.to(self._placement.device), mask.to(self._placement.device)
 
-        ids, mask = padded(given)
+        ids, mask = padded(context)
         # The decoder starts from the end token and is told the language; neither is scored.
-        answers, known = padded([[self._model.config.decoder_start_token_id, *row] for row in wanted])
+        target_ids, target_mask = padded(
+            [[self._model.config.decoder_start_token_id, *row] for row in scored_rows]
+        )
         with torch.inference_mode():
             logits = self._model(
-                input_ids=ids, attention_mask=mask.long(), decoder_input_ids=answers[:, :-1]
+                input_ids=ids, attention_mask=mask.long(), decoder_input_ids=target_ids[:, :-1]
             ).logits.float()
-            chosen = logits.gather(2, answers[:, 1:, None])[:, :, 0] - torch.logsumexp(logits, dim=2)
-            scored = known[:, 1:].clone()
-            scored[:, 0] = False
-            means = (chosen * scored).sum(dim=1) / scored.sum(dim=1)
+            chosen = logits.gather(2, target_ids[:, 1:, None])[:, :, 0] - torch.logsumexp(logits, dim=2)
+            counted = target_mask[:, 1:].clone()
+            counted[:, 0] = False
+            means = (chosen * counted).sum(dim=1) / counted.sum(dim=1)
         return [check_score(score, self._placement.dtype) for score in means.tolist()]

@@ -71,9 +71,10 @@ class NeuralTranslator:
         Raises ConfigurationError when the model's scores aren't numbers.
         """
         spans = [self._cut(text) for text in texts]
-        parts = [text[span.start : span.end] for text, own in zip(texts, spans, strict=True) for span in own]
-        answers = iter(self._translate_parts(parts))
-        return [_joined(text, own, [next(answers) for _ in own]) for text, own in zip(texts, spans, strict=True)]
+        pairs = list(zip(texts, spans, strict=True))
+        cut = [text[span.start : span.end] for text, text_spans in pairs for span in text_spans]
+        translated = iter(self._translate_pieces(cut))
+        return [_joined(text, text_spans, [next(translated) for _ in text_spans]) for text, text_spans in pairs]
 
     def _cut(self, text: str) -> list[Span]:
         stripped = text.strip()
@@ -82,51 +83,55 @@ class NeuralTranslator:
         if len(self._encode([stripped])[0]) <= SPLIT_ABOVE:
             start = text.index(stripped)
             return [Span(start, start + len(stripped))]
-        return pieces(text, lambda part: len(self._encode([part])[0]) <= self._engine.max_subtokens)
+        return pieces(text, lambda piece: len(self._encode([piece])[0]) <= self._engine.max_subtokens)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         prepared = [self._prefix + text for text in texts]
         ids: list[list[int]] = self._tokenizer(prepared, verbose=False)["input_ids"]
         return ids
 
-    def _translate_parts(self, parts: Sequence[str]) -> list[tuple[str, Hypothesis]]:
-        if not parts:
+    def _translate_pieces(self, texts: Sequence[str]) -> list[tuple[str, Hypothesis]]:
+        """The translation of each text that the model reads whole, and the hypothesis it was read from."""
+        if not texts:
             return []
-        rows = self._encode(parts)
-        found: dict[int, Hypothesis] = {}
+        rows = self._encode(texts)
+        by_row: dict[int, Hypothesis] = {}
         for low, high in zip((0, *_BUCKETS), (*_BUCKETS, max(map(len, rows))), strict=True):
             members = [index for index, row in enumerate(rows) if low < len(row) <= high]
-            answers = self._generate([rows[index] for index in members], 2 * high + _SPARE)
-            found |= zip(members, answers, strict=True)
-        ordered = [found[index] for index in range(len(rows))]
-        texts = self._tokenizer.batch_decode([own.ids for own in ordered], skip_special_tokens=True)
-        return [(text.strip(), own) for text, own in zip(texts, ordered, strict=True)]
+            hypotheses = self._generate([rows[index] for index in members], 2 * high + _SPARE)
+            by_row |= zip(members, hypotheses, strict=True)
+        ordered = [by_row[index] for index in range(len(rows))]
+        decoded = self._tokenizer.batch_decode(
+            [hypothesis.ids for hypothesis in ordered], skip_special_tokens=True
+        )
+        return [(text.strip(), hypothesis) for text, hypothesis in zip(decoded, ordered, strict=True)]
 
     def _generate(self, rows: Sequence[Sequence[int]], max_new: int) -> list[Hypothesis]:
-        found: dict[int, Hypothesis] = {}
+        by_row: dict[int, Hypothesis] = {}
         for batch, hypotheses in self._engine.batches.run(
             [len(row) for row in rows],
             lambda batch: self._engine.generate([rows[index] for index in batch], self._target, max_new),
         ):
-            found |= zip(batch, hypotheses, strict=True)
-        return [found[index] for index in range(len(rows))]
+            by_row |= zip(batch, hypotheses, strict=True)
+        return [by_row[index] for index in range(len(rows))]
 
 
-def _joined(text: str, spans: Sequence[Span], answers: Sequence[tuple[str, Hypothesis]]) -> Translation:
-    """Put translated parts back together, with what stood between them."""
+def _joined(text: str, spans: Sequence[Span], translated: Sequence[tuple[str, Hypothesis]]) -> Translation:
+    """Put translated pieces back together, with what stood between them."""
     if not spans:
         return Translation(text)
     built = ""
     segments: list[Segment] = []
     end = spans[0].start
-    for span, (part, _) in zip(spans, answers, strict=True):
+    for span, (piece, _) in zip(spans, translated, strict=True):
         # Scripts without spaces have nothing between sentences, other languages need something.
         built += (text[end : span.start] or " ") if segments else ""
-        segments.append(Segment(span, Span(len(built), len(built) + len(part))))
-        built += part
+        segments.append(Segment(span, Span(len(built), len(built) + len(piece))))
+        built += piece
         end = span.end
-    lengths = [max(len(own.ids), 1) for _, own in answers]
-    score = sum(own.score * length for (_, own), length in zip(answers, lengths, strict=True)) / sum(lengths)
+    lengths = [max(len(hypothesis.ids), 1) for _, hypothesis in translated]
+    total = sum(hypothesis.score * length for (_, hypothesis), length in zip(translated, lengths, strict=True))
+    score = total / sum(lengths)
     return Translation(built, score, tuple(segments) if len(segments) > 1 else ())
 
 

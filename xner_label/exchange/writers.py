@@ -1,0 +1,170 @@
+"""The formats that `export` writes: each turns labelled tasks into bytes, one after the other.
+
+Tags can't express everything: entities that overlap a longer one, or cover no token, are left out and named in the
+report; borders inside a token widen to it. The formats with spans hold everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from xner_label.entities import Entity, Tokens
+from xner_label.iob2 import place
+
+# How many entities that were left out a report names.
+NAMED = 20
+_VISIBLE = re.compile(r"\S+")
+
+
+class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
+    """A projected entity; ``confidence`` is the probability that it is exactly right."""
+
+    confidence: float
+
+
+class ExportedTask(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One exported task. ``origin`` is ``gold`` or ``silver``; what follows it, where all was asked for."""
+
+    id: str
+    text: str
+    entities: tuple[Entity, ...]
+    split: str
+    origin: str
+    source: str | None = None
+    source_entities: tuple[Entity, ...] | None = None
+    tokens: tuple[str, ...] | None = None
+    source_tokens: tuple[str, ...] | None = None
+    alignment: str | None = None
+
+
+class ExportReport(msgspec.Struct):
+    """What an export wrote.
+
+    ``widened`` counts entities whose border lay inside a token, ``left_out`` those that tags can't express;
+    ``named`` says which, the first ``NAMED`` of them.
+    """
+
+    tasks: int = 0
+    entities: int = 0
+    widened: int = 0
+    left_out: int = 0
+    named: list[str] = msgspec.field(default_factory=list)
+
+    def leave_out(self, task: ExportedTask, entity: Entity, reason: str) -> None:
+        """Count an entity that isn't written, and name it if it is among the first."""
+        self.left_out += 1
+        self.entities -= 1
+        if len(self.named) < NAMED:
+            covered = task.text[entity.start : entity.end]
+            self.named.append(
+                f"task {task.id!r}: {entity.label} {covered[:40]!r} at {entity.start}..{entity.end} {reason}"
+            )
+
+
+Writer = Callable[[Iterable[ExportedTask], ExportReport], Iterator[bytes]]
+
+
+def write_jsonl(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[bytes]:
+    """Our own JSON Lines, which `import`, `project`, `evaluate`, `fit-projector` and `choose-projector` read."""
+    encode = msgspec.json.Encoder().encode
+    for task in tasks:
+        yield encode(task) + b"\n"
+
+
+def write_conll(tasks: Iterable[ExportedTask], report: ExportReport) -> Iterator[bytes]:
+    """``token<TAB>tag`` in IOB2, a blank line after each task.
+
+    Every line has both columns: tokens that hold white space are written as several.
+    """
+    for task in tasks:
+        tokens = _without_white_space(Tokens.of(task.text, task.tokens))
+        rows = zip(tokens, _tags(task, tokens, report), strict=True)
+        yield "".join([*(f"{word}\t{tag}\n" for word, tag in rows), "\n"]).encode()
+
+
+def write_hugging_face(tasks: Iterable[ExportedTask], report: ExportReport) -> Iterator[bytes]:
+    """JSON Lines with ``tokens`` and ``ner_tags`` as names, for `datasets.load_dataset("json", ...)`."""
+    for task in tasks:
+        tokens = Tokens.of(task.text, task.tokens)
+        yield _line(
+            id=task.id,
+            text=task.text,
+            tokens=tokens.words(),
+            ner_tags=_tags(task, tokens, report),
+            split=task.split,
+        )
+
+
+def write_doccano(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[bytes]:
+    """doccano's JSON Lines, with ``label``: [[start, end, label], ...]."""
+    for task in tasks:
+        spans = [[entity.start, entity.end, entity.label] for entity in task.entities]
+        yield _line(id=task.id, text=task.text, label=spans, split=task.split)
+
+
+def write_label_studio(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[bytes]:
+    """Label Studio's JSON: gold as annotations, silver as predictions, for controls called `label` and `text`."""
+    begin = b"[\n"
+    for task in tasks:
+        regions = [
+            {
+                "id": f"e{index}",
+                "from_name": "label",
+                "to_name": "text",
+                "type": "labels",
+                "value": {
+                    "start": entity.start,
+                    "end": entity.end,
+                    "text": task.text[entity.start : entity.end],
+                    "labels": [entity.label],
+                },
+            }
+            for index, entity in enumerate(task.entities)
+        ]
+        data = {"text": task.text, "xner_id": task.id, "split": task.split}
+        if task.source is not None:
+            data["source_text"] = task.source
+        labelled = "annotations" if task.origin == "gold" else "predictions"
+        yield begin + msgspec.json.encode({"data": data, labelled: [{"result": regions}]})
+        begin = b",\n"
+    yield b"\n]\n" if begin == b",\n" else b"[]\n"
+
+
+WRITERS: Mapping[str, Writer] = {
+    "jsonl": write_jsonl,
+    "conll": write_conll,
+    "hf": write_hugging_face,
+    "doccano": write_doccano,
+    "label-studio": write_label_studio,
+}
+
+
+def _line(**fields: Any) -> bytes:
+    return msgspec.json.encode(fields) + b"\n"
+
+
+def _without_white_space(tokens: Tokens) -> Tokens:
+    """The tokens, those that hold white space divided there."""
+    spans = [
+        match.span()
+        for start, end in zip(tokens.starts, tokens.ends, strict=True)
+        for match in _VISIBLE.finditer(tokens.text, start, end)
+    ]
+    return Tokens(tokens.text, [start for start, _ in spans], [end for _, end in spans])
+
+
+def _tags(task: ExportedTask, tokens: Tokens, report: ExportReport) -> Sequence[str]:
+    """The tags of a task's tokens; what they can't express goes into the report."""
+    ranges = [tokens.covering(entity.start, entity.end) for entity in task.entities]
+    spans = [(first, last, entity.label) for entity, (first, last, _) in zip(task.entities, ranges, strict=True)]
+    tags, placed = place(spans, len(tokens))
+    for entity, (first, last, exact), is_placed in zip(task.entities, ranges, placed, strict=True):
+        if not is_placed:
+            report.leave_out(task, entity, "overlaps another entity" if first < last else "covers no token")
+        elif not exact:
+            report.widened += 1
+    return tags

@@ -1,0 +1,1 @@
+"""What to ask people next: sentences, names, and what an answer settles."""

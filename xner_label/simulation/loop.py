@@ -1,0 +1,279 @@
+"""The loop of review as it would go with people: choose, ask, learn, project again.
+
+The pool's gold is hidden until the simulated reviewer is asked. The test sentences are projected with the pool,
+their gold only judges. Everything is decided by the code that the product runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from xner_label.entities import Task
+from xner_label.errors import UsageError
+from xner_label.evaluation import metrics
+from xner_label.iob2 import TokenSpan, decode, encode
+from xner_label.projection.corpus.evidence import Observations
+from xner_label.projection.corpus.rounds import text_of
+from xner_label.projection.corpus.settled import NameAnswers
+from xner_label.projection.fitting.corrections import Spread, spread, unreviewed
+from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.loglinear.model import Model
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.review.names import name_groups
+from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_NAME, SECONDS_PER_TOKEN, Bools, ReviewPool
+from xner_label.review.strategies import make_strategy
+from xner_label.simulation.reviewer import SimulatedReviewer
+from xner_label.stages.tagging.crf import CrfTagger
+from xner_label.training.data import DataOptions
+
+# A model that sees text alone: what `train` makes of gold and silver mixed.
+_C2, _ITERATIONS = 0.05, 60
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a loop after ``budget`` sentences and ``names`` questions: ``tokens`` read in ``minutes``.
+
+    Strict F1 of the pool's labels, gold included (``pool_f1``); of those nobody reviewed (``rest_f1``); of the
+    test sentences with their source (``test_f1``); of a tagger that learned from the pool's labels and sees the
+    test text alone (``text_f1``), and of one that learned from the reviewed sentences alone
+    (``gold_only_text_f1``). On the unreviewed rest: ``auroc`` of everything with a candidate, ``auroc_at_cut`` of
+    what is shown, ``ece``. ``replaced_*``: the same if an answer changed its own sentence alone.
+    """
+
+    strategy: str
+    seed: int
+    budget: int
+    names: int
+    tokens: int
+    minutes: float
+    cut: float
+    pool_f1: float
+    rest_f1: float
+    test_f1: float
+    text_f1: float | None
+    gold_only_text_f1: float | None
+    auroc: float | None
+    auroc_at_cut: float | None
+    ece: float | None
+    replaced_pool_f1: float
+    replaced_rest_f1: float
+
+
+class _State(NamedTuple):
+    reviewed: Bools
+    answers: dict[int, list[TokenSpan]]
+    names: NameAnswers | None
+    spread: Spread
+    seconds: float
+    asked: frozenset[tuple[str, str]]
+
+
+class Simulation:
+    """A pool and a test set as one corpus. Raises RecordError for a bad task, UsageError for an empty pool or test
+    set or tasks without gold, ConfigurationError for weights without corpus mode."""
+
+    def __init__(self, pool: Sequence[Task], test: Sequence[Task], weights: Weights) -> None:
+        if not pool or not test:
+            raise UsageError("a simulation needs tasks in its pool and in its test set", hint="check both files")
+        for task in (*pool, *test):
+            if task.entities is None:
+                raise UsageError(
+                    f"task {task.id!r} has no `entities`", hint="a simulation needs gold in all tasks"
+                )
+        examples = [read_example(task) for task in (*pool, *test)]
+        self.gold = [example.gold for example in examples]
+        self.labels = sorted({label for spans in self.gold for _, _, label in spans})
+        instances = [example.instance for example in examples]
+        self.words = [instance.target.words() for instance in instances]
+        self.size = np.array([len(words) for words in self.words], np.int64)
+        self.pool = np.arange(len(pool))
+        self.test = np.arange(len(pool), len(examples))
+        self.rounds = weights.rounds
+        self.signature = f"log-linear-corpus:{weights.digest}"
+        self.observations = Observations(
+            instances, [Model(weights)], [0] * len(instances), more_labels=self.labels
+        )
+        self._base = unreviewed(self.observations, self.rounds)
+
+    def run(
+        self,
+        strategy: str,
+        budgets: Sequence[int],
+        *,
+        names: Sequence[int] = (),
+        seed: int = 0,
+        error: float = 0.0,
+        text: bool = True,
+    ) -> Iterator[Run]:
+        """The states of one loop: after each budget of sentences, and each number of questions asked after it."""
+        order = make_strategy(strategy)
+        generator = np.random.default_rng(seed)
+        reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
+        nobody = np.zeros(len(self.words), bool)
+        state = _State(nobody, {}, None, self._base, 0.0, frozenset())
+        for budget in sorted(set(budgets)):
+            wanted = budget - int(state.reviewed.sum())
+            if wanted > 0:
+                chosen = order.choose(self.review_pool(state), wanted, generator)
+                state = self._after_sentences(state, chosen, reviewer)
+            yield self._judge(state, strategy, seed, 0, text)
+            after = state
+            for count in sorted(set(names)):
+                if count:
+                    after = self._after_names(after, count - len(after.asked), reviewer)
+                    yield self._judge(after, strategy, seed, count, text)
+
+    def review_pool(self, state: _State) -> ReviewPool:
+        """What a strategy is shown."""
+        chosen = state.spread.chosen
+        codes: dict[tuple[str, object], int] = {}
+        texts = text_of(self.observations, chosen)
+        keys: list[tuple[str, object]] = [
+            ("name", int(self.observations.name[mention])) if mention >= 0 else ("text", text)
+            for mention, text in zip(chosen.mention.tolist(), texts, strict=True)
+        ]
+        open_ = ~state.reviewed
+        open_[self.test] = False
+        return ReviewPool(
+            tokens=self.size,
+            open=open_,
+            sentence=chosen.sentence,
+            confidence=chosen.confidence,
+            name=np.array([codes.setdefault(key, len(codes)) for key in keys], np.int64),
+            cut=state.spread.cut,
+            disagreement=state.spread.disagreement(self.observations),
+        )
+
+    def _after_sentences(self, state: _State, chosen: Sequence[int], reviewer: SimulatedReviewer) -> _State:
+        shown = self._shown(state)
+        answers = dict(state.answers)
+        seconds = state.seconds
+        for number in chosen:
+            answers[number] = reviewer.review(number)
+            wrong = len(shown[number] - set(answers[number]))
+            missing = len(set(answers[number]) - shown[number])
+            seconds += SECONDS_PER_TOKEN * float(self.size[number]) + SECONDS_PER_CHANGE * max(wrong, missing)
+        reviewed = state.reviewed.copy()
+        reviewed[list(chosen)] = True
+        result = spread(self.observations, self.rounds, answers, state.spread.chosen, state.names)
+        return state._replace(reviewed=reviewed, answers=answers, spread=result, seconds=seconds)
+
+    def _after_names(self, state: _State, count: int, reviewer: SimulatedReviewer) -> _State:
+        chosen = state.spread.chosen
+        texts = text_of(self.observations, chosen)
+        labels = [self.observations.labels[place] for place in chosen.label.tolist()]
+        pool = self.review_pool(state)
+        groups = name_groups(texts, labels, chosen.confidence, pool.doubt, pool.open[chosen.sentence])
+        groups = [group for group in groups if (group.text, group.label) not in state.asked][: max(count, 0)]
+        rows = [] if state.names is None else [state.names]
+        everywhere: dict[tuple[str, str], list[int]] = {}
+        for row, key in enumerate(zip(texts, labels, strict=True)):
+            if not state.reviewed[chosen.sentence[row]]:
+                everywhere.setdefault(key, []).append(row)
+        for group in groups:
+            shown = [
+                (int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown
+            ]
+            label = reviewer.name(shown)
+            place = -1 if label is None else self.observations.labels.index(label)
+            moved = np.array(everywhere[group.text, group.label], np.int64)
+            rows.append(
+                NameAnswers(
+                    chosen.sentence[moved],
+                    chosen.mention[moved],
+                    chosen.first[moved],
+                    chosen.last[moved],
+                    np.full(len(moved), place),
+                )
+            )
+        names = NameAnswers(*(np.concatenate(column) for column in zip(*rows, strict=True))) if rows else None
+        return state._replace(
+            names=names,
+            spread=spread(self.observations, self.rounds, state.answers, chosen, names),
+            seconds=state.seconds + SECONDS_PER_NAME * len(groups),
+            asked=state.asked | {(group.text, group.label) for group in groups},
+        )
+
+    def _shown(self, state: _State, cut: float | None = None) -> list[set[TokenSpan]]:
+        chosen = state.spread.chosen
+        kept = chosen.select(chosen.confidence >= (state.spread.cut if cut is None else cut))
+        spans: list[set[TokenSpan]] = [set() for _ in self.words]
+        rows = zip(
+            *(column.tolist() for column in (kept.sentence, kept.first, kept.last, kept.label)), strict=True
+        )
+        for number, first, last, label in rows:
+            spans[number].add((first, last, self.observations.labels[label]))
+        return spans
+
+    def _labels(self, state: _State, cut: float | None = None) -> list[set[TokenSpan]]:
+        spans = self._shown(state, cut)
+        for number, answer in state.answers.items():
+            spans[number] = set(answer)
+        return spans
+
+    def _judge(self, state: _State, strategy: str, seed: int, names: int, text: bool) -> Run:
+        labels = self._labels(state)
+        rest = self.pool[~state.reviewed[self.pool]]
+        replaced = self._labels(state._replace(spread=self._base))
+        chosen = state.spread.chosen
+        unseen = chosen.select(np.isin(chosen.sentence, rest))
+        gold = [set(spans) for spans in self.gold]
+        right = np.array(
+            [
+                (first, last, self.observations.labels[label]) in gold[number]
+                for number, first, last, label in zip(
+                    *(column.tolist() for column in (unseen.sentence, unseen.first, unseen.last, unseen.label)),
+                    strict=True,
+                )
+            ],
+            bool,
+        )
+        kept = unseen.confidence >= state.spread.cut
+        return Run(
+            strategy=strategy,
+            seed=seed,
+            budget=int(state.reviewed.sum()),
+            names=names,
+            tokens=int(self.size[state.reviewed].sum()),
+            minutes=round(state.seconds / 60, 2),
+            cut=state.spread.cut,
+            pool_f1=self.f1(labels, self.pool),
+            rest_f1=self.f1(labels, rest),
+            test_f1=self.f1(labels, self.test),
+            text_f1=self._text_f1(state) if text else None,
+            gold_only_text_f1=self._gold_only_text_f1(state) if text and state.answers else None,
+            auroc=metrics.auroc(unseen.confidence, right),
+            auroc_at_cut=metrics.auroc(unseen.confidence[kept], right[kept]),
+            ece=metrics.expected_calibration_error(unseen.confidence, right),
+            replaced_pool_f1=self.f1(replaced, self.pool),
+            replaced_rest_f1=self.f1(replaced, rest),
+        )
+
+    def f1(self, labels: Sequence[set[TokenSpan]], which: Iterable[int]) -> float:
+        """Strict span F1 of some sentences' labels."""
+        which = list(which)
+        right = sum(len(labels[number] & set(self.gold[number])) for number in which)
+        total = sum(len(labels[number]) + len(self.gold[number]) for number in which)
+        return round(2 * right / max(total, 1), 5)
+
+    def _text_f1(self, state: _State) -> float:
+        cut = min(state.spread.cut, DataOptions().min_silver_confidence)
+        return self._tagger_f1(self._labels(state, cut), self.pool.tolist())
+
+    def _gold_only_text_f1(self, state: _State) -> float:
+        return self._tagger_f1(self._labels(state), sorted(state.answers))
+
+    def _tagger_f1(self, labels: Sequence[set[TokenSpan]], learned: Sequence[int]) -> float:
+        tags = [encode(labels[number], len(self.words[number])) for number in learned]
+        words = [self.words[number] for number in learned]
+        if not any(words):
+            return 0.0
+        tagger = CrfTagger.train(words, tags, c2=_C2, max_iterations=_ITERATIONS)
+        tagged: list[set[TokenSpan]] = [set() for _ in self.words]
+        for number in self.test.tolist():
+            tagged[number] = set(decode(tagger.tag_words(self.words[number])))
+        return self.f1(tagged, self.test.tolist())

@@ -1,0 +1,81 @@
+"""Queries about what a project's corpus has learned, and about the answers that it hasn't learned from yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from xner_label.store.database import insert_new
+from xner_label.store.tables import Annotation, CorpusAddition, CorpusState, Task
+
+# States that are kept beside the newest, so that a prediction that is still shown can be explained.
+_KEPT = 3
+
+
+class NewState(msgspec.Struct, frozen=True):
+    """A state to store; see :class:`xner_label.store.tables.CorpusState`."""
+
+    signature: str
+    gold: str
+    annotation_id: int
+    content: bytes
+
+
+def add_state(session: Session, project_id: int, state: NewState) -> CorpusState:
+    """Store a state, or find the one of the same signature, and forget all but the newest ones."""
+    insert_new(session, CorpusState, [msgspec.structs.asdict(state) | {"project_id": project_id}])
+    session.flush()
+    ids = list(
+        session.scalars(
+            select(CorpusState.id).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
+        )
+    )
+    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :])))
+    query = select(CorpusState).where(
+        CorpusState.project_id == project_id, CorpusState.signature == state.signature
+    )
+    return session.scalars(query).one()
+
+
+def newest_state(session: Session, project_id: int) -> CorpusState | None:
+    """The state that was made last; None before the first one."""
+    query = select(CorpusState).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
+    return session.scalars(query.limit(1)).first()
+
+
+def add_additions(session: Session, state_id: int, additions: Mapping[int, bytes]) -> None:
+    """Store what tasks, by id, add to a state's counts; what a task has added before stays."""
+    rows = [
+        {"state_id": state_id, "task_id": task_id, "content": content} for task_id, content in additions.items()
+    ]
+    insert_new(session, CorpusAddition, rows)
+
+
+def additions(session: Session, state_id: int) -> dict[int, bytes]:
+    """What tasks that came after a state add to its counts, by task id."""
+    query = select(CorpusAddition.task_id, CorpusAddition.content).where(CorpusAddition.state_id == state_id)
+    return dict(session.execute(query).all())
+
+
+def newest_annotation(session: Session, project_id: int) -> int:
+    """The id of the newest annotation of a project, 0 without any."""
+    query = (
+        select(func.max(Annotation.id))
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id)
+    )
+    return session.scalar(query) or 0
+
+
+def count_unlearned(session: Session, project_id: int) -> int:
+    """How many tasks have answers that the newest state doesn't know: new, changed or deleted since."""
+    state = newest_state(session, project_id)
+    query = (
+        select(func.count(func.distinct(Annotation.task_id)))
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id, Annotation.id > (0 if state is None else state.annotation_id))
+    )
+    return session.scalar(query) or 0

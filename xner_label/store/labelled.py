@@ -1,0 +1,67 @@
+"""Labelled tasks, batch by batch: what is exported and learned from outside the store.
+
+Each batch is read in a session of its own, so that no transaction stays open while somebody else's slow pipe takes
+the rows. A task is given as it stands when its batch is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from sqlalchemy import select
+
+from xner_label.store import predictions, projects
+from xner_label.store.database import Store
+from xner_label.store.gold import Gold, gold_of
+from xner_label.store.stages import newest_links
+from xner_label.store.tables import Prediction, Task
+
+# Tasks in a batch.
+_BATCH = 1_000
+
+
+class LabelledTask(msgspec.Struct, frozen=True):
+    """A task with what people settled, else with the current pipeline's prediction; never with both.
+
+    ``alignment`` holds the task's own links, else, where they were asked for, those that an aligner made last.
+    """
+
+    task: Task
+    gold: Gold | None = None
+    prediction: Prediction | None = None
+    alignment: str | None = None
+
+
+def labelled_tasks(
+    store: Store, project: str, *, gold: bool, silver: bool, links: bool = False
+) -> Iterator[LabelledTask]:
+    """The tasks that have gold, a prediction and no gold (``silver``), or either, in the order they came.
+
+    Raises UsageError when there is no such project.
+    """
+    with store.read() as session:
+        found = projects.get_project(session, project)
+        project_id, pipeline = found.id, found.pipeline.name if found.pipeline else None
+    last = 0
+    while True:
+        with store.read() as session:
+            query = select(Task).where(Task.project_id == project_id, Task.id > last).order_by(Task.id)
+            batch = list(session.scalars(query.limit(_BATCH)))
+            if not batch:
+                return
+            last = batch[-1].id
+            settled = {
+                item.task.id: item for item in gold_of(session, project_id, Task.id.in_([t.id for t in batch]))
+            }
+            open_ids = [task.id for task in batch if task.id not in settled]
+            predicted = predictions.of_tasks(session, open_ids, pipeline) if silver and pipeline else {}
+            wanted = [task for task in batch if task.id in predicted or (gold and task.id in settled)]
+            alignments = newest_links(session, [task.id for task in wanted]) if links else {}
+        for task in wanted:
+            yield LabelledTask(
+                task,
+                settled.get(task.id) if gold else None,
+                predicted.get(task.id),
+                alignments.get(task.id) if task.alignment is None else task.alignment,
+            )
