@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -90,6 +91,32 @@ def api(label_studio: StudioServer) -> Iterator[Any]:
 
     with httpx.Client(timeout=60) as http:
         yield LabelStudio(base_url=label_studio.url, api_key=label_studio.token, httpx_client=http)
+
+
+@pytest.fixture
+def annotator(label_studio: StudioServer) -> Iterator[Callable[[], Any]]:
+    """Signs another person up at the session's Label Studio; gives the SDK's client for them."""
+    import httpx
+    from label_studio_sdk.client import LabelStudio
+
+    with httpx.Client(timeout=60) as http:
+
+        def sign_up() -> Any:
+            headers = {"Authorization": f"Token {label_studio.token}"}
+            invitation = http.get(f"{label_studio.url}/api/invite", headers=headers).json()["invite_url"]
+            with httpx.Client(base_url=label_studio.url, follow_redirects=True, timeout=60) as browser:
+                browser.get(invitation)
+                form = {
+                    "email": f"{uuid4().hex}@example.org",
+                    "password": uuid4().hex,
+                    "allow_newsletters": "false",
+                    "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+                }
+                browser.post(invitation, data=form).raise_for_status()
+                token = browser.get("/api/current-user/token").json()["token"]
+            return LabelStudio(base_url=label_studio.url, api_key=token, httpx_client=http)
+
+        yield sign_up
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
     |   +-- MissingExtraError   3  an optional part isn't installed
     +-- StudioError             4  Label Studio is unreachable or refused
     +-- PartialError            5  some lines or items failed; what worked is saved, run again
+    |   +-- StoreUnavailableError  the database is locked, full or away; nothing of the step was written
     |   +-- RecordError         5  one input line is bad (carries line number and field)
     |       +-- IncompleteError    its projection fails a completeness filter that the caller asked for
     +-- CheckFailedError        6  a check (doctor, promotion gate, evaluation threshold) said no
@@ -67,6 +68,10 @@ class PartialError(XnerLabelError):
     exit_code = 5
 
 
+class StoreUnavailableError(PartialError):
+    """The database can't be used at the moment; the step that was under way has written nothing."""
+
+
 class RecordError(PartialError):
     """One input record is bad.
 
@@ -90,8 +95,9 @@ class RecordError(PartialError):
         return RecordError(self.field, self.problem, line=self.line, file=file)
 
     def inside(self, place: str) -> RecordError:
-        """The same error, its field inside another (``[3]`` and ``text`` give ``[3].text``)."""
-        field = f"{place}.{self.field}" if place else self.field
+        """The same error, its field inside another: ``[3]`` and ``text`` give ``[3].text``."""
+        inner = "" if self.field == "json" else f".{self.field}"
+        field = f"{place}{inner}" if place else self.field
         return RecordError(field, self.problem, line=self.line, file=self.file)
 
     def __str__(self) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST as METRICS_TYPE
 from pydantic import ValidationError
 
@@ -23,17 +24,24 @@ from xner_label import __version__
 from xner_label.errors import ConfigurationError, XnerLabelError
 from xner_label.predicting.service import Answer, Asked, PredictionService
 from xner_label.settings.table import Settings
+from xner_label.store.pipelines import readable_name
 from xner_label.store.runs import Serving
-from xner_label.studio.connect import SECRET_HEADER
+from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control
 from xner_label_backend.batching import MicroBatcher
-from xner_label_backend.guard import Credentials, Guard
+from xner_label_backend.guard import Credentials, Guard, OncePerMinute
 from xner_label_backend.jobs import Debouncer
 from xner_label_backend.metrics import Metrics
+from xner_label_backend.openapi import BODY_REFUSALS, REFUSALS, body_of
 from xner_label_backend.protocol import AskedTask, PredictRequest, SetupRequest, WebhookEvent
 from xner_label_backend.results import control_of, empty, result_of, same_name_elsewhere
 
+Result = TypeVar("Result")
+
 _LOG = logging.getLogger(__name__)
+# Anybody may press the button, or pretend to, any number of times.
+_TRAINING_LOG = logging.getLogger(f"{__name__}.training")
+_TRAINING_LOG.addFilter(OncePerMinute())
 
 # Label Studio hangs up after 100 seconds.
 _DEADLINE = 90.0
@@ -43,15 +51,27 @@ _QUEUE = 20_000
 _MAX_BYTES = 64 * 1024 * 1024
 # START_TRAINING, which carries no secret, is a small document.
 _MAX_UNSIGNED = 64 * 1024
+# Threads for the store and for parsing, and seconds between two looks at what is served.
+_READERS = 4
+_WATCH = 1.0
 # As model_version while there is no prediction at all.
 UNPREDICTED = f"xner-label/{__version__} nothing-predicted-yet"
 
 
 class Backend:
-    """What the routes work with."""
+    """What the routes work with.
+
+    ``snapshot`` is the version that was served a moment ago. Health and set-up are answered from it, whatever else
+    is going on: the store is read, and configurations are parsed, in a few threads of our own, because more of
+    them would only take Python's lock from the loop that answers.
+    """
 
     def __init__(self, service: PredictionService, settings: Settings, sync: Callable[[], None]) -> None:
         self._service = service
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
+        self._watcher = ThreadPoolExecutor(1, thread_name_prefix="watching")
+        self._watching: asyncio.Task[None] | None = None
+        self.snapshot: str | None = None
         self._settings = settings
         self._batcher = MicroBatcher(service.predict, settings.backend_batch)
         self._sync = Debouncer(sync, settings.backend_sync_after) if settings.backend_sync_after > 0 else None
@@ -60,10 +80,14 @@ class Backend:
 
     def stop(self) -> None:
         """Let requests that wait for predictions end now, with a 503."""
+        if self._watching is not None:
+            self._watching.cancel()
         self._stopping.set()
 
     def close(self, timeout: float) -> None:
         """Stop predicting and synchronising; what is under way gets ``timeout`` seconds each."""
+        for pool in (self._readers, self._watcher):
+            pool.shutdown(wait=False, cancel_futures=True)
         self._batcher.close(timeout)
         if self._sync is not None:
             self._sync.close(timeout)
@@ -78,45 +102,59 @@ class Backend:
                 _LOG.info("%s: `xner-label sync` will find it", action)
 
     async def version(self) -> str:
-        """The model_version of what is served now."""
-        return _version(await run_in_threadpool(self._service.current))
+        """The model_version of what is served, at most a second late; asks the store only the first time."""
+        if self._watching is None:
+            self.snapshot = _version(await self.read(self._service.current))
+            self._watching = asyncio.create_task(self._watch())
+        if self.snapshot is None:
+            self.snapshot = _version(await self.read(self._service.current))
+        return self.snapshot
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_WATCH)
+            try:
+                self.snapshot = _version(await loop.run_in_executor(self._watcher, self._service.current))
+            except Exception:  # noqa: BLE001 - whoever asks next asks the store and hears why
+                self.snapshot = None
+
+    async def read(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        """Do something short that isn't for the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *arguments)
 
     async def versions(self) -> list[str]:
         """All versions, the served one first."""
-        return await run_in_threadpool(self._service.versions) or [UNPREDICTED]
+        return [readable_name(name) for name in await self.read(self._service.versions)] or [UNPREDICTED]
 
-    async def predict(self, request: PredictRequest) -> list[dict[str, Any]]:
-        """One result per task, in order. Raises NotReadyError."""
-        serving = await run_in_threadpool(self._service.current)
+    async def predict(self, body: bytes) -> list[dict[str, Any]]:
+        """One result per task, in order. Raises NotReadyError, and RequestValidationError for a malformed body."""
+        request = await self.read(_decoded, body)
+        if len(request.tasks) > _QUEUE:
+            raise NotReadyError(f"{len(request.tasks)} tasks at once are more than {_QUEUE}")
+        serving = await self.read(self._service.current)
         try:
-            control = control_of(request.label_config, self._settings.labels)
+            control = await self.read(control_of, request.label_config, self._settings.labels)
         except ConfigurationError as error:
             _LOG.warning("no predictions for project %s: %s", request.project, error)
             return [empty(_version(serving)) for _ in request.tasks]
+        if serving is not None and serving.source_field:
+            control = msgspec.structs.replace(control, source_key=serving.source_field)
         ours = serving is not None and serving.studio_project in (None, request.studio_project)
-        asked = [_asked(task, control, ours=ours) for task in request.tasks]
+        asked = await self.read(lambda: [_asked(task, control, ours=ours) for task in request.tasks])
         usable = [one for one in asked if isinstance(one, Asked)]
         interactive = request.params is not None and request.params.context is not None
         found = iter(await self._answers(serving, usable, interactive=interactive))
         answers = [next(found) if isinstance(one, Asked) else Answer(reason=one) for one in asked]
         if serving is None or serving.version is None:
-            serving = await run_in_threadpool(self._service.current)
+            serving = await self.read(self._service.current)
         self.metrics.predictions(answers)
-        version = _version(serving)
-        results = []
-        for task, one, answer in zip(request.tasks, asked, answers, strict=True):
-            name, text = f"task {task.id}", one.text if isinstance(one, Asked) else ""
-            if request.params is not None and request.params.context is not None:
-                selected = request.params.context.result
-                results.append(same_name_elsewhere(name, text, selected, answer, control, version))
-            else:
-                results.append(result_of(name, text, answer, control, version))
-        return results
+        return await self.read(_results, request, asked, answers, control, _version(serving))
 
     async def _answers(
         self, serving: Serving | None, asked: Sequence[Asked], *, interactive: bool
     ) -> Sequence[Answer]:
-        stored = await run_in_threadpool(self._service.stored, serving, asked)
+        stored = await self.read(self._service.stored, serving, asked)
         missing = [one for one, answer in zip(asked, stored, strict=True) if answer is None]
         if interactive:
             return [answer or Answer(reason="a selection is answered from the text") for answer in stored]
@@ -137,13 +175,45 @@ class Backend:
         return [answer or next(made) for answer in stored]
 
 
+def _decoded(body: bytes) -> PredictRequest:
+    try:
+        return PredictRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_input=False, include_url=False)) from None
+
+
+def _results(
+    request: PredictRequest,
+    asked: Sequence[Asked | str],
+    answers: Sequence[Answer],
+    control: Control,
+    version: str,
+) -> list[dict[str, Any]]:
+    results = []
+    for task, one, answer in zip(request.tasks, asked, answers, strict=True):
+        name, text = f"task {task.id}", one.text if isinstance(one, Asked) else ""
+        if request.params is not None and request.params.context is not None:
+            selected = request.params.context.result
+            results.append(same_name_elsewhere(name, text, selected, answer, control, version))
+        else:
+            results.append(result_of(name, text, answer, control, version))
+    return results
+
+
 class NotReadyError(XnerLabelError):
     """There is more to predict than the time allows."""
 
 
 def create_app(service: PredictionService, settings: Settings, sync: Callable[[], None]) -> FastAPI:
     """The application; ``sync`` takes annotations over. Its state's ``backend`` is to be closed at the end."""
-    app = FastAPI(title="XNER-Label ML backend", version=__version__, max_body_size=_MAX_BYTES)
+    app = FastAPI(
+        title="XNER-Label ML backend",
+        version=__version__,
+        max_body_size=_MAX_BYTES,
+        # pages that load scripts from elsewhere; /openapi.json is all one needs
+        docs_url=None,
+        redoc_url=None,
+    )
     backend = Backend(service, settings, sync)
     credentials = Credentials(settings.backend_user, settings.backend_password, settings.webhook_secret)
     app.state.backend = backend
@@ -151,32 +221,37 @@ def create_app(service: PredictionService, settings: Settings, sync: Callable[[]
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(XnerLabelError)(_unavailable)
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "UP", "version": __version__, "model_version": await backend.version()}
+    @app.get("/health", responses=REFUSALS)
+    async def health(request: Request) -> dict[str, str]:
+        version = await backend.version()
+        if credentials.user and "authorization" not in request.headers:
+            return {"status": "UP"}
+        return {"status": "UP", "version": __version__, "model_version": version}
 
-    @app.post("/setup")
+    @app.post("/setup", responses=BODY_REFUSALS)
     async def setup(request: SetupRequest) -> dict[str, str]:
         return {"model_version": await backend.version()}
 
-    @app.get("/versions")
+    @app.get("/versions", responses=REFUSALS)
     async def versions() -> dict[str, list[str]]:
         return {"versions": await backend.versions()}
 
-    @app.post("/predict")
-    async def predict(request: PredictRequest) -> Response:
-        return _json({"results": await backend.predict(request)})
+    @app.post("/predict", openapi_extra=body_of(PredictRequest), responses=BODY_REFUSALS)
+    async def predict(request: Request) -> Response:
+        return _json({"results": await backend.predict(await request.body())})
 
-    @app.post("/webhook")
+    @app.post("/webhook", status_code=202, openapi_extra=body_of(WebhookEvent), responses=BODY_REFUSALS)
     async def webhook(request: Request) -> Response:
         return await _webhook(request, credentials, backend.changed)
 
-    @app.get("/ready")
-    async def ready() -> dict[str, str]:
-        await run_in_threadpool(service.check)
-        return {"status": "READY", "model_version": await backend.version()}
+    @app.get("/ready", responses=REFUSALS)
+    async def ready(request: Request) -> dict[str, str]:
+        await backend.read(service.check)
+        if credentials.user and "authorization" not in request.headers:
+            return {"status": "READY"}
+        return {"status": "READY", "model_version": _version(await backend.read(service.current))}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse, responses=REFUSALS)
     async def metrics() -> Response:
         return Response(backend.metrics.exposition(), media_type=METRICS_TYPE)
 
@@ -200,7 +275,9 @@ async def _webhook(request: Request, credentials: Credentials, changed: Callable
     if unsigned and event.action != "START_TRAINING":
         return _refused()
     if event.action == "START_TRAINING":
-        _LOG.warning("training isn't started from Label Studio: run `xner-label train`, then `xner-label promote`")
+        _TRAINING_LOG.warning(
+            "training isn't started from Label Studio: run `xner-label train`, then `xner-label promote`"
+        )
     else:
         changed(event.action)
     return _json({"status": "noted"}, 202)
@@ -214,7 +291,7 @@ def _asked(task: AskedTask, control: Control, *, ours: bool) -> Asked | str:
     """What to look for in the store, or why there can't be a prediction. ``ours``: ids mean the store's tasks."""
     text, external_id = task.data.get(control.text_key), task.data.get(EXTERNAL_ID)
     # ours, else the name it has in the files of `xner-label import`
-    source = task.data.get(SOURCE) or task.data.get("source")
+    source = task.data.get(control.source_key) or task.data.get(SOURCE) or task.data.get("source")
     if not isinstance(text, str) or not text.strip():
         return f"its data has no text under {control.text_key!r}"
     if "\0" in text or not _encodable(text):
@@ -236,7 +313,9 @@ def _encodable(text: str) -> bool:
 
 
 def _version(serving: Serving | None) -> str:
-    return serving.version if serving is not None and serving.version is not None else UNPREDICTED
+    if serving is None or serving.version is None:
+        return UNPREDICTED
+    return readable_name(serving.version)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -62,6 +62,9 @@ class MicroBatcher(Generic[Item, Result]):
         while batch := self._next():
             try:
                 results = self._work([item for item, _ in batch])
+                if len(results) != len(batch):
+                    # nobody can tell whose are missing, and a thread that ended here would answer nobody again
+                    raise ValueError(f"{len(batch)} items were given {len(results)} results")
             except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
                 _LOG.warning("predicting %d tasks failed: %s", len(batch), error)
                 for _, future in batch:

@@ -7,6 +7,7 @@ import binascii
 import hmac
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger(__name__)
 
+# What asks whether the process lives rarely has credentials; it learns nothing but that. Wrong ones are refused.
+_PROBES = frozenset({"/health", "/ready"})
 # Called with path, status and seconds after every request.
 Observer = Callable[[str, int, float], None]
 
@@ -43,6 +46,21 @@ class Credentials(NamedTuple):
         # header values come decoded as Latin-1, and their bytes are UTF-8 if anything
         given = (header or "").encode("latin-1", "replace")
         return bool(self.webhook_secret) and hmac.compare_digest(given, self.webhook_secret.encode())
+
+
+class OncePerMinute(logging.Filter):
+    """Lets one record a minute through, for what anybody can cause."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a minute has passed since the last record that was let through."""
+        if record.created < self._last + 60:
+            return False
+        self._last = record.created
+        return True
 
 
 class Guard:
@@ -76,7 +94,8 @@ class Guard:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         header = Headers(scope=scope).get("authorization")
-        if scope["path"] == "/webhook" or self._credentials.basic_allows(header):
+        probe = header is None and scope["method"] in ("GET", "HEAD") and scope["path"] in _PROBES
+        if probe or scope["path"] == "/webhook" or self._credentials.basic_allows(header):
             await self._app(scope, receive, send)
         else:
             await _refuse(send)

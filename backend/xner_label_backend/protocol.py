@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from xner_label.studio.labelling import LONGEST_CONFIG
 
 
 class _Message(BaseModel):
@@ -20,7 +22,7 @@ class SetupRequest(_Message):
 class AskedTask(_Message):
     """A task as it stands in Label Studio. ``data`` holds the text under the key that the label config names."""
 
-    id: int | None = None
+    id: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     data: dict[str, Any]
 
 
@@ -41,7 +43,7 @@ class PredictRequest(_Message):
 
     tasks: list[AskedTask]
     project: str | None = None
-    label_config: str | None = None
+    label_config: Annotated[str, Field(max_length=LONGEST_CONFIG)] | None = None
     params: Parameters | None = None
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 # Seconds that requests, and then the work under way, get to end.
 _GRACE = 2
+# Seconds that a thread runs before another one may.
+_SWITCH = 0.0005
 # Connections that may wait for the event loop.
 _BACKLOG = 1024
 
@@ -48,6 +52,14 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
     with _terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback and not settings.backend_user:
+            _LOG.warning(
+                "%s can be reached from other machines, and everybody there may ask for predictions: "
+                "set backend.user and XNER_LABEL_BACKEND_PASSWORD, or backend.host to 127.0.0.1",
+                url,
+            )
+        # many threads that read the store would each keep the event loop waiting for the default 5 ms
+        sys.setswitchinterval(_SWITCH)
         app = create_app(service, settings, lambda: _synchronise(store, settings))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
@@ -67,7 +79,12 @@ def _synchronise(store: Store, settings: Settings) -> None:
     report = sync(store, settings)
     _LOG.info("synchronised: %d added, %d updated, %d deleted", report.added, report.updated, report.deleted)
     for rejected in report.rejected:
-        _LOG.warning("task %d, annotation %d: %s", rejected.studio_task, rejected.annotation, rejected.problem)
+        # the problem quotes the task, whose text doesn't belong into a log
+        _LOG.warning(
+            "task %d, annotation %d can't be used: `xner-label sync` says why",
+            rejected.studio_task,
+            rejected.annotation,
+        )
 
 
 class _Server(uvicorn.Server):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from demo.studio_server import StudioServer
+from tests.studio_fixtures import annotator as annotator
 from tests.studio_fixtures import api as api
 from tests.studio_fixtures import database_url as database_url
 from tests.studio_fixtures import store as store

@@ -4,6 +4,7 @@ from tests.backend_process import served as served
 from tests.store_fixtures import each_store as each_store
 from tests.store_fixtures import each_url as each_url
 from tests.store_fixtures import sqlite_url as sqlite_url
+from tests.studio_fixtures import annotator as annotator
 from tests.studio_fixtures import api as api
 from tests.studio_fixtures import backend_address as backend_address
 from tests.studio_fixtures import database_url as database_url

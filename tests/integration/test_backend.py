@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from demo.studio_server import ROOT
 from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN
@@ -23,7 +25,7 @@ from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
 from xner_label.store import migrating, predictions, projects, reviews, runs, tables, tasks
 from xner_label.store.database import Store, open_store
-from xner_label.studio.connect import SECRET_HEADER
+from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import SOURCE
 from xner_label.training.promotion import promote
 from xner_label.training.runs import train
@@ -79,6 +81,9 @@ def test_every_endpoint_answers_before_there_is_a_project(served, store):
         assert backend.client.get("/versions").json() == {"versions": [version]}
         (result,) = backend.predict(asked(1, "Amina alifika Nairobi."))
         assert (result["result"], result["score"]) == ([], 0.0)
+        assert "task 1: the store has no such project yet" in backend.log
+    with served(XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
+        backend.predict(asked(1, "Amina alifika Nairobi."))
         assert "task 1: source: missing" in backend.log
 
 
@@ -110,7 +115,7 @@ def test_a_new_task_is_predicted_and_stored(served, store, predicted):
         )
     text = "Rais Amina Wakesho alisafiri kwenda Nairobi."
     source = "President Amina Wakesho travelled to Nairobi."
-    with served(XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+    with served(XNER_LABEL_PIPELINE_TAGGER="crf", XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
         (first,) = backend.predict(asked(501, text, **{SOURCE: source}))
         (again,) = backend.predict(asked(501, text, **{SOURCE: source}))
     assert first == again
@@ -118,8 +123,9 @@ def test_a_new_task_is_predicted_and_stored(served, store, predicted):
         stored = tasks.find_by_text(session, 1, text)
         assert stored is not None
         assert stored.source == source
-        assert stored.studio_task == 501
-        assert stored.external_id == "studio-501"
+        # which task that number is in Label Studio is for a sync to say
+        assert stored.studio_task is None
+        assert stored.external_id == tasks.text_name(text)
         assert sum(predictions.count_predictions(session, 1).values()) == len(predicted) + 1
 
 
@@ -173,12 +179,54 @@ def test_the_control_slice_stays_blind(served, store, predicted):
         assert "control slice" in backend.log
 
 
+def everything(store: Store) -> list:
+    """All rows that a stranger could add to or change."""
+    with store.read() as session:
+        return [
+            (table.name, sorted(map(repr, session.execute(select(table)).all())))
+            for table in tables.Base.metadata.sorted_tables
+            if table.name not in ("source_sentences", "cache_entries")
+        ]
+
+
+def test_what_strangers_ask_is_answered_and_stays_out_of_the_store(served, store, predicted):
+    before = everything(store)
+    source = {SOURCE: "Amina Wakesho came to Nairobi."}
+    with store.write() as session:
+        entity = Entity(0, 13, "PER")
+        tasks.add_source_sentences(session, 1, [("s", source[SOURCE], [entity])])
+    with served(XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+        texts = ["Amina Wakesho alifika Nairobi.", "Amina Wakesho alienda Nairobi."]
+        results = backend.predict(*(asked(number, text, **source) for number, text in enumerate(texts, 900)))
+        again = backend.predict(*(asked(number, text, **source) for number, text in enumerate(texts, 900)))
+        assert results == again
+        for text, result in zip(texts, results, strict=True):
+            words = [text[r["value"]["start"] : r["value"]["end"]] for r in result["result"]]
+            assert "Amina Wakesho" in words
+        assert len({r["id"] for result in results for r in result["result"]}) == sum(
+            len(result["result"]) for result in results
+        )
+        shown = backend.client.get("/metrics").text
+        assert 'xner_label_predictions_total{origin="computed"} 4.0' in shown
+    assert everything(store) == before
+
+
+def test_numbers_that_no_store_holds_are_refused(served, store, predicted):
+    with served() as backend:
+        for number in (2**63, -(2**63) - 1, 2**200):
+            body = {"tasks": [asked(number, "x", xner_id=number)], "project": "2.1"}
+            assert backend.client.post("/predict", json=body).status_code == 422
+        (result,) = backend.predict(asked(2**63 - 1, predicted[0].text, xner_id=2**200))
+        assert result["score"] > 0
+        assert "Traceback" not in backend.log
+
+
 def test_a_changed_text_is_another_task(served, store, predicted):
     with store.write() as session:
         reviews.mark_pushed(session, {1: 11})
         project = projects.get_project(session, "default")
         project.studio_project = 7
-    with served() as backend:
+    with served(XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
         backend.predict(asked(11, predicted[0].text + " Zaidi.", xner_id=predicted[0].id, **{SOURCE: "More."}))
     with store.read() as session:
         added = tasks.find_by_text(session, 1, predicted[0].text + " Zaidi.")
@@ -230,7 +278,10 @@ def test_a_promoted_run_is_served_without_a_restart(served, store, predicted, tm
         run = train(store, "default", tmp_path / "models")
         assert backend.predict(asked(1, predicted[0].text))[0]["model_version"] == before
         promote(store, "default", tmp_path / "models")
-        assert backend.client.post("/setup", json={}).json() == {"model_version": run.version}
+        deadline = time.monotonic() + 20
+        while backend.client.post("/setup", json={}).json() != {"model_version": run.version}:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         stored, new = backend.predict(asked(1, predicted[0].text), asked(2, "Amina alifika bila chanzo."))
         assert (stored["model_version"], new["model_version"]) == (run.version, run.version)
         assert backend.client.get("/versions").json()["versions"] == [run.version, before]
@@ -274,7 +325,10 @@ def test_webhooks_need_the_secret_and_are_answered_at_once(served, store):
 
 def test_basic_auth_guards_the_rest(served, store):
     with served(user="studio") as backend, httpx.Client(base_url=backend.url) as stranger:
-        for method, path in (("GET", "/health"), ("POST", "/setup"), ("POST", "/predict"), ("GET", "/versions")):
+        assert stranger.get("/health").json() == {"status": "UP"}
+        assert stranger.get("/ready").json() == {"status": "READY"}
+        assert stranger.get("/health", auth=("studio", "wrong")).status_code == 401
+        for method, path in (("GET", "/metrics"), ("POST", "/setup"), ("POST", "/predict"), ("GET", "/versions")):
             for auth in (None, ("studio", "wrong"), ("other", PASSWORD), ("studio", "")):
                 answer = stranger.request(method, path, auth=auth, content=b"{")
                 assert answer.status_code == 401
@@ -320,7 +374,7 @@ def test_many_clients_ask_for_new_tasks_at_once(served, store, predicted):
         text = f"Amina{number // 2} alifika Nairobi."
         results[number] = backend.predict(asked(number, text, **{SOURCE: f"Amina{number // 2} reached Nairobi."}))
 
-    with served() as backend:
+    with served(XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
         for thread in threads:
             thread.start()
@@ -388,10 +442,30 @@ def test_it_does_not_start_on_bad_settings(command_line, store, database_url, tm
         port = str(taken.getsockname()[1])
         code, shown = run_serve(command_line, tmp_path, *flags, "--backend-port", port)
         assert (code, "can't listen" in shown) == (3, True)
-    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 3
+    assert run_serve(command_line, tmp_path, *flags, "--backend-port", "70000")[0] == 2
     assert run_serve(command_line, tmp_path, *flags, "--backend-host", "no.such.host.invalid")[0] == 3
     code, shown = run_serve(command_line, tmp_path, *flags, "--backend-user", "studio")
     assert (code, "XNER_LABEL_BACKEND_PASSWORD" in shown) == (3, True)
+
+
+def test_a_full_database_is_a_503_and_leaves_no_empty_answers(served, store, predicted):
+    """The process may not write files longer than the database is now: what a full disk looks like from inside."""
+    new = [asked(1000 + n, f"Amina{n} alifika." + " tena" * 500, source_text=f"Amina{n} came.") for n in range(40)]
+    body = {"tasks": new, "project": "7.179", "label_config": CONFIG, "params": {"context": None}}
+    with store.write() as session:
+        tasks.add_source_sentences(session, 1, [("s", "Amina came.", [Entity(0, 5, "PER")])])
+    with served(XNER_LABEL_BACKEND_STORE_ASKED="always", XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+        assert backend.client.get("/health").status_code == 200
+        file = backend.folder / "store.db"
+        longest = max(file.stat().st_size, file.with_name("store.db-wal").stat().st_size)
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (longest, resource.RLIM_INFINITY))
+        answer = backend.client.post("/predict", json=body)
+        assert answer.status_code == 503, answer.text
+        assert "database can't be used" in answer.json()["detail"]
+        assert answer.headers["retry-after"]
+        resource.prlimit(backend.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        assert all(result["score"] > 0 for result in backend.predict(*new))
+    assert "no prediction for" not in backend.log
 
 
 def test_another_writer_does_not_stop_stored_predictions(served, store, predicted, database_url):
@@ -442,7 +516,7 @@ def test_hundreds_of_new_tasks_in_one_request(served, store, predicted):
     new = [
         asked(1000 + n, f"Amina{n} Wanjiku alifika.", source_text=f"Amina{n} Wanjiku came.") for n in range(300)
     ]
-    with served(XNER_LABEL_PIPELINE_TAGGER="crf") as backend:
+    with served(XNER_LABEL_PIPELINE_TAGGER="crf", XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
         results = backend.predict(*new, *(asked(n, task.text) for n, task in enumerate(predicted)))
         assert [bool(result["score"]) for result in results[300:]] == [True] * len(predicted)
     with store.read() as session:

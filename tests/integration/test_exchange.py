@@ -173,6 +173,18 @@ def test_gold_of_other_tools_is_read(run, name):
     assert "0 tasks added" in run("import", CASES / name, "--gold").stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "[PER Amina] yuko Lamu\n"), ("a.csv", "id,text\n1,Amina\n")]
+)
+def test_gold_of_a_format_without_entities_is_refused_in_one_sentence(run, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    done = run("import", name, "--gold", code=2)
+    assert "holds no entities" in done.stderr
+    assert "--format jsonl|conll|hf" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "no project" in run("status", code=2).stderr
+
+
 def test_what_an_import_leaves_is_mentioned(run, tmp_path):
     assert "give --gold" in run("import", CASES / "doccano.jsonl").stderr
     file = lines(tmp_path / "a.jsonl", {"id": "a", "text": "Amina", "label": "positive"})
@@ -324,6 +336,27 @@ def test_an_interrupted_import_leaves_whole_batches_and_goes_on(run, tmp_path, c
     assert stored() == [len(rows), len(rows)]
 
 
+def test_two_imports_of_one_file_at_once_add_it_once(run, tmp_path, command_line):
+    rows = [{"id": n, "text": f"neno {n}", "entities": [entity(0, 4, "LOC")]} for n in range(8_000)]
+    file = lines(tmp_path / "many.jsonl", *rows)
+    both = [
+        subprocess.Popen(
+            [*command_line, "import", str(file), "--gold", "--json"], cwd=tmp_path, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    reports = [json.loads(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [sum(report[name] for report in reports) for name in ("added", "known", "gold", "bad")] == [
+        8_000,
+        8_000,
+        8_000,
+        0,
+    ]
+    with sqlite3.connect(tmp_path / "xner-label.db") as connection:
+        assert connection.execute("SELECT count(*) FROM annotations").fetchone() == (8_000,)
+
+
 MEASURED = """
 import resource, sys
 from xner_label.cli.main import cli
@@ -380,3 +413,21 @@ def test_predict_checks_its_files_before_any_stage_works(run, tmp_path, monkeypa
     refused = run("predict", "--aligner", "none", code=3)
     assert "absent.json" in refused.stderr
     assert "translating" not in refused.stderr
+
+
+def test_the_label_set_changes_in_one_place_alone(run, tmp_path):
+    gold = {"id": "a", "text": "Anna", "source": "Anna", "source_entities": [], "entities": [entity(0, 4, "PER")]}
+    file = lines(tmp_path / "t.jsonl", gold)
+    run("import", file, "--gold")
+    assert run("labels").stdout == "PER,LOC\n"
+    for command in (["import", file], ["connect"]):
+        assert "has the labels PER,LOC, not PER (" in run(*command, "--labels", "PER", code=3).stderr
+    assert run("labels").stdout == "PER,LOC\n"
+    assert "1 PER" in run("labels", "--apply", "--labels", "LOC", code=6).stderr
+    done = run("labels", "--apply", "--labels", "LOC,DATE", "--force", "--json")
+    assert json.loads(done.stdout)["in_use"] == {"PER": 1}
+    assert json.loads(run("status", "--json").stdout)["labels"] == ["LOC", "DATE"]
+    assert run("import", file, code=3).stderr.count("--apply") == 1, "the settings say PER,LOC still"
+    (tmp_path / "xner-label.toml").write_text("")
+    more = lines(tmp_path / "u.jsonl", {"id": "b", "text": "x", "source_entities": [], "source": "2020"})
+    assert "1 tasks added" in run("import", more).stdout, "where the settings name none, the project's count"

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
 from xner_label.store import gold, pipelines, runs, tables
-from xner_label.studio.connect import SECRET_HEADER, VIEW_TITLE, WEBHOOK_ACTIONS, ConnectOptions, connect
+from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
+from xner_label.studio.connect import VIEW_TITLE, ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
 
@@ -128,7 +129,7 @@ def test_push_fills_the_queue_with_the_least_confident_once(store, studio_settin
 
 def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api, connected, examples):
     push(store, studio_settings, PushOptions(limit=4, blind_share=0.25))
-    answered, *_ = [row for row in listed(api, connected) if row.predictions]
+    answered, *_ = [row for row in listed(api, connected) if row.predictions[0].result]
     api.annotations.create(answered.id, result=[])
     sync(store, studio_settings)
     examples(store, range(6), pipeline="pipeline-2")
@@ -137,14 +138,15 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
     # as after a kill between sending and noting it
     with store.write() as session:
         for item in session.scalars(select(tables.ReviewItem).where(tables.ReviewItem.prediction_id.is_not(None))):
+            item.shown_version = None
             item.prediction_id = min(
                 session.scalars(select(tables.Prediction.id).where(tables.Prediction.task_id == item.task_id))
             )
     assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
     versions = [sorted(found.model_version for found in row.predictions) for row in listed(api, connected)]
-    assert sorted(versions) == [[], ["pipeline-1"], ["pipeline-1", "pipeline-2"], ["pipeline-1", "pipeline-2"]]
+    assert sorted(versions) == [["pipeline-1"], *[["pipeline-1", "pipeline-2"]] * 3]
     assert api.projects.get(connected).model_version == "pipeline-2"
-    row = next(row for row in listed(api, connected) if len(row.predictions) == 2)
+    row = next(row for row in listed(api, connected) if len(row.predictions) == 2 and row.predictions[0].result)
     api.annotations.create(row.id, result=[])
     assert sync(store, studio_settings).corrections == {"removed": 2}
     with store.read() as session:
@@ -188,9 +190,9 @@ def test_the_control_slice_is_shown_blind(store, studio_settings, api, connected
     report = push(store, studio_settings, PushOptions(limit=4, blind_share=0.5))
     assert (report.chosen, report.blind) == (4, 2)
     rows = listed(api, connected)
-    assert sorted(len(row.predictions) for row in rows) == [0, 0, 1, 1]
-    assert all(("min_conf" in row.data) == bool(row.predictions) for row in rows)
-    blind = next(row for row in rows if not row.predictions)
+    assert sorted(len(row.predictions[0].result) for row in rows) == [0, 0, 2, 2]
+    assert all(("min_conf" in row.data) == bool(row.predictions[0].result) for row in rows)
+    blind = next(row for row in rows if not row.predictions[0].result)
     api.annotations.create(blind.id, result=[])
     assert sync(store, studio_settings).corrections == {}
 
@@ -252,6 +254,18 @@ def test_updates_and_deletions_are_followed(store, studio_settings, api, connect
     assert (again.updated, again.deleted, again.deleted_tasks) == (0, 0, 0)
 
 
+def test_a_selection_over_a_line_break_is_taken_over(store, studio_settings, api, connected):
+    push(store, studio_settings, PushOptions(limit=6))
+    row = next(row for row in listed(api, connected) if "\n" in row.data["text"])
+    text = row.data["text"]
+    start, end = text.index("Wanjikũ"), text.index("Nairobi") + 7
+    over = region(start, end, "ORG", text)
+    over["value"]["text"] = text[start:end].replace("\n", "\\n")
+    api.annotations.create(row.id, result=[over])
+    report = sync(store, studio_settings)
+    assert (report.added, report.rejected) == (1, [])
+
+
 def test_a_broken_annotation_is_left_out_until_it_is_put_right(store, studio_settings, api, connected):
     push(store, studio_settings, PushOptions(limit=2))
     bad, fine = listed(api, connected)
@@ -268,20 +282,22 @@ def test_a_broken_annotation_is_left_out_until_it_is_put_right(store, studio_set
     assert (report.added, report.rejected) == (1, [])
 
 
-def test_two_annotators_and_a_task_made_in_label_studio(store, studio_settings, api, connected):
+def test_two_annotators_and_a_task_made_in_label_studio(store, studio_settings, api, connected, annotator):
     push(store, studio_settings, PushOptions(limit=1))
     (row,) = listed(api, connected)
     result = row.predictions[0].result
+    second = annotator()
     api.annotations.create(row.id, result=result)
-    api.annotations.create(row.id, result=result[:1])
+    second.annotations.create(row.id, result=result[:1])
     made = api.projects.import_tasks(
         connected, request=[{"data": {"text": "Mto Tana", "source_text": ""}}], return_task_ids=True
     )
     report = sync(store, studio_settings)
     assert (report.added, report.new_tasks) == (2, 1)
     with store.read() as session:
-        (settled,) = gold.gold_of(session, 1)
-        assert (settled.annotators, settled.conflict) == (2, True)
+        assert gold.gold_of(session, 1) == []
+        (conflict,) = gold.conflicts_of(session, 1)
+        assert [len(version.entities) for version in conflict.versions] == [2, 1]
         added = session.scalars(select(tables.Task).where(tables.Task.studio_task == made.task_ids[0])).one()
         assert (added.external_id, added.text, added.source) == (f"studio-{made.task_ids[0]}", "Mto Tana", None)
 

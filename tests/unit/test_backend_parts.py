@@ -118,3 +118,15 @@ def test_webhooks_without_a_configured_secret_are_refused(secret, header, allowe
 )
 def test_the_project_of_a_request(sent, number):
     assert PredictRequest(tasks=[], project=sent).studio_project == number
+
+
+def test_work_that_returns_too_little_is_an_error_and_the_next_request_is_answered():
+    results = [[1], [1, 2]]
+    batcher = MicroBatcher(lambda items: results.pop(0), limit=10)
+    try:
+        for future in batcher.submit(["a", "b"]):
+            with pytest.raises(ValueError, match="2 items were given 1 results"):
+                future.result(5)
+        assert [future.result(5) for future in batcher.submit(["a", "b"])] == [1, 2]
+    finally:
+        batcher.close(1)

@@ -99,6 +99,8 @@ def test_formats_are_told_by_their_content(name: str, format: str, entities: obj
         "I-PER E-PER O E-LOC",  # IOE2
         "PER PER O LOC",  # IO
         "B_PER I_PER O B_LOC",
+        "PER-B PER-I O LOC-B",
+        "b-PER i-PER o b-LOC",
     ],
 )
 def test_every_tag_scheme_gives_the_same_entities(tags: str) -> None:
@@ -135,7 +137,7 @@ def conll(*columns: str, separator: str = "\t", blank: str = "\n", between: str 
     return result
 
 
-@pytest.mark.parametrize("separator", ["\t", " ", "   "])
+@pytest.mark.parametrize("separator", ["\t", " ", "   ", ",", ";", "|"])
 @pytest.mark.parametrize(
     "columns",
     [
@@ -206,6 +208,11 @@ def test_conll_without_blank_lines_is_no_sentence(read: Any) -> None:
     assert "no blank line in 10,000 tokens" in str(result.errors[10_001])
 
 
+def test_a_header_above_columns_is_named(read: Any) -> None:
+    with pytest.raises(UsageError, match=r"first line .'word.*'. isn't a token with its tag"):
+        read("a.conll", "word\tlabel\n" + conll("word", "tag") * 9)
+
+
 def test_mistyped_tags_are_named(read: Any) -> None:
     content = conll("word", "tag") * 5 + "Lamu\tB-PLACE\n"
     assert "'PLACE' isn't in the project's set" in str(named_error(read, "a.txt", content))
@@ -227,6 +234,7 @@ def named_error(read: Any, name: str, content: str) -> RecordError:
         "O\nO\nO\n",
         "[Amina] alikuja\n",
         "{haya} maneno\n",
+        '{"text": "a"}\nsentensi\n',
         "a,b\n",
         "Text, kwa mfano.\n",
     ],
@@ -257,6 +265,12 @@ def test_hugging_face_names_of_fields(read: Any, tokens: str, tags: str) -> None
         for name in ("a.jsonl", "a.json", "a.txt"):
             result = read(name, content)
             assert (result.format, result.entities) == ("hf", [[("Amina Juma", "PER"), ("Lamu", "LOC")]])
+
+
+def test_hugging_face_tokens_alone_are_texts(read: Any) -> None:
+    result = read("a.jsonl", json_lines({"id": "0", "tokens": ["Amina", "yuko"]}))
+    assert (result.format, result.texts, result.records[0].task.entities) == ("hf", ["Amina yuko"], None)
+    assert "gold needs them" in str(named_error(read, "a.jsonl", json_lines({"tokens": ["Amina"]})))
 
 
 def test_hugging_face_numbers_need_names(read: Any) -> None:
@@ -316,6 +330,7 @@ def test_hugging_face_bad_records_are_named(read: Any) -> None:
             ],
             "relations": [],
         },
+        {"text": "Amina Lamu", "entities": [[0, 5, "PER"], [6, 10, "LOC"]]},
         {
             "text": "Amina Lamu",
             "spans": [{"start": 0, "end": 5, "label": "PER"}, {"start": 6, "end": 10, "label": "LOC"}],

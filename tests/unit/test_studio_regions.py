@@ -1,5 +1,6 @@
 """Entities to Label Studio's regions and back."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -94,6 +95,41 @@ def test_nothing_wrong_leaves(entity, message):
 def test_nothing_wrong_enters(bad, message):
     with pytest.raises(ContractError, match=message):
         from_studio(TEXT, [bad], CONTROL)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "covered", "words"),
+    [
+        ("Kwa  Mji  mkuu wa Nairobi", 5, 14, "Mji mkuu", "Mji  mkuu"),
+        ("na one\nNairobi two", 3, 14, "one\\nNairobi", "one\nNairobi"),
+        ("ya kwanza\r\nNairobi ya pili", 3, 18, "kwanza\\n\\nNairobi", "kwanza\r\nNairobi"),
+        ("Jina\tNairobi\t\tMji", 0, 17, "Jina Nairobi Mji", "Jina\tNairobi\t\tMji"),
+        ("Jina\tNairobi\t\tMji", 4, 13, " Nairobi ", "Nairobi"),
+        (r"C:\name na Nairobi", 0, 7, r"C:\name", r"C:\name"),
+    ],
+)
+def test_white_space_as_label_studio_writes_it_in_a_region(text, start, end, covered, words):
+    (entity,) = from_studio(text, [region(start, end, text=covered)], CONTROL)
+    assert text[entity.start : entity.end] == words
+
+
+def as_label_studio_writes(text):
+    """How Label Studio 1.23 writes a region's words: what was measured in the browser."""
+    return re.sub(r"[ \t]+", " ", text.replace("\r", "\\n").replace("\n", "\\n"))
+
+
+@given(st.text(alphabet=" \t\r\n\\nabé👩🏽\u200d\u00a0\u2028ن", min_size=1), st.data())
+def test_every_selection_enters_with_its_own_offsets(text, data):
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    words = text[start:end]
+    if not words.strip():
+        return
+    (entity,) = from_studio(text, [region(start, end, text=as_label_studio_writes(words))], CONTROL)
+    assert (entity.start, entity.end) == (
+        start + len(words) - len(words.lstrip()),
+        end - len(words) + len(words.rstrip()),
+    )
 
 
 def test_other_controls_repetitions_and_outer_white_space():

@@ -52,6 +52,7 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
     """
     from xner_label.exchange.importing import ImportOptions, import_file
     from xner_label.store.database import open_store
+    from xner_label.store.labels import agreed
 
     options = {
         name: () if value is None and name in ("columns", "tag_names") else value
@@ -59,6 +60,7 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
     }
     chosen = ImportOptions(**options)  # type: ignore[arg-type]
     with open_store(settings.database_url) as store, console_progress() as progress:
+        settings = agreed(store, settings)
         progress.begin("importing")
         report = import_file(store, settings.project, settings.labels, input_path, chosen, progress)
     what = "labelled source sentences" if options["source_labelled"] else "tasks"

@@ -41,10 +41,11 @@ def command(settings: Settings, limit: int | None, split: str | None, with_model
     from xner_label.pipeline.checking import require_stages
     from xner_label.predicting.predictor import Predictor
     from xner_label.store.database import open_store
+    from xner_label.store.labels import agreed
 
     require_stages(settings)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = Predictor(store, settings).predict_project(progress, limit=limit, split=split)
+        report = Predictor(store, agreed(store, settings)).predict_project(progress, limit=limit, split=split)
     answer(report, _words(report), as_json=as_json)
     for reason, count in report.left_out.items():
         say(f"{count} tasks left out: {reason}")

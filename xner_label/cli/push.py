@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -45,14 +45,21 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
             store,
             settings,
             PushOptions(**options),  # type: ignore[arg-type]
-            lambda words: click.echo(words, err=True),
+            say,
         )
-    if as_json:
-        write_json(report)
-    if report.version is None:
-        click.echo("nothing is predicted yet: run `xner-label predict` first", err=True)
-        return
-    click.echo(_summary(report), err=True)
+    nothing = report.version is None
+    answer(report, "nothing to push" if nothing else _summary(report), as_json=as_json)
+    if nothing:
+        say("nothing is predicted yet: run `xner-label predict` first")
+    if report.elsewhere:
+        found = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
+        first = next(iter(report.elsewhere))
+        say(f"no predicted task to choose in split {options['split']}; {found}: --split {first}")
+    if report.unpredicted:
+        say(
+            f"the promoted model hasn't predicted {report.unpredicted} tasks, so the older predictions are shown: "
+            "run `xner-label predict --with-model`, then push again"
+        )
 
 
 def _summary(report: PushReport) -> str:
@@ -67,4 +74,6 @@ def _summary(report: PushReport) -> str:
         parts.append(f"{report.pushed} pushed")
     if report.refreshed:
         parts.append(f"{report.refreshed} waiting ones refreshed")
+    if report.repaired:
+        parts.append(f"{report.repaired} predictions that Label Studio lacked sent again")
     return f"{', '.join(parts)}; {report.waiting} wait for review"

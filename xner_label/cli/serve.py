@@ -32,6 +32,7 @@ def command(settings: Settings, verbose: bool, as_json: bool) -> None:
         raise MissingExtraError("backend", f"`xner-label serve` (no module {error.name})") from None
     from xner_label.pipeline.checking import require_stages
     from xner_label.store.database import open_store
+    from xner_label.store.labels import agreed
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("xner_label", "xner_label_backend"):
@@ -41,4 +42,8 @@ def command(settings: Settings, verbose: bool, as_json: bool) -> None:
     except ConfigurationError as error:
         say(f"stored predictions are served, new tasks can't be predicted: {error}")
     with open_store(settings.database_url) as store:
-        serve(store, settings, lambda url: answer({"listening": url}, f"listening on {url}", as_json=as_json))
+        serve(
+            store,
+            agreed(store, settings),
+            lambda url: answer({"listening": url}, f"listening on {url}", as_json=as_json),
+        )

@@ -5,40 +5,49 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, say
 from xner_label.errors import ContractError
 from xner_label.settings.table import Settings
 
 
 @click.command(name="sync")
 @click.option("--full", is_flag=True, help="Look at every task again, not only at what changed")
+@click.option("--allow-deletions", is_flag=True, help="Take over deletions on a large scale too")
 @with_settings("database_url", "project", "studio_url")
 @json_option
-def command(settings: Settings, as_json: bool, full: bool) -> None:
+def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool) -> None:
     """Take over annotations, changes and deletions from Label Studio, and compute the corrections.
 
     Syncing again adds nothing. An annotation whose offsets, text or labels don't fit its task is left out and
-    named every time until it is put right (exit 8).
+    named every time until it is put right or acknowledged (exit 8). When more than ten and a fifth of all
+    annotations or tasks are gone over there, nothing is taken over (exit 6) without --allow-deletions.
     """
     from xner_label.store.database import open_store
     from xner_label.studio.sync import sync
 
     with open_store(settings.database_url) as store:
-        report = sync(store, settings, full=full)
-    if as_json:
-        write_json(report)
+        report = sync(store, settings, full=full, allow_deletions=allow_deletions)
     corrections = ", ".join(f"{count} {kind}" for kind, count in sorted(report.corrections.items())) or "none"
-    click.echo(
+    answer(
+        report,
         f"{report.added} annotations added, {report.updated} updated, {report.deleted} deleted, "
         f"{report.skipped} tasks skipped, {report.new_tasks} tasks new, {report.deleted_tasks} tasks deleted; "
         f"corrections: {corrections}",
-        err=True,
+        as_json=as_json,
     )
+    if report.revived:
+        say(f"{report.revived} annotations that counted as deleted are there")
+    for doubled in report.doubled:
+        say(
+            f"task {doubled.studio_task} brings the xner_id {doubled.xner_id!r} of another one: "
+            f"stored as {doubled.stored_as!r}"
+        )
     for rejected in report.rejected:
         where = f"task {rejected.studio_task}, annotation {rejected.annotation}"
-        click.echo(f"{where}: {rejected.problem}", err=True)
+        say(f"{where}: {rejected.problem}")
     if report.rejected:
         raise ContractError(
             f"{len(report.rejected)} annotations were left out; everything else is saved",
-            hint="correct them in Label Studio and run `xner-label sync` again",
+            hint="correct them in Label Studio and run `xner-label sync` again, or set them aside with "
+            "`xner-label acknowledge`",
         )

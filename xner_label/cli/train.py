@@ -62,7 +62,8 @@ def command(
     click.echo(f"\n{'split':<8}{'system':<24}{'tasks':>7}{'precision':>11}{'recall':>9}{'F1':>8}  95 % interval")
     click.echo("\n".join(_rows("dev", report.dev) + _rows("test", report.test)) or "no held-out gold to judge by")
     if report.data.conflicts:
-        click.echo(f"annotators disagree on {len(report.data.conflicts)} tasks; --json names them", err=True)
+        count = len(report.data.conflicts)
+        click.echo(f"annotators disagree on {count} tasks, which are left out: `xner-label conflicts`", err=True)
 
 
 def _rows(split: str, split_scores: SplitScores | None) -> list[str]:

@@ -93,7 +93,7 @@ def _known(
         if entity.label not in labels and not drop:
             raise RecordError(
                 f"{field}[{index}].label",
-                f"{entity.label!r} isn't in the project's set ({', '.join(sorted(labels))}); add it to `labels` "
-                "in xner-label.toml, or give --drop-unknown-labels",
+                f"{entity.label!r} isn't in the project's set ({', '.join(sorted(labels))}); add it to "
+                "`labels` in the settings and run `xner-label labels --apply`, or give --drop-unknown-labels",
             )
     return tuple(entity for entity in entities if entity.label in labels)

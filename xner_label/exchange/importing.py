@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from xner_label.errors import RecordError
+from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.checking import checked_task
-from xner_label.exchange.readers.formats import open_records
+from xner_label.exchange.readers.formats import FORMATS, WITHOUT_ENTITIES, open_records
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects, tasks
@@ -94,6 +94,12 @@ def import_file(
     """
     report = ImportReport()
     with open_records(path, options) as (report.format, records):
+        if (options.gold or options.source_labelled) and report.format in WITHOUT_ENTITIES:
+            raise UsageError(
+                f"{path} is read as {FORMATS[report.format].description}, which holds no entities",
+                hint="leave out --gold and --source-labelled, or say what the file is: --format "
+                + "|".join(name for name in FORMATS if name not in WITHOUT_ENTITIES),
+            )
         valid = _validated(records, frozenset(labels), options, report)
         first = next(valid, None)
         with store.write() as session:

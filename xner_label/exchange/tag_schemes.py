@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from xner_label.iob2 import TokenSpan
 
-OUTSIDE = frozenset({"O", "_", "-", ""})
-_PREFIXED = re.compile(r"([BIESLUM])[-_](.+)", re.DOTALL)
+OUTSIDE = frozenset({"O", "o", "_", "-", ""})
+_PREFIXED = re.compile(r"([BIESLUMbieslum])[-_](.+)", re.DOTALL)
+_SUFFIXED = re.compile(r"(.+)[-_]([BIESLUM])", re.DOTALL)
 # Labels of syntactic chunks (CoNLL-2000), which look like entity tags and aren't.
 CHUNKS = frozenset(
     {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP", "NC", "VC", "PC", "NX"}
@@ -21,16 +22,18 @@ CHUNKS = frozenset(
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """A tag as (letter, label): ``B-PER`` as ``("B", "PER")``, a bare label as ``("I", label)``."""
+    """A tag as (letter, label): ``B-PER`` and ``PER-B`` as ``("B", "PER")``, a bare label as ``("I", label)``."""
     if tag in OUTSIDE:
         return "O", ""
-    match = _PREFIXED.fullmatch(tag)
-    return (match[1], match[2]) if match else ("I", tag)
+    if match := _PREFIXED.fullmatch(tag):
+        return match[1].upper(), match[2]
+    match = _SUFFIXED.fullmatch(tag)
+    return (match[2], match[1]) if match else ("I", tag)
 
 
 def is_tag(value: str) -> bool:
     """Whether a string is a tag with a letter of one of the schemes, or ``O``."""
-    return value == "O" or _PREFIXED.fullmatch(value) is not None
+    return value in ("O", "o") or any(form.fullmatch(value) for form in (_PREFIXED, _SUFFIXED))
 
 
 def decode_tags(tags: Sequence[str]) -> list[TokenSpan]:

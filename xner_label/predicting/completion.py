@@ -138,6 +138,26 @@ class Completion:
             progress.advance(len(batch))
         return result
 
+    def of_unstored(self, tasks: Sequence[Task]) -> list[Task | RecordError]:
+        """Tasks that the store doesn't have with all that the stages add, in order; nothing of it is kept."""
+        done: list[Task | RecordError] = list(tasks)
+        for stage in (self._translation, self._tagging, self._alignment):
+            if stage is None:
+                continue
+            places = [
+                place
+                for place, task in enumerate(done)
+                if isinstance(task, Task) and ("source" not in stage.reads or task.source is not None)
+            ]
+            for place, task in zip(places, completed(stage, [done[place] for place in places]), strict=True):
+                done[place] = task
+        return [
+            task
+            if isinstance(task, RecordError) or given.source_entities is not None or task.source_entities is None
+            else msgspec.structs.replace(task, source_entities=self._of_project(task.source_entities))
+            for given, task in zip(tasks, done, strict=True)
+        ]
+
     def _translate(self, stage: Stage, batch: _Batch) -> _Batch:
         done = self._run(stage, batch)
         stage_id = self._stage_id(stage)

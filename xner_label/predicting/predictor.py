@@ -22,7 +22,7 @@ from xner_label.projection.projectors import has_corpus_mode, make_projector
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
-from xner_label.store import predictions, projects, tasks
+from xner_label.store import predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.pipelines import ensure_pipeline, find_name
@@ -49,17 +49,14 @@ class PredictReport(msgspec.Struct):
 class Predictor:
     """The pipeline of one project over its store. Stages are made when they are first needed.
 
-    Raises UsageError when the store has no such project, ConfigurationError when its labels aren't those of the
-    settings, and what the stages raise for their settings.
+    Raises UsageError when the store has no such project, and what the stages raise for their settings.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
         with store.read() as session:
-            project = projects.get_project(session, settings.project)
-            projects.require_labels(project, settings.labels)
-            self._project = project.id
+            self._project = projects.get_project(session, settings.project).id
 
     def predict_project(
         self, progress: Progress = SILENCE, *, limit: int | None = None, split: str | None = None
@@ -73,7 +70,7 @@ class Predictor:
         """
         some = limit is not None or split is not None
         with self._store.read() as session:
-            rows = tasks.iterate_tasks(session, self._project)
+            rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
             chosen = self._undone(rows, limit, split) if some else rows
             stored = [StoredTask.of(task) for task in chosen]
         progress.begin("translating and tagging", len(stored))
@@ -155,6 +152,13 @@ class Predictor:
             if without_corpus == self._pipeline(projector).signature:
                 return True
         return False
+
+    def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
+        """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
+        complete = self._completion.of_unstored(asked)
+        usable = [task for task in complete if isinstance(task, entities.Task)]
+        results = iter(self._pipeline(self._projector).predict(usable))
+        return [task if isinstance(task, RecordError) else next(results) for task in complete]
 
     def _save(
         self,

@@ -6,6 +6,7 @@ The database is never locked while a model works: every stage writes in a short 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -40,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A stored prediction with its entities, or the reason why there is none. ``computed``: made just now."""
+    """A prediction with its entities, or the reason why there is none. ``computed``: made just now."""
 
     prediction: tables.Prediction | None = None
     reason: str = ""
@@ -58,6 +59,7 @@ class PredictionService:
         self._store = store
         self._settings = settings
         self._working = Lock()
+        self._remembered = _Remembered()
         self._predictor: Predictor | None = None
         self._predictor_of: str | None = None
         # The name of what new tasks are predicted with, once it is known; not the current one if settings changed.
@@ -69,10 +71,8 @@ class PredictionService:
             return runs.serving(session, self._settings.project)
 
     def check(self) -> None:
-        """Raises SchemaError or ConfigurationError when the store can't be used, or not with these settings."""
+        """Raises SchemaError or ConfigurationError when the store can't be used."""
         require_head(self._store)
-        with self._store.read() as session:
-            projects.require_labels_if_made(session, self._settings.project, self._settings.labels)
 
     def versions(self) -> list[str]:
         """Every version there are predictions or models of, the one that is served first."""
@@ -86,10 +86,12 @@ class PredictionService:
 
     def stored(self, serving: Serving | None, asked: Sequence[Asked]) -> list[Answer | None]:
         """The answers that need no work, in order; None for a task that has to be predicted."""
-        if serving is None:
-            return [None] * len(asked)
-        with self._store.read() as session:
-            return self._stored(session, serving, _match(session, serving.project_id, asked))
+        known: Sequence[Answer | None] = [None] * len(asked)
+        if serving is not None:
+            with self._store.read() as session:
+                known = self._stored(session, serving, _match(session, serving.project_id, asked))
+        version = None if serving is None else serving.version
+        return [answer or self._remembered.get(version, one) for one, answer in zip(asked, known, strict=True)]
 
     def _stored(
         self, session: Session, serving: Serving, matched: Sequence[tables.Task | None]
@@ -113,9 +115,11 @@ class PredictionService:
         ]
 
     def predict(self, asked: Sequence[Asked]) -> list[Answer]:
-        """Predict and store, in order. One task that makes a model fail doesn't spoil the others.
+        """Predict, in order. One task that makes a model fail doesn't spoil the others.
 
-        Raises PartialError or SchemaError when the store can't be used at the moment.
+        What is predicted for tasks of the store is stored; other tasks are stored where the settings say so, and
+        remembered for a while where not. Raises StoreUnavailableError or SchemaError when the store can't be
+        used at the moment, ConfigurationError when a stage or the served model can't be opened.
         """
         with self._working:
             try:
@@ -124,8 +128,8 @@ class PredictionService:
                 if not isinstance(error, RecordError):
                     raise
                 problem: Exception = error
-            except ConfigurationError as error:
-                return [Answer(reason=str(error)) for _ in asked]
+            except ConfigurationError:
+                raise
             except Exception as error:  # noqa: BLE001 - a model may raise anything
                 _LOG.exception("predicting %d tasks together failed", len(asked))
                 problem = error
@@ -135,47 +139,79 @@ class PredictionService:
         return [Answer(reason=shown)]
 
     def _predict(self, asked: Sequence[Asked]) -> list[Answer]:
-        stored = self._add(asked)
-        with self._store.read() as session:
-            serving = runs.serving(session, self._settings.project)
-            assert serving is not None
-            known = self._stored(session, serving, stored)
-        # another request may have asked for the same task, and one request may ask twice
-        missing = {task.id: task for task, answer in zip(stored, known, strict=True) if answer is None}
-        made = self._make(serving, list(missing.values())) if missing else {}
-        return [
-            answer or made.get(task.id) or Answer(reason="there is no prediction")
-            for task, answer in zip(stored, known, strict=True)
-        ]
-
-    def _add(self, asked: Sequence[Asked]) -> list[tables.Task]:
-        """The store's task of each, added where there is none."""
+        if self._stores_asked:
+            self._add(asked)
         with self._store.read() as session:
             serving = runs.serving(session, self._settings.project)
             matched = _match(session, serving.project_id, asked) if serving else [None] * len(asked)
-        if all(task is not None for task in matched):
-            return [task for task in matched if task is not None]
-        with self._store.write() as session:
-            project = projects.ensure_project(session, self._settings.project, self._settings.labels)
-            new = [
-                request
-                for request, task in zip(asked, _match(session, project.id, asked), strict=True)
-                if task is None
-            ]
-            taken = _taken(session, project.id, new)
-            records: list[tuple[entities.Task, str]] = []
-            linked: dict[str, int] = {}
-            for request in {request.text: request for request in new}.values():
-                external = next(name for name in _names(request) if name not in taken)
-                records.append((entities.Task(id=external, text=request.text, source=request.source), "pool"))
-                if request.studio_task is not None and request.studio_task not in taken:
-                    linked[external] = request.studio_task
-                taken |= {external, request.studio_task}
-            tasks.add_tasks(session, project.id, records)
-            ids = tasks.ids_by_external(session, project.id, list(linked))
-            reviews.mark_pushed(session, {ids[external]: linked[external] for external in linked})
+            known = self._stored(session, serving, matched) if serving else [None] * len(asked)
+        if serving is None:
+            reason = "the store has no such project yet: `xner-label import` or `xner-label connect` makes it"
+            return [Answer(reason=reason) for _ in asked]
+        # another request may have asked for the same task, and one request may ask twice
+        missing = {
+            task.id: task
+            for task, answer in zip(matched, known, strict=True)
+            if task is not None and answer is None
+        }
+        made = self._make(serving, list(missing.values())) if missing else {}
+        strangers = {one.text: one for one, task in zip(asked, matched, strict=True) if task is None}
+        unstored = self._make_unstored(serving, list(strangers.values())) if strangers else {}
+        return [
+            answer
+            or (unstored[one.text] if task is None else made.get(task.id))
+            or Answer(reason="there is no prediction")
+            for one, task, answer in zip(asked, matched, known, strict=True)
+        ]
+
+    @property
+    def _stores_asked(self) -> bool:
+        """Whether tasks that nobody has imported become tasks of the project because somebody asks about them."""
+        choice = self._settings.backend_store_asked
+        return choice == "always" or (choice == "authenticated" and bool(self._settings.backend_user))
+
+    def _add(self, asked: Sequence[Asked]) -> None:
+        """Add the tasks that the store doesn't have.
+
+        They are named after their text. The ids that somebody claims for them are neither used nor kept: they
+        may be those of other tasks, and which task Label Studio holds under which number is for a sync to find
+        out.
+        """
         with self._store.read() as session:
-            return [task for task in _match(session, project.id, asked) if task is not None]
+            serving = runs.serving(session, self._settings.project)
+            matched = _match(session, serving.project_id, asked) if serving else [None] * len(asked)
+        new = {one.text: one for one, task in zip(asked, matched, strict=True) if task is None}
+        if not new:
+            return
+        records = [
+            (entities.Task(id=tasks.text_name(one.text), text=one.text, source=one.source), "pool")
+            for one in new.values()
+        ]
+        with self._store.write() as session:
+            project = projects.find_or_make(session, self._settings.project, self._settings.labels)
+            tasks.add_tasks(session, project.id, records)
+
+    def _make_unstored(self, serving: Serving, asked: Sequence[Asked]) -> dict[str, Answer]:
+        """Predictions of tasks that the store doesn't have, by their text, which stay out of it."""
+        records = [entities.Task(id=tasks.text_name(one.text), text=one.text, source=one.source) for one in asked]
+        results: Sequence[entities.Prediction | RecordError | None] = [None] * len(records)
+        try:
+            results = self._current_predictor(serving).predict_unstored(records)
+        except ConfigurationError as error:
+            if serving.run is None:
+                raise
+            _LOG.warning("no projection for the model to look at: %s", error)
+        if serving.run is not None:
+            projected = [found if isinstance(found, entities.Prediction) else None for found in results]
+            results = self._by_model(serving.run, records, projected)
+        answers: dict[str, Answer] = {}
+        for one, found in zip(asked, results, strict=True):
+            if isinstance(found, entities.Prediction):
+                answers[one.text] = Answer(predictions.unstored(found), computed=True)
+                self._remembered.put(serving.version, one, answers[one.text])
+            elif found is not None:
+                answers[one.text] = Answer(reason=str(found))
+        return answers
 
     def _make(self, serving: Serving, stored: Sequence[tables.Task]) -> dict[int, Answer]:
         """Predictions of stored tasks by their id, made now."""
@@ -210,14 +246,21 @@ class PredictionService:
     def _answer_with_model(
         self, run: tables.ModelRun, stored: Sequence[tables.Task], projected: dict[int, entities.Prediction]
     ) -> None:
-        from xner_label.predicting.with_model import load_run
-
         records = [tasks.to_record(task) for task in stored]
-        model = load_run(run, Path(self._settings.training_folder))
-        predicted = model.predict(records, [projected.get(task.id) for task in stored])
-        pairs = [(task.id, prediction) for task, prediction in zip(stored, predicted, strict=True)]
+        answers = self._by_model(run, records, [projected.get(task.id) for task in stored])
+        pairs = [(task.id, answer) for task, answer in zip(stored, answers, strict=True)]
         with self._store.write() as session:
             predictions.add_predictions(session, pairs, model_run_id=run.id)
+
+    def _by_model(
+        self,
+        run: tables.ModelRun,
+        asked: Sequence[entities.Task],
+        projected: Sequence[entities.Prediction | None],
+    ) -> list[entities.Prediction]:
+        from xner_label.predicting.with_model import load_run
+
+        return load_run(run, Path(self._settings.training_folder)).predict(asked, projected)
 
     def _current_predictor(self, serving: Serving) -> Predictor:
         """The predictor; a new one after `xner-label predict` has made another pipeline the current one."""
@@ -283,20 +326,20 @@ def _match(session: Session, project_id: int, asked: Sequence[Asked]) -> list[ta
     ]
 
 
-def _names(asked: Asked) -> list[str]:
-    """External ids that a new task could have, the best first; the last one is always free."""
-    names = [] if asked.external_id is None else [asked.external_id]
-    names += [] if asked.studio_task is None else [f"studio-{asked.studio_task}"]
-    return [*names, f"text-{tasks.text_hash(asked.text)}"]
+class _Remembered:
+    """Answers about tasks that aren't stored, the newest of them: who asked in vain may ask again."""
 
+    def __init__(self, limit: int = 20_000) -> None:
+        self._limit = limit
+        self._answers: OrderedDict[tuple[str | None, str, str | None], Answer] = OrderedDict()
+        self._lock = Lock()
 
-def _taken(session: Session, project_id: int, asked: Sequence[Asked]) -> set[str | int | None]:
-    """Those external ids and Label Studio ids of ``asked`` that tasks with another text have."""
-    holders = tasks.find_tasks(
-        session,
-        project_id,
-        external_ids=[name for request in asked for name in _names(request)],
-        studio_tasks=[request.studio_task for request in asked if request.studio_task is not None],
-        texts=[],
-    )
-    return {task.external_id for task in holders} | {task.studio_task for task in holders}
+    def get(self, version: str | None, asked: Asked) -> Answer | None:
+        with self._lock:
+            return self._answers.get((version, asked.text, asked.source))
+
+    def put(self, version: str | None, asked: Asked, answer: Answer) -> None:
+        with self._lock:
+            self._answers[version, asked.text, asked.source] = answer
+            if len(self._answers) > self._limit:
+                self._answers.popitem(last=False)

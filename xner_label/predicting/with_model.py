@@ -12,7 +12,7 @@ from xner_label import entities
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
-from xner_label.store import predictions, projects, runs, tasks
+from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun, Task
 from xner_label.training.data import Sentence, projections_of, to_sentence
@@ -130,7 +130,9 @@ def predict_with_model(
                 hint="`xner-label train`, then `xner-label promote`",
             )
         done = predictions.predicted_task_ids(session, row.id, run.version)
-        open_tasks = [task_id for task_id in tasks.task_ids(session, row.id) if task_id not in done]
+        open_tasks = [
+            task_id for task_id in tasks.task_ids(session, row.id, set_aside.not_excluded()) if task_id not in done
+        ]
         pipeline = None if row.pipeline is None else row.pipeline.name
     model = load_run(run, folder)
     report = ModelPredictReport(run.version, known=len(done))

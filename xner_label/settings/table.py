@@ -227,6 +227,12 @@ class Settings:
     backend_batch: int = setting(
         64, "backend.batch", "Tasks that the ML backend predicts at once, at most", rule=Range(1)
     )
+    backend_store_asked: str = setting(
+        "authenticated",
+        "backend.store_asked",
+        "When the ML backend stores tasks it is asked about and doesn't know; authenticated: with Basic auth",
+        rule=Choice(("authenticated", "always", "never")),
+    )
     backend_sync_after: float = setting(
         0.0,
         "backend.sync_after",

@@ -11,10 +11,17 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
-from xner_label.errors import ConfigurationError, MissingExtraError, PartialError, SchemaError
+from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
 from xner_label.store.tables import Base
 
@@ -48,7 +55,7 @@ class Store:
     def write(self) -> Iterator[Session]:
         """A session that may write; takes SQLite's write lock at once, so that it can't fail half-way.
 
-        Raises PartialError when another process holds the lock for longer than the busy timeout.
+        Raises StoreUnavailableError when another process holds the lock for longer than the busy timeout.
         """
         with _explained(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
@@ -91,11 +98,25 @@ def open_store(url: str, *, check: bool = True, busy_timeout: float = _BUSY_TIME
     """
     store = Store(_engine(url, busy_timeout))
     try:
+        _reach(store)
         if check:
             require_head(store)
         yield store
     finally:
         store.close()
+
+
+def _reach(store: Store) -> None:
+    """Raise ConfigurationError where there is no database to talk to: that won't mend itself as a lock does."""
+    try:
+        with store.engine.connect():
+            pass
+    except (OperationalError, InterfaceError) as error:
+        if "locked" not in _problem(error):
+            raise ConfigurationError(
+                f"the database can't be used: {_problem(error)}",
+                hint="check XNER_LABEL_DATABASE_URL and that the server runs",
+            ) from error
 
 
 def require_head(store: Store) -> None:
@@ -187,10 +208,10 @@ def _explained() -> Iterator[None]:
     """Turn what the driver says about locks and absent servers into errors that name the next step."""
     try:
         yield
-    except OperationalError as error:
-        problem = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+    except (OperationalError, InterfaceError) as error:
+        problem = _problem(error)
         if "locked" in problem:
-            raise PartialError(
+            raise StoreUnavailableError(
                 "the database is locked by another process; nothing of this step was written",
                 hint="wait for it to finish, then run the same command again",
             ) from error
@@ -198,8 +219,9 @@ def _explained() -> Iterator[None]:
             raise SchemaError(
                 "the database holds no XNER-Label schema", hint="run `xner-label db upgrade`"
             ) from error
-        raise ConfigurationError(
-            f"the database can't be used: {problem}", hint="check XNER_LABEL_DATABASE_URL and that the server runs"
+        raise StoreUnavailableError(
+            f"the database can't be used: {problem}; nothing of this step was written",
+            hint="check its disk, that its server runs, and XNER_LABEL_DATABASE_URL; then run it again",
         ) from error
     except DatabaseError as error:
         if "not a database" in str(error.orig) or "malformed" in str(error.orig):
@@ -208,3 +230,9 @@ def _explained() -> Iterator[None]:
                 hint="put a copy of it back, or name another file in XNER_LABEL_DATABASE_URL",
             ) from error
         raise
+
+
+def _problem(error: DBAPIError) -> str:
+    """What the driver says, on one line."""
+    said = str(error.orig).strip()
+    return said.splitlines()[0] if said else "no reason given"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import msgspec
 from sqlalchemy import select
 
-from xner_label.store import predictions, projects
+from xner_label.store import predictions, projects, set_aside
 from xner_label.store.database import Store
-from xner_label.store.gold import Gold, gold_of
+from xner_label.store.gold import Gold, conflicts_of, gold_of
 from xner_label.store.stages import newest_links
 from xner_label.store.tables import Prediction, Task
 
@@ -46,15 +46,20 @@ def labelled_tasks(
     last = 0
     while True:
         with store.read() as session:
-            query = select(Task).where(Task.project_id == project_id, Task.id > last).order_by(Task.id)
+            query = (
+                select(Task)
+                .where(Task.project_id == project_id, Task.id > last, set_aside.not_excluded())
+                .order_by(Task.id)
+            )
             batch = list(session.scalars(query.limit(_BATCH)))
             if not batch:
                 return
             last = batch[-1].id
-            settled = {
-                item.task.id: item for item in gold_of(session, project_id, Task.id.in_([t.id for t in batch]))
-            }
-            open_ids = [task.id for task in batch if task.id not in settled]
+            ids = Task.id.in_([task.id for task in batch])
+            settled = {item.task.id: item for item in gold_of(session, project_id, ids)}
+            # what people disagree about is neither gold nor unreviewed
+            disputed = {item.task.id for item in conflicts_of(session, project_id, ids)}
+            open_ids = [task.id for task in batch if task.id not in settled.keys() | disputed]
             predicted = predictions.of_tasks(session, open_ids, pipeline) if silver and pipeline else {}
             wanted = [task for task in batch if task.id in predicted or (gold and task.id in settled)]
             alignments = newest_links(session, [task.id for task in wanted]) if links else {}

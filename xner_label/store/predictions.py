@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -94,6 +95,17 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
         "source_text": source.text if source else None,
         "provenance": None if entity.provenance is UNSET else msgspec.to_builtins(entity.provenance),
     }
+
+
+def unstored(found: entities.Prediction) -> Prediction:
+    """A prediction in the form of a stored one, without being one; its regions are named after its task and
+    place."""
+    digest = hashlib.sha256(f"{found.pipeline} {found.text}".encode()).hexdigest()[:12]
+    rows = [
+        ProjectedEntity(**_entity_row(0, position, entity) | {"region": f"n{digest}-{position}"})
+        for position, entity in enumerate(found.entities)
+    ]
+    return Prediction(confidence=found.confidence, note=found.note, entities=rows)
 
 
 def predictions_of(session: Session, project_id: int, version: str) -> list[tuple[Task, Prediction]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.store.tables import Annotation, Project, Task
+from xner_label.store.tables import Project
 
 
 def get_project(session: Session, name: str) -> Project:
@@ -25,69 +25,25 @@ def get_project(session: Session, name: str) -> Project:
 def ensure_project(session: Session, name: str, labels: Sequence[str]) -> Project:
     """The project of that name, made with ``labels`` when there is none.
 
-    Raises ConfigurationError when there is one with other labels, see ``require_labels``.
+    Raises ConfigurationError where it has others: only :func:`xner_label.store.labels.change_labels` changes them.
     """
     project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
     if project is None:
         project = Project(name=name, labels=list(labels))
         session.add(project)
         session.flush()
-    require_labels(project, labels)
+    elif set(project.labels) != set(labels):
+        raise ConfigurationError(
+            f"the project {name!r} has the labels {','.join(project.labels)}, not {','.join(labels)}",
+            hint="correct the settings, or run `xner-label labels --apply` to change the project's",
+        )
     return project
 
 
-def require_labels(project: Project, labels: Sequence[str]) -> None:
-    """Raise ConfigurationError unless these are the project's labels, in whatever order.
-
-    A label set changes by ``set_labels`` alone, never as a side effect: entities with a label that is missing are
-    left out of training and review.
-    """
-    if set(project.labels) != set(labels):
-        raise ConfigurationError(
-            f"project {project.name!r} has the labels {', '.join(project.labels)}, the settings say "
-            f"{', '.join(labels)}",
-            hint="correct `labels` in xner-label.toml (or the flag), or change the project: "
-            "`xner-label labels --apply`",
-        )
-
-
-def require_labels_if_made(session: Session, name: str, labels: Sequence[str]) -> None:
-    """Raise ConfigurationError when there is a project of that name with other labels."""
+def find_or_make(session: Session, name: str, labels: Sequence[str]) -> Project:
+    """The project of that name with the labels it has; made with ``labels`` when there is none."""
     project = session.scalars(select(Project).where(Project.name == name)).one_or_none()
-    if project is not None:
-        require_labels(project, labels)
-
-
-class LabelChange(msgspec.Struct, frozen=True):
-    """A project's label set and how it differs from another one; ``gold`` counts the tasks whose annotations have
-    labels that are ``removed``."""
-
-    labels: list[str]
-    added: list[str]
-    removed: list[str]
-    gold: int
-
-
-def compare_labels(session: Session, project: Project, labels: Sequence[str]) -> LabelChange:
-    """What it would mean to give the project these labels."""
-    removed = [label for label in project.labels if label not in labels]
-    affected: set[int] = set()
-    if removed:
-        query = (
-            select(Annotation.task_id, Annotation.entities)
-            .join(Task, Task.id == Annotation.task_id)
-            .where(Task.project_id == project.id, Annotation.deleted.is_(False))
-        )
-        for task_id, entities in session.execute(query):
-            if any(entity["label"] in removed for entity in entities):
-                affected.add(task_id)
-    added = [label for label in labels if label not in project.labels]
-    return LabelChange(list(project.labels), added, removed, len(affected))
-
-
-def set_labels(project: Project, labels: Sequence[str]) -> None:
-    """Give a project another label set. What is stored stays, also entities with labels that it no longer has."""
-    project.labels = list(labels)
+    return project if project is not None else ensure_project(session, name, labels)
 
 
 def connected_project(session: Session, name: str, studio_url: str) -> tuple[Project, int]:
@@ -106,6 +62,34 @@ def connected_project(session: Session, name: str, studio_url: str) -> tuple[Pro
             hint="correct LABEL_STUDIO_URL, or run `xner-label connect` again to move to the other server",
         )
     return project, project.studio_project
+
+
+def require_unclaimed(
+    session: Session, project: Project, studio_url: str, studio_project: int, made: datetime
+) -> None:
+    """Raises UsageError when another project is connected with this one of Label Studio, made at ``made``."""
+    query = select(Project).where(
+        Project.studio_url == studio_url,
+        Project.studio_project == studio_project,
+        Project.studio_created_at == made,
+        Project.id != project.id,
+    )
+    for other in session.scalars(query):
+        raise UsageError(
+            f"project {studio_project} of Label Studio is connected with project {other.name!r} of the store",
+            hint="give each a project of its own, or disconnect the other one first",
+        )
+
+
+def release_studio_project(session: Session, studio_url: str, studio_project: int, keep: Project) -> None:
+    """Let no project but ``keep`` claim this project of Label Studio: its server may have begun to count anew."""
+    query = select(Project).where(
+        Project.studio_url == studio_url, Project.studio_project == studio_project, Project.id != keep.id
+    )
+    for project in session.scalars(query):
+        project.studio_url = project.studio_project = project.studio_created_at = None
+        project.studio_backend = project.studio_webhook = None
+    session.flush()
 
 
 def lock_project(session: Session, project_id: int) -> None:

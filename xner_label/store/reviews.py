@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import made_by
-from xner_label.store.tables import Annotation, Prediction, ReviewBatch, ReviewItem, SyncState, Task, utc_now
+from xner_label.store.tables import (
+    Annotation,
+    ExcludedTask,
+    PipelineVersion,
+    Prediction,
+    ReviewBatch,
+    ReviewItem,
+    SyncState,
+    Task,
+    utc_now,
+)
 
 # How many ids go into one IN (...).
 _CHUNK = 5_000
@@ -25,18 +35,38 @@ def eligible(
     That is what a version predicted in a split, nobody has been asked about or has settled, and isn't in Label
     Studio already: tasks made there get their predictions from the ML backend.
     """
-    settled = select(Annotation.task_id)
     query = (
         select(Task.id, Prediction.id, Prediction.confidence)
         .join(Prediction, Prediction.task_id == Task.id)
         .where(Task.project_id == project_id, made_by(version), Task.split == split)
-        .where(Task.studio_task.is_(None))
-        .where(Task.id.not_in(select(ReviewItem.task_id)), Task.id.not_in(settled))
+        .where(_choosable())
         .order_by(Prediction.confidence, Task.id)
     )
     if max_confidence is not None:
         query = query.where(Prediction.confidence <= max_confidence)
     return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
+
+
+def eligible_by_split(session: Session, project_id: int, version: str) -> dict[str, int]:
+    """How many tasks of each split may be chosen for review."""
+    query = (
+        select(Task.split, func.count())
+        .join(Prediction, Prediction.task_id == Task.id)
+        .where(Task.project_id == project_id, made_by(version))
+        .where(_choosable())
+        .group_by(Task.split)
+    )
+    return dict(session.execute(query).all())
+
+
+def _choosable() -> ColumnElement[bool]:
+    """Nobody has been asked about the task, has settled it or set it aside, and Label Studio doesn't hold it."""
+    return and_(
+        Task.studio_task.is_(None),
+        Task.id.not_in(select(ReviewItem.task_id)),
+        Task.id.not_in(select(Annotation.task_id)),
+        Task.id.not_in(select(ExcludedTask.task_id)),
+    )
 
 
 def add_batch(
@@ -72,6 +102,7 @@ def unpushed_items(session: Session, project_id: int) -> list[Outgoing]:
         .join(Task, Task.id == ReviewItem.task_id)
         .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
         .where(Task.project_id == project_id, ReviewItem.pushed_at.is_(None))
+        .where(Task.id.not_in(select(ExcludedTask.task_id)))
         .order_by(ReviewItem.batch_id, ReviewItem.position)
         .options(selectinload(Prediction.entities))
     )
@@ -83,7 +114,7 @@ def claim_items(session: Session, items: Sequence[int]) -> set[int]:
     free = (
         update(ReviewItem)
         .where(ReviewItem.id.in_(items), ReviewItem.sent_at.is_(None), ReviewItem.pushed_at.is_(None))
-        .values(sent_at=utc_now())
+        .values(sent_at=utc_now(), prediction_sent_at=utc_now(), shown_version=None)
         .returning(ReviewItem.id)
     )
     return set(session.scalars(free))
@@ -95,13 +126,18 @@ def release_items(session: Session, items: Sequence[int]) -> None:
         session.execute(
             update(ReviewItem)
             .where(ReviewItem.id.in_(items[start : start + _CHUNK]), ReviewItem.pushed_at.is_(None))
-            .values(sent_at=None)
+            .values(sent_at=None, prediction_sent_at=None)
         )
 
 
 def mark_pushed(session: Session, studio_tasks: Mapping[int, int]) -> None:
-    """Record that Label Studio holds these tasks (our task id -> its task id)."""
+    """Record that Label Studio holds these tasks (our task id -> its task id).
+
+    Label Studio is right about its ids: another task that was thought to have one of them isn't there, and goes
+    out again if people were to look at it.
+    """
     if studio_tasks:
+        _take_away(session, studio_tasks)
         rows = [{"id": task_id, "studio_task": studio_task} for task_id, studio_task in studio_tasks.items()]
         session.execute(update(Task), rows)
     now, ids = utc_now(), list(studio_tasks)
@@ -111,20 +147,120 @@ def mark_pushed(session: Session, studio_tasks: Mapping[int, int]) -> None:
         )
 
 
+def _take_away(session: Session, studio_tasks: Mapping[int, int]) -> None:
+    """Free these ids of Label Studio's, whoever has them in the same project."""
+    numbers, ids = list(studio_tasks.values()), list(studio_tasks)
+    project = select(Task.project_id).where(Task.id == ids[0]).scalar_subquery()
+    displaced: list[int] = []
+    for start in range(0, len(numbers), _CHUNK):
+        holders = (
+            update(Task)
+            .where(Task.project_id == project, Task.studio_task.in_(numbers[start : start + _CHUNK]))
+            .values(studio_task=None)
+            .returning(Task.id)
+        )
+        displaced += [task for task in session.scalars(holders) if task not in studio_tasks]
+    if displaced:
+        _send_again(session, ReviewItem.task_id.in_(displaced))
+
+
+def _send_again(session: Session, items: ColumnElement[bool]) -> None:
+    """Let items that nobody has answered be pushed once more."""
+    answered = select(Annotation.task_id).where(Annotation.origin == "studio")
+    session.execute(
+        update(ReviewItem)
+        .where(items, ReviewItem.task_id.not_in(answered))
+        .values(pushed_at=None, sent_at=None, prediction_sent_at=None, shown_version=None)
+    )
+
+
+def mark_shown(session: Session, versions: Mapping[int, str]) -> None:
+    """Record under which version Label Studio holds the predictions of these items (item id -> version)."""
+    rows = [
+        {"id": item, "shown_version": version, "prediction_sent_at": None} for item, version in versions.items()
+    ]
+    if rows:
+        session.execute(update(ReviewItem), rows)
+
+
+def forget_sending(session: Session, items: Sequence[int]) -> None:
+    """Note that the predictions of these items are not on their way to Label Studio."""
+    for start in range(0, len(items), _CHUNK):
+        session.execute(
+            update(ReviewItem)
+            .where(ReviewItem.id.in_(items[start : start + _CHUNK]))
+            .values(prediction_sent_at=None)
+        )
+
+
+def claim_predictions(session: Session, items: Sequence[int], settled: datetime) -> set[int]:
+    """Note that the predictions of these items are about to be sent; returns those that aren't on their way
+    already, sent by another process or by one that was killed later than ``settled``."""
+    claimed: set[int] = set()
+    for start in range(0, len(items), _CHUNK):
+        free = (
+            update(ReviewItem)
+            .where(ReviewItem.id.in_(items[start : start + _CHUNK]))
+            .where(ReviewItem.prediction_sent_at.is_(None) | (ReviewItem.prediction_sent_at < settled))
+            .values(prediction_sent_at=utc_now())
+            .returning(ReviewItem.id)
+        )
+        claimed.update(session.scalars(free))
+    return claimed
+
+
+def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str | None, str | None]]:
+    """(item id, version that Label Studio is known to hold, version of the prediction) of what waits for a person
+    in Label Studio; the latter is None where the task is served blind."""
+    query = (
+        select(ReviewItem.id, ReviewItem.shown_version, PipelineVersion.name)
+        .join(Task, Task.id == ReviewItem.task_id)
+        .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
+        .outerjoin(PipelineVersion, PipelineVersion.id == Prediction.pipeline_id)
+        .where(Task.project_id == project_id, Task.studio_task.is_not(None))
+        .where(ReviewItem.pushed_at.is_not(None), _unanswered())
+        .order_by(ReviewItem.id)
+    )
+    return [(item, shown, version) for item, shown, version in session.execute(query)]
+
+
+def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
+    """These items with their tasks and predictions, in the order in which they were chosen."""
+    found: list[Outgoing] = []
+    for start in range(0, len(items), _CHUNK):
+        query = (
+            select(ReviewItem, Task, Prediction)
+            .join(Task, Task.id == ReviewItem.task_id)
+            .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
+            .where(ReviewItem.id.in_(items[start : start + _CHUNK]))
+            .order_by(ReviewItem.id)
+            .options(selectinload(Prediction.entities))
+        )
+        found += [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
+    return found
+
+
+def open_confidences(session: Session, project_id: int) -> list[float]:
+    """The confidences of the predictions that wait for a person, in Label Studio or on their way there."""
+    query = (
+        select(Prediction.confidence)
+        .join(ReviewItem, ReviewItem.prediction_id == Prediction.id)
+        .join(Task, Task.id == ReviewItem.task_id)
+        .where(Task.project_id == project_id, _unanswered())
+    )
+    return list(session.scalars(query))
+
+
 def forget_studio(session: Session, project_id: int) -> None:
     """Start anew with another project of Label Studio: no task is there yet, and nothing has been synchronised.
 
     Items that people have already answered stay as they are; the others can be pushed again.
     """
     ours = select(Task.id).where(Task.project_id == project_id)
-    answered = select(Annotation.task_id).where(Annotation.origin == "studio")
     session.execute(update(Task).where(Task.project_id == project_id).values(studio_task=None))
-    session.execute(
-        update(ReviewItem)
-        .where(ReviewItem.task_id.in_(ours), ReviewItem.task_id.not_in(answered))
-        .values(pushed_at=None, sent_at=None)
-    )
-    session.execute(delete(SyncState).where(SyncState.project_id == project_id))
+    _send_again(session, ReviewItem.task_id.in_(ours))
+    # a sync that is under way must find that it was overtaken
+    set_cursor(session, project_id, None)
 
 
 def _unanswered() -> ColumnElement[bool]:
@@ -159,8 +295,11 @@ def outdated_items(session: Session, project_id: int, version: str) -> list[Outg
 
 
 def set_shown(session: Session, shown: Mapping[int, int]) -> None:
-    """Record which prediction people see now (item id -> prediction id)."""
-    rows = [{"id": item, "prediction_id": prediction} for item, prediction in shown.items()]
+    """Record which prediction people are to see from now on (item id -> prediction id); it must be sent."""
+    rows = [
+        {"id": item, "prediction_id": prediction, "prediction_sent_at": None, "shown_version": None}
+        for item, prediction in shown.items()
+    ]
     if rows:
         session.execute(update(ReviewItem), rows)
 
@@ -175,8 +314,20 @@ def count_open(session: Session, project_id: int) -> int:
         select(func.count())
         .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
-        .where(Task.project_id == project_id, _unanswered())
+        .where(Task.project_id == project_id, _unanswered(), Task.id.not_in(select(ExcludedTask.task_id)))
         .where(ReviewItem.pushed_at.is_(None) | Task.studio_task.is_not(None))
+    )
+    return session.scalar(query) or 0
+
+
+def unshown_items(session: Session, project_id: int) -> int:
+    """How many tasks wait in Label Studio without being known to show the prediction they should show."""
+    query = (
+        select(func.count())
+        .select_from(ReviewItem)
+        .join(Task, Task.id == ReviewItem.task_id)
+        .where(Task.project_id == project_id, Task.studio_task.is_not(None), ReviewItem.pushed_at.is_not(None))
+        .where(ReviewItem.shown_version.is_(None), _unanswered())
     )
     return session.scalar(query) or 0
 
@@ -209,10 +360,17 @@ def get_cursor(session: Session, project_id: int) -> datetime | None:
     return None if state is None else state.cursor
 
 
-def set_cursor(session: Session, project_id: int, cursor: datetime) -> None:
-    """Move the cursor; call it in the transaction that writes the rows it covers."""
+def sync_generation(session: Session, project_id: int) -> int:
+    """How many syncs of the project have written."""
+    state = session.get(SyncState, project_id)
+    return 0 if state is None else state.generation
+
+
+def set_cursor(session: Session, project_id: int, cursor: datetime | None) -> None:
+    """Move the cursor (None: to the beginning); call it in the transaction that writes the rows it covers."""
     state = session.get(SyncState, project_id)
     if state is None:
-        session.add(SyncState(project_id=project_id, cursor=cursor))
+        session.add(SyncState(project_id=project_id, cursor=cursor, generation=1))
     else:
         state.cursor = cursor
+        state.generation += 1

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from xner_label.store.pipelines import made_by
-from xner_label.store.tables import ModelRun, Prediction, Project, Promotion, Task
+from xner_label.store.tables import ExcludedTask, ModelRun, Prediction, Project, Promotion, Task
 
 
 class Serving(msgspec.Struct, frozen=True):
     """What a project serves: the promoted model run, else its current ``pipeline`` (by name).
 
     ``version`` is what Label Studio sees as model_version, both of pushed predictions and of those that the ML
-    backend gives; None as long as nothing has been predicted.
+    backend gives; None as long as nothing has been predicted. ``source_field`` is where the connected project of
+    Label Studio shows the source, if not where ours do.
     """
 
     project_id: int
     studio_project: int | None
     pipeline: str | None
     run: ModelRun | None
+    source_field: str | None = None
 
     @property
     def version(self) -> str | None:
@@ -34,26 +36,35 @@ def serving(session: Session, project: str) -> Serving | None:
     if found is None:
         return None
     current = None if found.pipeline is None else found.pipeline.name
-    return Serving(found.id, found.studio_project, current, promoted_run(session, found.id))
+    run = promoted_run(session, found.id)
+    return Serving(found.id, found.studio_project, current, run, found.studio_source_field)
 
 
 def reviewed_version(session: Session, project: Project, split: str) -> str | None:
     """Whose predictions of a split go to review: the promoted run's once it has predicted all of them, till then
     those of the project's pipeline; None as long as nothing has been predicted."""
+    run = promoted_run(session, project.id)
     if project.pipeline is None:
         return None
-    run = promoted_run(session, project.id)
-    if run is None:
+    if run is None or count_unpredicted(session, project, split):
         return project.pipeline.name
+    return run.version
+
+
+def count_unpredicted(session: Session, project: Project, split: str) -> int:
+    """How many tasks of a split the promoted run has yet to predict; 0 where none is promoted."""
+    run = promoted_run(session, project.id)
+    if run is None or project.pipeline is None:
+        return 0
     of_run = select(Prediction.task_id).where(made_by(run.version))
     missing = (
-        select(Prediction.id)
+        select(func.count())
+        .select_from(Prediction)
         .join(Task, Task.id == Prediction.task_id)
         .where(Task.project_id == project.id, Task.split == split, made_by(project.pipeline.name))
-        .where(Task.id.not_in(of_run))
-        .limit(1)
+        .where(Task.id.not_in(of_run), Task.id.not_in(select(ExcludedTask.task_id)))
     )
-    return run.version if session.scalar(missing) is None else project.pipeline.name
+    return session.scalar(missing) or 0
 
 
 def model_runs(session: Session, project_id: int) -> list[ModelRun]:

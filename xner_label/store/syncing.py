@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
 from xner_label.store.tables import Annotation, Prediction, ReviewItem, Task
@@ -16,7 +16,7 @@ _CHUNK = 5_000
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is known about an annotation: its newest row."""
+    """What is known about an annotation: its newest state."""
 
     updated_at: datetime
     deleted: bool
@@ -28,6 +28,19 @@ def studio_tasks(session: Session, project_id: int) -> dict[int, int]:
     return {studio_task: task for studio_task, task in session.execute(query) if studio_task is not None}
 
 
+def count_annotations(session: Session, project_id: int) -> int:
+    """How many annotations of Label Studio are known and not deleted there."""
+    each = (
+        select(Annotation.task_id, Annotation.studio_annotation)
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id, Annotation.origin == "studio")
+        .group_by(Annotation.task_id, Annotation.studio_annotation)
+        .having(func.max(case((Annotation.deleted, 1), else_=0)) == 0)
+        .subquery()
+    )
+    return session.scalar(select(func.count()).select_from(each)) or 0
+
+
 def states(session: Session, task_ids: Sequence[int]) -> dict[int, dict[int, State]]:
     """By our task id and Label Studio's annotation id, what is known about the annotations of these tasks."""
     found: dict[int, dict[int, State]] = {}
@@ -37,7 +50,7 @@ def states(session: Session, task_ids: Sequence[int]) -> dict[int, dict[int, Sta
                 Annotation.task_id, Annotation.studio_annotation, Annotation.studio_updated_at, Annotation.deleted
             )
             .where(Annotation.task_id.in_(chunk), Annotation.origin == "studio")
-            .order_by(Annotation.id)
+            .order_by(Annotation.studio_updated_at, Annotation.id)
         )
         for task, annotation, updated_at, deleted in session.execute(query):
             if annotation is not None and updated_at is not None:
@@ -56,6 +69,15 @@ def mark_deleted(session: Session, task_id: int, annotation: int, state: State) 
             deleted=True,
             regions=[],
             entities=[],
+        )
+    )
+
+
+def revive(session: Session, task_id: int, annotation: int) -> None:
+    """Take back that an annotation is gone: Label Studio holds it (again)."""
+    session.execute(
+        delete(Annotation).where(
+            Annotation.task_id == task_id, Annotation.studio_annotation == annotation, Annotation.deleted
         )
     )
 

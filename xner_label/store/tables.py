@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -89,6 +90,9 @@ class Project(Base):
     """A labelling project, and where it lives in Label Studio once connected.
 
     ``pipeline`` made its newest complete prediction: what is pushed, served and exported.
+    ``studio_created_at`` is when the project was made over there, by that server's clock: another project with the
+    same number, on a server that began anew, was made at another time. ``studio_source_field`` is the field of a
+    task's data in which a joined project shows the source; None: ours.
     """
 
     __tablename__ = "projects"
@@ -101,6 +105,9 @@ class Project(Base):
     studio_project: Mapped[int | None]
     studio_backend: Mapped[int | None]
     studio_webhook: Mapped[int | None]
+    studio_created_at: Mapped[datetime | None]
+    studio_text_field: Mapped[str | None]
+    studio_source_field: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     pipeline: Mapped[PipelineVersion | None] = relationship(lazy="selectin")
@@ -255,7 +262,9 @@ class ReviewItem(Base):
 
     A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
     Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
-    which sent it never learned whether it arrived.
+    which sent it never learned whether it arrived. ``shown_version`` is the version under which Label Studio is
+    known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what ``sent_at`` is to
+    the task: Label Studio may store a task and lose the prediction that came with it.
     """
 
     __tablename__ = "review_items"
@@ -267,13 +276,16 @@ class ReviewItem(Base):
     position: Mapped[int]
     sent_at: Mapped[datetime | None]
     pushed_at: Mapped[datetime | None]
+    prediction_sent_at: Mapped[datetime | None]
+    shown_version: Mapped[str | None]
 
 
 class Annotation(Base):
     """One state of an annotation in Label Studio, or imported gold (then ``studio_annotation`` is None).
 
-    A changed annotation adds a row, and so does gold that is imported again with other entities; the newest row of
-    an annotation counts. ``regions`` is Label Studio's result list as received; ``lead_time`` is in seconds.
+    A changed annotation adds a row, and so does gold that is imported again with other entities; the row with the
+    newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's result
+    list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it there.
     """
 
     __tablename__ = "annotations"
@@ -286,6 +298,7 @@ class Annotation(Base):
     annotator: Mapped[str | None]
     skipped: Mapped[bool] = mapped_column(default=False)
     deleted: Mapped[bool] = mapped_column(default=False)
+    ground_truth: Mapped[bool] = mapped_column(default=False, server_default=false())
     lead_time: Mapped[float | None]
     regions: Mapped[list[Any]]
     entities: Mapped[list[Any]]
@@ -355,13 +368,62 @@ class Promotion(Base):
 
 
 class SyncState(Base):
-    """How far a project has been synchronised; moves in the same transaction as the rows it covers."""
+    """How far a project has been synchronised; moves in the same transaction as the rows it covers.
+
+    ``generation`` rises with every sync that wrote: one that finds another number than when it began to ask has
+    been overtaken.
+    """
 
     __tablename__ = "sync_state"
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     cursor: Mapped[datetime | None]
+    generation: Mapped[int] = mapped_column(default=0, server_default="0")
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+
+class ExcludedTask(Base):
+    """A task that somebody set aside: it isn't predicted, chosen, learned from or counted as gold."""
+
+    __tablename__ = "excluded_tasks"
+
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Acknowledgement(Base):
+    """An annotation in a state that can't be used, which somebody has seen and doesn't want to hear of again."""
+
+    __tablename__ = "acknowledgements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    studio_annotation: Mapped[int]
+    studio_updated_at: Mapped[datetime]
+    problem: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (UniqueConstraint("project_id", "studio_annotation", "studio_updated_at"),)
+
+
+class Decision(Base):
+    """What somebody decided where annotators disagreed; the newest decision about a task counts.
+
+    ``annotations`` are the ids (rows of this store) of the annotations that were decided between: a later one
+    opens the question again unless it says the same.
+    """
+
+    __tablename__ = "decisions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), index=True)
+    entities: Mapped[list[Any]]
+    annotations: Mapped[list[Any]]
+    decided_by: Mapped[str]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class CacheEntry(Base):

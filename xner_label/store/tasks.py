@@ -21,6 +21,11 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def text_name(text: str) -> str:
+    """The external id of a task that nobody has given one: its text is all that tells it from others."""
+    return f"text-{text_hash(text)}"
+
+
 def add_tasks(session: Session, project_id: int, tasks: Sequence[tuple[entities.Task, str]]) -> int:
     """Add (task, split) pairs; known external ids are left alone, and the first of several with one id counts.
 
@@ -54,6 +59,29 @@ def ids_by_external(session: Session, project_id: int, external_ids: Sequence[st
         query = select(Task.external_id, Task.id).where(Task.project_id == project_id, Task.external_id.in_(chunk))
         found.update(session.execute(query).all())
     return found
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which task it is, and what its text hashes to."""
+
+    id: int
+    text_hash: str
+
+
+def identities(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, Identity]:
+    """The tasks that have these external ids, by it."""
+    found: dict[str, Identity] = {}
+    for chunk in id_batches(external_ids):
+        query = select(Task.external_id, Task.id, Task.text_hash).where(
+            Task.project_id == project_id, Task.external_id.in_(chunk)
+        )
+        found.update((name, Identity(task, digest)) for name, task, digest in session.execute(query))
+    return found
+
+
+def identity(session: Session, task_id: int) -> Identity:
+    """The identity of a task that exists."""
+    return Identity(task_id, session.scalars(select(Task.text_hash).where(Task.id == task_id)).one())
 
 
 def texts_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, str]:

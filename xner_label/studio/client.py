@@ -16,6 +16,7 @@ from typing import Any
 
 from xner_label.errors import ConfigurationError, MissingExtraError, StudioError
 from xner_label.settings.table import Settings
+from xner_label.studio.answers import NotAnsweredError, check_answer
 
 # Seconds that one request may take. Importing a chunk of tasks takes one or two.
 _TIMEOUT = 60.0
@@ -33,10 +34,8 @@ _LOOPBACK_HINT = (
     "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false, both, or give backend.url a public address"
 )
 _AGAIN_HINT = "run the same command again: what was finished isn't repeated"
-
-
-class NotAnsweredError(StudioError):
-    """A request was sent and it is not known whether Label Studio carried it out."""
+# How often a page is asked for that holds fewer tasks than it says: one may have been deleted in between.
+_ATTEMPTS = 3
 
 
 @contextmanager
@@ -59,7 +58,8 @@ def open_studio(settings: Settings) -> Iterator[Studio]:
         )
     if not settings.studio_api_key:
         raise ConfigurationError("there is no token for Label Studio", hint=_TOKEN_HINT)
-    with httpx.Client(timeout=_TIMEOUT, follow_redirects=True) as http:
+    hooks = {"response": [check_answer]}
+    with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, event_hooks=hooks) as http:
         with _explained(url):
             api = LabelStudio(base_url=url, api_key=settings.studio_api_key, httpx_client=http, timeout=_TIMEOUT)
         yield Studio(url, api)
@@ -98,7 +98,7 @@ class Studio:
 
     def count_tasks(self, project: int) -> int:
         """How many tasks a project has."""
-        return int(self._page(project, [], include="id", size=1).response.total)
+        return int(self._list(project, _query([]), size=1, include="id").response.total)
 
     def tasks(self, project: int, *, changed_after: datetime | None = None, include: str) -> Iterator[Any]:
         """The tasks of a project by rising id, of each only the fields in ``include``, a comma-separated list.
@@ -110,21 +110,34 @@ class Studio:
         last = 0
         while True:
             filters = [_filter("id", "Number", last), *newer]
-            page = self._page(project, filters, include=include, size=_PAGE).items or []
+            page = self._page(project, filters, include=include)
             yield from page
             if len(page) < _PAGE:
                 return
             last = page[-1].id
 
-    def full_tasks(self, project: int, ids: Sequence[int]) -> Iterator[Any]:
-        """These tasks with everything about their annotations; those that are gone are left out."""
+    def full_tasks(self, project: int, ids: Sequence[int], *, include: str | None = None) -> Iterator[Any]:
+        """These tasks with everything about their annotations, or with the fields in ``include``; those that are
+        gone are left out."""
         for start in range(0, len(ids), _PAGE):
             chosen = {"all": False, "included": list(ids[start : start + _PAGE])}
-            yield from self._list(project, {"selectedItems": chosen}, size=_PAGE).items or []
+            yield from self._whole(project, {"selectedItems": chosen}, include)
 
-    def _page(self, project: int, filters: list[dict[str, Any]], *, include: str, size: int) -> Any:
-        query = {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
-        return self._list(project, query, size=size, include=include)
+    def _page(self, project: int, filters: list[dict[str, Any]], *, include: str) -> list[Any]:
+        """The first tasks that pass the filters, by rising id."""
+        return self._whole(project, _query(filters), include)
+
+    def _whole(self, project: int, query: dict[str, Any], include: str | None) -> list[Any]:
+        """A page of a listing. Raises NotAnsweredError when it holds fewer tasks than it counts."""
+        for _ in range(_ATTEMPTS):
+            answer = self._list(project, query, size=_PAGE, include=include)
+            page, total = list(answer.items or []), answer.response.total
+            if len(page) >= min(total, _PAGE):
+                return page
+        raise NotAnsweredError(
+            f"Label Studio at {self.url} lists {len(page)} tasks of project {project} and counts {total}",
+            hint="look into its log; nothing was concluded from this answer",
+        )
 
     def _list(self, project: int, query: dict[str, Any], *, size: int, include: str | None = None) -> Any:
         # resolve_uri would rewrite a text that happens to contain the address of a storage
@@ -137,6 +150,10 @@ class Studio:
             fields="all",
             resolve_uri=False,
         )
+
+
+def _query(filters: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
 
 
 def _filter(field: str, kind: str, value: object) -> dict[str, object]:
@@ -152,6 +169,7 @@ def _explained(url: str) -> Iterator[None]:
     """Turn what the SDK and httpx raise into StudioError. Their own messages show cookies: they stop here."""
     import httpx
     from label_studio_sdk.core.api_error import ApiError
+    from label_studio_sdk.core.parse_error import ParsingError
 
     try:
         yield
@@ -169,6 +187,12 @@ def _explained(url: str) -> Iterator[None]:
         raise NotAnsweredError(
             f"the connection to Label Studio at {url} broke: {error}", hint=_AGAIN_HINT
         ) from None
+    except (ParsingError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # what the SDK stumbles over when JSON has another form than it expects
+        raise NotAnsweredError(
+            f"what answers at {url} doesn't speak Label Studio's API ({type(error).__name__})",
+            hint="check LABEL_STUDIO_URL and what stands between; then run the same command again",
+        ) from error
 
 
 def _refusal(url: str, status: int | None, body: Any) -> StudioError:

@@ -6,22 +6,31 @@ view of the tasks with the least confident first. A project that exists is joine
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from sqlalchemy.orm import Session
 
-from xner_label.errors import StudioError, UsageError
+from xner_label.errors import ConfigurationError, UsageError
 from xner_label.settings.table import Settings
-from xner_label.store import projects, reviews
+from xner_label.store import projects, reviews, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import Project
+from xner_label.studio.attaching import attach, detach
 from xner_label.studio.client import Studio, open_studio
-from xner_label.studio.labelling import find_control, labelling_config
+from xner_label.studio.fetching import moment
+from xner_label.studio.identity import is_connected, mark_of, require_connected
+from xner_label.studio.labelling import (
+    EXTERNAL_ID,
+    MIN_CONFIDENCE,
+    SOURCE,
+    Control,
+    find_control,
+    labelling_config,
+    shown_fields,
+)
 
-# The header by which the ML backend knows that a webhook call is Label Studio's.
-SECRET_HEADER = "X-XNER-Label-Secret"
-WEBHOOK_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
-BACKEND_TITLE = "XNER-Label"
 VIEW_TITLE = "Least confident first"
 
 # Serve the least confident task first, and open it with its prediction.
@@ -38,12 +47,15 @@ _HIDDEN_COLUMNS = (
 
 class ConnectOptions(msgspec.Struct, frozen=True):
     """``studio_project`` joins that project; ``new`` makes another one even if one is connected; ``backend`` False
-    leaves the ML backend and its webhook alone; ``replace_config`` overwrites the labelling configuration."""
+    leaves the ML backend and its webhook alone; ``replace_config`` overwrites the labelling configuration;
+    ``text_field`` and ``source_field`` name the fields in which a joined project shows the text and its source."""
 
     studio_project: int | None = None
     new: bool = False
     backend: bool = True
     replace_config: bool = False
+    text_field: str | None = None
+    source_field: str | None = None
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -60,145 +72,150 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 def connect(store: Store, settings: Settings, options: ConnectOptions) -> Connection:
-    """Connect the project that ``settings`` name.
+    """Connect the project that ``settings`` name. The store is changed only once everything else went well.
 
     Raises StudioError, ConfigurationError when the labelling configuration of a joined project doesn't offer our
-    labels, UsageError for options that contradict.
+    labels or shows fields that nobody fills, UsageError for options that contradict.
     """
     if options.new and options.studio_project is not None:
         raise UsageError("a project is either joined or new", hint="give --project-id or --new, not both")
     with store.write() as session:
-        project = projects.ensure_project(session, settings.project, settings.labels)
+        project = projects.find_or_make(session, settings.project, settings.labels)
     with open_studio(settings) as studio:
         found, created = _project(studio, project, settings, options)
+        same = not created and _is_same(project, studio, found)
+        with store.read() as session:
+            projects.require_unclaimed(session, project, studio.url, found.id, moment(found.created_at))
+        control = _control(found, project if same else None, settings, options)
         changes: dict[str, Any] = {
             name: value for name, value in _PROJECT_OPTIONS.items() if getattr(found, name, None) != value
         }
         if options.replace_config:
             changes["label_config"] = labelling_config(settings.labels, settings.source_language)
-        else:
-            find_control(found.label_config, settings.labels)
+        there = {} if same or created else _already_there(store, studio, project, found.id, control)
         if changes:
             studio.write(studio.api.projects.update, found.id, **changes)
         notes: list[str] = []
-        backend, webhook = _backend(studio, found.id, settings, options, notes)
+        backend, webhook = attach(studio, found.id, settings, notes) if options.backend else (None, None)
         view = _view(studio, found.id)
     with store.write() as session:
         stored = projects.get_project(session, settings.project)
-        if (stored.studio_url, stored.studio_project) != (studio.url, found.id):
-            reviews.forget_studio(session, stored.id)
-            stored.studio_backend = stored.studio_webhook = None
+        if not same:
+            _leave(session, stored, notes)
+            projects.release_studio_project(session, studio.url, found.id, stored)
+        stored.labels = list(settings.labels)
         stored.studio_url, stored.studio_project = studio.url, found.id
+        stored.studio_created_at = moment(found.created_at)
+        stored.studio_text_field = options.text_field or (stored.studio_text_field if same else None)
+        stored.studio_source_field = None if control.source_key == SOURCE else control.source_key
         if options.backend:
             stored.studio_backend, stored.studio_webhook = backend, webhook
+        reviews.mark_pushed(session, there)
     return Connection(
         settings.project, found.id, studio.project_url(found.id), created, backend, webhook, view, tuple(notes)
     )
+
+
+def disconnect(store: Store, settings: Settings) -> list[str]:
+    """Remove our ML backend and webhook from the connected project and forget the connection; the project over
+    there, its tasks and annotations stay. Returns the addresses that were removed.
+
+    Raises StudioError, ConfigurationError when the project isn't connected.
+    """
+    with open_studio(settings) as studio:
+        with store.read() as session:
+            project, studio_project = projects.connected_project(session, settings.project, studio.url)
+        removed: list[str] = []
+        found = _existing(studio, studio_project)
+        if found is not None and is_connected(project, found):
+            removed = detach(studio, studio_project)
+    with store.write() as session:
+        _leave(session, projects.get_project(session, settings.project), [])
+    return removed
+
+
+def _existing(studio: Studio, number: int) -> Any:
+    """A project of the server, None when it was deleted."""
+    rows = studio.read(studio.api.projects.list)
+    return studio.project(number) if any(row.id == number for row in rows) else None
+
+
+def _is_same(project: Project, studio: Studio, found: Any) -> bool:
+    """Whether the store is connected with exactly this project already."""
+    return (project.studio_url, project.studio_project) == (studio.url, found.id) and is_connected(project, found)
+
+
+def _control(found: Any, connected: Project | None, settings: Settings, options: ConnectOptions) -> Control:
+    """The control of the project to connect with, checked."""
+    if options.replace_config:
+        return find_control(labelling_config(settings.labels, settings.source_language), settings.labels)
+    text_field = options.text_field or (connected.studio_text_field if connected else None)
+    source_field = options.source_field or (connected.studio_source_field if connected else None) or SOURCE
+    control = find_control(found.label_config, settings.labels, text_field=text_field)
+    filled = {control.text_key, source_field, SOURCE, EXTERNAL_ID, MIN_CONFIDENCE}
+    empty = [name for name in shown_fields(found.label_config) if name not in filled]
+    if empty:
+        names = ", ".join(f"${name}" for name in empty)
+        raise ConfigurationError(
+            f"project {found.id} of Label Studio shows {names}, which we don't fill",
+            hint=f"if that is where the source belongs, `xner-label connect --source-field {empty[0]}`; if it is "
+            "the text, --text-field; else take it out of the labelling configuration",
+        )
+    return msgspec.structs.replace(control, source_key=source_field)
+
+
+def _already_there(
+    store: Store, studio: Studio, project: Project, studio_project: int, control: Control
+) -> Mapping[int, int]:
+    """Which of our tasks a project that is joined holds already: a push must not send them once more."""
+    with store.read() as session:
+        if not reviews.count_items(session, project.id)[0]:
+            return {}
+        texts = {task.external_id: task for task in tasks.iterate_tasks(session, project.id)}
+        there: dict[int, int] = {}
+        for row in studio.tasks(studio_project, include="id,data"):
+            task = texts.get(str(row.data.get(EXTERNAL_ID)))
+            if task is not None and task.text == row.data.get(control.text_key):
+                there.setdefault(task.id, row.id)
+        return there
+
+
+def _leave(session: Session, project: Project, notes: list[str]) -> None:
+    """Forget the project of Label Studio that was connected so far."""
+    if project.studio_project is not None:
+        waiting = reviews.count_open(session, project.id)
+        notes.append(
+            f"project {project.studio_project} at {project.studio_url} is left as it is"
+            + (f"; {waiting} tasks waited there, they go out again with the next push" if waiting else "")
+        )
+    reviews.forget_studio(session, project.id)
+    project.studio_url = project.studio_project = project.studio_created_at = None
+    project.studio_backend = project.studio_webhook = None
+    project.studio_text_field = project.studio_source_field = None
 
 
 def _project(studio: Studio, project: Project, settings: Settings, options: ConnectOptions) -> tuple[Any, bool]:
     """The Label Studio project to connect with, and whether it was made now."""
     if options.studio_project is not None:
         return studio.project(options.studio_project), False
-    known = project.studio_project if project.studio_url == studio.url else None
-    if known is not None and not options.new:
-        return studio.project(known), False
-    # A connect that was killed may have made the project without noting its id. The moment at which the store's
-    # own row was made tells ours from one that another store gave the same name.
-    mark = f"Made by XNER-Label for its project {project.name!r} of {project.created_at.isoformat()}"
+    if project.studio_url == studio.url and project.studio_project is not None and not options.new:
+        found = studio.project(project.studio_project)
+        require_connected(project, found)
+        return found, False
+    # a connect that was killed may have made the project, which is empty then, without noting its id
     for found in studio.read(studio.api.projects.list):
-        if found.description == mark and found.id != known:
+        ours = found.description == mark_of(project) and not found.task_number
+        if ours and not _is_same(project, studio, found):
             return studio.project(found.id), False
     made = studio.write(
         studio.api.projects.create,
         # Label Studio takes titles of 3 to 50 characters
         title=f"{project.name} (XNER)"[-50:],
-        description=mark,
+        description=mark_of(project),
         label_config=labelling_config(settings.labels, settings.source_language),
         **_PROJECT_OPTIONS,
     )
     return studio.project(made.id), True
-
-
-def _backend(
-    studio: Studio, project: int, settings: Settings, options: ConnectOptions, notes: list[str]
-) -> tuple[int | None, int | None]:
-    """Attach exactly one ML backend and one webhook; returns their ids."""
-    if not options.backend:
-        return None, None
-    url = settings.backend_url.rstrip("/")
-    if not url:
-        notes.append("no ML backend: set backend.url (or XNER_LABEL_BACKEND_URL) and connect again")
-        return None, None
-    if settings.webhook_secret:
-        webhook = _webhook(studio, project, f"{url}/webhook", settings.webhook_secret)
-        return _one_backend(studio, project, url, settings), webhook
-    backend = _one_backend(studio, project, url, settings)
-    # Label Studio gives every new backend a webhook that anybody could call.
-    for hook in _webhooks(studio, project, f"{url}/webhook"):
-        studio.write(studio.api.webhooks.delete, hook.id)
-    notes.append(
-        "no webhook: set XNER_LABEL_WEBHOOK_SECRET for `serve` and `connect` alike and connect again; "
-        "`sync` doesn't need it"
-    )
-    return backend, None
-
-
-def _one_backend(studio: Studio, project: int, url: str, settings: Settings) -> int:
-    wanted: dict[str, Any] = {"title": BACKEND_TITLE, "auth_method": "NONE"}
-    if settings.backend_user:
-        wanted |= {
-            "auth_method": "BASIC_AUTH",
-            "basic_auth_user": settings.backend_user,
-            "basic_auth_pass": settings.backend_password,
-        }
-    ours, *surplus = _backends(studio, project, url) or [None]
-    for row in surplus:
-        studio.write(studio.api.ml.delete, row.id)
-    if ours is not None:
-        # the password can't be read back, so whether it changed isn't known
-        if settings.backend_user or any(getattr(ours, name) != value for name, value in wanted.items()):
-            studio.write(studio.api.ml.update, ours.id, url=url, project=project, **wanted)
-        return int(ours.id)
-    try:
-        return int(studio.write(studio.api.ml.create, url=url, project=project, **wanted).id)
-    except StudioError:
-        # with only one of its two address checks switched off, Label Studio refuses and keeps the row
-        for ghost in _backends(studio, project, url):
-            studio.write(studio.api.ml.delete, ghost.id)
-        raise
-
-
-def _backends(studio: Studio, project: int, url: str) -> list[Any]:
-    rows = studio.read(studio.api.ml.list, project=project)
-    return sorted((row for row in rows if row.url.rstrip("/") == url), key=lambda row: row.id)
-
-
-def _webhook(studio: Studio, project: int, url: str, secret: str) -> int:
-    wanted = {
-        "headers": {SECRET_HEADER: secret},
-        "actions": list(WEBHOOK_ACTIONS),
-        "send_for_all_actions": False,
-        "send_payload": True,
-        "is_active": True,
-    }
-    ours, *surplus = _webhooks(studio, project, url) or [None]
-    for row in surplus:
-        studio.write(studio.api.webhooks.delete, row.id)
-    if ours is None:
-        return int(studio.write(studio.api.webhooks.create, url=url, project=project, **wanted).id)
-    if any(_comparable(getattr(ours, name)) != _comparable(value) for name, value in wanted.items()):
-        studio.write(studio.api.webhooks.update, ours.id, url=url, **wanted)
-    return int(ours.id)
-
-
-def _comparable(value: object) -> object:
-    return sorted(value) if isinstance(value, list) else value
-
-
-def _webhooks(studio: Studio, project: int, url: str) -> list[Any]:
-    rows = studio.read(studio.api.webhooks.list, project=project)
-    return sorted((row for row in rows if row.project == project and row.url == url), key=lambda row: row.id)
 
 
 def _view(studio: Studio, project: int) -> int:

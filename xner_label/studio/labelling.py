@@ -7,12 +7,18 @@ a plain Text with all of our labels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import msgspec
 
 from xner_label.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from xner_label.store.tables import Project
 
 # Keys of a task's data in Label Studio. Its interface shows the whole task where a key is called `source`.
 TEXT = "text"
@@ -32,13 +38,19 @@ _STYLE = (
 )
 
 
+# A labelling configuration of this many characters has thousands of labels.
+LONGEST_CONFIG = 1_000_000
+
+
 class Control(msgspec.Struct, frozen=True):
-    """The Labels control of a project: its name, the Text it labels, the data key shown there, its labels."""
+    """The Labels control of a project: its name, the Text it labels, the data key shown there, its labels, and the
+    data key of the source."""
 
     from_name: str
     to_name: str
     text_key: str
     labels: tuple[str, ...]
+    source_key: str = SOURCE
 
 
 def labelling_config(labels: Sequence[str], source_language: str = "en") -> str:
@@ -62,40 +74,84 @@ def our_control(labels: Sequence[str]) -> Control:
     return Control("label", "text", TEXT, tuple(labels))
 
 
-def find_control(label_config: str, labels: Sequence[str]) -> Control:
-    """The first Labels control on a plain Text that offers all of ``labels``.
+def control_of_project(found: Any, project: Project) -> Control:
+    """The control of a connected project of Label Studio, ``found``, with the labels and fields that the store's
+    ``project`` has for it. Raises ConfigurationError."""
+    control = find_control(found.label_config, project.labels, text_field=project.studio_text_field)
+    return msgspec.structs.replace(
+        control, labels=tuple(project.labels), source_key=project.studio_source_field or SOURCE
+    )
+
+
+def find_control(label_config: str, labels: Sequence[str], *, text_field: str | None = None) -> Control:
+    """The first Labels control on a plain Text that offers all of ``labels``; ``text_field`` names the field of
+    the task that the Text must show.
 
     Raises ConfigurationError, naming what is missing, when the configuration has none.
     """
-    try:
-        root = ElementTree.fromstring(label_config)  # noqa: S314
-    except ElementTree.ParseError as error:
-        raise ConfigurationError(
-            f"the project's labelling configuration isn't valid XML: {error}",
-            hint="correct it in Label Studio under Settings > Labeling Interface",
-        ) from None
+    every = _controls(label_config)
+    controls = [control for control in every if text_field in (None, control.text_key)]
+    for control in controls:
+        if set(labels) <= set(control.labels):
+            return control
+    if not controls:
+        shown = "a field of the task" if text_field is None else f"the field {text_field!r}"
+        problem = f"has no <Labels> on a <Text> that shows {shown}"
+    else:
+        offered = set().union(*(control.labels for control in controls))
+        missing = sorted(set(labels).difference(offered) or set(labels))
+        problem = f"lacks the label{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        if strange := sorted(offered.difference(labels)):
+            problem += f" and offers {', '.join(strange)}, which the project doesn't have"
+    raise ConfigurationError(
+        f"the labelling configuration of the Label Studio project {problem}",
+        hint="add it there, change `labels` in xner-label.toml and run `xner-label connect`, or run "
+        "`xner-label connect --replace-config`",
+    )
+
+
+def shown_fields(label_config: str) -> list[str]:
+    """The fields of a task that a configuration shows, in its order. Raises ConfigurationError."""
+    fields = [
+        match.group(1)
+        for element in _parsed(label_config).iter()
+        for value in element.attrib.values()
+        if (match := re.fullmatch(r"\$(\w+)", value))
+    ]
+    return list(dict.fromkeys(fields))
+
+
+@lru_cache(maxsize=16)
+def _controls(label_config: str) -> tuple[Control, ...]:
+    """Every Labels control on a plain Text that shows a field of the task."""
+    root = _parsed(label_config)
     texts = {
         element.get("name", ""): element.get("value", "")[1:]
         for element in root.iter("Text")
         if element.get("value", "").startswith("$")
     }
-    controls = [
+    return tuple(
         Control(element.get("name", ""), target, texts[target], _offered(element))
         for element in root.iter("Labels")
         if (target := element.get("toName", "")) in texts
-    ]
-    for control in controls:
-        if set(labels) <= set(control.labels):
-            return control
-    if not controls:
-        problem = "has no <Labels> on a <Text> that shows a field of the task"
-    else:
-        missing = sorted(set(labels).difference(*(control.labels for control in controls)) or set(labels))
-        problem = f"lacks the label{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-    raise ConfigurationError(
-        f"the labelling configuration of the Label Studio project {problem}",
-        hint="add it there, change `labels` in xner-label.toml, or run `xner-label connect --replace-config`",
     )
+
+
+def _parsed(label_config: str) -> ElementTree.Element:
+    """The configuration as XML, which may neither be huge nor grow while it is read."""
+    if len(label_config) > LONGEST_CONFIG:
+        problem = f"has {len(label_config):,} characters, {LONGEST_CONFIG:,} are allowed"
+    elif "<!DOCTYPE" in label_config.upper():
+        problem = "has a <!DOCTYPE>, which is refused"
+    else:
+        try:
+            return ElementTree.fromstring(label_config)  # noqa: S314 - no document type, so nothing that could grow
+        except ElementTree.ParseError as error:
+            problem = f"isn't valid XML: {error}"
+    raise ConfigurationError(
+        f"the project's labelling configuration {problem}",
+        hint="correct it in Label Studio under Settings > Labeling Interface",
+    ) from None
 
 
 def _offered(element: ElementTree.Element) -> tuple[str, ...]:

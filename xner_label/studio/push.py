@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -20,17 +19,18 @@ from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
+from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
 from xner_label.store.tables import Prediction, Project, Task, utc_now
-from xner_label.studio.client import NotAnsweredError, Studio, open_studio
-from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, SOURCE, Control, find_control
-from xner_label.studio.refreshing import refresh, show_version
+from xner_label.studio.answers import NotAnsweredError
+from xner_label.studio.client import Studio, open_studio
+from xner_label.studio.identity import require_connected
+from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, Control, control_of_project
 from xner_label.studio.regions import to_studio
+from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
 _CHUNK = 500
-# How long Label Studio may go on with an import after its sender has gone.
-_SETTLE = timedelta(seconds=30)
 
 
 class PushOptions(msgspec.Struct, frozen=True):
@@ -49,7 +49,9 @@ class PushOptions(msgspec.Struct, frozen=True):
 class PushReport(msgspec.Struct, frozen=True):
     """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction; ``resumed`` had been
     chosen by an earlier push; ``pushed`` went to Label Studio now; ``refreshed`` were waiting there and got the
-    prediction of a newer ``version``; ``waiting`` is the length of the queue."""
+    prediction of a newer ``version``; ``repaired`` had lost their prediction; ``waiting`` is the length of the
+    queue. ``elsewhere`` counts, by split, what could be chosen from other splits, and ``unpredicted`` the tasks
+    that the promoted run has yet to predict before its predictions are shown."""
 
     project: str
     version: str | None
@@ -58,9 +60,12 @@ class PushReport(msgspec.Struct, frozen=True):
     resumed: int
     pushed: int
     refreshed: int
+    repaired: int
     waiting: int
     lowest_confidence: float | None
     highest_confidence: float | None
+    elsewhere: dict[str, int]
+    unpredicted: int
     dry_run: bool
 
 
@@ -89,21 +94,26 @@ def push(
         with store.read() as session:
             project, studio_project = projects.connected_project(session, settings.project, studio.url)
             resumed = reviews.unpushed_items(session, project.id)
-        control = find_control(studio.project(studio_project).label_config, project.labels)
+        found = studio.project(studio_project)
+        require_connected(project, found)
+        control = control_of_project(found, project)
         with store.read() if options.dry_run else store.write() as session:
             if not options.dry_run:
                 projects.lock_project(session, project.id)
             choice = _choose(session, project, options, control)
             if choice.items and not options.dry_run:
                 reviews.add_batch(session, project.id, "least-confident", choice.items)
-        pushed = refreshed = 0
-        if not options.dry_run:
-            pushed = _Delivery(store, studio, project.id, studio_project, control, progress).run()
-            if choice.version is not None:
-                refreshed = refresh(store, studio, project, choice.version, control, progress)
-                show_version(studio, studio_project, choice.version)
+        pushed = refreshed = repaired = 0
+        if not options.dry_run and choice.version is not None:
+            shower = Shower(store, studio, project, control, choice.version, progress)
+            pushed = _Delivery(store, studio, project.id, studio_project, control, choice.version, progress).run()
+            refreshed = shower.follow()
+            repaired = shower.complete()
+            show_version(studio, studio_project, choice.version)
         with store.read() as session:
             waiting = reviews.count_open(session, project.id)
+            elsewhere = {} if choice.items else _elsewhere(session, project, choice.version, options)
+            unpredicted = runs.count_unpredicted(session, project, options.split)
     return PushReport(
         project=project.name,
         version=choice.version,
@@ -112,11 +122,22 @@ def push(
         resumed=len(resumed),
         pushed=pushed,
         refreshed=refreshed,
+        repaired=repaired,
         waiting=waiting,
         lowest_confidence=min(choice.confidences, default=None),
         highest_confidence=max(choice.confidences, default=None),
+        elsewhere=elsewhere,
+        unpredicted=unpredicted,
         dry_run=options.dry_run,
     )
+
+
+def _elsewhere(session: Session, project: Project, version: str | None, options: PushOptions) -> dict[str, int]:
+    """How much could be chosen from other splits, where this one holds nothing."""
+    if version is None or reviews.eligible(session, project.id, version, options.split):
+        return {}
+    counts = reviews.eligible_by_split(session, project.id, version)
+    return {split: count for split, count in counts.items() if split != options.split}
 
 
 def _choose(session: Session, project: Project, options: PushOptions, control: Control) -> _Choice:
@@ -151,6 +172,7 @@ class _Delivery:
         project_id: int,
         studio_project: int,
         control: Control,
+        version: str,
         progress: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -158,12 +180,15 @@ class _Delivery:
         self._project_id = project_id
         self._studio_project = studio_project
         self._control = control
+        self._version = version
         self._progress = progress
 
     def run(self) -> int:
         """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
         outgoing = self._after_looking()
-        payloads = [_payload(item.task, item.prediction, self._control) for item in outgoing]
+        with self._store.read() as session:
+            confidences = reviews.open_confidences(session, self._project_id)
+        payloads = [self._payload(item.task, item.prediction, confidences) for item in outgoing]
         sent = 0
         for start in range(0, len(outgoing), _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -187,7 +212,7 @@ class _Delivery:
             if not doubtful:
                 return outgoing
             there = self._found(doubtful)
-            settled = utc_now() - _SETTLE
+            settled = utc_now() - SETTLE
             lost = [
                 item.item.id
                 for item in doubtful
@@ -240,14 +265,25 @@ class _Delivery:
             )
         with self._store.write() as session:
             reviews.mark_pushed(session, {item.task.id: row for (item, _), row in zip(ours, ids, strict=True)})
+            if answer.prediction_count == len(ours):
+                reviews.mark_shown(session, {item.item.id: self._shown(item) for item, _ in ours})
+            else:
+                # stored without them; `Shower.complete` sends what is missing
+                reviews.forget_sending(session, [item.item.id for item, _ in ours])
         return len(ours)
 
+    def _shown(self, item: Outgoing) -> str:
+        return readable_name(self._version if item.prediction is None else item.prediction.pipeline.name)
 
-def _payload(task: Task, prediction: Prediction | None, control: Control) -> dict[str, Any]:
-    """A task as Label Studio imports it. A blind one must not give its confidence away either."""
-    data: dict[str, Any] = {SOURCE: task.source or "", EXTERNAL_ID: task.external_id, control.text_key: task.text}
-    if prediction is None:
-        return {"data": data}
-    lowest = min((entity.confidence for entity in prediction.entities), default=prediction.confidence)
-    data[MIN_CONFIDENCE] = round(lowest, 4)
-    return {"data": data, "predictions": [to_studio(task.text, prediction, control)]}
+    def _payload(self, task: Task, prediction: Prediction | None, confidences: Sequence[float]) -> dict[str, Any]:
+        """A task as Label Studio imports it. A blind one must not give its confidence away either."""
+        data: dict[str, Any] = {
+            self._control.source_key: task.source or "",
+            EXTERNAL_ID: task.external_id,
+            self._control.text_key: task.text,
+        }
+        if prediction is not None:
+            lowest = min((entity.confidence for entity in prediction.entities), default=prediction.confidence)
+            data[MIN_CONFIDENCE] = round(lowest, 4)
+        shown = prediction_of(task, prediction, self._control, self._version, confidences)
+        return {"data": data, "predictions": [shown]}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from xner_label.errors import ContractError
+from xner_label.store.pipelines import readable_name
 from xner_label.studio.labelling import Control
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
     Raises ContractError when an entity doesn't fit the text or the control's labels.
     """
     return {
-        "model_version": prediction.pipeline.name,
+        "model_version": readable_name(prediction.pipeline.name),
         "score": prediction.confidence,
         "result": [region_of(text, entity, control) for entity in prediction.entities],
     }
@@ -80,13 +81,25 @@ def _entity(text: str, region: Mapping[str, Any], control: Control) -> ReviewedE
         raise ContractError(
             f"{where} must have exactly one label, found {labels!r}", hint="correct the region in Label Studio"
         )
-    start, end = _check(text, start, end, value.get("text"), labels[0], control.labels, where)
+    covered = value.get("text")
+    if _same_up_to_space(text, start, end, covered):
+        covered = None
+    start, end = _check(text, start, end, covered, labels[0], control.labels, where)
     inside = text[start:end]
     start += len(inside) - len(inside.lstrip())
     end -= len(inside) - len(inside.rstrip())
     if start >= end:
         raise ContractError(f"{where} holds nothing but white space", hint="delete the region in Label Studio")
     return ReviewedEntity(str(region.get("id", "")), start, end, labels[0])
+
+
+def _same_up_to_space(text: str, start: object, end: object, covered: object) -> bool:
+    """Whether Label Studio may have made ``covered`` of that stretch of the text: it writes a line break as
+    backslash and n, and a tab or several spaces as one space."""
+    if not (isinstance(start, int) and isinstance(end, int) and isinstance(covered, str)):
+        return False
+    stretch, words = (" ".join(part.replace("\\n", " ").split()) for part in (text[start:end], covered))
+    return stretch == words
 
 
 def _check(

@@ -2,314 +2,132 @@
 
 A sync asks for the tasks that changed since the last one began (by the server's own clock, and a little further
 back), fetches annotations it has not seen in that state, and writes them together with the new cursor in one
-transaction. Webhooks are not needed for it: they may be lost, polling isn't.
+transaction. One that finds that another sync has written meanwhile throws away what it fetched and asks again:
+what it knows may be older than what is stored. Webhooks are not needed: they may be lost, polling isn't.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import timedelta
 
-import msgspec
 from sqlalchemy.orm import Session
 
-from xner_label import entities
-from xner_label.errors import ContractError, StudioError
+from xner_label.errors import CheckFailedError, ConfigurationError, ContractError, PartialError, UsageError
 from xner_label.settings.table import Settings
-from xner_label.store import projects, reviews, syncing, tasks
+from xner_label.store import projects, reviews, set_aside, syncing
 from xner_label.store.database import Store
-from xner_label.store.syncing import State
-from xner_label.store.tables import Annotation, Correction, Prediction, Task
 from xner_label.studio.client import Studio, open_studio
-from xner_label.studio.corrections import Change, compare
-from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control, find_control
-from xner_label.studio.regions import ReviewedEntity, from_studio
+from xner_label.studio.fetching import Fetched, fetch, moment
+from xner_label.studio.identity import require_connected
+from xner_label.studio.labelling import Control, control_of_project
+from xner_label.studio.recording import Recorder
+from xner_label.studio.sync_report import SyncReport
 
 # A request that began before ours may commit after it, and several servers' clocks may differ a little.
 _OVERLAP = timedelta(seconds=60)
+# How often a sync begins again because another one was quicker.
+_ATTEMPTS = 10
+# More deletions than this, in number and as a share, look like an accident on the other side.
+_MANY = 10
+_SHARE = 0.2
 
 
-class Rejected(msgspec.Struct, frozen=True):
-    """An annotation that was left out because its offsets, text or labels don't fit the task."""
-
-    studio_task: int
-    annotation: int
-    problem: str
-
-
-class SyncReport(msgspec.Struct):
-    """What one sync took over. ``added`` and ``updated`` count usable annotations, ``skipped`` those of tasks that
-    a person passed over; ``corrections`` counts by kind those of added and updated annotations. ``cursor`` is the
-    server's time from which the next sync goes on; it waits for rejected annotations."""
-
-    project: str
-    changed_tasks: int = 0
-    new_tasks: int = 0
-    deleted_tasks: int = 0
-    added: int = 0
-    updated: int = 0
-    skipped: int = 0
-    deleted: int = 0
-    corrections: Counter[str] = msgspec.field(default_factory=Counter)
-    rejected: list[Rejected] = msgspec.field(default_factory=list)
-    cursor: datetime | None = None
-
-
-class _Fetched(msgspec.Struct, frozen=True):
-    """What Label Studio said: the changed tasks, in full those with unknown annotations, the ids that are gone."""
-
-    changed: list[Any]
-    full: dict[int, Any]
-    gone: set[int]
-    users: dict[int, str]
-
-
-def sync(store: Store, settings: Settings, *, full: bool = False) -> SyncReport:
+def sync(store: Store, settings: Settings, *, full: bool = False, allow_deletions: bool = False) -> SyncReport:
     """Take over every change since the last sync; ``full`` looks at every task again.
 
-    Raises StudioError, and ConfigurationError when the project isn't connected. Annotations that break the
-    contract are left out and named in the report.
+    Raises StudioError, ConfigurationError when the project isn't connected, ContractError when its labelling
+    configuration lost a label, CheckFailedError for deletions on a large scale unless ``allow_deletions``,
+    PartialError when other syncs were always quicker; then nothing is written. Annotations that break the contract
+    are left out and named in the report.
     """
     with open_studio(settings) as studio:
-        with store.read() as session:
-            project, studio_project = projects.connected_project(session, settings.project, studio.url)
-            cursor = None if full else reviews.get_cursor(session, project.id)
-        began = studio.clock()
-        control = find_control(studio.project(studio_project).label_config, project.labels)
-        control = msgspec.structs.replace(control, labels=tuple(project.labels))
-        since = None if cursor is None else cursor - _OVERLAP
-        fetched = _fetch(store, studio, project.id, studio_project, since)
+        for _ in range(_ATTEMPTS):
+            report = _attempt(store, studio, settings, full=full, allow_deletions=allow_deletions)
+            if report is not None:
+                return report
+    raise PartialError(
+        f"{_ATTEMPTS} other syncs were quicker than this one; it has written nothing",
+        hint="run `xner-label sync` from one place at a time",
+    )
+
+
+def acknowledge(store: Store, settings: Settings, annotations: Sequence[int], reason: str) -> list[int]:
+    """Note that these annotations, which a sync refuses, need not be named again; returns their numbers.
+
+    Raises what ``sync`` raises, and UsageError for a number that isn't refused; then none is noted.
+    """
+    refused = {rejected.annotation: rejected for rejected in sync(store, settings).rejected}
+    unknown = [number for number in annotations if number not in refused]
+    if unknown:
+        raise UsageError(
+            f"sync doesn't refuse annotation {', '.join(map(str, unknown))}",
+            hint=f"it refuses {', '.join(map(str, refused)) or 'none'}",
+        )
+    chosen = [refused[number] for number in dict.fromkeys(annotations)]
+    with store.write() as session:
+        project_id = projects.get_project(session, settings.project).id
+        problems = {(item.annotation, item.updated_at): item.problem for item in chosen}
+        set_aside.acknowledge(session, project_id, problems, reason)
+    sync(store, settings)
+    return [item.annotation for item in chosen]
+
+
+def _attempt(
+    store: Store, studio: Studio, settings: Settings, *, full: bool, allow_deletions: bool
+) -> SyncReport | None:
+    """One sync; None when another one wrote while this one asked."""
+    with store.read() as session:
+        project, studio_project = projects.connected_project(session, settings.project, studio.url)
+        generation = reviews.sync_generation(session, project.id)
+        cursor = None if full else reviews.get_cursor(session, project.id)
+    began = studio.clock()
+    found = studio.project(studio_project)
+    require_connected(project, found)
+    try:
+        control = control_of_project(found, project)
+    except ConfigurationError as error:
+        raise ContractError(error.args[0], hint=error.hint) from error
+    fetched = fetch(store, studio, project.id, studio_project, None if cursor is None else cursor - _OVERLAP)
     report = SyncReport(project.name, changed_tasks=len(fetched.changed))
     with store.write() as session:
         projects.lock_project(session, project.id)
-        _Writer(session, project.id, control, fetched, report).run()
+        if reviews.sync_generation(session, project.id) != generation:
+            return None
+        stored = projects.get_project(session, project.name)
+        stored.studio_created_at = moment(found.created_at)
+        _write(session, project.id, control, fetched, report, allow_deletions=allow_deletions)
         blocked = {rejected.studio_task for rejected in report.rejected}
-        held = [task.updated_at for task in fetched.changed if task.id in blocked]
-        newest = [task.updated_at for task in fetched.changed]
+        held = [moment(task.updated_at) for task in fetched.changed if task.id in blocked]
+        newest = [moment(task.updated_at) for task in fetched.changed]
         report.cursor = min([*held, max([*newest, *([cursor] if cursor else [])], default=began), began])
         reviews.set_cursor(session, project.id, report.cursor)
     return report
 
 
-def _fetch(store: Store, studio: Studio, project_id: int, studio_project: int, since: datetime | None) -> _Fetched:
-    changed = list(studio.tasks(studio_project, changed_after=since, include="id,data,updated_at,annotations"))
-    with store.read() as session:
-        known = syncing.studio_tasks(session, project_id)
-        states = syncing.states(session, [known[task.id] for task in changed if task.id in known])
-    seen = {task.id for task in changed}
-    # Counting is cheap, so the ids of all tasks are asked for only when one of them must be gone.
-    if studio.count_tasks(studio_project) == len(seen | known.keys()):
-        gone: set[int] = set()
-    else:
-        gone = (seen | known.keys()) - {task.id for task in studio.tasks(studio_project, include="id")}
-    unseen = [task.id for task in changed if _unseen(task, states.get(known.get(task.id, 0), {}))]
-    full = {task.id: task for task in studio.full_tasks(studio_project, unseen)}
-    users = _users(studio) if full else {}
-    return _Fetched([task for task in changed if task.id not in gone], full, gone, users)
-
-
-def _unseen(task: Any, states: Mapping[int, State]) -> bool:
-    """Whether the task has an annotation in a state that isn't known."""
-    return any(
-        (state := states.get(stub["id"])) is None or state.updated_at != _moment(stub["updated_at"])
-        for stub in task.annotations or ()
+def _write(
+    session: Session,
+    project_id: int,
+    control: Control,
+    fetched: Fetched,
+    report: SyncReport,
+    *,
+    allow_deletions: bool,
+) -> None:
+    annotations, tasks = (
+        syncing.count_annotations(session, project_id),
+        len(syncing.studio_tasks(session, project_id)),
     )
-
-
-def _users(studio: Studio) -> dict[int, str]:
-    """E-mail addresses by user id; none where the token may not list users."""
-    try:
-        return {user.id: user.email for user in studio.read(studio.api.users.list)}
-    except StudioError:
-        return {}
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-class _Writer:
-    """Writes what was fetched, within one transaction."""
-
-    def __init__(
-        self, session: Session, project_id: int, control: Control, fetched: _Fetched, report: SyncReport
-    ) -> None:
-        self._session = session
-        self._project_id = project_id
-        self._control = control
-        self._fetched = fetched
-        self._report = report
-
-    def run(self) -> None:
-        self._drop_gone()
-        ours = self._take_in()
-        states = syncing.states(self._session, list(ours.values()))
-        stored = syncing.tasks_with_predictions(
-            self._session, [ours[row] for row in self._fetched.full if row in ours]
-        )
-        served = syncing.served_predictions(self._session, list(stored))
-        for row in self._fetched.changed:
-            if row.id not in ours:
-                continue
-            task_id = ours[row.id]
-            known = states.get(task_id, {})
-            present = {stub["id"] for stub in row.annotations or ()}
-            self._drop_annotations(task_id, {key: known[key] for key in known.keys() - present})
-            full = self._fetched.full.get(row.id)
-            for annotation in full.annotations if full is not None else ():
-                task, predictions = stored[task_id]
-                self._annotation(task, row, annotation, known.get(annotation["id"]), predictions, served)
-
-    def _drop_gone(self) -> None:
-        """Tasks deleted in Label Studio: their annotations don't count any more."""
-        known = syncing.studio_tasks(self._session, self._project_id)
-        gone = [known[row] for row in self._fetched.gone if row in known]
-        states = syncing.states(self._session, gone)
-        for task_id in gone:
-            self._drop_annotations(task_id, states.get(task_id, {}))
-        syncing.forget_studio_tasks(self._session, gone)
-        self._report.deleted_tasks = len(gone)
-
-    def _drop_annotations(self, task_id: int, states: Mapping[int, State]) -> None:
-        for annotation, state in states.items():
-            if not state.deleted:
-                syncing.mark_deleted(self._session, task_id, annotation, state)
-                self._report.deleted += 1
-
-    def _take_in(self) -> dict[int, int]:
-        """Our ids of the changed tasks, by Label Studio's; tasks that were made there are added."""
-        known = syncing.studio_tasks(self._session, self._project_id)
-        unknown = {
-            row.id: row
-            for row in self._fetched.changed
-            if row.id not in known and isinstance(row.data.get(self._control.text_key), str)
-        }
-        wanted = [str(row.data[EXTERNAL_ID]) for row in unknown.values() if row.data.get(EXTERNAL_ID) is not None]
-        by_external = tasks.ids_by_external(self._session, self._project_id, wanted)
-        taken = set(known.values())
-        linked: dict[int, int] = {}
-        for row in unknown.values():
-            task_id = by_external.get(str(row.data.get(EXTERNAL_ID)))
-            if task_id is not None and task_id not in taken:
-                linked[task_id] = row.id
-                taken.add(task_id)
-        new = {
-            external_id(row.id, row.data, taken=by_external): row
-            for row in unknown.values()
-            if row.id not in linked.values()
-        }
-        records = [(_record(external, row.data, self._control), "pool") for external, row in new.items()]
-        self._report.new_tasks = tasks.add_tasks(self._session, self._project_id, records)
-        made = tasks.ids_by_external(self._session, self._project_id, list(new))
-        linked |= {made[external]: row.id for external, row in new.items()}
-        reviews.mark_pushed(self._session, linked)
-        ours = known | {row: task_id for task_id, row in linked.items()}
-        return {row.id: ours[row.id] for row in self._fetched.changed if row.id in ours}
-
-    def _annotation(
-        self,
-        task: Task,
-        row: Any,
-        annotation: Mapping[str, Any],
-        known: State | None,
-        predictions: Sequence[Prediction],
-        served: Mapping[int, int | None],
-    ) -> None:
-        updated_at = _moment(annotation["updated_at"])
-        if known is not None and known.updated_at == updated_at:
-            return
-        skipped = bool(annotation["was_cancelled"])
-        result = annotation["result"] or []
-        try:
-            found = [] if skipped else self._entities(task, row, result)
-        except ContractError as error:
-            self._report.rejected.append(Rejected(row.id, annotation["id"], str(error)))
-            return
-        shown = None if skipped else _shown(task, annotation, result, predictions, served)
-        changes = compare(shown.entities, found) if shown is not None else []
-        author = annotation["completed_by"]
-        self._session.add(
-            Annotation(
-                task_id=task.id,
-                origin="studio",
-                studio_annotation=annotation["id"],
-                studio_updated_at=updated_at,
-                annotator=self._fetched.users.get(author, str(author)) if author is not None else None,
-                skipped=skipped,
-                lead_time=annotation["lead_time"],
-                regions=result,
-                entities=[{"start": one.start, "end": one.end, "label": one.label} for one in found],
-                prediction_id=shown.id if shown is not None else None,
-                corrections=[_correction(change) for change in changes],
+    acknowledged = set_aside.acknowledged(session, project_id)
+    Recorder(session, project_id, control, fetched, report, acknowledged).run()
+    if allow_deletions:
+        return
+    for count, of, what in (
+        (report.deleted, annotations, "annotations"),
+        (report.deleted_tasks, tasks, "tasks"),
+    ):
+        if count > _MANY and count >= _SHARE * of:
+            raise CheckFailedError(
+                f"{count} of {of} {what} are gone from Label Studio; nothing was taken over",
+                hint="look there whether that is meant; if so, run `xner-label sync --allow-deletions`",
             )
-        )
-        if skipped:
-            self._report.skipped += 1
-        elif known is None:
-            self._report.added += 1
-        else:
-            self._report.updated += 1
-        self._report.corrections.update(change.kind for change in changes)
-
-    def _entities(self, task: Task, row: Any, result: Iterable[Mapping[str, Any]]) -> list[ReviewedEntity]:
-        if row.data.get(self._control.text_key) != task.text:
-            raise ContractError(
-                f"the text of task {task.external_id!r} was changed in Label Studio",
-                hint="offsets into another text can't be used: import the new text as a task of its own",
-            )
-        return from_studio(task.text, list(result), self._control)
-
-
-def external_id(studio_task: int, data: Mapping[str, Any], taken: Iterable[str] = ()) -> str:
-    """The store's id of a task that was made in Label Studio: the one it brings along, unless that is taken."""
-    brought = data.get(EXTERNAL_ID)
-    if brought is not None and str(brought) not in taken:
-        return str(brought)
-    return f"studio-{studio_task}"
-
-
-def _record(external: str, data: Mapping[str, Any], control: Control) -> entities.Task:
-    source = data.get(SOURCE)
-    return entities.Task(
-        id=external,
-        text=data[control.text_key],
-        source=source if isinstance(source, str) and source else None,
-    )
-
-
-def _shown(
-    task: Task,
-    annotation: Mapping[str, Any],
-    result: Iterable[Mapping[str, Any]],
-    predictions: Sequence[Prediction],
-    served: Mapping[int, int | None],
-) -> Prediction | None:
-    """The prediction that the person had before them; None for one who worked from the bare text.
-
-    The regions' ids tell; failing that (all were deleted), what was pushed, or the newest when the annotation came
-    from a prediction of the ML backend.
-    """
-    regions = {region.get("id") for region in result}
-    matches = {
-        prediction.id: sum(entity.region in regions for entity in prediction.entities)
-        for prediction in predictions
-    }
-    by_id = {prediction.id: prediction for prediction in predictions}
-    best = max(predictions, key=lambda prediction: matches[prediction.id], default=None)
-    if best is not None and matches[best.id]:
-        return best
-    if task.id in served:
-        return by_id.get(served[task.id] or 0)
-    return predictions[-1] if predictions and annotation.get("parent_prediction") is not None else None
-
-
-def _correction(change: Change) -> Correction:
-    return Correction(
-        projected_entity_id=None if change.predicted is None else change.predicted.id,
-        kind=change.kind,
-        start=None if change.reviewed is None else change.reviewed.start,
-        end=None if change.reviewed is None else change.reviewed.end,
-        label=None if change.reviewed is None else change.reviewed.label,
-    )

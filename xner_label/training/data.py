@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.entities import Entity, Tokens
 from xner_label.iob2 import encode
-from xner_label.store import predictions, projects, tables, tasks
-from xner_label.store.gold import Gold, gold_of, skipped_task_ids
+from xner_label.store import predictions, projects, set_aside, tables, tasks
+from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 
 TRAINABLE = frozenset({"pool", "train"})
 TEST = "test"
@@ -65,8 +65,8 @@ class DataOptions(msgspec.Struct, frozen=True):
 class DataReport(msgspec.Struct):
     """What was used and what was left out, in tasks unless it says entities.
 
-    ``conflicts`` are ids of tasks whose annotators disagree: the newest answer is used, and they should be
-    settled. ``doubtful_entities`` are projected ones below the confidence threshold.
+    ``conflicts`` are ids of tasks whose annotators disagree: they are left out until somebody decides.
+    ``doubtful_entities`` are projected ones below the confidence threshold.
     """
 
     gold: int = 0
@@ -108,11 +108,12 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out, report.dev_is_share = _held_out(gold, options)
     hidden = {item.task.text_hash for item in held_out.values()}
+    disputed = {item.task.id for item in conflicts_of(session, row.id)}
     skipped = skipped_task_ids(session, row.id) - gold.keys()
 
     learned: list[GoldSentence] = []
     silver: list[Sentence] = []
-    for task in tasks.iterate_tasks(session, row.id):
+    for task in tasks.iterate_tasks(session, row.id, set_aside.not_excluded()):
         if task.split not in TRAINABLE or task.id in held_out:
             continue
         if task.text_hash in hidden:
@@ -120,8 +121,8 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         elif task.id in gold:
             learned.append(_gold_sentence(gold[task.id], projected, labels, report))
             report.gold_entities += len(learned[-1].entities)
-            if gold[task.id].conflict:
-                report.conflicts.append(task.external_id)
+        elif task.id in disputed:
+            report.conflicts.append(task.external_id)
         elif task.id in skipped:
             report.skipped += 1
         elif task.id not in projected:

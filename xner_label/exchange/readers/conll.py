@@ -49,7 +49,7 @@ def find_layout(head: str, *, certain: bool = False) -> Layout | None:
     hold tags.
     """
     lines = [line for line in re.split(r"\r\n?|\n", head)[:2_000] if line.strip() and _DOCUMENT not in line]
-    for separator in ("\t", None):
+    for separator in ("\t", None, ",", ";", "|"):
         rows = [Layout(separator, 0, 0, 0).split(line) for line in lines]
         rows = [cells for cells in rows if not cells[0].startswith("#") or is_tag(cells[-1]) or len(cells) > 8]
         width = _width(rows)
@@ -63,9 +63,19 @@ def find_layout(head: str, *, certain: bool = False) -> Layout | None:
             raise UsageError(
                 f"columns {numbered} both hold tags", hint=f"say what each is, for example --columns token,{names}"
             )
+        if tags and _has_header([row[tags[0]] for row in rows if len(row) == width]):
+            raise UsageError(
+                f"the first line ({lines[0][:40]!r}) isn't a token with its tag",
+                hint="remove it if it names the columns; sentences are separated by blank lines",
+            )
         if tags:
             return Layout(separator, width, _token_column(columns, tags[0]), tags[0])
     return None
+
+
+def _has_header(tags: Sequence[str]) -> bool:
+    """Whether all but the first of a column are tags."""
+    return len(tags) > 1 and not is_tag(tags[0]) and all(map(is_tag, tags[1:]))
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers import conll, hugging_face, label_studio, span_records
 from xner_label.exchange.readers.interface import Numbered, Reader, ReadOptions
 from xner_label.exchange.readers.json_records import numbered_records, read_records
-from xner_label.exchange.readers.lines import stream_of, utf8_stream
+from xner_label.exchange.readers.lines import HEAD, stream_of, utf8_stream
 from xner_label.exchange.readers.plain_text import read_text
 from xner_label.exchange.readers.tables import header_of, read_table
 from xner_label.exchange.readers.task_lines import read_task
@@ -42,6 +43,8 @@ FORMATS: Mapping[str, Format] = {
     "doccano": Format(partial(read_records, read_record=span_records.read_doccano), "doccano's JSON Lines"),
     "prodigy": Format(partial(read_records, read_record=span_records.read_prodigy), "Prodigy's JSON Lines"),
 }
+# Formats of texts alone.
+WITHOUT_ENTITIES = frozenset({"csv", "text"})
 _MATCHERS: Mapping[str, Callable[[dict[str, Any]], bool]] = {
     "label-studio": label_studio.matches,
     "hf": hugging_face.matches,
@@ -75,7 +78,7 @@ def detect_format(head: str, path: Path) -> str:
     by_suffix = _BY_SUFFIX.get(path.suffix.lower())
     if by_suffix == "jsonl":
         return _json_format(head) or "jsonl"
-    if (json_format := _json_format(head)) is not None:
+    if (json_format := _json_format(head, every=True)) is not None:
         return json_format
     if by_suffix == "conll" or (by_suffix == "csv" and header_of(_first_line(head))):
         return by_suffix
@@ -88,21 +91,22 @@ def detect_format(head: str, path: Path) -> str:
     return by_suffix
 
 
-def _json_format(head: str) -> str | None:
-    """The JSON format whose marks all of the first records bear, None where they aren't JSON objects."""
+def _json_format(head: str, *, every: bool = False) -> str | None:
+    """The JSON format whose marks most of the first records bear, None where they aren't JSON objects.
+
+    ``every``: none of them may be anything else than an object.
+    """
     if not head.lstrip().startswith(("{", "[")):
         return None
-    records: list[dict[str, Any]] = []
     try:
-        for _, _, record in numbered_records(stream_of(head)):
-            if isinstance(record, RecordError) or len(records) == _JUDGED:
-                break
-            decoded_record = _decoded(record)
-            if decoded_record is not None:
-                records.append(decoded_record)
+        whole = [record for _, _, record in islice(numbered_records(stream_of(head)), _JUDGED)]
     except UsageError:
         return None
-    if not records:
+    decoded = [None if isinstance(record, RecordError) else _decoded(record) for record in whole]
+    records = [record for record in decoded if record is not None]
+    if len(head) > HEAD // 4 and len(decoded) > 1:
+        decoded.pop()  # cut off, perhaps
+    if not records or (every and None in decoded):
         return None
     for name, matches in _MATCHERS.items():
         if sum(map(matches, records)) > len(records) / 2:

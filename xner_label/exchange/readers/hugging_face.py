@@ -25,11 +25,14 @@ def matches(fields: dict[str, Any]) -> bool:
     """Whether a record has tokens and as many entity tags (tags of another kind aren't ours)."""
     tokens_field, tags_field = first_present(fields, TOKENS), first_present(fields, TAGS)
     tokens, tags = fields.get(tokens_field or ""), fields.get(tags_field or "")
-    if "entities" in fields or not (isinstance(tokens, list) and isinstance(tags, list)):
+    if "entities" in fields or not isinstance(tokens, list):
         return False
-    if len(tokens) != len(tags):
+    if tags is None:
+        return "text" not in fields
+    if not isinstance(tags, list) or len(tokens) != len(tags):
         return False
-    return all(type(tag) is int for tag in tags) or all(isinstance(tag, str) and is_tag(tag) for tag in tags)
+    named = str(tags_field).startswith("ner")
+    return all(type(tag) is int or (isinstance(tag, str) and (named or is_tag(tag))) for tag in tags)
 
 
 def read_tagged(record: bytes, options: ReadOptions) -> ImportedTask:
@@ -55,7 +58,7 @@ def read_tagged(record: bytes, options: ReadOptions) -> ImportedTask:
     if tags_field is None:
         del own["entities"]
     read = frozenset({tokens_field, tags_field or "", "text", "id", "entities"})
-    return with_own_fields(own, fields, read, unlabelled=tags_field is None)
+    return with_own_fields(own, fields, read)
 
 
 def _name(value: str | int, field: str, names: tuple[str, ...]) -> str:

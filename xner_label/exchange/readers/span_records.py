@@ -2,8 +2,8 @@
 
 Both count code points, end exclusive, as we do.
 
-    doccano   {"id", "text" (or "data"), "label": [[start, end, label], ...]} (or "labels"), and with relations
-              {"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}
+    doccano   {"id", "text" (or "data"), "label" (or "labels"): [[start, end, label], ...]}, and with relations
+              {"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}; "entities" may be triples too
     Prodigy   {"text", "spans": [{"start", "end", "label"}, ...], "answer": "accept" | "reject" | "ignore"}
 """
 
@@ -17,17 +17,20 @@ from xner_label.exchange.readers.json_records import converted, decode_object, f
 from xner_label.exchange.readers.task_lines import with_own_fields
 
 _TEXTS = ("text", "data")
-_TRIPLES = ("label", "labels")
+_TRIPLES = ("label", "labels", "entities")
 
 
 def matches_doccano(fields: dict[str, Any]) -> bool:
-    """Whether a record has a text and a list of [start, end, label], or entities with offsets."""
+    """Whether a record has a text and a list of [start, end, label], or entities with start_offset."""
     if not isinstance(fields.get(first_present(fields, _TEXTS) or ""), str):
         return False
     if _is_with_relations(fields):
         return True
-    spans = fields.get(first_present(fields, _TRIPLES) or "")
-    return "entities" not in fields and isinstance(spans, list) and all(map(_is_triple, spans))
+    name = first_present(fields, _TRIPLES)
+    spans = fields.get(name or "")
+    if not isinstance(spans, list) or (name != "entities" and "entities" in fields):
+        return False
+    return all(map(_is_triple, spans)) and (name != "entities" or bool(spans))
 
 
 def matches_prodigy(fields: dict[str, Any]) -> bool:
@@ -50,7 +53,7 @@ def read_doccano(record: bytes, _: ReadOptions) -> ImportedTask:
     fields = decode_object(record)
     text_field = first_present(fields, _TEXTS) or "text"
     triples = first_present(fields, _TRIPLES)
-    if triples is not None and "entities" not in fields:
+    if triples is not None and not _is_with_relations(fields):
         spans = converted(fields[triples], list[tuple[int, int, str]], triples, "a list of [start, end, label]")
         entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
     elif "entities" in fields:

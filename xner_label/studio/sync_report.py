@@ -1,0 +1,47 @@
+"""What a sync tells: counts, and by name whatever could not be taken over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import msgspec
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An annotation that was left out because its offsets, text or labels don't fit the task."""
+
+    studio_task: int
+    annotation: int
+    updated_at: datetime
+    problem: str
+
+
+class Doubled(msgspec.Struct, frozen=True):
+    """A task of Label Studio whose ``xner_id`` another one has, and the id that it got in the store."""
+
+    studio_task: int
+    xner_id: str
+    stored_as: str
+
+
+class SyncReport(msgspec.Struct):
+    """What one sync took over. ``added`` and ``updated`` count usable annotations, ``skipped`` those of tasks that
+    a person passed over, ``revived`` those that counted as deleted and exist; ``corrections`` counts by kind those
+    of added and updated annotations; ``acknowledged`` annotations can't be used and somebody said so. ``cursor``
+    is the server's time from which the next sync goes on; it waits for rejected annotations."""
+
+    project: str
+    changed_tasks: int = 0
+    new_tasks: int = 0
+    deleted_tasks: int = 0
+    added: int = 0
+    updated: int = 0
+    skipped: int = 0
+    deleted: int = 0
+    revived: int = 0
+    acknowledged: int = 0
+    corrections: Counter[str] = msgspec.field(default_factory=Counter)
+    rejected: list[Rejected] = msgspec.field(default_factory=list)
+    doubled: list[Doubled] = msgspec.field(default_factory=list)
+    cursor: datetime | None = None
