@@ -142,10 +142,10 @@ class Backend:
             control = msgspec.structs.replace(control, source_key=serving.source_field)
         ours = serving is not None and serving.studio_project in (None, request.studio_project)
         asked = await self.read(lambda: [_asked(task, control, ours=ours) for task in request.tasks])
-        usable = [one for one in asked if isinstance(one, Asked)]
+        usable = [item for item in asked if isinstance(item, Asked)]
         interactive = request.params is not None and request.params.context is not None
-        found = iter(await self._answers(serving, usable, interactive=interactive))
-        answers = [next(found) if isinstance(one, Asked) else Answer(reason=one) for one in asked]
+        answered = iter(await self._answers(serving, usable, interactive=interactive))
+        answers = [next(answered) if isinstance(item, Asked) else Answer(reason=item) for item in asked]
         if serving is None or serving.version is None:
             serving = await self.read(self._service.current)
         self.metrics.predictions(answers)
@@ -155,7 +155,7 @@ class Backend:
         self, serving: Serving | None, asked: Sequence[Asked], *, interactive: bool
     ) -> Sequence[Answer]:
         stored = await self.read(self._service.stored, serving, asked)
-        missing = [one for one, answer in zip(asked, stored, strict=True) if answer is None]
+        missing = [task for task, answer in zip(asked, stored, strict=True) if answer is None]
         if interactive:
             return [answer or Answer(reason="a selection is answered from the text") for answer in stored]
         if not missing:
@@ -190,8 +190,8 @@ def _results(
     version: str,
 ) -> list[dict[str, Any]]:
     results = []
-    for task, one, answer in zip(request.tasks, asked, answers, strict=True):
-        name, text = f"task {task.id}", one.text if isinstance(one, Asked) else ""
+    for task, item, answer in zip(request.tasks, asked, answers, strict=True):
+        name, text = f"task {task.id}", item.text if isinstance(item, Asked) else ""
         if request.params is not None and request.params.context is not None:
             selected = request.params.context.result
             results.append(same_name_elsewhere(name, text, selected, answer, control, version))

@@ -38,14 +38,21 @@ def rows(done):
 
 
 def test_tokens_and_links_are_added_and_the_rest_is_passed_through(encoder):
-    own = TASK | {"id": 2, "tokens": ["Amina", "anaishi Nairobi", "."], "alignment": "9-9", "source_entities": []}
-    done = run("align", "--aligner", "simalign", "--model", encoder, "--method", "mwmf", lines=[TASK, own])
+    pretokenised = TASK | {
+        "id": 2,
+        "tokens": ["Amina", "anaishi Nairobi", "."],
+        "alignment": "9-9",
+        "source_entities": [],
+    }
+    done = run(
+        "align", "--aligner", "simalign", "--model", encoder, "--method", "mwmf", lines=[TASK, pretokenised]
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     first, second = rows(done)
     assert first["extra"] == {"kept": [1]}
     assert first["tokens"] == ["Amina", "anaishi", "Nairobi", "."]
     assert first["source_tokens"] == ["Amina", "lives", "in", "Nairobi", "."]
-    assert second["tokens"] == own["tokens"]
+    assert second["tokens"] == pretokenised["tokens"]
     for link in (first["alignment"] + " " + second["alignment"]).split():
         assert 0 < float(link.partition(":")[2] or 1) <= 1
     projected = run("project", "--projector", "link-dice", lines=[second])
@@ -93,8 +100,8 @@ def test_the_package_itself(encoder):
     assert (done.returncode, done.stderr) == (0, b"")
     package, empty = rows(done)
     assert empty["alignment"] == ""
-    own = rows(run("align", "--aligner", "simalign", *arguments[2:], lines=[TASK]))[0]
-    assert package["alignment"].split() == [link.partition(":")[0] for link in own["alignment"].split()]
+    ours = rows(run("align", "--aligner", "simalign", *arguments[2:], lines=[TASK]))[0]
+    assert package["alignment"].split() == [link.partition(":")[0] for link in ours["alignment"].split()]
     long = run("align", *arguments, lines=[TASK | {"text": "Amina " * 100}])
     assert long.returncode == 3
     assert b"use the aligner simalign" in long.stderr

@@ -40,14 +40,14 @@ def test_the_whole_loop(flags: tuple[str, ...], environment: dict[str, str], tmp
     assert done.returncode == 0, done.stdout + done.stderr
     _nothing_left(work)
 
-    found: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
-    assert found["reviewed"] == 30
-    assert found["status"]["pushed"] == 30
-    assert found["eflomal"] is (not flags)
-    for scores in (found["silver"], found["before"]["text_only"], found["after"]["model"]):
+    written: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
+    assert written["reviewed"] == 30
+    assert written["status"]["pushed"] == 30
+    assert written["eflomal"] is (not flags)
+    for scores in (written["silver"], written["before"]["text_only"], written["after"]["model"]):
         low, high = scores["ci95"]
         assert 0 < low <= scores["f1"] <= high <= 1
-    assert sum(found["corrections"].values()) >= 30
+    assert sum(written["corrections"].values()) >= 30
     assert "SIMULATED" in done.stdout
     assert "Summary" in done.stdout
     _no_secrets(done.stdout + done.stderr + _written(work))

@@ -31,24 +31,24 @@ def strict_studio(studio_path: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.studio
 def test_a_server_set_up_for_us(label_studio: StudioServer) -> None:
     before = _listed(label_studio, "/api/webhooks/")
-    found = probe(label_studio.url, label_studio.token, BACKEND)
-    assert (found.version, found.token, found.user) == ("1.23.2", "legacy", label_studio.user)
-    assert (found.backend_allowed, found.webhook_allowed) == (True, True)
+    result = probe(label_studio.url, label_studio.token, BACKEND)
+    assert (result.version, result.token, result.user) == ("1.23.2", "legacy", label_studio.user)
+    assert (result.backend_allowed, result.webhook_allowed) == (True, True)
     assert _listed(label_studio, "/api/webhooks/") == before
 
 
 @pytest.mark.studio
 def test_a_personal_access_token(label_studio: StudioServer, access_token: str) -> None:
-    found = probe(label_studio.url, access_token, BACKEND)
-    assert (found.token, found.user) == ("personal access", label_studio.user)
+    result = probe(label_studio.url, access_token, BACKEND)
+    assert (result.token, result.user) == ("personal access", label_studio.user)
 
 
 @pytest.mark.studio
 @pytest.mark.parametrize("wrong", ["0" * 40, "a.b.c"])
 def test_a_wrong_token(label_studio: StudioServer, wrong: str) -> None:
-    found = probe(label_studio.url, wrong, BACKEND)
-    assert found.user is None
-    assert found.refusal
+    result = probe(label_studio.url, wrong, BACKEND)
+    assert result.user is None
+    assert result.refusal
 
 
 @pytest.mark.studio
@@ -57,8 +57,8 @@ def test_a_server_with_its_own_defaults(
 ) -> None:
     refused = probe(strict_studio.url, strict_studio.token, BACKEND)
     assert "legacy" in refused.refusal
-    found = probe(strict_studio.url, issue_access_token(strict_studio), BACKEND)
-    assert (found.user, found.backend_allowed, found.webhook_allowed) == (strict_studio.user, False, False)
+    result = probe(strict_studio.url, issue_access_token(strict_studio), BACKEND)
+    assert (result.user, result.backend_allowed, result.webhook_allowed) == (strict_studio.user, False, False)
 
 
 @pytest.mark.studio
@@ -102,5 +102,5 @@ def _doctor(command: list[str], folder: Path, token: str, *flags: str) -> tuple[
 def _listed(server: StudioServer, path: str) -> list[Any]:
     request = urllib.request.Request(server.url + path, headers={"Authorization": f"Token {server.token}"})
     with urllib.request.urlopen(request, timeout=10) as response:
-        found: list[Any] = json.load(response)
-        return found
+        result: list[Any] = json.load(response)
+        return result

@@ -38,8 +38,8 @@ EXPECTED = {(0, 0), (1, 2), (2, 1), (3, 3)}
 
 
 def share_right(links: list[list[tuple[int, int, float]]]) -> float:
-    found = [{(i, j) for i, j, _ in line} for line in links]
-    return sum(len(line & EXPECTED) for line in found) / (len(EXPECTED) * len(found))
+    link_sets = [{(i, j) for i, j, _ in line} for line in links]
+    return sum(len(line & EXPECTED) for line in link_sets) / (len(EXPECTED) * len(link_sets))
 
 
 def test_learns_the_words_of_a_text_and_weighs_links_by_votes(pairs: list[SentencePair]) -> None:
@@ -64,9 +64,9 @@ def test_the_same_pair_gets_the_same_links_under_one_signature(pairs: list[Sente
     cache = MemoryCache()
     aligner = EflomalAligner(cache, runs=1)
     aligner.fit(pairs[:100])
-    once = aligner.align(pairs[:120])
-    assert aligner.align(list(reversed(pairs[:120]))) == once[::-1]
-    assert EflomalAligner(cache, runs=1).align(pairs[:120]) == once
+    first_links = aligner.align(pairs[:120])
+    assert aligner.align(list(reversed(pairs[:120]))) == first_links[::-1]
+    assert EflomalAligner(cache, runs=1).align(pairs[:120]) == first_links
 
 
 def test_fits_again_only_when_the_text_has_grown_by_a_quarter(pairs: list[SentencePair]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.checkpoints import save_xlm_roberta
 from xner_label import sample
+from xner_label.checkpoints.devices import Placement, PlacementRequest
 from xner_label.entities import ProjectedEntity, Task, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData
@@ -88,6 +89,32 @@ def test_texts_longer_than_the_model_reads_are_learned_and_tagged(data, checkpoi
     model = fine_tune(some, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1))
     (answer,) = model.predict([sentence(long, 0)])
     assert 0 <= answer.confidence <= 1
+
+
+def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, monkeypatch):
+    """A device that isn't there is refused by every step; the one that is asked for is the one that is used."""
+    import transformers
+
+    nowhere, cpu = PlacementRequest("cuda:77"), PlacementRequest("cpu", "bfloat16")
+    with pytest.raises(ConfigurationError, match="'cuda:77' can't be used here"):
+        fine_tune(data, checkpoint, tmp_path / "none", 0.3, where=nowhere)
+    asked = []
+
+    class Noted(transformers.TrainingArguments):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            asked.append((self.device.type, self.bf16))
+
+    monkeypatch.setattr(transformers, "TrainingArguments", Noted)
+    once = FineTuningOptions(epochs=1, silver_epochs=0)
+    model = fine_tune(data, checkpoint, tmp_path / "model", 0.3, once, where=cpu)
+    assert set(asked) == {("cpu", True)}
+    some = [item.sentence for item in data.gold[:3]]
+    assert len(model.predict(some)) == 3
+    assert model._tagger._placement == Placement("cpu", "bfloat16")
+    assert TransformersModel.load(tmp_path / "model", cpu)._tagger._placement.dtype == "bfloat16"
+    with pytest.raises(ConfigurationError, match="'cuda:77' can't be used here"):
+        TransformersModel.load(tmp_path / "model", nowhere)
 
 
 def test_a_folder_that_holds_no_checkpoint_is_explained(data, tmp_path):

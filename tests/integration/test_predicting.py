@@ -29,8 +29,8 @@ def projector_of(store, **options):
     """The projector in the signature that the stored predictions have."""
     report = Predictor(store, Settings(aligner="none", **options)).predict_project()
     assert report.predicted == len(sample.read_sample(split="dev"))
-    (part,) = [part for part in report.pipeline.split() if part.startswith("projector=")]
-    return part.removeprefix("projector=").split(":")[0]
+    (stage,) = [stage for stage in report.pipeline.split() if stage.startswith("projector=")]
+    return stage.removeprefix("projector=").split(":")[0]
 
 
 def test_the_tasks_of_a_project_inform_each_other(store):

@@ -53,30 +53,30 @@ def plain_forward(checkpoint: str, words: list[str]) -> np.ndarray:
     model = AutoModelForTokenClassification.from_pretrained(checkpoint)
     encoded = tokenizer([words], is_split_into_words=True, return_tensors="pt")
     with torch.inference_mode():
-        answer = torch.softmax(model(**encoded).logits[0], -1).numpy()
+        softmax = torch.softmax(model(**encoded).logits[0], -1).numpy()
     ids = encoded.word_ids()
-    return np.array([answer[ids.index(number)] for number in range(len(words))])
+    return np.array([softmax[ids.index(number)] for number in range(len(words))])
 
 
 def test_scores_are_those_of_a_plain_forward_pass(checkpoint: str, tagger: TransformersTagger) -> None:
     texts = [Tokens.tokenize(text) for text in SENTENCES]
-    for tokens, found in zip(texts, tagger.token_probabilities(texts), strict=True):
-        assert found.shape == (len(tokens), len(tagger.tags))
+    for tokens, probabilities in zip(texts, tagger.token_probabilities(texts), strict=True):
+        assert probabilities.shape == (len(tokens), len(tagger.tags))
         if not len(tokens):
             continue
         expected = plain_forward(checkpoint, tokens.words())
-        np.testing.assert_allclose(found[:, 0], expected[:, [0, 5, 6]].sum(axis=1), atol=1e-5)
-        persons = found[:, tagger.tags.index("B-PER")] + found[:, tagger.tags.index("I-PER")]
+        np.testing.assert_allclose(probabilities[:, 0], expected[:, [0, 5, 6]].sum(axis=1), atol=1e-5)
+        persons = probabilities[:, tagger.tags.index("B-PER")] + probabilities[:, tagger.tags.index("I-PER")]
         np.testing.assert_allclose(persons, expected[:, 1:3].sum(axis=1), atol=1e-5)
-        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_results_do_not_depend_on_the_batch(checkpoint: str, tagger: TransformersTagger) -> None:
     texts = [Tokens.tokenize(text) for text in SENTENCES * 5]
     random.Random(3).shuffle(texts)
     alone = [tagger.token_probabilities([tokens])[0] for tokens in texts]
-    for found, expected in zip(tagger.token_probabilities(texts), alone, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for probabilities, expected in zip(tagger.token_probabilities(texts), alone, strict=True):
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
 def test_a_long_text_is_read_in_windows_and_no_word_is_dropped(
@@ -85,11 +85,11 @@ def test_a_long_text_is_read_in_windows_and_no_word_is_dropped(
     words = (" ".join(SENTENCES[:3]) + " ") * 20
     tokens = Tokens.tokenize(words)
     assert len(tokens) > 500
-    [found] = tagger.token_probabilities([tokens])
-    assert found.shape[0] == len(tokens)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    [probabilities] = tagger.token_probabilities([tokens])
+    assert probabilities.shape[0] == len(tokens)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     # The model sees position and context: only the very first words have exactly the same of both in a short text.
-    assert (found[:, 0] < 1).all()
+    assert (probabilities[:, 0] < 1).all()
     entities = tagger.tag([tokens])[0]
     assert max(entity.end for entity in entities) > len(words) - 200
 
@@ -136,8 +136,10 @@ def test_learns_and_finds_neighbouring_entities(tmp_path: Path) -> None:
 
     tagger = TransformersTagger(str(folder), LABELS, placement=CPU)
     texts = [text for text, _ in sentences]
-    found = tagger.tag([Tokens.tokenize(text) for text in texts])
-    read = [[(text[e.start : e.end], e.label) for e in own] for text, own in zip(texts, found, strict=True)]
+    tagged = tagger.tag([Tokens.tokenize(text) for text in texts])
+    read = [
+        [(text[e.start : e.end], e.label) for e in entities] for text, entities in zip(texts, tagged, strict=True)
+    ]
     assert read == [
         [("Amina Nabatanzi", "PER"), ("Naledi Molefe", "PER")],
         [("Kampala", "LOC"), ("Gaborone", "LOC"), ("Jinja", "LOC")],

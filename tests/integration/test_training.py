@@ -15,9 +15,11 @@ from sqlalchemy import update
 
 from tests.checkpoints import save_xlm_roberta
 from xner_label import sample
+from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.entities import Entity, Task
 from xner_label.errors import CheckFailedError, ConfigurationError, PartialError, UsageError
 from xner_label.predicting.predictor import Predictor
+from xner_label.predicting.service import Asked, PredictionService
 from xner_label.predicting.with_model import load_promoted, predict_with_model
 from xner_label.settings.table import Settings
 from xner_label.store import gold, migrating, projects, runs, tables, tasks
@@ -323,6 +325,20 @@ def test_a_fine_tuned_checkpoint_is_registered_and_served_like_a_crf(store, tmp_
     assert served.version == report["version"]
     (prediction,) = served.predict([Task(id=1, text="Rais alifika Nairobi.")])
     assert prediction.pipeline == report["version"]
+    assert load_promoted(store, PROJECT, tmp_path / "models", PlacementRequest("cpu")).version == served.version
+    # the device of the settings reaches training, the comparison and the model that is served
+    again = run_cli(
+        *("train", "--database-url", url, "--model", str(checkpoint), "--device", "cpu", *few), cwd=tmp_path
+    )
+    assert again.returncode == 0, again.stderr
+    for command in (["train", "--model", str(checkpoint)], ["promote"], ["predict", "--with-model"]):
+        settings = tmp_path / "elsewhere.toml"
+        settings.write_text('[models]\ndevice = "cuda:77"\n')
+        done = run_cli(*command, "--database-url", url, "--config", str(settings), cwd=tmp_path)
+        assert (done.returncode, "'cuda:77' can't be used here" in done.stderr) == (3, True), done.stderr
+    service = PredictionService(store, Settings(project=PROJECT, device="cuda:77"))
+    (answer,) = service.predict([Asked("Rais alifika Mombasa.")])
+    assert "'cuda:77' can't be used here" in answer.reason
 
 
 def test_nothing_to_learn_from_is_explained(store):

@@ -71,31 +71,31 @@ def teacher_forced(folder: str, source: str, target: str) -> float:
 
 
 def test_translates_what_it_was_taught_with_a_score(translator: NeuralTranslator, taught: str) -> None:
-    answers = translator.translate([source for source, _ in PAIRS])
-    assert [answer.text for answer in answers] == [target for _, target in PAIRS]
-    for (source, target), answer in zip(PAIRS, answers, strict=True):
-        assert answer.score == pytest.approx(teacher_forced(taught, source, target), abs=1e-4)
-        assert answer.segments == ()
+    translations = translator.translate([source for source, _ in PAIRS])
+    assert [translation.text for translation in translations] == [target for _, target in PAIRS]
+    for (source, target), translation in zip(PAIRS, translations, strict=True):
+        assert translation.score == pytest.approx(teacher_forced(taught, source, target), abs=1e-4)
+        assert translation.segments == ()
 
 
 def test_a_long_text_is_translated_by_sentences_and_offsets_are_kept(translator: NeuralTranslator) -> None:
     order = random.Random(5).choices(range(len(PAIRS)), k=20)
     text = "\n" + " ".join(PAIRS[index][0] for index in order) + "\n\n" + PAIRS[0][0]
-    [answer] = translator.translate([text])
+    [translation] = translator.translate([text])
     order.append(0)
-    assert [answer.text[s.translation.start : s.translation.end] for s in answer.segments] == [
+    assert [translation.text[s.translation.start : s.translation.end] for s in translation.segments] == [
         PAIRS[index][1] for index in order
     ]
-    assert [text[s.text.start : s.text.end] for s in answer.segments] == [PAIRS[index][0] for index in order]
-    assert answer.text.endswith(PAIRS[order[-2]][1] + "\n\n" + PAIRS[0][1])
+    assert [text[s.text.start : s.text.end] for s in translation.segments] == [PAIRS[index][0] for index in order]
+    assert translation.text.endswith(PAIRS[order[-2]][1] + "\n\n" + PAIRS[0][1])
 
 
 def test_a_sentence_without_end_is_cut_to_what_the_model_reads(translator: NeuralTranslator) -> None:
     text = "omwaka guno Kampala " * 60
-    [answer] = translator.translate([text])
-    assert len(answer.segments) > 1
-    assert answer.segments[0].text.start == 0
-    assert answer.segments[-1].text.end == len(text) - 1
+    [translation] = translator.translate([text])
+    assert len(translation.segments) > 1
+    assert translation.segments[0].text.start == 0
+    assert translation.segments[-1].text.end == len(text) - 1
 
 
 def test_results_do_not_depend_on_the_batch(translator: NeuralTranslator) -> None:
@@ -103,9 +103,9 @@ def test_results_do_not_depend_on_the_batch(translator: NeuralTranslator) -> Non
     alone = [translator.translate([text])[0] for text in texts]
     order = list(range(len(texts))) * 2
     random.Random(1).shuffle(order)
-    for index, answer in zip(order, translator.translate([texts[index] for index in order]), strict=True):
-        assert answer.text == alone[index].text
-        assert answer.score == (
+    for index, translation in zip(order, translator.translate([texts[index] for index in order]), strict=True):
+        assert translation.text == alone[index].text
+        assert translation.score == (
             None if alone[index].score is None else pytest.approx(alone[index].score, abs=1e-4)
         )
 
@@ -120,10 +120,12 @@ def test_other_families_are_told_their_languages_too(save, tmp_path: Path) -> No
     folder = str(save(tmp_path / "model"))
     texts = ["Amina Nabatanzi mu Kampala .", "Jinja"]
     first = transformers_translator(folder, "lg", "en", CPU, beams=2)
-    assert all(answer.score is not None for answer in first.translate(texts))
+    assert all(translation.score is not None for translation in first.translate(texts))
     converted = ctranslate2_translator(folder, "lg", "en", CPU, tmp_path / "converted", beams=2)
-    for one, other in zip(first.translate(texts), converted.translate(texts), strict=True):
-        assert one.score == pytest.approx(other.score, abs=0.02)  # CTranslate2 never proposes the start token
+    for hypothesis, other in zip(first.translate(texts), converted.translate(texts), strict=True):
+        assert hypothesis.score == pytest.approx(
+            other.score, abs=0.02
+        )  # CTranslate2 never proposes the start token
     assert transformers_translator(folder, "tn", "en", CPU).signature != first.signature
     with pytest.raises(ConfigurationError, match="doesn't know the language"):
         transformers_translator(folder, "tlh", "en", CPU)

@@ -59,7 +59,7 @@ def test_a_checkpoint_that_is_told_no_languages_is_refused(tmp_path: Path) -> No
 
 
 def test_the_papers_best_fusion_from_models(nllb: str, tmp_path: Path) -> None:
-    from xner_label.stages.assembly import make_target_tagger, make_translation_scorer
+    from xner_label.pipeline.assembly import make_target_tagger, make_translation_scorer
 
     words = ["Amina", "agenze", "Kampala"]
     crf = CrfTagger.train([words] * 5, [["B-PER", "O", "B-LOC"]] * 5)

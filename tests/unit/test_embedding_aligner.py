@@ -114,6 +114,87 @@ def test_long_sentences_take_the_fused_attention(tmp_path):
     )
 
 
+def test_renamed_parts_of_transformers_cost_speed_and_nothing_else(bert, monkeypatch, caplog):
+    """Each of the names that the fast paths rely on is taken away once."""
+    import torch
+    from transformers.models.bert import modeling_bert
+
+    from xner_label.stages.alignment.encoder import load_encoder
+    from xner_label.stages.alignment.hooked_layer import HookedLayer
+    from xner_label.stages.alignment.packed_bert import PackedBert
+
+    encoder = load_encoder(bert, CPU)
+    assert isinstance(encoder._runner, PackedBert)
+    tokenizer = load_tokenizer(bert)
+    rows = rows_for(tokenizer)
+    expected = HookedLayer(load_checkpoint("AutoModel", bert, CPU), encoder.layer, tokenizer.pad_token_id)(rows)
+    for owner, name in (
+        (modeling_bert.BertEmbeddings, "LayerNorm"),
+        (modeling_bert.BertSelfAttention, "query"),
+        (modeling_bert.BertEncoder, "layer"),
+    ):
+        with monkeypatch.context() as patch:
+            original = torch.nn.Module.__getattr__
+
+            def renamed(self, wanted, owner=owner, name=name, original=original):
+                import sys
+
+                asking = sys._getframe(1).f_globals.get("__name__", "")
+                if isinstance(self, owner) and wanted == name and asking.startswith("xner_label"):
+                    raise AttributeError(f"no attribute {wanted!r}")
+                return original(self, wanted)
+
+            patch.setattr(torch.nn.Module, "__getattr__", renamed)
+            fallen_back = load_encoder(bert, CPU)
+            assert not isinstance(fallen_back._runner, PackedBert)
+            torch.testing.assert_close(fallen_back._runner(rows), expected)
+    assert "runs as transformers has it" in caplog.text
+
+
+def test_a_layer_whose_input_is_called_otherwise_is_found_all_the_same(bert):
+    import torch
+
+    from xner_label.stages.alignment.hooked_layer import HookedLayer
+
+    encoder = load_checkpoint("AutoModel", bert, CPU)
+    rows = rows_for(load_tokenizer(bert))
+    expected = HookedLayer(encoder, 2, 0)(rows)
+    layer = encoder.encoder.layer[2]
+    forward = layer.forward
+
+    class Renamed(torch.nn.Module):
+        def forward(self, *, states, **named):
+            return forward(states, **named)
+
+    class Caller(torch.nn.Module):
+        """Hands the states on by another name, as a later version might."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = Renamed()
+
+        def forward(self, states, *others, **named):
+            return self.inner(states=states, **named)
+
+    caller = Caller()
+    encoder.encoder.layer[2] = caller
+    try:
+        runner = HookedLayer(encoder, 2, 0)
+        # the hook sits on what is in the list; move it to where the states have another name
+        caller._forward_pre_hooks, caller.inner._forward_pre_hooks = (
+            caller.inner._forward_pre_hooks,
+            caller._forward_pre_hooks,
+        )
+        caller._forward_pre_hooks_with_kwargs, caller.inner._forward_pre_hooks_with_kwargs = (
+            caller.inner._forward_pre_hooks_with_kwargs,
+            caller._forward_pre_hooks_with_kwargs,
+        )
+        torch.testing.assert_close(runner(rows), expected)
+        torch.testing.assert_close(runner(rows), expected)
+    finally:
+        encoder.encoder.layer[2] = layer
+
+
 def test_a_model_that_is_shared_still_translates(nllb):
     from xner_label.stages.alignment.embedding import EmbeddingAligner
     from xner_label.stages.alignment.encoder import load_translation_encoder
@@ -150,11 +231,11 @@ def test_links_do_not_depend_on_the_batch(bert, method, token_type):
     random.Random(3).shuffle(shuffled)
     tested = aligner(bert, method=method, token_type=token_type)
     tested._encoder._batches.max_tokens = 50
-    for index, found in zip(shuffled, tested.align([PAIRS[index] for index in shuffled]), strict=True):
-        assert [link[:2] for link in found] == [link[:2] for link in links[index]]
-        assert [link[2] for link in found] == pytest.approx([link[2] for link in links[index]], abs=1e-4)
-        assert found == sorted(found)
-        assert all(0 < weight <= 1 for _, _, weight in found)
+    for index, again in zip(shuffled, tested.align([PAIRS[index] for index in shuffled]), strict=True):
+        assert [link[:2] for link in again] == [link[:2] for link in links[index]]
+        assert [link[2] for link in again] == pytest.approx([link[2] for link in links[index]], abs=1e-4)
+        assert again == sorted(again)
+        assert all(0 < weight <= 1 for _, _, weight in again)
 
 
 def test_bfloat16_changes_few_links_whatever_the_batch():

@@ -92,10 +92,10 @@ def test_errors_come_with_their_line_and_values_go_through_the_check():
         return row.id
 
     data = b'\xef\xbb\xbf{"id": 1}\r\n\r\n{"id": -1}\rno\r[{"id": 3}]\r\n{"id": 4}'
-    found = list(checked(decoded_lines(BytesIO(data), Row), positive))
-    assert [number for number, _ in found] == [1, 3, 4, 5, 6]
-    assert [value for _, value in found if not isinstance(value, RecordError)] == [1, 4]
-    errors = [value for _, value in found if isinstance(value, RecordError)]
+    checked_lines = list(checked(decoded_lines(BytesIO(data), Row), positive))
+    assert [number for number, _ in checked_lines] == [1, 3, 4, 5, 6]
+    assert [value for _, value in checked_lines if not isinstance(value, RecordError)] == [1, 4]
+    errors = [value for _, value in checked_lines if isinstance(value, RecordError)]
     assert [(error.line, error.field) for error in errors] == [(3, "id"), (4, "json"), (5, "json")]
     assert "array" in errors[2].problem
 

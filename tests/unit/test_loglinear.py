@@ -86,9 +86,9 @@ def test_obvious_names_are_found(projector):
 def test_a_source_entity_given_twice_is_as_sure_as_once(projector):
     plain = task(scores=False)
     twice = task(scores=False, source_entities=[entity for entity in plain.source_entities for _ in range(3)])
-    (once,), (many,) = (projector.project([build_instance(each)[0]]) for each in (plain, twice))
-    assert [p.confidence for p in many] == [p.confidence for p in once]
-    assert [p.mention for p in many] == [3 * p.mention for p in once]
+    (single,), (many,) = (projector.project([build_instance(each)[0]]) for each in (plain, twice))
+    assert [p.confidence for p in many] == [p.confidence for p in single]
+    assert [p.mention for p in many] == [3 * p.mention for p in single]
 
 
 def test_a_name_that_the_tagger_overlooked_is_added_without_a_source_entity(projector):
@@ -101,15 +101,15 @@ def test_a_name_that_the_tagger_overlooked_is_added_without_a_source_entity(proj
 def test_nothing_is_added_to_what_people_gave_nor_to_labels_of_another_set(projector, changes):
     entity = task(scores=changes.get("scores", True)).source_entities[0]
     entity = msgspec.structs.replace(entity, label=changes.get("label", entity.label))
-    (found,) = projector.project([build_instance(task(source_entities=[entity]))[0]])
-    assert [p.mention for p in found] == [0]
+    (projected,) = projector.project([build_instance(task(source_entities=[entity]))[0]])
+    assert [p.mention for p in projected] == [0]
 
 
 def test_nothing_to_project(projector):
     empty = [task(source_entities=[]), task(text="", tokens=[], alignment=""), task(0, alignment="")]
-    found = projector.project([build_instance(own)[0] for own in empty])
-    assert found[:2] == [[], []]
-    assert found[2]  # by similarity of strings alone
+    projected = projector.project([build_instance(task)[0] for task in empty])
+    assert projected[:2] == [[], []]
+    assert projected[2]  # by similarity of strings alone
     assert projector.project([]) == []
 
 
@@ -117,10 +117,10 @@ def test_nothing_to_project(projector):
 @settings(max_examples=rounds(25), deadline=None)
 @given(order=st.lists(st.integers(0, 7), min_size=1, max_size=12))
 def test_answers_do_not_depend_on_the_batch(order):
-    own = instances()
+    batch = instances()
     projector = LogLinearProjector(Weights.load())
-    together = projector.project([own[number] for number in order])
-    alone = [LogLinearProjector(Weights.load()).project([own[number]])[0] for number in order[:3]]
+    together = projector.project([batch[number] for number in order])
+    alone = [LogLinearProjector(Weights.load()).project([batch[number]])[0] for number in order[:3]]
     assert together[:3] == alone
 
 
@@ -145,8 +145,8 @@ def test_any_text_is_survived(text, source, data):
         "source_entities": [{"start": 0, "end": len(" ".join(source[:last])), "label": "X", "score": 0.5}],
     }
     instance, _ = build_instance(msgspec.convert(row, Task))
-    (found,) = LogLinearProjector(Weights.load()).project([instance])
-    assert all(0 <= p.first < p.last <= len(text) and 0 <= p.confidence <= 1 for p in found)
+    (projected,) = LogLinearProjector(Weights.load()).project([instance])
+    assert all(0 <= p.first < p.last <= len(text) and 0 <= p.confidence <= 1 for p in projected)
 
 
 def test_marginals_of_a_batch_sum_to_at_most_one():
@@ -181,8 +181,8 @@ def test_fitting_is_deterministic_and_adapts():
     assert weights.dump() == fit_weights([examples], "twenty-four").dump()
     adapted = fit_weights([examples], "twenty-four", start=Weights.load())
     assert adapted.digest != Weights.load().digest
-    found = LogLinearProjector(adapted).project([example.instance for example in examples])
-    assert all(own[0].first == 0 for own in found)
+    projected = LogLinearProjector(adapted).project([example.instance for example in examples])
+    assert all(projections[0].first == 0 for projections in projected)
 
 
 def test_adapting_keeps_the_calibration_of_what_the_gold_does_not_show():
@@ -220,8 +220,8 @@ def test_shipped_weights_on_real_data(bench_data, projector, name, floor):
         for line in (bench_data / f"{name}.jsonl").read_bytes().splitlines()
     ]
     right = predicted = 0
-    for example, found in zip(examples, projector.project([e.instance for e in examples]), strict=True):
-        kept = [p for p in found if p.confidence >= projector.cut]
+    for example, projected in zip(examples, projector.project([e.instance for e in examples]), strict=True):
+        kept = [p for p in projected if p.confidence >= projector.cut]
         predicted += len(kept)
         right += sum((p.first, p.last, p.label) in example.gold for p in kept)
     assert 2 * right / (predicted + sum(len(example.gold) for example in examples)) > floor

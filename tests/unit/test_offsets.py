@@ -82,7 +82,7 @@ def test_any_text_survives_the_built_in_tokeniser(text, data):
         start = data.draw(st.integers(0, len(text) - 1))
         entities = (Entity(start, data.draw(st.integers(start + 1, len(text))), "LOC"),)
     line = json.dumps(
-        {"id": 1, "text": text, "source": text, "source_entities": [msgspec.to_builtins(own) for own in entities]},
+        {"id": 1, "text": text, "source": text, "source_entities": [msgspec.to_builtins(e) for e in entities]},
         ensure_ascii=False,
     )  # fmt: skip
     sink = io.BytesIO()

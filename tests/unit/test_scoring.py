@@ -139,10 +139,10 @@ def test_nmt_and_the_papers_best_fusion():
     problem = instance("the cow", "huyo ng'ombe .", [(1, 2, "X")], "1-1", target_tags=tags)
     assert value(NmtScore(scorer), problem, 1, 2) == pytest.approx(0.4)
     assert value(NmtScore(scorer), problem, 0, 1) == 0.0
-    (found,) = make_projector("align+ner-spans+nmt", translation_scorer=scorer).project([problem])[0]
-    assert (found.first, found.last) == (1, 2)
-    assert found.score == pytest.approx(0.5 * 0.5 + 0.5 * 0.5 + 0.4)
-    assert found.confidence == pytest.approx(found.score / 2)
+    (projection,) = make_projector("align+ner-spans+nmt", translation_scorer=scorer).project([problem])[0]
+    assert (projection.first, projection.last) == (1, 2)
+    assert projection.score == pytest.approx(0.5 * 0.5 + 0.5 * 0.5 + 0.4)
+    assert projection.confidence == pytest.approx(projection.score / 2)
     with pytest.raises(ConfigurationError, match="--translator-model"):
         make_projector("nmt")
 
@@ -160,11 +160,11 @@ def test_the_small_scores():
     assert value(rarity, problem, 0, 1) == pytest.approx(0.5)
     assert value(rarity, problem, 0, 3, mention=1) == pytest.approx(0.5)
     assert value(FrequencyScore([]), problem, 0, 3) == 1.0
-    both = Fusion([(LengthScore(), 2.0), (CasingScore(), 0.5)])
-    assert value(both, problem, 0, 1) == pytest.approx(2.5)
-    assert both.signature == "2*length+0.5*casing"
-    (found,) = fusion_projector("mine", [(StringScore(0.5), 1.0), (CasingScore(), 0.1)]).project([problem])[0]
-    assert (found.mention, found.first) == (0, 0)
+    fusion = Fusion([(LengthScore(), 2.0), (CasingScore(), 0.5)])
+    assert value(fusion, problem, 0, 1) == pytest.approx(2.5)
+    assert fusion.signature == "2*length+0.5*casing"
+    (projection,) = fusion_projector("mine", [(StringScore(0.5), 1.0), (CasingScore(), 0.1)]).project([problem])[0]
+    assert (projection.mention, projection.first) == (0, 0)
 
 
 def test_scores_are_reached_by_name():
@@ -217,10 +217,10 @@ def test_matching_real_instances_is_optimal(bench_data, name):
             totals = [
                 sum(
                     of_mention[choice][0]
-                    for of_mention, choice in zip(candidates, answer, strict=True)
+                    for of_mention, choice in zip(candidates, matching, strict=True)
                     if choice >= 0
                 )
-                for answer in (chosen, by_milp)
+                for matching in (chosen, by_milp)
             ]
             assert totals[0] == pytest.approx(totals[1], abs=1e-9)
             taken = [

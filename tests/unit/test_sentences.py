@@ -8,7 +8,7 @@ from xner_label.stages.translation.sentences import pieces, sentences
 
 
 @pytest.mark.parametrize(
-    "parts",
+    "expected",
     [
         ["Dr. Amina Nabatanzi met J. Okello.", "They talked!", "Did they?", "(Yes.)", "Good."],
         ["He said “No.”", "Then he left…", "Later, 3.5 million came."],
@@ -19,16 +19,16 @@ from xner_label.stages.translation.sentences import pieces, sentences
         ["the U.S. Senate voted."],
     ],
 )
-def test_cuts_where_sentences_end(parts: list[str]) -> None:
-    text = ("" if "。" in parts[0] else " ").join(parts)
-    assert [text[span.start : span.end] for span in sentences(text)] == [part.strip() for part in parts]
+def test_cuts_where_sentences_end(expected: list[str]) -> None:
+    text = ("" if "。" in expected[0] else " ").join(expected)
+    assert [text[span.start : span.end] for span in sentences(text)] == [sentence.strip() for sentence in expected]
 
 
 @given(st.text(alphabet=st.sampled_from("aB. \n。!?'\"…\u00a0"), max_size=60), st.integers(1, 12))
 def test_nothing_but_white_space_is_lost_and_every_piece_fits(text: str, limit: int) -> None:
-    found = pieces(text, lambda part: len(part) <= limit)
+    spans = pieces(text, lambda piece: len(piece) <= limit)
     position = 0
-    for span in found:
+    for span in spans:
         assert not text[position : span.start].strip()
         assert 0 < span.end - span.start <= limit
         assert text[span.start : span.end].strip() == text[span.start : span.end]

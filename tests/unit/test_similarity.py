@@ -32,15 +32,15 @@ def test_fold_keeps_other_scripts():
     assert fold("") == ""
 
 
-def found(mention, length, text):
+def similar(mention, length, text):
     tokens = Tokens.tokenize(text)
     return sorted(similar_ngrams(mention, length, tokens, FoldedTokens(tokens), 0.75))[::-1]
 
 
 def test_runs_that_read_like_a_mention():
-    assert found("Nelson Mandela", 2, "Yena uNelson Mandela ufike .")[0][1:] == (1, 3)
-    assert found("Mandela", 1, "Bakhuluma nakwaMandela namhlanje")[0][1:] == (1, 2)
-    assert found("European Union", 2, "Sheria ya EU mpya") == [(0.9, 2, 3)]
-    assert found("Anna", 1, "") == []
+    assert similar("Nelson Mandela", 2, "Yena uNelson Mandela ufike .")[0][1:] == (1, 3)
+    assert similar("Mandela", 1, "Bakhuluma nakwaMandela namhlanje")[0][1:] == (1, 2)
+    assert similar("European Union", 2, "Sheria ya EU mpya") == [(0.9, 2, 3)]
+    assert similar("Anna", 1, "") == []
     # Decomposed letters fold like composed ones, and offsets of tokens stay those of the text.
-    assert found("Zürich", 1, "in Zu\u0308rich .")[0] == (1.0, 1, 2)
+    assert similar("Zürich", 1, "in Zu\u0308rich .")[0] == (1.0, 1, 2)

@@ -138,6 +138,9 @@ def test_results_are_kept_by_task_signature_and_input(crf: CrfTagger) -> None:
     for stage in (TaggingStage(Refusing(crf.signature)), AlignmentStage(Refusing("diagonal:2"))):  # type: ignore[arg-type]
         again = completed(stage, again, results=kept)  # type: ignore[assignment]
     assert again == first
+    assert fingerprint(stages[1], tasks[0]) == fingerprint(
+        stages[1], first[0]
+    )  # the same tokens, now written down
     changed = msgspec.structs.replace(tasks[0], source="Amina saw Mombasa.")
     for stage, task in (
         (TaggingStage(Refusing("other")), tasks[0]),

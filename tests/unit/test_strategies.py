@@ -8,7 +8,8 @@ import pytest
 from xner_label.errors import UsageError
 from xner_label.review.names import name_groups
 from xner_label.review.pool import ReviewPool
-from xner_label.review.strategies import STRATEGIES, make_strategy
+from xner_label.review.strategies import make_strategy
+from xner_label.settings.choices import STRATEGIES
 
 
 def pool(**changes):

@@ -11,9 +11,9 @@ ODD = ("", "\u200b", "ng'ombe", "[SEP]", "</s>", "don't-know", "▁", "Ⅷ", "e\
 
 @given(st.integers(0, 500), st.integers(1, 60))
 def test_windows_keep_every_subtoken_once_and_read_no_more_than_the_limit(length, limit):
-    found = windows(length, limit)
-    assert [k for window in found for k in range(window.keep_start, window.keep_end)] == list(range(length))
-    for window in found:
+    cut = windows(length, limit)
+    assert [k for window in cut for k in range(window.keep_start, window.keep_end)] == list(range(length))
+    for window in cut:
         assert 0 <= window.start <= window.keep_start <= window.keep_end <= window.end <= length
         assert window.end - window.start <= limit
 

@@ -27,10 +27,10 @@ def read(tag_map: TagMap, checkpoint_tags: list[str], sequence: str) -> list[str
     matrix = np.full((len(sequence.split()), len(checkpoint_tags)), 0.01)
     for row, tag in enumerate(sequence.split()):
         matrix[row, checkpoint_tags.index(tag)] = 1 - 0.01 * (len(checkpoint_tags) - 1)
-    answer = tag_map(matrix)
-    np.testing.assert_allclose(answer.sum(axis=1), 1)
-    assert (answer >= 0).all()
-    return [tag_map.tags[column] for column in answer.argmax(axis=1)]
+    mapped = tag_map(matrix)
+    np.testing.assert_allclose(mapped.sum(axis=1), 1)
+    assert (mapped >= 0).all()
+    return [tag_map.tags[column] for column in mapped.argmax(axis=1)]
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,9 @@ def test_students_learn_from_gold_and_survive_a_file(tmp_path):
     assert set(model.stages) == {"teacher", "text", "projected"}
     model.save(tmp_path)
     unseen = sentence("Farida", "Iringa").sentence
-    (answer,) = model.predict([unseen])
-    assert [(item.start, item.end, item.label) for item in answer.entities] == [(0, 6, "PER"), (15, 21, "LOC")]
-    assert CrfModel.load(tmp_path).predict([unseen]) == [answer]
+    (tagged,) = model.predict([unseen])
+    assert [(item.start, item.end, item.label) for item in tagged.entities] == [(0, 6, "PER"), (15, 21, "LOC")]
+    assert CrfModel.load(tmp_path).predict([unseen]) == [tagged]
 
 
 def test_a_student_that_is_no_better_than_the_projection_is_not_kept():
@@ -101,8 +101,8 @@ def test_a_model_of_other_features_is_refused(tmp_path):
 def test_scores_of_a_split():
     model = train_crf(data_of(ALL), 0.3)
     assert score_split(model, ()) is None
-    found = score_split(model, ALL[:5])
-    assert found.tasks == 5
-    assert found.silver.f1 == found.model.f1 == 1
+    scores = score_split(model, ALL[:5])
+    assert scores.tasks == 5
+    assert scores.silver.f1 == scores.model.f1 == 1
     assert score(ALL[:2], [[], ALL[1].entities]).recall == 0.5
     assert span_counts(ALL[0], [Entity(0, 5, "PER"), Entity(0, 5, "LOC")]) == (1, 2, 2)

@@ -12,10 +12,14 @@ _BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 32768}
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Where a model runs and in which number format: a torch device and a torch dtype, by name."""
+    """Where a model runs and in which number format: a torch device and a torch dtype, by name.
+
+    ``cache`` is the folder that keeps what is worked out about checkpoints; empty: nothing is kept.
+    """
 
     device: str
     dtype: str
+    cache: str = ""
 
     @property
     def batch_tokens(self) -> int:
@@ -28,6 +32,21 @@ class Placement(msgspec.Struct, frozen=True):
         return "" if self.dtype == "float32" else self.dtype
 
 
+class PlacementRequest(msgspec.Struct, frozen=True):
+    """Where models should run, as settings say it: ``auto`` leaves the choice to :func:`choose_placement`."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def resolve(self) -> Placement:
+        """The placement here and now. Raises what :func:`choose_placement` does."""
+        return choose_placement(self.device, self.dtype)
+
+
+# Wherever a model runs best.
+ANYWHERE = PlacementRequest()
+
+
 def require_models() -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
     try:
@@ -37,7 +56,7 @@ def require_models() -> None:
         raise MissingExtraError("models", "a neural stage") from None
 
 
-def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
+def choose_placement(device: str = "auto", dtype: str = "auto", cache: str = "") -> Placement:
     """Pick a device and a number format.
 
     ``auto`` takes CUDA, then MPS, then the CPU; and bfloat16 where CUDA computes in it natively, else float32.
@@ -65,7 +84,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto") -> Placement:
             f"the number format {dtype!r} can't be used on {device}",
             hint=f"choose auto or one of {', '.join(DTYPES)}",
         )
-    return Placement(device, dtype)
+    return Placement(device, dtype, cache)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,7 +7,6 @@ fetched before; anything else is a ConfigurationError, at once. Weights come fro
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,28 +115,6 @@ def find_checkpoint(name: str) -> str:
             f"the checkpoint {name} isn't on this machine",
             hint=f"run `xner-label models pull {name}` where the hub can be reached, or give the path of a folder",
         ) from None
-
-
-# A checkpoint is named by a sample of its weights: reading gigabytes to hash them would take longer than loading.
-_SAMPLES, _SAMPLE_BYTES = 64, 4096
-
-
-def checkpoint_signature(name: str) -> str:
-    """A checkpoint's short name and a hash of its configuration and of blocks spread over its weights.
-
-    Two folders with the same content have the same signature. Raises ConfigurationError where there is none.
-    """
-    folder = Path(find_checkpoint(name))
-    digest = hashlib.sha256()
-    patterns = ("config.json", "tokenizer.json", "*.safetensors", "*.bin", "*.model")
-    for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
-        size = file.stat().st_size
-        digest.update(f"{file.name}\0{size}\0".encode())
-        with open(file, "rb") as stream:
-            for start in sorted({size * block // _SAMPLES for block in range(_SAMPLES)}):
-                stream.seek(start)
-                digest.update(stream.read(_SAMPLE_BYTES))
-    return f"{Path(name).name}@{digest.hexdigest()[:8]}"
 
 
 @contextmanager

@@ -63,25 +63,25 @@ def command(
     simalign and mt-encoder need a checkpoint and answer as the lines come in. A bad line is left out and named on
     standard error; the command then ends with code 5.
     """
-    import msgspec
-
+    from xner_label.pipeline.assembly import make_aligner
     from xner_label.pipeline.memory_cache import MemoryCache
     from xner_label.pipeline.stage import AlignmentStage, additions
-    from xner_label.stages.alignment.by_name import make_aligner
-    from xner_label.stages.alignment.options import AlignerOptions
 
-    if settings.aligner in ("given", "none"):
-        raise ConfigurationError("no aligner is chosen", hint=f"--aligner {'|'.join(ALIGNERS)}")
-    flags = {"model": model, "method": method, "token_type": token_type, "layer": layer}
-    options = msgspec.structs.replace(
-        AlignerOptions.from_settings(settings),
+    aligner = make_aligner(
+        settings,
+        cache=MemoryCache(),
+        model=model,
+        method=method,
+        token_type=token_type,
+        layer=layer,
         distortion=distortion,
         null_align=null_align,
         threshold=threshold,
         rule=combine,
-        **{name: value for name, value in flags.items() if value is not None},
     )
-    stage = AlignmentStage(make_aligner(settings.aligner, options, cache=MemoryCache()))
+    if aligner is None:
+        raise ConfigurationError("no aligner is chosen", hint=f"--aligner {'|'.join(ALIGNERS)}")
+    stage = AlignmentStage(aligner)
     run_stage(
         input_path,
         output_path,

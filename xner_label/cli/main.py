@@ -41,6 +41,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "acknowledge": "Go on without annotations that can't be used",
         "exclude": "Set tasks aside",
         "status": "Say where the project stands",
+        "why": "Show where a task's entities come from",
+        "undo": "Withdraw answers and what they moved",
         "train": "Train a model on gold and silver",
         "promote": "Serve a model run, if it isn't worse",
         "serve": "Answer Label Studio as its ML backend",

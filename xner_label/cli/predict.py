@@ -46,7 +46,7 @@ def command(settings: Settings, limit: int | None, split: str | None, with_model
     require_stages(settings)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
         report = Predictor(store, agreed(store, settings)).predict_project(progress, limit=limit, split=split)
-    answer(report, _words(report), as_json=as_json)
+    answer(report, _words(report) + _learned(report), as_json=as_json)
     for reason, count in report.left_out.items():
         say(f"{count} tasks left out: {reason}")
     if report.left_out:
@@ -56,12 +56,24 @@ def command(settings: Settings, limit: int | None, split: str | None, with_model
 
 
 def _predict_with_model(settings: Settings, as_json: bool) -> None:
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
 
+    where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress)
+        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress, where=where)
     answer(report, _words(report), as_json=as_json)
+
+
+def _learned(report: PredictReport) -> str:
+    learned = report.learned
+    if learned is None:
+        return ""
+    return (
+        f"\n{learned.corrections} corrections in {learned.answers} answers changed {learned.entities} entities in "
+        f"{learned.tasks} tasks nobody has opened"
+    )
 
 
 def _words(report: PredictReport | ModelPredictReport) -> str:

@@ -87,21 +87,18 @@ def command(
     name. --aligner makes all links anew (eflomal reads all input first). Labels are filtered only where the
     settings or --labels name some.
     """
+    from xner_label.pipeline import assembly
     from xner_label.pipeline.json_stream import project_stream
     from xner_label.pipeline.memory_cache import MemoryCache
     from xner_label.pipeline.pipeline import Pipeline
-    from xner_label.projection.projectors import make_projector
-    from xner_label.stages import assembly
 
     if corpus and settings.projector not in WEIGHTED_PROJECTORS:
         raise UsageError(f"the projector {settings.projector!r} has no corpus mode", hint="leave --corpus out")
-    projector = "corpus" if corpus else settings.projector
     cache = MemoryCache()
-    scorer = assembly.make_translation_scorer(settings) if "nmt" in projector else None
     # A preset's aligner is for stored tasks: here lines must not wait for each other unless somebody asks.
     aligner = assembly.make_aligner(settings, cache=cache) if "aligner" in settings.chosen else None
     pipeline = Pipeline(
-        make_projector(projector, weights=settings.projector_weights, translation_scorer=scorer),
+        assembly.assemble_projector(settings, corpus=corpus),
         aligner=aligner,
         realign=is_flag("aligner"),
         back_translator=assembly.make_back_translator(settings, cache=cache) if back_translate else None,

@@ -13,7 +13,7 @@ from xner_label.settings.table import Settings
 
 
 @click.command(name="promote")
-@with_settings("database_url", "project", "training_folder", "dev_share")
+@with_settings("database_url", "project", "training_folder", "dev_share", "device", "dtype")
 @click.option("--run", "version", metavar="VERSION", help="The run to serve [default: the newest]")
 @click.option("--force", is_flag=True, help="Serve it whatever the gate says; needs --reason")
 @click.option("--reason", help="Why the gate is overridden; recorded")
@@ -24,6 +24,7 @@ def command(settings: Settings, version: str | None, force: bool, reason: str | 
     It is compared with the one served now on gold that neither has learned from; a run that is worse there is
     refused with exit code 6. The ML backend takes over a promoted run without a restart.
     """
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions
     from xner_label.training.promotion import promote
@@ -38,6 +39,7 @@ def command(settings: Settings, version: str | None, force: bool, reason: str | 
             version,
             force_reason=reason,
             data=DataOptions(dev_share=settings.dev_share),
+            where=PlacementRequest(settings.device, settings.dtype),
         )
     state = "promoted" if report.promoted else "unchanged"
     answer(report, f"{report.version}: {state}, {report.reason}", as_json=as_json)

@@ -8,6 +8,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 
 @click.command(name="push")
 @click.option("--limit", type=click.IntRange(min=0), required=True, help="Tasks that should wait for review")
+@click.option(
+    "--strategy", default=DEFAULT_STRATEGY, show_default=True, help=f"Order of review: {', '.join(STRATEGIES)}"
+)
+@click.option("--minutes", type=click.FloatRange(min=0.0), help="No more tasks than people can do in this time")
 @click.option("--max-confidence", type=_PROBABILITY, help="Leave out tasks that are surer than this")
 @click.option("--split", default="pool", show_default=True, help="Choose from this split")
 @click.option(

@@ -34,6 +34,8 @@ def command(settings: Settings, as_json: bool) -> None:
     click.echo(f"review         {report.chosen} chosen, {report.pushed} in Label Studio")
     conflicts = f", {report.conflicts} in conflict" if report.conflicts else ""
     click.echo(f"gold           {report.gold} tasks{conflicts}")
+    if report.unlearned:
+        click.echo(f"not learned    {report.unlearned} tasks with new answers: run `xner-label predict`")
     click.echo(f"corrections    {_counts(report.corrections)}")
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
     click.echo(report.signature)

@@ -48,10 +48,10 @@ def command(
     from dataclasses import replace
     from pathlib import Path
 
+    from xner_label.pipeline.assembly import make_tagger
     from xner_label.pipeline.memory_cache import MemoryCache
     from xner_label.pipeline.stage import TaggingStage, additions
     from xner_label.settings.choices import TAGGERS
-    from xner_label.stages.assembly import make_tagger
     from xner_label.stages.tagging.labelled_texts import read_labelled_texts
     from xner_label.stages.tagging.tag_map import parse_mapping
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command(name="train")
-@with_settings("database_url", "project", "training_folder", "min_silver_confidence", "dev_share")
+@with_settings(
+    "database_url", "project", "training_folder", "min_silver_confidence", "dev_share", "device", "dtype"
+)
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
 @click.option("--silver-epochs", type=click.IntRange(0), help="Fine-tuning: passes over the silver [default: 2]")
@@ -36,6 +38,7 @@ def command(
 
     Only tasks of the splits pool and train are learned from. The new model isn't served until `promote`.
     """
+    from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions
     from xner_label.training.fine_tuning import FineTuningOptions
@@ -53,8 +56,9 @@ def command(
             data_report = preview(store, settings.project, options)
             write_json(data_report) if as_json else click.echo(_data(data_report))
             return
+        where = PlacementRequest(settings.device, settings.dtype)
         with console_progress(announce=True) as progress:
-            report = train(store, settings.project, Path(settings.training_folder), options, progress)
+            report = train(store, settings.project, Path(settings.training_folder), options, progress, where)
     if as_json:
         write_json(report)
         return

@@ -36,10 +36,10 @@ def command(
     """
     from dataclasses import replace
 
+    from xner_label.pipeline.assembly import make_translator
     from xner_label.pipeline.memory_cache import MemoryCache
     from xner_label.pipeline.stage import TranslationStage, additions
     from xner_label.settings.choices import TRANSLATORS
-    from xner_label.stages.assembly import make_translator
 
     if model:
         kind = "transformers" if settings.translator == "given" else settings.translator

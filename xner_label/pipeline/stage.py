@@ -29,6 +29,10 @@ _ABOUT = {
 }
 
 
+# Fields of tokens, and what they are tokens of.
+_TOKENISED = {"tokens": "text", "source_tokens": "source"}
+
+
 class Stage(Protocol):
     """Adds fields to tasks.
 
@@ -75,9 +79,19 @@ class StageResults(Protocol):
 
 
 def fingerprint(stage: Stage, task: Task) -> str:
-    """32 hexadecimal digits of what the stage reads of a task: other input, other fingerprint."""
-    values = [getattr(task, field) for field in stage.reads]
+    """32 hexadecimal digits of what the stage reads of a task: other input, other fingerprint.
+
+    Where a task brings no tokens, those of the built-in tokeniser count: links of another version's tokens are
+    links of another input.
+    """
+    values = [_read(task, field) for field in stage.reads]
     return sha256(msgspec.json.encode(values)).hexdigest()[:32]
+
+
+def _read(task: Task, field: str) -> object:
+    value = getattr(task, field)
+    text = getattr(task, _TOKENISED[field]) if field in _TOKENISED else None
+    return Tokens.tokenize(text).words() if value is None and text is not None else value
 
 
 def additions(

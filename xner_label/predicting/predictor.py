@@ -6,7 +6,7 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -14,15 +14,17 @@ import msgspec
 
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
+from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
+from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.progress import SILENCE, Progress
+from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import has_corpus_mode, make_projector
+from xner_label.projection.projectors import has_corpus_mode
 from xner_label.settings.table import PRESETS, Settings
-from xner_label.stages.assembly import make_aligner, make_tagger, make_translator
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
-from xner_label.store import predictions, projects, set_aside, tasks
+from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
 from xner_label.store.pipelines import ensure_pipeline, find_name
@@ -32,11 +34,24 @@ from xner_label.store.tables import Task
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
 # Tasks per transaction.
 _CHUNK = 500
+# What follows the weights in the signature of a projector that has learned.
+_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
+
+
+class LearnedReport(msgspec.Struct, frozen=True):
+    """``answers``: tasks whose answers weren't learned from before, ``corrections`` in them; ``entities`` of
+    ``tasks`` that nobody has settled are another than before."""
+
+    answers: int
+    corrections: int
+    entities: int
+    tasks: int
 
 
 class PredictReport(msgspec.Struct):
     """What a prediction run did. ``pipeline`` is the full signature, ``version`` its short name; ``left_out``
-    counts the tasks that couldn't be predicted, by reason."""
+    counts the tasks that couldn't be predicted, by reason; ``learned`` is what answers of people changed, None
+    where there were no new ones."""
 
     pipeline: str
     version: str = ""
@@ -44,6 +59,7 @@ class PredictReport(msgspec.Struct):
     known: int = 0
     entities: int = 0
     left_out: dict[str, int] = msgspec.field(default_factory=dict)
+    learned: LearnedReport | None = None
 
 
 class Predictor:
@@ -85,8 +101,13 @@ class Predictor:
         aligned = self._completion.aligned(ready, progress, learn=True)
         linked = [(task_id, task) for task_id, task in aligned if isinstance(task, entities.Task)]
         left_out.update(str(task) for _, task in aligned if isinstance(task, RecordError))
-        pipeline = self._pipeline(self._projector if some else self._projector_of(len(linked)))
+        with self._store.read() as session:
+            unlearned = corpus_states.count_unlearned(session, self._project)
+            corrections = corpus_states.count_unlearned_corrections(session, self._project)
+            earlier = projects.get_project(session, self._settings.project).pipeline
+            earlier_name = None if earlier is None else earlier.name
         progress.begin("projecting", len(linked))
+        pipeline = self._pipeline(self._projector if some else self._projector_of(linked))
         if pipeline.learns:
             pipeline.learn([task for _, task in linked])
         report = PredictReport(pipeline.signature, left_out=dict(left_out))
@@ -99,7 +120,7 @@ class Predictor:
         for start in range(0, len(open_tasks), _CHUNK):
             chunk = open_tasks[start : start + _CHUNK]
             results = pipeline.predict([task for _, task in chunk])
-            self._save([task_id for task_id, _ in chunk], results, report)
+            self._save(dict(chunk), results, report)
             progress.advance(len(chunk))
         with self._store.write() as session:
             current = ensure_pipeline(session, pipeline.signature)
@@ -107,6 +128,10 @@ class Predictor:
             if not some or project.pipeline is None:
                 project.pipeline = current
             report.version = current.name
+        if unlearned and not some and earlier_name not in (None, report.version):
+            with self._store.read() as session:
+                changed = predictions.count_changes(session, self._project, earlier_name, report.version)
+            report.learned = LearnedReport(unlearned, corrections, *changed)
         return report
 
     def _undone(self, rows: Iterable[Task], limit: int | None, split: str | None) -> Iterable[Task]:
@@ -129,45 +154,34 @@ class Predictor:
         ]
         answers.update(self._completion.aligned(with_source))
         usable = {key: task for key, task in answers.items() if isinstance(task, entities.Task)}
-        pipeline = self._pipeline(self._projector)
+        pipeline = self._pipeline(self._single_projector)
         results = dict(zip(usable, pipeline.predict(list(usable.values())), strict=True))
-        self._save(list(results), list(results.values()), PredictReport(pipeline.signature))
+        self._save(usable, list(results.values()), PredictReport(pipeline.signature))
         problems = {key: task for key, task in answers.items() if isinstance(task, RecordError)}
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
 
     def would_make(self, signature: str) -> bool:
-        """Whether predictions of this signature are made by these settings, with or without a corpus around them.
-
-        Which tasks informed each other doesn't count: a new task is predicted without them.
-        """
-        alone = self._projector
-        projectors = [alone]
-        name, weights = self._settings.projector, self._settings.projector_weights
-        if has_corpus_mode(name, weights=weights):
-            projectors.append(make_projector("corpus", weights=weights))
-        for projector in projectors:
-            part = f"projector={projector.signature}"
-            without_corpus = re.sub(rf"(?<= ){re.escape(part)}(:[0-9a-f]+)?(?= )", part, signature)
-            if without_corpus == self._pipeline(projector).signature:
-                return True
-        return False
+        """Whether predictions of this signature are made by these settings, whatever the project had learned then."""
+        projectors = (self._projector, self._single_projector)
+        present = {_without_state(self._pipeline(projector).signature) for projector in projectors}
+        return _without_state(signature) in present
 
     def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
         """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
         complete = self._completion.of_unstored(asked)
         usable = [task for task in complete if isinstance(task, entities.Task)]
-        results = iter(self._pipeline(self._projector).predict(usable))
+        results = iter(self._pipeline(self._single_projector).predict(usable))
         return [task if isinstance(task, RecordError) else next(results) for task in complete]
 
     def _save(
         self,
-        task_ids: Sequence[int],
+        asked: Mapping[int, entities.Task],
         results: Sequence[entities.Prediction | RecordError],
         report: PredictReport,
     ) -> None:
         new: list[tuple[int, entities.Prediction]] = []
-        for task_id, result in zip(task_ids, results, strict=True):
+        for task_id, result in zip(asked, results, strict=True):
             if isinstance(result, RecordError):
                 report.left_out[str(result)] = report.left_out.get(str(result), 0) + 1
             else:
@@ -175,6 +189,8 @@ class Predictor:
                 report.entities += len(result.entities)
         with self._store.write() as session:
             report.predicted += predictions.add_predictions(session, new)
+            if self._knowledge is not None:
+                self._knowledge.save_additions(session, asked)
 
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
@@ -188,14 +204,28 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return make_projector(self._settings.projector, weights=self._settings.projector_weights)
+        return assemble_projector(self._settings)
 
-    def _projector_of(self, size: int) -> Projector | CorpusProjector:
-        """Lets ``size`` tasks inform each other, where the projector can and they aren't too many to hold."""
-        name, weights = self._settings.projector, self._settings.projector_weights
-        if 0 < size <= self._settings.corpus_limit and has_corpus_mode(name, weights=weights):
-            return make_projector("corpus", weights=weights)
+    def _projector_of(self, linked: Sequence[tuple[int, entities.Task]]) -> Projector | CorpusProjector:
+        """Lets tasks and what people settled in them inform each other, where the projector can and they aren't
+        too many to hold."""
+        if self._knowledge is not None and 0 < len(linked) <= self._settings.corpus_limit:
+            return self._knowledge.learn(linked)
         return self._projector
+
+    @property
+    def _single_projector(self) -> Projector | CorpusProjector:
+        """Projects single tasks: in the light of what the project has learned, each on its own before it has."""
+        learned = None if self._knowledge is None else self._knowledge.current()
+        return self._projector if learned is None else learned
+
+    @cached_property
+    def _knowledge(self) -> ProjectKnowledge | None:
+        """What the project's tasks tell of each other; None for a projector that takes each on its own."""
+        name, path = self._settings.projector, self._settings.projector_weights
+        if not has_corpus_mode(name, weights=path):
+            return None
+        return ProjectKnowledge(self._store, self._project, Weights.load(path or None), self._settings.labels)
 
     @cached_property
     def _cache(self) -> DatabaseCache:
@@ -214,3 +244,8 @@ class Predictor:
     @cached_property
     def _aligner(self) -> Aligner | None:
         return make_aligner(self._settings, cache=self._cache, scope=self._settings.project)
+
+
+def _without_state(signature: str) -> str:
+    """The signature without what a project has learned, which new answers and tasks change."""
+    return _STATE.sub("", signature)

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label import entities
+from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.errors import ConfigurationError, PartialError, RecordError, SchemaError, XnerLabelError
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
@@ -260,7 +261,9 @@ class PredictionService:
     ) -> list[entities.Prediction]:
         from xner_label.predicting.with_model import load_run
 
-        return load_run(run, Path(self._settings.training_folder)).predict(asked, projected)
+        folder = Path(self._settings.training_folder)
+        where = PlacementRequest(self._settings.device, self._settings.dtype)
+        return load_run(run, folder, where).predict(asked, projected)
 
     def _current_predictor(self, serving: Serving) -> Predictor:
         """The predictor; a new one after `xner-label predict` has made another pipeline the current one."""

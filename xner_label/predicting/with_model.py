@@ -9,6 +9,7 @@ from threading import Lock
 import msgspec
 
 from xner_label import entities
+from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
@@ -78,22 +79,25 @@ class _Loaded:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._files: Path | None = None
+        self._key: tuple[Path, PlacementRequest] | None = None
         self._served: ServedModel | None = None
 
-    def get(self, run: ModelRun, folder: Path) -> ServedModel:
-        files = run_folder(run, folder)
+    def get(self, run: ModelRun, folder: Path, where: PlacementRequest) -> ServedModel:
+        key = run_folder(run, folder), where
         with self._lock:
-            if self._served is None or self._files != files:
-                self._served = ServedModel(run.version, load_model(run, folder))
-                self._files = files
+            if self._served is None or self._key != key:
+                self._served = None  # its memory is needed for the next
+                self._served = ServedModel(run.version, load_model(run, folder, where))
+                self._key = key
             return self._served
 
 
 _LOADED = _Loaded()
 
 
-def load_promoted(store: Store, project: str, folder: Path) -> ServedModel | None:
+def load_promoted(
+    store: Store, project: str, folder: Path, where: PlacementRequest = ANYWHERE
+) -> ServedModel | None:
     """The promoted model; None before the first promotion.
 
     Asks the store each time and opens the model's files only when another run has been promoted, so that a
@@ -102,19 +106,27 @@ def load_promoted(store: Store, project: str, folder: Path) -> ServedModel | Non
     """
     with store.read() as session:
         run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else load_run(run, folder)
+    return None if run is None else load_run(run, folder, where)
 
 
-def load_run(run: ModelRun, folder: Path) -> ServedModel:
-    """The model of a run in the models' ``folder``; its files are opened only if another one was served last.
+def load_run(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) -> ServedModel:
+    """The model of a run in the models' ``folder``, to answer ``where`` it is asked to.
 
-    Raises ConfigurationError when they are missing or don't fit.
+    It is opened only if another one was served last.
+
+    Raises ConfigurationError when its files are missing or don't fit, or it can't run there.
     """
-    return _LOADED.get(run, folder)
+    return _LOADED.get(run, folder, where)
 
 
 def predict_with_model(
-    store: Store, project: str, folder: Path, progress: Progress = SILENCE, *, version: str | None = None
+    store: Store,
+    project: str,
+    folder: Path,
+    progress: Progress = SILENCE,
+    *,
+    version: str | None = None,
+    where: PlacementRequest = ANYWHERE,
 ) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
@@ -134,7 +146,7 @@ def predict_with_model(
             task_id for task_id in tasks.task_ids(session, row.id, set_aside.not_excluded()) if task_id not in done
         ]
         pipeline = None if row.pipeline is None else row.pipeline.name
-    model = load_run(run, folder)
+    model = load_run(run, folder, where)
     report = ModelPredictReport(run.version, known=len(done))
     progress.begin("predicting", len(open_tasks))
     for start in range(0, len(open_tasks), _CHUNK):

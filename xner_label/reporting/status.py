@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from xner_label.evaluation.signature import data_hash, signature
-from xner_label.store import predictions, projects, reviews, runs, tasks
+from xner_label.store import corpus_states, predictions, projects, reviews, runs, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
@@ -26,6 +26,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     chosen: int
     pushed: int
     gold: int
+    unlearned: int
     conflicts: int
     corrections: dict[str, int]
     model_runs: int
@@ -52,6 +53,7 @@ def status(store: Store, project: str) -> Status:
             chosen=chosen,
             pushed=pushed,
             gold=gold.tasks,
+            unlearned=corpus_states.count_unlearned(session, row.id),
             conflicts=gold.conflicts,
             corrections=count_corrections(session, row.id),
             model_runs=len(runs.model_runs(session, row.id)),

@@ -22,3 +22,6 @@ PROJECTORS = (
 SCORES = ("align", "link-dice", "ner", "ner-spans", "nmt", "string", "source", "length", "casing")
 # Those that a weights file belongs to.
 WEIGHTED_PROJECTORS = ("default", "corpus")
+# Orders of review.
+STRATEGIES = ("least-confident", "leverage", "disagreement", "diversity", "random", "mix")
+DEFAULT_STRATEGY = "least-confident"

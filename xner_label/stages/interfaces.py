@@ -53,7 +53,10 @@ class Translator(Protocol):
 class Tagger(Protocol):
     """Finds entities in source-language texts."""
 
-    signature: str
+    @property
+    def signature(self) -> str:
+        """Names method, model and options."""
+        ...
 
     def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
         """The entities of each text, in text order, offsets in code points, each with its probability."""
@@ -106,7 +109,10 @@ class Cache(Protocol):
 class TargetTagger(Protocol):
     """Tells what it thinks of each word of a target-language text."""
 
-    signature: str
+    @property
+    def signature(self) -> str:
+        """Names method, model and options."""
+        ...
 
     @property
     def tags(self) -> Sequence[str]:

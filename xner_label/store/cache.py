@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
 
-from xner_label.store.database import Store, insert_new
+from xner_label.store.database import Store, id_batches, insert_new
 from xner_label.store.tables import CacheEntry
-
-_CHUNK = 5_000
 
 
 class DatabaseCache:
@@ -20,23 +18,22 @@ class DatabaseCache:
 
     def get_many(self, namespace: str, keys: Sequence[str]) -> dict[str, bytes]:
         """The entries that exist, by key."""
-        found: dict[str, bytes] = {}
+        entries: dict[str, bytes] = {}
         with self._store.read() as session:
-            for start in range(0, len(keys), _CHUNK):
+            for batch in id_batches(keys):
                 query = select(CacheEntry.key, CacheEntry.value).where(
-                    CacheEntry.namespace == namespace, CacheEntry.key.in_(keys[start : start + _CHUNK])
+                    CacheEntry.namespace == namespace, CacheEntry.key.in_(batch)
                 )
-                found.update(session.execute(query).all())
-        return found
+                entries.update(session.execute(query).all())
+        return entries
 
     def put_many(self, namespace: str, entries: Mapping[str, bytes]) -> None:
         """Add or replace entries."""
         keys = list(entries)
         with self._store.write() as session:
-            for start in range(0, len(keys), _CHUNK):
-                chunk = keys[start : start + _CHUNK]
+            for batch in id_batches(keys):
                 session.execute(
-                    delete(CacheEntry).where(CacheEntry.namespace == namespace, CacheEntry.key.in_(chunk))
+                    delete(CacheEntry).where(CacheEntry.namespace == namespace, CacheEntry.key.in_(batch))
                 )
-                rows = [{"namespace": namespace, "key": key, "value": entries[key]} for key in chunk]
+                rows = [{"namespace": namespace, "key": key, "value": entries[key]} for key in batch]
                 insert_new(session, CacheEntry, rows)

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from xner_label.store.database import insert_new
-from xner_label.store.tables import Annotation, CorpusAddition, CorpusState, Task
+from xner_label.store.tables import Annotation, CorpusAddition, CorpusState, Correction, Task
 
 # States that are kept beside the newest, so that a prediction that is still shown can be explained.
 _KEPT = 3
@@ -25,19 +25,22 @@ class NewState(msgspec.Struct, frozen=True):
 
 
 def add_state(session: Session, project_id: int, state: NewState) -> CorpusState:
-    """Store a state, or find the one of the same signature, and forget all but the newest ones."""
+    """Store a state and forget all but the newest ones. One of the same signature is the same: it only learns
+    which answers it knows."""
     insert_new(session, CorpusState, [msgspec.structs.asdict(state) | {"project_id": project_id}])
+    query = select(CorpusState).where(
+        CorpusState.project_id == project_id, CorpusState.signature == state.signature
+    )
+    found = session.scalars(query).one()
+    found.annotation_id = max(found.annotation_id, state.annotation_id)
     session.flush()
     ids = list(
         session.scalars(
             select(CorpusState.id).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
         )
     )
-    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :])))
-    query = select(CorpusState).where(
-        CorpusState.project_id == project_id, CorpusState.signature == state.signature
-    )
-    return session.scalars(query).one()
+    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :]), CorpusState.id != found.id))
+    return found
 
 
 def newest_state(session: Session, project_id: int) -> CorpusState | None:
@@ -77,5 +80,19 @@ def count_unlearned(session: Session, project_id: int) -> int:
         select(func.count(func.distinct(Annotation.task_id)))
         .join(Task, Task.id == Annotation.task_id)
         .where(Task.project_id == project_id, Annotation.id > (0 if state is None else state.annotation_id))
+    )
+    return session.scalar(query) or 0
+
+
+def count_unlearned_corrections(session: Session, project_id: int) -> int:
+    """How many entities people put right in the answers that the newest state doesn't know."""
+    state = newest_state(session, project_id)
+    query = (
+        select(func.count())
+        .select_from(Correction)
+        .join(Annotation, Annotation.id == Correction.annotation_id)
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id, Annotation.id > (0 if state is None else state.annotation_id))
+        .where(Correction.kind != "kept")
     )
     return session.scalar(query) or 0

@@ -41,8 +41,8 @@ def labelled_tasks(
     Raises UsageError when there is no such project.
     """
     with store.read() as session:
-        found = projects.get_project(session, project)
-        project_id, pipeline = found.id, found.pipeline.name if found.pipeline else None
+        row = projects.get_project(session, project)
+        project_id, pipeline = row.id, row.pipeline.name if row.pipeline else None
     last = 0
     while True:
         with store.read() as session:

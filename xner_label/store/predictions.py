@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, selectinload
 from xner_label import entities
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import ensure_pipelines, made_by
-from xner_label.store.tables import PipelineVersion, Prediction, ProjectedEntity, Task
+from xner_label.store.tables import Annotation, PipelineVersion, Prediction, ProjectedEntity, Task
 
 _CHUNK = 5_000
 
@@ -155,6 +155,34 @@ def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[in
         )
         by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))
     return by_task
+
+
+def count_changes(session: Session, project_id: int, earlier: str | None, version: str) -> tuple[int, int]:
+    """How many entities of how many tasks that nobody has annotated are another by ``version`` than by
+    ``earlier``: a new span, another label, or gone."""
+    before, after = (_spans(session, project_id, name) for name in (earlier or "", version))
+    changes = [
+        max(len(before[task] - after[task]), len(after[task] - before[task]))
+        for task in before.keys() & after.keys()
+    ]
+    return sum(changes), sum(change > 0 for change in changes)
+
+
+def _spans(session: Session, project_id: int, version: str) -> dict[int, set[tuple[int, int, str]]]:
+    """What a version predicted for the tasks that nobody has annotated, also where that is nothing."""
+    query = (
+        select(Prediction.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label)
+        .join(Task, Task.id == Prediction.task_id)
+        .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
+        .where(Task.project_id == project_id, made_by(version))
+        .where(Task.id.not_in(select(Annotation.task_id)))
+    )
+    found: dict[int, set[tuple[int, int, str]]] = {}
+    for task, start, end, label in session.execute(query):
+        spans = found.setdefault(task, set())
+        if label is not None:
+            spans.add((start, end, label))
+    return found
 
 
 def predicted_task_ids(session: Session, project_id: int, version: str) -> set[int]:

@@ -32,12 +32,12 @@ class Serving(msgspec.Struct, frozen=True):
 
 def serving(session: Session, project: str) -> Serving | None:
     """What the project of that name serves now; None when the store doesn't have it yet."""
-    found = session.scalars(select(Project).where(Project.name == project)).one_or_none()
-    if found is None:
+    row = session.scalars(select(Project).where(Project.name == project)).one_or_none()
+    if row is None:
         return None
-    current = None if found.pipeline is None else found.pipeline.name
-    run = promoted_run(session, found.id)
-    return Serving(found.id, found.studio_project, current, run, found.studio_source_field)
+    current = None if row.pipeline is None else row.pipeline.name
+    run = promoted_run(session, row.id)
+    return Serving(row.id, row.studio_project, current, run, row.studio_source_field)
 
 
 def reviewed_version(session: Session, project: Project, split: str) -> str | None:

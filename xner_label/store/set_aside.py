@@ -45,14 +45,14 @@ def change_exclusions(store: Store, project: str, external_ids: Sequence[str], r
     """
     with store.write() as session:
         project_id = projects.get_project(session, project).id
-        found = tasks.ids_by_external(session, project_id, external_ids)
-        unknown = [name for name in external_ids if name not in found]
+        known = tasks.ids_by_external(session, project_id, external_ids)
+        unknown = [name for name in external_ids if name not in known]
         if unknown:
             raise UsageError(
                 f"project {project!r} has no task {', '.join(map(repr, unknown[:5]))}",
                 hint="the ids are those of the imported files, or `studio-<number>` if made in Label Studio",
             )
-        ids = list(found.values())
+        ids = list(known.values())
         return include(session, ids) if reason is None else exclude(session, ids, reason)
 
 

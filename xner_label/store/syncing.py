@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session, selectinload
 
+from xner_label.store.database import id_batches
 from xner_label.store.tables import Annotation, Prediction, ReviewItem, Task
-
-# How many ids go into one IN (...).
-_CHUNK = 5_000
 
 
 class State(msgspec.Struct, frozen=True):
@@ -43,8 +41,8 @@ def count_annotations(session: Session, project_id: int) -> int:
 
 def states(session: Session, task_ids: Sequence[int]) -> dict[int, dict[int, State]]:
     """By our task id and Label Studio's annotation id, what is known about the annotations of these tasks."""
-    found: dict[int, dict[int, State]] = {}
-    for chunk in _chunks(task_ids):
+    known: dict[int, dict[int, State]] = {}
+    for chunk in id_batches(task_ids):
         query = (
             select(
                 Annotation.task_id, Annotation.studio_annotation, Annotation.studio_updated_at, Annotation.deleted
@@ -54,8 +52,8 @@ def states(session: Session, task_ids: Sequence[int]) -> dict[int, dict[int, Sta
         )
         for task, annotation, updated_at, deleted in session.execute(query):
             if annotation is not None and updated_at is not None:
-                found.setdefault(task, {})[annotation] = State(updated_at, deleted)
-    return found
+                known.setdefault(task, {})[annotation] = State(updated_at, deleted)
+    return known
 
 
 def mark_deleted(session: Session, task_id: int, annotation: int, state: State) -> None:
@@ -84,16 +82,16 @@ def revive(session: Session, task_id: int, annotation: int) -> None:
 
 def forget_studio_tasks(session: Session, task_ids: Sequence[int]) -> None:
     """Note that Label Studio doesn't hold these tasks any more."""
-    for chunk in _chunks(task_ids):
+    for chunk in id_batches(task_ids):
         session.execute(update(Task).where(Task.id.in_(chunk)).values(studio_task=None))
 
 
 def tasks_with_predictions(session: Session, task_ids: Sequence[int]) -> dict[int, tuple[Task, list[Prediction]]]:
     """The tasks by id, each with all its predictions and their entities, oldest prediction first."""
-    found: dict[int, tuple[Task, list[Prediction]]] = {}
-    for chunk in _chunks(task_ids):
+    by_task: dict[int, tuple[Task, list[Prediction]]] = {}
+    for chunk in id_batches(task_ids):
         for task in session.scalars(select(Task).where(Task.id.in_(chunk))):
-            found[task.id] = (task, [])
+            by_task[task.id] = (task, [])
         query = (
             select(Prediction)
             .where(Prediction.task_id.in_(chunk))
@@ -101,18 +99,14 @@ def tasks_with_predictions(session: Session, task_ids: Sequence[int]) -> dict[in
             .options(selectinload(Prediction.entities))
         )
         for prediction in session.scalars(query):
-            found[prediction.task_id][1].append(prediction)
-    return found
+            by_task[prediction.task_id][1].append(prediction)
+    return by_task
 
 
 def served_predictions(session: Session, task_ids: Sequence[int]) -> Mapping[int, int | None]:
     """For the tasks chosen for review, the prediction that was shown; None where the task was served blind."""
-    found: dict[int, int | None] = {}
-    for chunk in _chunks(task_ids):
+    shown: dict[int, int | None] = {}
+    for chunk in id_batches(task_ids):
         query = select(ReviewItem.task_id, ReviewItem.prediction_id).where(ReviewItem.task_id.in_(chunk))
-        found.update((task, prediction) for task, prediction in session.execute(query))
-    return found
-
-
-def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+        shown.update((task, prediction) for task, prediction in session.execute(query))
+    return shown

@@ -105,8 +105,8 @@ def _given(row: Task, field: str) -> Any:
 
 
 def _stored(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, Task]:
-    found: dict[str, Task] = {}
+    by_external: dict[str, Task] = {}
     for ids in id_batches(external_ids):
         query = select(Task).where(Task.project_id == project_id, Task.external_id.in_(ids))
-        found.update((row.external_id, row) for row in session.scalars(query))
-    return found
+        by_external.update((row.external_id, row) for row in session.scalars(query))
+    return by_external

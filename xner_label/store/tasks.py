@@ -54,11 +54,11 @@ def to_row(project_id: int, task: entities.Task, split: str) -> dict[str, Any]:
 
 def ids_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, int]:
     """Task ids by external id, for those that exist."""
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for chunk in id_batches(external_ids):
         query = select(Task.external_id, Task.id).where(Task.project_id == project_id, Task.external_id.in_(chunk))
-        found.update(session.execute(query).all())
-    return found
+        ids.update(session.execute(query).all())
+    return ids
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -70,13 +70,13 @@ class Identity(msgspec.Struct, frozen=True):
 
 def identities(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, Identity]:
     """The tasks that have these external ids, by it."""
-    found: dict[str, Identity] = {}
+    by_external: dict[str, Identity] = {}
     for chunk in id_batches(external_ids):
         query = select(Task.external_id, Task.id, Task.text_hash).where(
             Task.project_id == project_id, Task.external_id.in_(chunk)
         )
-        found.update((name, Identity(task, digest)) for name, task, digest in session.execute(query))
-    return found
+        by_external.update((name, Identity(task, digest)) for name, task, digest in session.execute(query))
+    return by_external
 
 
 def identity(session: Session, task_id: int) -> Identity:
@@ -86,13 +86,13 @@ def identity(session: Session, task_id: int) -> Identity:
 
 def texts_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, str]:
     """Texts by external id, for the tasks that exist."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for chunk in id_batches(external_ids):
         query = select(Task.external_id, Task.text).where(
             Task.project_id == project_id, Task.external_id.in_(chunk)
         )
-        found.update(session.execute(query).all())
-    return found
+        texts.update(session.execute(query).all())
+    return texts
 
 
 def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterator[Task]:
@@ -121,7 +121,7 @@ def find_tasks(
     texts: Sequence[str],
 ) -> list[Task]:
     """Every task that has one of these external ids, Label Studio ids or texts, in the order they came."""
-    found: dict[int, Task] = {}
+    by_id: dict[int, Task] = {}
     for column, values in (
         (Task.external_id, external_ids),
         (Task.studio_task, studio_tasks),
@@ -129,8 +129,8 @@ def find_tasks(
     ):
         for chunk in id_batches(values):
             query = select(Task).where(Task.project_id == project_id, column.in_(chunk))
-            found.update((task.id, task) for task in session.scalars(query))
-    return [found[key] for key in sorted(found)]
+            by_id.update((task.id, task) for task in session.scalars(query))
+    return [by_id[key] for key in sorted(by_id)]
 
 
 def to_record(task: Task) -> entities.Task:
@@ -166,11 +166,11 @@ def set_sources(session: Session, translator_id: int, sources: Mapping[int, str]
         session.execute(update(Task), [{**row, "tagger_id": None, "source_tokens": None} for row in rows])
 
 
-def set_source_entities(session: Session, tagger_id: int, found: Mapping[int, Sequence[Entity]]) -> None:
+def set_source_entities(session: Session, tagger_id: int, entities_of: Mapping[int, Sequence[Entity]]) -> None:
     """Give tasks, by id, the source entities that a tagger found."""
-    for ids in id_batches(list(found)):
+    for ids in id_batches(list(entities_of)):
         rows = [
-            {"id": key, "source_entities": msgspec.to_builtins(list(found[key])), "tagger_id": tagger_id}
+            {"id": key, "source_entities": msgspec.to_builtins(list(entities_of[key])), "tagger_id": tagger_id}
             for key in ids
         ]
         session.execute(update(Task), rows)
@@ -181,8 +181,8 @@ def add_source_sentences(
 ) -> int:
     """Add labelled source sentences (external id, text, entities); known ids are left alone."""
     rows = [
-        {"project_id": project_id, "external_id": external, "text": text, "entities": msgspec.to_builtins(found)}
-        for external, text, found in sentences
+        {"project_id": project_id, "external_id": external, "text": text, "entities": msgspec.to_builtins(settled)}
+        for external, text, settled in sentences
     ]
     return insert_new(session, SourceSentence, rows)
 

@@ -82,37 +82,44 @@ def connect(store: Store, settings: Settings, options: ConnectOptions) -> Connec
     with store.write() as session:
         project = projects.find_or_make(session, settings.project, settings.labels)
     with open_studio(settings) as studio:
-        found, created = _project(studio, project, settings, options)
-        same = not created and _is_same(project, studio, found)
+        studio_row, created = _project(studio, project, settings, options)
+        same = not created and _is_same(project, studio, studio_row)
         with store.read() as session:
-            projects.require_unclaimed(session, project, studio.url, found.id, moment(found.created_at))
-        control = _control(found, project if same else None, settings, options)
+            projects.require_unclaimed(session, project, studio.url, studio_row.id, moment(studio_row.created_at))
+        control = _control(studio_row, project if same else None, settings, options)
         changes: dict[str, Any] = {
-            name: value for name, value in _PROJECT_OPTIONS.items() if getattr(found, name, None) != value
+            name: value for name, value in _PROJECT_OPTIONS.items() if getattr(studio_row, name, None) != value
         }
         if options.replace_config:
             changes["label_config"] = labelling_config(settings.labels, settings.source_language)
-        there = {} if same or created else _already_there(store, studio, project, found.id, control)
+        already_pushed = {} if same or created else _already_there(store, studio, project, studio_row.id, control)
         if changes:
-            studio.write(studio.api.projects.update, found.id, **changes)
+            studio.write(studio.api.projects.update, studio_row.id, **changes)
         notes: list[str] = []
-        backend, webhook = attach(studio, found.id, settings, notes) if options.backend else (None, None)
-        view = _view(studio, found.id)
+        backend, webhook = attach(studio, studio_row.id, settings, notes) if options.backend else (None, None)
+        view = _view(studio, studio_row.id)
     with store.write() as session:
         stored = projects.get_project(session, settings.project)
         if not same:
             _leave(session, stored, notes)
-            projects.release_studio_project(session, studio.url, found.id, stored)
+            projects.release_studio_project(session, studio.url, studio_row.id, stored)
         stored.labels = list(settings.labels)
-        stored.studio_url, stored.studio_project = studio.url, found.id
-        stored.studio_created_at = moment(found.created_at)
+        stored.studio_url, stored.studio_project = studio.url, studio_row.id
+        stored.studio_created_at = moment(studio_row.created_at)
         stored.studio_text_field = options.text_field or (stored.studio_text_field if same else None)
         stored.studio_source_field = None if control.source_key == SOURCE else control.source_key
         if options.backend:
             stored.studio_backend, stored.studio_webhook = backend, webhook
-        reviews.mark_pushed(session, there)
+        reviews.mark_pushed(session, already_pushed)
     return Connection(
-        settings.project, found.id, studio.project_url(found.id), created, backend, webhook, view, tuple(notes)
+        settings.project,
+        studio_row.id,
+        studio.project_url(studio_row.id),
+        created,
+        backend,
+        webhook,
+        view,
+        tuple(notes),
     )
 
 
@@ -126,8 +133,8 @@ def disconnect(store: Store, settings: Settings) -> list[str]:
         with store.read() as session:
             project, studio_project = projects.connected_project(session, settings.project, studio.url)
         removed: list[str] = []
-        found = _existing(studio, studio_project)
-        if found is not None and is_connected(project, found):
+        studio_row = _existing(studio, studio_project)
+        if studio_row is not None and is_connected(project, studio_row):
             removed = detach(studio, studio_project)
     with store.write() as session:
         _leave(session, projects.get_project(session, settings.project), [])
@@ -140,24 +147,26 @@ def _existing(studio: Studio, number: int) -> Any:
     return studio.project(number) if any(row.id == number for row in rows) else None
 
 
-def _is_same(project: Project, studio: Studio, found: Any) -> bool:
+def _is_same(project: Project, studio: Studio, studio_row: Any) -> bool:
     """Whether the store is connected with exactly this project already."""
-    return (project.studio_url, project.studio_project) == (studio.url, found.id) and is_connected(project, found)
+    return (project.studio_url, project.studio_project) == (studio.url, studio_row.id) and is_connected(
+        project, studio_row
+    )
 
 
-def _control(found: Any, connected: Project | None, settings: Settings, options: ConnectOptions) -> Control:
+def _control(studio_row: Any, connected: Project | None, settings: Settings, options: ConnectOptions) -> Control:
     """The control of the project to connect with, checked."""
     if options.replace_config:
         return find_control(labelling_config(settings.labels, settings.source_language), settings.labels)
     text_field = options.text_field or (connected.studio_text_field if connected else None)
     source_field = options.source_field or (connected.studio_source_field if connected else None) or SOURCE
-    control = find_control(found.label_config, settings.labels, text_field=text_field)
+    control = find_control(studio_row.label_config, settings.labels, text_field=text_field)
     filled = {control.text_key, source_field, SOURCE, EXTERNAL_ID, MIN_CONFIDENCE}
-    empty = [name for name in shown_fields(found.label_config) if name not in filled]
+    empty = [name for name in shown_fields(studio_row.label_config) if name not in filled]
     if empty:
         names = ", ".join(f"${name}" for name in empty)
         raise ConfigurationError(
-            f"project {found.id} of Label Studio shows {names}, which we don't fill",
+            f"project {studio_row.id} of Label Studio shows {names}, which we don't fill",
             hint=f"if that is where the source belongs, `xner-label connect --source-field {empty[0]}`; if it is "
             "the text, --text-field; else take it out of the labelling configuration",
         )
@@ -172,12 +181,12 @@ def _already_there(
         if not reviews.count_items(session, project.id)[0]:
             return {}
         texts = {task.external_id: task for task in tasks.iterate_tasks(session, project.id)}
-        there: dict[int, int] = {}
+        by_task: dict[int, int] = {}
         for row in studio.tasks(studio_project, include="id,data"):
             task = texts.get(str(row.data.get(EXTERNAL_ID)))
             if task is not None and task.text == row.data.get(control.text_key):
-                there.setdefault(task.id, row.id)
-        return there
+                by_task.setdefault(task.id, row.id)
+        return by_task
 
 
 def _leave(session: Session, project: Project, notes: list[str]) -> None:
@@ -199,14 +208,14 @@ def _project(studio: Studio, project: Project, settings: Settings, options: Conn
     if options.studio_project is not None:
         return studio.project(options.studio_project), False
     if project.studio_url == studio.url and project.studio_project is not None and not options.new:
-        found = studio.project(project.studio_project)
-        require_connected(project, found)
-        return found, False
+        studio_row = studio.project(project.studio_project)
+        require_connected(project, studio_row)
+        return studio_row, False
     # a connect that was killed may have made the project, which is empty then, without noting its id
-    for found in studio.read(studio.api.projects.list):
-        ours = found.description == mark_of(project) and not found.task_number
-        if ours and not _is_same(project, studio, found):
-            return studio.project(found.id), False
+    for studio_row in studio.read(studio.api.projects.list):
+        ours = studio_row.description == mark_of(project) and not studio_row.task_number
+        if ours and not _is_same(project, studio, studio_row):
+            return studio.project(studio_row.id), False
     made = studio.write(
         studio.api.projects.create,
         # Label Studio takes titles of 3 to 50 characters

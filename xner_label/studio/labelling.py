@@ -74,10 +74,12 @@ def our_control(labels: Sequence[str]) -> Control:
     return Control("label", "text", TEXT, tuple(labels))
 
 
-def control_of_project(found: Any, project: Project) -> Control:
-    """The control of a connected project of Label Studio, ``found``, with the labels and fields that the store's
-    ``project`` has for it. Raises ConfigurationError."""
-    control = find_control(found.label_config, project.labels, text_field=project.studio_text_field)
+def control_of_project(studio_row: Any, project: Project) -> Control:
+    """The control of a connected project of Label Studio with the labels and fields that the store has for it.
+
+    Raises ConfigurationError.
+    """
+    control = find_control(studio_row.label_config, project.labels, text_field=project.studio_text_field)
     return msgspec.structs.replace(
         control, labels=tuple(project.labels), source_key=project.studio_source_field or SOURCE
     )

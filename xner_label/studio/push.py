@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
+from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, StudioError, UsageError
+from xner_label.review.queue import QueuedSpan, QueuedTask, order_tasks
+from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
@@ -35,10 +38,14 @@ _CHUNK = 500
 
 class PushOptions(msgspec.Struct, frozen=True):
     """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds nothing
-    until some are done. ``max_confidence`` leaves out what is surer than that. ``blind_share`` of the chosen ones
-    are drawn at random from all that could be chosen and shown without a prediction: the control slice."""
+    until some are done; ``strategy`` orders what could be chosen (see :mod:`xner_label.review.strategies`), and no
+    more is chosen than people can do in ``minutes``. ``max_confidence`` leaves out what is surer than that.
+    ``blind_share`` of the chosen ones are drawn at random from all that could be chosen and shown without a
+    prediction: the control slice."""
 
     limit: int
+    strategy: str = DEFAULT_STRATEGY
+    minutes: float | None = None
     max_confidence: float | None = None
     split: str = "pool"
     blind_share: float = 0.0
@@ -102,7 +109,7 @@ def push(
                 projects.lock_project(session, project.id)
             choice = _choose(session, project, options, control)
             if choice.items and not options.dry_run:
-                reviews.add_batch(session, project.id, "least-confident", choice.items)
+                reviews.add_batch(session, project.id, options.strategy, choice.items)
         pushed = refreshed = repaired = 0
         if not options.dry_run and choice.version is not None:
             shower = Shower(store, studio, project, control, choice.version, progress)
@@ -147,6 +154,8 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
     found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
+    if (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
+        found = _ordered(session, found, options, wanted)
     blind = set()
     if options.blind_share:
         # not only from the doubtful ones: the slice is to say how good predictions are on the whole
@@ -160,6 +169,24 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         to_studio(task.text, prediction, control)
     items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
     return _Choice(version, items, [confidence for _, _, confidence in found])
+
+
+def _ordered(
+    session: Session, found: Sequence[tuple[int, int, float]], options: PushOptions, wanted: int
+) -> list[tuple[int, int, float]]:
+    """What could be chosen, in the order of the strategy."""
+    pairs = predictions.by_id(session, [prediction for _, prediction, _ in found])
+    stored = {prediction.id: (task, prediction) for task, prediction in pairs}
+    queued = []
+    for _, prediction_id, confidence in found:
+        task, prediction = stored[prediction_id]
+        spans = [
+            QueuedSpan(row.source_text or row.text, row.confidence, (row.provenance or {}).get("tagger"))
+            for row in prediction.entities
+        ]
+        queued.append(QueuedTask(len(Tokens.of(task.text, task.tokens)), confidence, spans))
+    order = order_tasks(queued, options.strategy, wanted, options.seed, options.minutes)
+    return [found[number] for number in order]
 
 
 class _Delivery:

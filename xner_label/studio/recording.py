@@ -90,10 +90,10 @@ class Recorder:
         for row in rows.values():
             if row.id in known or row.id in linked:
                 continue
-            found = self._stored_as(row, by_name, taken)
-            if found is not None:
-                linked[row.id] = found
-                taken.add(found)
+            stored_task = self._stored_as(row, by_name, taken)
+            if stored_task is not None:
+                linked[row.id] = stored_task
+                taken.add(stored_task)
             else:
                 new[self._free_name(row, by_name.keys() | new.keys())] = row
         records = [(_record(name, row.data, self._control), "pool") for name, row in new.items()]
@@ -172,7 +172,7 @@ class Recorder:
         skipped = bool(annotation["was_cancelled"])
         result = annotation["result"] or []
         try:
-            found = [] if skipped else self._entities(task, row, result)
+            reviewed = [] if skipped else self._entities(task, row, result)
         except ContractError as error:
             if (annotation["id"], updated_at) in self._acknowledged:
                 self._report.acknowledged += 1
@@ -180,7 +180,7 @@ class Recorder:
                 self._report.rejected.append(Rejected(row.id, annotation["id"], updated_at, str(error)))
             return
         shown = None if skipped else _shown(task, annotation, result, predictions, served)
-        changes = compare(shown.entities, found) if shown is not None else []
+        changes = compare(shown.entities, reviewed) if shown is not None else []
         author = annotation["completed_by"]
         self._session.add(
             Annotation(
@@ -193,7 +193,9 @@ class Recorder:
                 ground_truth=bool(annotation.get("ground_truth")),
                 lead_time=annotation["lead_time"],
                 regions=result,
-                entities=[{"start": one.start, "end": one.end, "label": one.label} for one in found],
+                entities=[
+                    {"start": entity.start, "end": entity.end, "label": entity.label} for entity in reviewed
+                ],
                 prediction_id=shown.id if shown is not None else None,
                 corrections=[_correction(change) for change in changes],
             )

@@ -63,12 +63,12 @@ def from_studio(text: str, result: Sequence[Mapping[str, Any]], control: Control
     White space that was selected along with an entity is cut off. Results of other controls and relations are
     passed over. Raises ContractError for a region that doesn't fit the text or the labels.
     """
-    found: dict[tuple[int, int, str], ReviewedEntity] = {}
+    by_span: dict[tuple[int, int, str], ReviewedEntity] = {}
     for region in result:
         if region.get("from_name") == control.from_name and region.get("type") == "labels":
             entity = _entity(text, region, control)
-            found.setdefault((entity.start, entity.end, entity.label), entity)
-    return [found[key] for key in sorted(found)]
+            by_span.setdefault((entity.start, entity.end, entity.label), entity)
+    return [by_span[key] for key in sorted(by_span)]
 
 
 def _entity(text: str, region: Mapping[str, Any], control: Control) -> ReviewedEntity:

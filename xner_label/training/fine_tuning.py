@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from xner_label.checkpoints.devices import is_out_of_memory, require_models
+from xner_label.checkpoints.devices import ANYWHERE, Placement, PlacementRequest, is_out_of_memory
 from xner_label.checkpoints.loading import find_checkpoint, load_tokenizer, quiet_reading
 from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.errors import ConfigurationError, MissingExtraError
@@ -59,8 +59,9 @@ class TransformersModel:
 
     kind = KIND
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, where: PlacementRequest = ANYWHERE) -> None:
         self._folder = folder
+        self._where = where
         self._tagger: Any = None
 
     def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
@@ -69,7 +70,7 @@ class TransformersModel:
 
         if self._tagger is None:
             labels = msgspec.json.decode((self._folder / _LABELS).read_bytes(), type=list[str])
-            self._tagger = TransformersTagger(str(self._folder), labels)
+            self._tagger = TransformersTagger(str(self._folder), labels, placement=self._where.resolve())
         tags = self._tagger.tags
         tagged = []
         for sentence, probabilities in zip(
@@ -86,9 +87,12 @@ class TransformersModel:
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)
 
     @classmethod
-    def load(cls, folder: Path) -> TransformersModel:
-        """A saved model. Raises ConfigurationError when the checkpoint can't be read."""
-        model = cls(Path(find_checkpoint(str(folder))))
+    def load(cls, folder: Path, where: PlacementRequest = ANYWHERE) -> TransformersModel:
+        """A saved model, to run where it is asked to.
+
+        Raises ConfigurationError when the checkpoint can't be read, or can't run there.
+        """
+        model = cls(Path(find_checkpoint(str(folder))), where)
         model.predict([])
         return model
 
@@ -127,13 +131,15 @@ def fine_tune(
     min_silver_confidence: float,
     options: FineTuningOptions | None = None,
     progress: Progress = SILENCE,
+    where: PlacementRequest = ANYWHERE,
 ) -> TransformersModel:
     """Fine-tune a checkpoint into a new ``folder``. The same data, options and machine give the same weights.
 
-    Raises MissingExtraError without torch, transformers and accelerate, ConfigurationError when the checkpoint
-    isn't there or can't be read for token classification.
+    Weights stay in float32; bfloat16 and float16, where ``where`` asks for them, are the formats of mixed
+    precision. Raises MissingExtraError without torch, transformers and accelerate, ConfigurationError when the
+    checkpoint isn't there, can't be read for token classification, or can't run ``where`` it should.
     """
-    require_models()
+    placement = PlacementRequest(where.device, "float32" if where.dtype == "auto" else where.dtype).resolve()
     try:
         import accelerate  # noqa: F401
     except ImportError:
@@ -153,12 +159,12 @@ def fine_tune(
         rows = [row for sentence in sentences for row in encoder.rows(sentence)]
         if rows:
             progress.begin(f"fine-tuning on {name}, {epochs} epochs", len(rows) * epochs)
-            _fit(model, rows, tokenizer.pad_token_id or 0, epochs, folder, options, progress)
+            _fit(model, rows, tokenizer.pad_token_id or 0, epochs, folder, options, placement, progress)
     with _no_progress_bar():
         model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     (folder / _LABELS).write_bytes(msgspec.json.encode(data.labels))
-    return TransformersModel(folder)
+    return TransformersModel(folder, where)
 
 
 @contextmanager
@@ -239,6 +245,7 @@ def _fit(
     epochs: int,
     folder: Path,
     options: FineTuningOptions,
+    placement: Placement,
     progress: Progress,
 ) -> None:
     import torch
@@ -287,7 +294,14 @@ def _fit(
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
+        use_cpu=placement.device == "cpu",
+        bf16=placement.dtype == "bfloat16",
+        fp16=placement.dtype == "float16",
     )
+    kind, _, index = placement.device.partition(":")
+    if kind == "cuda" and index:  # a device that was named is the only one: no copies of the model on others
+        torch.cuda.set_device(int(index))
+        arguments._n_gpu = 1
     trainer = WeightedTrainer(model=model, args=arguments, train_dataset=rows, data_collator=collate)
     trainer.remove_callback(transformers.PrinterCallback)  # standard output isn't its to write to
     try:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from sqlalchemy.orm import Session
 
+from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.errors import CheckFailedError, PartialError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
@@ -22,7 +23,6 @@ from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, GoldSentence, collect_dev
 from xner_label.training.evaluation import entities_by, span_counts
-from xner_label.training.model import NerModel
 from xner_label.training.runs import load_model, trained_on
 
 # A run is refused when it is worse than the served one in more than this share of the resamples.
@@ -62,8 +62,10 @@ def promote(
     *,
     force_reason: str | None = None,
     data: DataOptions | None = None,
+    where: PlacementRequest = ANYWHERE,
 ) -> PromotionReport:
-    """Serve a run of the models' ``folder``, the newest when ``version`` is None.
+    """Serve a run of the models' ``folder``, the newest when ``version`` is None. ``where`` is where checkpoints
+    are compared.
 
     The first promotion of a project is free, ``force_reason`` overrides the gate and is recorded. Raises
     UsageError when there is no such run, ConfigurationError when it can't be opened (forced or not),
@@ -76,7 +78,8 @@ def promote(
         served = runs.promoted_run(session, project_id)
     if served is not None and served.id == run.id:
         return PromotionReport(run.version, served.version, False, "it is the one that is served")
-    model = load_model(run, folder)  # a run that can't be opened must not be served
+    if force_reason is not None or served is None:
+        load_model(run, folder, where)  # a run that can't be opened must not be served
     comparison = None
     if force_reason is not None:
         reason = f"forced: {force_reason}"
@@ -85,7 +88,7 @@ def promote(
     else:
         with store.read() as session:
             gold = collect_dev(session, project, data)
-        comparison = compare_runs((run, model), (served, load_model(served, folder)), gold, folder)
+        comparison = compare_runs(run, served, gold, folder, where)
         reason = _verdict(run, served, comparison)
     with store.write() as session:
         projects.lock_project(session, project_id)
@@ -105,16 +108,16 @@ def _version(run: ModelRun | None) -> str | None:
 
 
 def compare_runs(
-    candidate: tuple[ModelRun, NerModel],
-    incumbent: tuple[ModelRun, NerModel],
+    run: ModelRun,
+    served: ModelRun,
     gold: Sequence[GoldSentence],
     folder: Path,
+    where: PlacementRequest = ANYWHERE,
 ) -> Comparison:
     """Judge two runs of the models' ``folder`` on the gold that neither has learned from.
 
     Raises CheckFailedError when none is left.
     """
-    (run, model), (served, served_model) = candidate, incumbent
     seen = trained_on(run, folder) | trained_on(served, folder)
     fresh = [item for item in gold if text_hash(item.sentence.text) not in seen]
     if not any(item.entities for item in fresh):
@@ -122,12 +125,11 @@ def compare_runs(
             f"no held-out gold with an entity to compare {run.version} with {served.version} on",
             hint="review tasks of a dev split, or promote with --force and a reason",
         )
+    models = (load_model(each, folder, where) for each in (run, served))
     counts = np.array(
         [
             [*span_counts(item, new), *span_counts(item, old)]
-            for item, new, old in zip(
-                fresh, entities_by(model, fresh), entities_by(served_model, fresh), strict=True
-            )
+            for item, new, old in zip(fresh, *(entities_by(model, fresh) for model in models), strict=True)
         ],
         dtype=np.float64,
     )

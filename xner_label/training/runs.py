@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 import xner_label
+from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects
@@ -73,11 +74,13 @@ def train(
     folder: Path,
     options: TrainOptions | None = None,
     progress: Progress = SILENCE,
+    where: PlacementRequest = ANYWHERE,
 ) -> RunReport:
     """Train a model on a project's gold and silver, judge it, and record it under ``folder``.
 
-    ``progress`` is told which stage begins. Raises UsageError when the project is unknown or has nothing to
-    learn from, ConfigurationError when the folder can't be written or the checkpoint can't be used.
+    ``progress`` is told which stage begins; ``where`` is where a checkpoint is fine-tuned and judged. Raises
+    UsageError when the project is unknown or has nothing to learn from, ConfigurationError when the folder can't
+    be written or the checkpoint can't be used.
     """
     options = options or TrainOptions()
     with store.read() as session:
@@ -91,7 +94,7 @@ def train(
     progress.begin(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
     with _workspace(folder) as workspace:
         began = time.perf_counter()
-        model = _fit(data, options, workspace, progress)
+        model = _fit(data, options, workspace, progress, where)
         seconds = time.perf_counter() - began
         progress.begin("judging")
         dev, test = score_split(model, data.dev), score_split(model, data.test)
@@ -130,10 +133,10 @@ def train(
     )
 
 
-def load_model(run: ModelRun, folder: Path) -> NerModel:
-    """Open the model of a run in the models' ``folder``.
+def load_model(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) -> NerModel:
+    """Open the model of a run in the models' ``folder``; a checkpoint answers ``where`` it is asked to.
 
-    Raises ConfigurationError when its files are missing or don't fit.
+    Raises ConfigurationError when its files are missing or don't fit, or it can't run there.
     """
     files = run_folder(run, folder)
     if not files.is_dir():
@@ -144,7 +147,7 @@ def load_model(run: ModelRun, folder: Path) -> NerModel:
     if run.kind == crf.KIND:
         return crf.CrfModel.load(files)
     if run.kind == fine_tuning.KIND:
-        return fine_tuning.TransformersModel.load(files)
+        return fine_tuning.TransformersModel.load(files, where)
     raise ConfigurationError(
         f"{run.version} is of kind {run.kind!r}, which this version can't load",
         hint="use the version of xner-label that trained it",
@@ -187,12 +190,14 @@ def _workspace(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _fit(data: TrainingData, options: TrainOptions, workspace: Path, progress: Progress) -> NerModel:
+def _fit(
+    data: TrainingData, options: TrainOptions, workspace: Path, progress: Progress, where: PlacementRequest
+) -> NerModel:
     cut = options.data.min_silver_confidence
     if options.checkpoint is None:
         return crf.train_crf(data, cut)
     folder = workspace / "fine-tuned"
-    return fine_tuning.fine_tune(data, options.checkpoint, folder, cut, options.fine_tuning, progress)
+    return fine_tuning.fine_tune(data, options.checkpoint, folder, cut, options.fine_tuning, progress, where)
 
 
 def _write(model: NerModel, data: TrainingData, beside: Path, target: Path) -> Path:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from xner_label.entities import Link
 from xner_label.projection.problem import Mention
-from xner_label.projection.spans import MAX_LENGTH, TokenSpan
+from xner_label.projection.spans import MAX_LENGTH, TokenRange
 
 
-def alignment_window(mentions: Sequence[Mention], links: Iterable[Link]) -> TokenSpan:
+def alignment_window(mentions: Sequence[Mention], links: Iterable[Link]) -> TokenRange:
     """From the leftmost to the rightmost target token linked to any mention; ``(0, 0)`` without such a link.
 
     For a score  c = (link mass in the rectangle) / (|p| + |t|)  and at most one candidate per mention, an
@@ -24,7 +24,7 @@ def alignment_window(mentions: Sequence[Mention], links: Iterable[Link]) -> Toke
     return (min(reached), max(reached) + 1) if reached else (0, 0)
 
 
-def anchored_runs(anchors: Sequence[int], max_length: int = MAX_LENGTH) -> list[TokenSpan]:
+def anchored_runs(anchors: Sequence[int], max_length: int = MAX_LENGTH) -> list[TokenRange]:
     """The runs that begin and end on one of the given tokens (in ascending order), left to right."""
     runs = []
     for index, first in enumerate(anchors):

@@ -14,10 +14,9 @@ import numpy as np
 
 from xner_label.errors import UsageError
 from xner_label.review.pool import ReviewPool
+from xner_label.settings.choices import STRATEGIES
 
 GROUP = "xner_label.strategies"
-STRATEGIES: tuple[str, ...] = ("least-confident", "leverage", "disagreement", "diversity", "random", "mix")
-DEFAULT = "least-confident"
 
 
 class Strategy(Protocol):

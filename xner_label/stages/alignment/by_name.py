@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from xner_label.errors import ConfigurationError
 from xner_label.settings.choices import ALIGNERS
 from xner_label.stages.alignment.options import AlignerOptions
 from xner_label.stages.interfaces import Aligner, Cache
 
-if TYPE_CHECKING:
-    pass
 
-
-def make_aligner(name: str, options: AlignerOptions, *, cache: Cache, scope: str = "") -> Aligner:
+def aligner_by_name(name: str, options: AlignerOptions, *, cache: Cache, scope: str = "") -> Aligner:
     """The aligner of that name, or the ensemble of several joined by ``+`` (``simalign+eflomal``).
 
     ``cache`` and ``scope`` are where and under which name an aligner that learns keeps what it learned. Raises
@@ -45,20 +40,20 @@ def _make(name: str, options: AlignerOptions, cache: Cache, scope: str) -> Align
             token_type=options.token_type,
             layer=options.layer,
             distortion=options.distortion,
-            device=choose_placement(options.device, "float32").device,
+            placement=choose_placement(options.device, "float32", options.cache),
         )
     raise ConfigurationError(f"there is no aligner {name!r}", hint=f"choose among {', '.join(ALIGNERS)}")
 
 
 def _embedding_aligner(name: str, options: AlignerOptions) -> Aligner:
     from xner_label.checkpoints.devices import choose_placement
-    from xner_label.checkpoints.loading import checkpoint_signature
+    from xner_label.checkpoints.signatures import checkpoint_signature
     from xner_label.stages.alignment.embedding import EmbeddingAligner
     from xner_label.stages.alignment.encoder import load_encoder, load_translation_encoder
 
-    placement = choose_placement(options.device, options.dtype)
+    placement = choose_placement(options.device, options.dtype, options.cache)
     model = options.model
-    signature = f"{name}:{checkpoint_signature(model)}"
+    signature = f"{name}:{checkpoint_signature(model, placement.cache)}"
     if name == "simalign":
         encoder = load_encoder(model, placement, options.layer)
         method = options.method or "itermax"

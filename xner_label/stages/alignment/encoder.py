@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.errors import ConfigurationError
 from xner_label.stages.alignment.hooked_layer import HookedLayer, LayerRunner, check_layer, layer_count
 from xner_label.stages.alignment.packed_bert import PackedBert
+
+logger = logging.getLogger(__name__)
 
 Tensor = Any
 Indices = npt.NDArray[np.int64]
@@ -67,11 +70,10 @@ class Encoder:
             )
         self._states = threading.local()
         self._runner: LayerRunner = HookedLayer(model, layer, tokenizer.pad_token_id or 0)
-        if packed and PackedBert.fits(model):
-            runner = PackedBert(model, layer)
+        if packed:
             before, after = self._frames[0]
-            if runner.agrees_with(self._runner, [[*before, *after], [*before, *after, *after], [*before, *after]]):
-                self._runner = runner
+            rows = [[*before, *after], [*before, *after, *after], [*before, *after]]
+            self._runner = _packed(model, layer, self._runner, rows) or self._runner
         self._batches = TokenBatches(placement.batch_tokens, padded=not isinstance(self._runner, PackedBert))
 
     @property
@@ -137,6 +139,21 @@ class Encoder:
     def split(self, sentences: Sequence[Sequence[str]]) -> list[list[tuple[int, ...]]]:
         """The subtokens of each word of each sentence."""
         return self._subwords.split(sentences)
+
+
+def _packed(model: Any, layer: int, reference: LayerRunner, rows: Sequence[Sequence[int]]) -> PackedBert | None:
+    """The model as PackedBert; None where it isn't made for it, or disagrees with ``reference`` on some rows.
+
+    It reads modules of transformers by their names, which another version may change. Then the model's own forward
+    is what remains: slower, with the same answers.
+    """
+    try:
+        if PackedBert.fits(model):
+            runner = PackedBert(model, layer)
+            return runner if runner.agrees_with(reference, rows) else None
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        logger.warning("%s runs as transformers has it, more slowly: %s", type(model).__name__, error)
+    return None
 
 
 def load_encoder(name: str, placement: Placement, layer: int | None = None, *, packed: bool = True) -> Encoder:

@@ -46,7 +46,11 @@ class HookedLayer:
             self._stops = self._install(encoder, layer, total)
 
     def _install(self, encoder: Any, layer: int, total: int) -> bool:
-        """Hook the layer before the first one that isn't needed; False where the layers aren't kept in a list."""
+        """Hook the layer before the first one that isn't needed; False where the layers aren't kept in a list.
+
+        What a layer's input is called, and that there is such a list, is nothing that transformers promises: where
+        either is otherwise, the encoder runs to its end and gives all states.
+        """
         import torch
 
         lists = (m for m in encoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == total)
@@ -57,7 +61,7 @@ class HookedLayer:
 
         def stop(_module: Any, inputs: Any, named: Any) -> None:
             if getattr(state, "active", False):
-                raise _LayerReached(inputs[0] if inputs else named["hidden_states"])
+                raise _LayerReached(inputs[0] if inputs else named.get("hidden_states"))
 
         handle = modules[layer].register_forward_pre_hook(stop, with_kwargs=True)
         weakref.finalize(self, handle.remove)
@@ -82,7 +86,10 @@ class HookedLayer:
         try:
             output = self._encoder(input_ids=ids, attention_mask=mask, output_hidden_states=everything)
         except _LayerReached as reached:
-            return reached.states
+            if reached.states is not None:
+                return reached.states
+            self._stops = False
+            return self._states(ids, mask)
         finally:
             self._state.active = False
         return output.hidden_states[self._layer] if everything else output.last_hidden_state

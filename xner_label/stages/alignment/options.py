@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
-
-if TYPE_CHECKING:
-    from xner_label.settings.table import Settings
 
 
 class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +12,7 @@ class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
     itermax, two thirds up, for simalign; softmax on the last layer for mt-encoder. ``threshold`` is softmax's.
     ``languages`` are the ISO 639 codes of source and target, for translation models that are told them.
     ``rule`` combines several aligners, see
-    :class:`~xner_label.stages.alignment.ensemble.EnsembleAligner`.
+    :class:`~xner_label.stages.alignment.ensemble.EnsembleAligner`. ``cache`` is as for a Placement.
     """
 
     model: str = ""
@@ -31,16 +26,4 @@ class AlignerOptions(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "auto"
     dtype: str = "auto"
     rule: str = "vote"
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> AlignerOptions:
-        """What the settings say."""
-        return cls(
-            model=settings.aligner_model,
-            method=settings.aligner_method,
-            token_type=settings.aligner_token_type,
-            layer=None if settings.aligner_layer < 0 else settings.aligner_layer,
-            languages=(settings.source_language, settings.target_language) if settings.target_language else None,
-            device=settings.device,
-            dtype=settings.dtype,
-        )
+    cache: str = ""

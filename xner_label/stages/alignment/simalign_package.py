@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from xner_label.checkpoints.loading import checkpoint_signature, find_checkpoint, quiet_reading
+from xner_label.checkpoints.devices import Placement
+from xner_label.checkpoints.loading import find_checkpoint, quiet_reading
+from xner_label.checkpoints.signatures import checkpoint_signature
 from xner_label.checkpoints.subwords import position_limit
 from xner_label.entities import Link
 from xner_label.errors import ConfigurationError, MissingExtraError
@@ -33,13 +35,14 @@ class SimAlignPackage:
         token_type: str = "bpe",
         layer: int | None = None,
         distortion: float = 0.0,
-        device: str = "cpu",
+        placement: Placement | None = None,
     ) -> None:
         if method not in SIMALIGN_METHODS or token_type not in TOKEN_TYPES:
             raise ConfigurationError(
                 f"simalign has no method {method!r} with token type {token_type!r}",
                 hint=f"choose one of {', '.join(SIMALIGN_METHODS)}, and {' or '.join(TOKEN_TYPES)}",
             )
+        placement = placement or Placement("cpu", "float32")
         folder = find_checkpoint(model)
         try:
             from simalign import SentenceAligner
@@ -53,14 +56,14 @@ class SimAlignPackage:
                 token_type=token_type,
                 distortion=distortion,
                 matching_methods=_LETTERS[method],
-                device=device,
+                device=placement.device,
                 layer=layer,
             )
         self._name = model
         self._method = method
         loader = self._aligner.embed_loader
         self._limit = position_limit(loader.emb_model, loader.tokenizer)
-        options = [checkpoint_signature(model), method, token_type, f"layer{layer}"]
+        options = [checkpoint_signature(model, placement.cache), method, token_type, f"layer{layer}"]
         options += [f"distortion{distortion:g}"] * bool(distortion)
         self.signature = f"simalign-package:{':'.join(options)}"
 

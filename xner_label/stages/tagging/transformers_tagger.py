@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement, choose_placement
-from xner_label.checkpoints.loading import checkpoint_signature, load_checkpoint, load_tokenizer
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer
+from xner_label.checkpoints.signatures import checkpoint_signature
 from xner_label.checkpoints.subwords import Subwords, position_limit, windows
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
@@ -56,9 +58,15 @@ class TransformersTagger:
         self.tags = self._map.tags
         if self._map.unknown:
             logger.warning("the tagger %s doesn't know %s", model, ", ".join(self._map.unknown))
-        options = [checkpoint_signature(model), ",".join(labels), self._placement.signature]
-        options += [f"{name}={target}" for name, target in sorted((mapping or {}).items())]
-        self.signature = ":".join(["transformers", *filter(None, options)])
+        self._name = model
+        self._options = [",".join(labels), self._placement.signature]
+        self._options += [f"{name}={target}" for name, target in sorted((mapping or {}).items())]
+
+    @cached_property
+    def signature(self) -> str:
+        """Checkpoint, labels and how they translate; worked out when first asked for, a served model never is."""
+        parts = [checkpoint_signature(self._name, self._placement.cache), *self._options]
+        return ":".join(["transformers", *filter(None, parts)])
 
     def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
         """The entities of each text; an entity's score is the lowest probability among its words' tags."""

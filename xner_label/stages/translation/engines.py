@@ -10,13 +10,8 @@ from typing import Any
 
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement
-from xner_label.checkpoints.loading import (
-    checkpoint_signature,
-    find_checkpoint,
-    load_checkpoint,
-    load_tokenizer,
-    quiet_reading,
-)
+from xner_label.checkpoints.loading import find_checkpoint, load_checkpoint, load_tokenizer, quiet_reading
+from xner_label.checkpoints.signatures import checkpoint_signature
 from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.stages.translation.translator import Hypothesis, NeuralTranslator, check_score
 
@@ -37,7 +32,12 @@ def transformers_translator(
     engine = TransformersEngine(
         load_checkpoint("AutoModelForSeq2SeqLM", model, placement), tokenizer, placement, beams
     )
-    signature = ["transformers", checkpoint_signature(model), f"beams{beams}", placement.signature]
+    signature = [
+        "transformers",
+        checkpoint_signature(model, placement.cache),
+        f"beams{beams}",
+        placement.signature,
+    ]
     return NeuralTranslator(engine, tokenizer, source, target, ":".join(filter(None, signature)))
 
 
@@ -53,7 +53,7 @@ def ctranslate2_translator(
     tokenizer = load_tokenizer(model, fast=False)
     engine = CTranslate2Engine(convert(model, folder, placement.dtype), tokenizer, placement, beams)
     options = f"beams{beams}:patience{PATIENCE:g}"
-    signature = ["ctranslate2", checkpoint_signature(model), options, placement.signature]
+    signature = ["ctranslate2", checkpoint_signature(model, folder), options, placement.signature]
     return NeuralTranslator(engine, tokenizer, source, target, ":".join(filter(None, signature)))
 
 
@@ -173,7 +173,7 @@ def convert(model: str, folder: Path, dtype: str) -> Path:
     """
     from filelock import FileLock
 
-    target = folder / f"{checkpoint_signature(model)}-{dtype}"
+    target = folder / f"{checkpoint_signature(model, folder)}-{dtype}"
     if target.is_dir():
         return target
     try:

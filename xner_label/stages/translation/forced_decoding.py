@@ -8,7 +8,8 @@ from typing import Any
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement
 from xner_label.checkpoints.languages import LanguageCodes
-from xner_label.checkpoints.loading import checkpoint_signature, load_checkpoint, load_tokenizer
+from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer
+from xner_label.checkpoints.signatures import checkpoint_signature
 from xner_label.errors import ConfigurationError
 from xner_label.stages.translation.translator import check_score
 
@@ -33,7 +34,8 @@ class TransformersScorer:
         self._model = load_checkpoint("AutoModelForSeq2SeqLM", model, placement)
         self._placement = placement
         self._batches = TokenBatches(placement.batch_tokens)
-        signature = ["nmt", checkpoint_signature(model), "-".join(self._languages), placement.signature]
+        languages = "-".join(self._languages)
+        signature = ["nmt", checkpoint_signature(model, placement.cache), languages, placement.signature]
         self.signature = ":".join(filter(None, signature))
 
     def to_target(self, pairs: Sequence[TextPair]) -> list[float]:

@@ -1,4 +1,8 @@
-"""Stages by name: the one place that turns settings into a translator, a tagger, an aligner or a projector."""
+"""The one place that turns settings into stages: translators, taggers, aligners and projectors.
+
+What there is by name, apart from settings, is in :mod:`xner_label.stages.alignment.by_name` and
+:mod:`xner_label.projection.projectors`.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import tags_of
+from xner_label.projection.problem import CorpusProjector, Projector
+from xner_label.projection.projectors import make_projector
 from xner_label.settings.choices import TAGGERS, TRANSLATORS
 from xner_label.settings.table import Settings
-from xner_label.stages.alignment import by_name as aligners
+from xner_label.stages.alignment.by_name import aligner_by_name
 from xner_label.stages.alignment.options import AlignerOptions
 from xner_label.stages.interfaces import Aligner, Cache, Tagger, TargetTagger, TranslationScorer, Translator
 
 if TYPE_CHECKING:
+    from xner_label.checkpoints.devices import Placement
     from xner_label.stages.tagging.crf import CrfTagger
 
 LabelledText = tuple[str, Sequence[Entity]]
@@ -36,18 +43,16 @@ def make_translator(settings: Settings, *, cache: Cache) -> Translator | None:
     if settings.translator not in TRANSLATORS:
         known = ", ".join(TRANSLATORS)
         raise ConfigurationError(f"there is no translator {settings.translator!r}", hint=f"choose among {known}")
-    from xner_label.checkpoints.devices import choose_placement
     from xner_label.stages.translation.engines import ctranslate2_translator, transformers_translator
     from xner_label.stages.translation.translator import CachedTranslator
 
-    placement = choose_placement(settings.device, settings.dtype)
+    placement = make_placement(settings)
     model, beams = settings.translator_model, settings.translator_beams
     languages = settings.target_language, settings.source_language  # a translator reads the language annotated
     if settings.translator == "transformers":
         translator = transformers_translator(model, *languages, placement, beams=beams)
     else:
-        folder = Path(settings.model_cache).expanduser()
-        translator = ctranslate2_translator(model, *languages, placement, folder, beams=beams)
+        translator = ctranslate2_translator(model, *languages, placement, Path(placement.cache), beams=beams)
     return CachedTranslator(translator, cache)
 
 
@@ -71,12 +76,10 @@ def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[Labelled
         known = sorted({tag[2:] for tag in crf.tags if tag != "O"})
         return RelabelledTagger(crf, known, settings.labels, parse_mapping(settings.tagger_map))
     if name == "transformers":
-        from xner_label.checkpoints.devices import choose_placement
         from xner_label.stages.tagging.transformers_tagger import TransformersTagger
 
-        placement = choose_placement(settings.device, settings.dtype)
         mapping = parse_mapping(settings.tagger_map)
-        return TransformersTagger(model, settings.labels, mapping=mapping, placement=placement)
+        return TransformersTagger(model, settings.labels, mapping=mapping, placement=make_placement(settings))
     raise ConfigurationError(f"there is no tagger {name!r}", hint=f"choose among {', '.join(TAGGERS)}")
 
 
@@ -118,10 +121,9 @@ def make_target_tagger(model: str, settings: Settings) -> TargetTagger:
         from xner_label.stages.tagging.crf import CrfTagger
 
         return CrfTagger.load(model)
-    from xner_label.checkpoints.devices import choose_placement
     from xner_label.stages.tagging.transformers_tagger import TransformersTagger
 
-    return TransformersTagger(model, settings.labels, placement=choose_placement(settings.device, settings.dtype))
+    return TransformersTagger(model, settings.labels, placement=make_placement(settings))
 
 
 def make_translation_scorer(settings: Settings) -> TranslationScorer | None:
@@ -131,22 +133,58 @@ def make_translation_scorer(settings: Settings) -> TranslationScorer | None:
     """
     if not settings.translator_model:
         return None
-    from xner_label.checkpoints.devices import choose_placement
     from xner_label.stages.translation.forced_decoding import TransformersScorer
 
-    placement = choose_placement(settings.device, settings.dtype)
     languages = settings.source_language, settings.target_language
-    return TransformersScorer(settings.translator_model, *languages, placement)
+    return TransformersScorer(settings.translator_model, *languages, make_placement(settings))
 
 
-def make_aligner(settings: Settings, *, cache: Cache, scope: str = "") -> Aligner | None:
+def make_aligner(settings: Settings, *, cache: Cache, scope: str = "", **options: Any) -> Aligner | None:
     """The aligner that the settings name; None for ``given`` (links come with the tasks) and ``none`` (no links).
 
-    ``scope`` separates the fits of different projects in the cache. Raises what
-    :func:`xner_label.stages.alignment.by_name.make_aligner` does.
+    ``scope`` separates the fits of different projects in the cache. ``options`` are fields of
+    :class:`~xner_label.stages.alignment.options.AlignerOptions` that come before what the settings say; those that
+    are None don't. Raises what :func:`xner_label.stages.alignment.by_name.aligner_by_name` does.
     """
     if settings.aligner in ("given", "none"):
         return None
-    return aligners.make_aligner(
-        settings.aligner, AlignerOptions.from_settings(settings), cache=cache, scope=scope
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return aligner_by_name(
+        settings.aligner, msgspec.structs.replace(_aligner_options(settings), **chosen), cache=cache, scope=scope
     )
+
+
+def _aligner_options(settings: Settings) -> AlignerOptions:
+    return AlignerOptions(
+        model=settings.aligner_model,
+        method=settings.aligner_method,
+        token_type=settings.aligner_token_type,
+        layer=None if settings.aligner_layer < 0 else settings.aligner_layer,
+        languages=(settings.source_language, settings.target_language) if settings.target_language else None,
+        device=settings.device,
+        dtype=settings.dtype,
+        cache=_cache_folder(settings),
+    )
+
+
+def assemble_projector(settings: Settings, *, corpus: bool = False) -> Projector | CorpusProjector:
+    """The projector that the settings name, or, of its kind, the one that lets the tasks of a ``corpus`` inform
+    each other.
+
+    Raises what :func:`xner_label.projection.projectors.make_projector` and :func:`make_translation_scorer` do.
+    """
+    name = "corpus" if corpus else settings.projector
+    scorer = make_translation_scorer(settings) if "nmt" in name else None
+    return make_projector(name, weights=settings.projector_weights, translation_scorer=scorer)
+
+
+def make_placement(settings: Settings) -> Placement:
+    """Where the settings have models run. Raises ConfigurationError for a device that isn't there,
+    MissingExtraError without the extra ``models``."""
+    from xner_label.checkpoints.devices import choose_placement
+
+    return choose_placement(settings.device, settings.dtype, _cache_folder(settings))
+
+
+def _cache_folder(settings: Settings) -> str:
+    return str(Path(settings.model_cache).expanduser())

@@ -1,0 +1,286 @@
+"""What people settled in a stored project changes the predictions of the other tasks, once and for all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.misnamed_corpus import TITLED, misnamed_corpus
+from xner_label import entities
+from xner_label.entities import Entity
+from xner_label.predicting import corpus_state
+from xner_label.predicting.predictor import Predictor, PredictReport
+from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
+from xner_label.projection.corpus.rounds import first_opinion
+from xner_label.projection.corpus.settled import clamped, settle
+from xner_label.projection.corpus.tally import Tally
+from xner_label.projection.loglinear.model import Model
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.reporting.status import status
+from xner_label.settings.table import Settings
+from xner_label.store import corpus_states, migrating, predictions, projects, tasks
+from xner_label.store.database import Store, open_store
+from xner_label.store.gold import add_imported_gold
+
+COUNT, REVIEWED = 160, 48
+SETTINGS = Settings(labels=("PER", "LOC"), aligner="given", tagger="given")
+
+
+def records(count: int = COUNT) -> list[entities.Task]:
+    instances, gold = misnamed_corpus(count)
+    return [
+        entities.Task(
+            id=f"t{number:03}",
+            text=instance.target.text,
+            source=instance.source.text,
+            source_entities=tuple(mention.entity for mention in instance.mentions),
+            alignment=" ".join(f"{source}-{target}" for source, target, _ in instance.links or ()),
+            entities=tuple(
+                Entity(instance.target.starts[first], instance.target.ends[last - 1], label)
+                for first, last, label in spans
+            ),
+        )
+        for number, (instance, spans) in enumerate(zip(instances, gold, strict=True))
+    ]
+
+
+def unseen(task: entities.Task) -> entities.Task:
+    """The same names in a sentence that the corpus doesn't have."""
+    return msgspec.structs.replace(task, text=task.text.replace("alienda", "alirudi"))
+
+
+def add(store: Store, found: list[entities.Task]) -> None:
+    with store.write() as session:
+        project = projects.ensure_project(session, SETTINGS.project, SETTINGS.labels)
+        plain = [(msgspec.structs.replace(task, entities=None), "pool") for task in found]
+        tasks.add_tasks(session, project.id, plain)
+
+
+def settle_tasks(store: Store, found: list[entities.Task]) -> None:
+    with store.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in found])
+        add_imported_gold(session, {ids[str(task.id)]: task.entities or () for task in found})
+
+
+def predicted(store: Store, version: str) -> dict[str, entities.Prediction]:
+    with store.read() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        rows = predictions.predictions_of(session, project.id, version)
+        return {task.external_id: predictions.to_record(task, found) for task, found in rows}
+
+
+def right(task: entities.Task, prediction: entities.Prediction) -> bool:
+    wanted = {(entity.start, entity.end, entity.label) for entity in task.entities or ()}
+    return sorted(wanted) == sorted((entity.start, entity.end, entity.label) for entity in prediction.entities)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(f"sqlite:///{tmp_path}/store.db", check=False) as opened:
+        migrating.upgrade(opened)
+        yield opened
+
+
+def predict(store: Store) -> PredictReport:
+    return Predictor(store, SETTINGS).predict_project()
+
+
+def test_answers_change_what_nobody_has_opened(store: Store) -> None:
+    found = records()
+    add(store, found)
+    before = predict(store)
+    assert before.learned is None
+    assert not any(
+        right(task, predicted(store, before.version)[str(task.id)]) for task in found if TITLED in task.text
+    )
+    settle_tasks(store, found[:REVIEWED])
+    assert status(store, SETTINGS.project).unlearned == REVIEWED
+
+    after = predict(store)
+    assert after.version != before.version
+    assert status(store, SETTINGS.project).unlearned == 0
+    answers = predicted(store, after.version)
+    titled = [task for task in found[REVIEWED:] if TITLED in task.text]
+    assert titled
+    assert all(right(task, answers[str(task.id)]) for task in titled)
+    assert after.learned is not None
+    assert after.learned.answers == REVIEWED
+    assert after.learned.tasks >= len(titled)
+    reason = next(entity for entity in answers[str(titled[0].id)].entities if entity.label == "PER").provenance
+    assert isinstance(reason, entities.Provenance)
+    assert reason.settled_count == sum(TITLED in task.text for task in found[:REVIEWED])
+    assert set(reason.settled) <= {task.id for task in found[:REVIEWED] if TITLED in task.text}
+    assert reason.names > 10
+
+    again = predict(store)
+    assert (again.version, again.predicted, again.known) == (after.version, 0, COUNT)
+    assert again.learned is None
+
+
+def test_a_new_task_is_projected_in_the_light_of_the_others_and_leaves_them_alone(store: Store) -> None:
+    found = records(COUNT + 8)
+    found[COUNT:] = map(unseen, found[COUNT:])
+    add(store, found[:COUNT])
+    settle_tasks(store, found[:REVIEWED])
+    before = predict(store)
+    add(store, found[COUNT:])
+    after = predict(store)
+    assert (after.version, after.predicted, after.known) == (before.version, 8, COUNT)
+    answers = predicted(store, after.version)
+    assert all(right(task, answers[str(task.id)]) for task in found[COUNT:])
+    with store.read() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        state = corpus_states.newest_state(session, project.id)
+        assert state is not None
+        assert len(corpus_states.additions(session, state.id)) == 8
+        stored = corpus_state.CorpusState.load(state.content)
+    assert stored.covers([])
+    # one task asked about by itself is answered by the same version
+    extra = unseen(records(COUNT + 9)[-1])
+    add(store, [extra])
+    with store.read() as session:
+        row = next(task for task in tasks.iterate_tasks(session, project.id) if task.external_id == extra.id)
+    answer = Predictor(store, SETTINGS).predict_tasks([row])[0]
+    assert isinstance(answer, entities.Prediction)
+    assert answer.pipeline == after.pipeline
+
+
+def test_what_judges_models_and_what_people_disagree_about_teaches_nothing(store: Store) -> None:
+    found = records()
+    add(store, found)
+    with store.write() as session:
+        for row in tasks.iterate_tasks(session, projects.get_project(session, SETTINGS.project).id):
+            row.split = "test"
+    before = predict(store)
+    settle_tasks(store, found[:REVIEWED])
+    after = predict(store)
+    assert after.version == before.version
+    assert status(store, SETTINGS.project).unlearned == 0
+
+
+def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) -> None:
+    found = records()
+    add(store, found)
+    predict(store)
+    settle_tasks(store, found[:REVIEWED])
+    config = tmp_path / "xner-label.toml"
+    config.write_text('labels = ["PER", "LOC"]\naligner = "given"\ntagger = "given"\npreset = "offline"\n')
+    command = [sys.executable, "-m", "xner_label", "predict", "--config", str(config), "--json"]
+    environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
+    for delay in (0.8, 1.4, 2.0, 2.6, 3.2):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with store.read() as session:
+            project = projects.get_project(session, SETTINGS.project)
+            state = corpus_states.newest_state(session, project.id)
+            assert state is not None
+            corpus_state.CorpusState.load(state.content)
+    done = predict(store)
+    answers = predicted(store, done.version)
+    assert len(answers) == COUNT
+    assert status(store, SETTINGS.project).unlearned == 0
+    assert sum(right(task, answers[str(task.id)]) for task in found[REVIEWED:]) == COUNT - REVIEWED
+
+
+def test_counts_of_parts_are_those_of_the_whole() -> None:
+    instances, gold = misnamed_corpus(80)
+    model = Model(Weights.load())
+    whole = Observations(instances, [model], [0] * 80)
+    answers = {number: gold[number] for number in range(20)}
+    settled = settle(whole, answers)
+    belief = clamped(whole, first_opinion(whole), settled)
+    expected = sums_elsewhere(whole, belief, settled.weight, settled.loose, settled.mention_weight(whole))
+
+    counted = Observations(instances[:79], [model], [0] * 79)
+    settled = settle(counted, answers)
+    belief = clamped(counted, first_opinion(counted), settled)
+    tally = Tally.of(counted, belief, settled)
+    halves = [Tally.of(counted, belief, settled, only) for only in (counted_half(True), counted_half(False))]
+    joined = Tally.empty(tally.labels)
+    for half in halves:
+        joined.add(half)
+    last = Observations(instances[79:], [model], [0])
+    of_last = whole.sentence == 79
+    candidates = of_last[whole.candidates.mention]
+    for sums in (tally.sums(last), joined.sums(last)):
+        for name, values in expected._asdict().items():
+            rows = of_last if len(values) == len(whole) else candidates
+            assert getattr(sums, name) == pytest.approx(values[rows], abs=0.02), name
+
+
+def counted_half(first: bool) -> npt.NDArray[np.bool_]:
+    """The sentences of one half of the counted ones."""
+    return (np.arange(79) < 40) == first
+
+
+def command(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line on the store."""
+    environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
+    return subprocess.run(
+        [sys.executable, "-m", "xner_label", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(store.url.removeprefix("sqlite:///")).parent,
+    )
+
+
+def test_undone_answers_take_back_what_they_moved(store: Store) -> None:
+    found = records()
+    add(store, found)
+    start = predict(store)
+    settle_tasks(store, found[:REVIEWED])
+    moved = predict(store)
+    assert moved.version != start.version
+    refused = command(store, "undo")
+    assert refused.returncode == 2
+    assert "--annotator or --since" in refused.stderr
+    looked = command(store, "undo", "--since", "2020-01-01", "--dry-run")
+    assert f"{REVIEWED} answers in {REVIEWED} tasks would be withdrawn" in looked.stdout
+    assert command(store, "undo", "--annotator", "nobody", "--json").stdout.startswith("{")
+    done = command(store, "undo", "--since", "2020-01-01")
+    assert f"{REVIEWED} answers in {REVIEWED} tasks withdrawn" in done.stdout
+    assert status(store, SETTINGS.project).gold == 0
+    assert status(store, SETTINGS.project).unlearned == REVIEWED
+    back = predict(store)
+    before, after = predicted(store, start.version), predicted(store, back.version)
+    assert {key: spans(answer) for key, answer in before.items()} == {
+        key: spans(answer) for key, answer in after.items()
+    }
+
+
+def spans(prediction: entities.Prediction) -> set[tuple[int, int, str]]:
+    return {(entity.start, entity.end, entity.label) for entity in prediction.entities}
+
+
+def test_why_tells_the_story_of_an_entity(store: Store) -> None:
+    found = records()
+    add(store, found)
+    settle_tasks(store, found[:REVIEWED])
+    predict(store)
+    titled = next(task for task in found[REVIEWED:] if TITLED in task.text)
+    told = command(store, "why", str(titled.id))
+    assert told.returncode == 0
+    assert f"{TITLED} [PER]" in told.stdout
+    assert f"links Bi-Bi, {TITLED}-{TITLED}" in told.stdout
+    assert "people settled it so in 6 tasks" in told.stdout
+    assert "of this name land on this text" in told.stdout
+    settled = command(store, "why", str(found[0].id))
+    assert "settled by import" in settled.stdout
+    unknown = command(store, "why", "nothing")
+    assert unknown.returncode == 2
+    assert "no task 'nothing'" in unknown.stderr

@@ -1,0 +1,281 @@
+"""A project's corpus with all that it has learned: made once, stored, and asked about every task.
+
+The tasks it was made of are answered with what was found of them then. Others are projected in the light of its
+counts, its taggers and its adapted weights, in milliseconds; what they add to the counts is stored beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from xner_label.entities import Entity, Provenance
+from xner_label.errors import ConfigurationError
+from xner_label.iob2 import TokenSpan
+from xner_label.predicting.provenance import Witnesses, provenances
+from xner_label.projection.corpus.effects import shift_of
+from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
+from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
+from xner_label.projection.corpus.rounds import (
+    SILVER,
+    ChosenSpans,
+    RoundModel,
+    evidence_from,
+    first_opinion,
+    project_round,
+)
+from xner_label.projection.corpus.settled import clamped, settle
+from xner_label.projection.corpus.tally import Tally
+from xner_label.projection.fitting.adaptation import Adapted
+from xner_label.projection.fitting.corrections import spread, unreviewed
+from xner_label.projection.loglinear.model import Model
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import Instance, Projection, Projections
+from xner_label.stages.tagging.crf import CrfTagger
+
+# A state made of fewer of a project's tasks than this share is made anew.
+_ENOUGH = 0.8
+
+
+class _Span(msgspec.Struct, array_like=True, frozen=True):
+    """A span of a task of the state: place of its mention among those given (-1 for none), tokens, label."""
+
+    mention: int
+    first: int
+    last: int
+    label: str
+    score: float
+    confidence: float
+    provenance: Provenance | None
+
+
+class CorpusState(msgspec.Struct, kw_only=True):
+    """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on."""
+
+    signature: str
+    weights: str
+    gold: str
+    adapted: Adapted
+    taggers: list[bytes]
+    tally: Tally
+    witnesses: Witnesses
+    spans: dict[str, list[_Span]]
+
+    def dump(self) -> bytes:
+        """As :meth:`load` reads it."""
+        return zlib.compress(msgspec.msgpack.encode(self), 1)
+
+    @classmethod
+    def load(cls, content: bytes) -> CorpusState:
+        """Raises ConfigurationError for what another version wrote."""
+        try:
+            return msgspec.msgpack.decode(zlib.decompress(content), type=cls)
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise ConfigurationError(
+                "what the project has learned was stored by another version", hint="run `xner-label predict` again"
+            ) from error
+
+    def covers(self, instances: Sequence[Instance]) -> bool:
+        """Whether it was made of enough of these."""
+        known = sum(key_of(instance) in self.spans for instance in instances)
+        return known >= _ENOUGH * len(instances)
+
+
+def key_of(instance: Instance) -> str:
+    """A hash of everything that the projection of an instance depends on."""
+    content = (
+        instance.target.text,
+        instance.target.words(),
+        instance.source.text,
+        [(mention.first, mention.last, mention.label, mention.score) for mention in instance.mentions],
+        instance.links,
+    )
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:20]
+
+
+def gold_digest(gold: Mapping[str, Sequence[Entity]]) -> str:
+    """A hash of what people settled, by task id; empty for nothing."""
+    if not gold:
+        return ""
+    rows = sorted((task_id, msgspec.to_builtins(list(entities))) for task_id, entities in gold.items())
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:20]
+
+
+def learn_corpus(
+    weights: Weights,
+    ids: Sequence[str],
+    instances: Sequence[Instance],
+    settled_entities: Mapping[str, Sequence[Entity]],
+    before: CorpusState | None = None,
+) -> CorpusState:
+    """Project a corpus in the light of what people settled in some of its tasks, by task id.
+
+    ``before``: an earlier state, whose projections the tagger of the target language learns from; without one, or
+    where it covers too little, the rounds without gold are run first. The same input gives the same state.
+    """
+    gold: dict[int, list[TokenSpan]] = {}
+    for number, (task_id, instance) in enumerate(zip(ids, instances, strict=True)):
+        if task_id in settled_entities:
+            gold[number] = _token_spans(instance, settled_entities[task_id])
+    labels = {label for spans in gold.values() for _, _, label in spans}
+    observations = Observations(instances, [Model(weights)], [0] * len(instances), more_labels=labels)
+    keys = [key_of(instance) for instance in instances]
+    start = None
+    if before is not None and before.weights == weights.digest and before.covers(instances):
+        start = _spans_of(observations, keys, before)
+    if gold:
+        result = spread(observations, weights.rounds, gold, start)
+    else:
+        result = unreviewed(observations, weights.rounds)
+    settled = settle(observations, gold)
+    belief = clamped(observations, first_opinion(observations), settled)
+    witnesses = Witnesses.of(observations, settled, gold, ids)
+    history = "" if start is None or before is None else before.signature
+    digest = gold_digest({task_id: settled_entities[task_id] for task_id in ids if task_id in settled_entities})
+    content = "\n".join([weights.digest, history, digest, *sorted(keys)])
+    sums = sums_elsewhere(
+        observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
+    )
+    reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids)
+    return CorpusState(
+        signature=hashlib.sha256(content.encode()).hexdigest()[:10],
+        weights=weights.digest,
+        gold=digest,
+        adapted=result.adapted,
+        taggers=[] if result.tagged is None else [tagger.to_bytes() for tagger in result.tagged.taggers],
+        tally=Tally.of(observations, belief, settled),
+        witnesses=witnesses,
+        spans=_stored(observations, keys, result.chosen, reasons),
+    )
+
+
+class LearnedProjector:
+    """Answers what a stored state knows of tasks; implements :class:`xner_label.projection.problem.Projector`.
+
+    ``additions`` are tallies of tasks that came after the state. ``new``: what tasks that were asked about since
+    add, by :func:`key_of`.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, weights: Weights, state: CorpusState, additions: Sequence[Tally] = ()) -> None:
+        self.signature = f"log-linear-corpus:{weights.digest}:{state.signature}"
+        self.cut = state.adapted.round.cut
+        self.new: dict[str, Tally] = {}
+        self._state = state
+        self._model = Model(weights)
+        self._tally = Tally.empty(state.tally.labels)
+        for tally in (state.tally, *additions):
+            self._tally.add(tally)
+        self._taggers = tuple(CrfTagger(model) for model in state.taggers)
+
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
+        """The projections of each instance, in order; nothing is cut."""
+        keys = [key_of(instance) for instance in instances]
+        known = self._state.spans
+        unknown = {key: instance for key, instance in zip(keys, instances, strict=True) if key not in known}
+        spans = self._project_new(unknown) if unknown else {}
+        return [_projections(known[key] if key in known else spans[key]) for key in keys]
+
+    def _project_new(self, instances: Mapping[str, Instance]) -> dict[str, list[_Span]]:
+        state = self._state
+        keys = list(instances)
+        observations = Observations(
+            list(instances.values()), [self._model], [0] * len(keys), more_labels=self._tally.labels
+        )
+        belief = first_opinion(observations)
+        sums = self._tally.sums(observations)
+        tagged = None
+        if self._taggers:
+            words = [instance.target.words() for instance in observations.instances]
+            tagged = tag_by_fold(words, observations.labels, self._taggers)
+        evidence = evidence_from(observations, belief, sums, tagged)
+        chosen = project_round(
+            observations, evidence, RoundModel(state.adapted.round), shift_of(observations, state.adapted.effects)
+        )
+        for number, key in enumerate(keys):
+            only = np.zeros(len(keys), bool)
+            only[number] = True
+            self.new[key] = Tally.of(observations, belief, only=only)
+        reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys))
+        return _stored(observations, keys, chosen, reasons)
+
+
+def _token_spans(instance: Instance, entities: Sequence[Entity]) -> list[TokenSpan]:
+    """What people settled, in tokens; an entity whose border lies inside one widens to the token."""
+    spans: list[TokenSpan] = []
+    for entity in sorted(entities, key=lambda entity: (entity.start, entity.end)):
+        first, last, _ = instance.target.covering(entity.start, entity.end)
+        if first < last and all(last <= start or end <= first for start, end, _ in spans):
+            spans.append((first, last, entity.label))
+    return spans
+
+
+def _stored(
+    observations: Observations,
+    keys: Sequence[str],
+    chosen: ChosenSpans,
+    reasons: Sequence[Provenance],
+) -> dict[str, list[_Span]]:
+    spans: dict[str, list[_Span]] = {key: [] for key in keys}
+    first_of = {key: number for number, key in reversed(list(enumerate(keys)))}
+    for row, number in enumerate(chosen.sentence.tolist()):
+        if first_of[keys[number]] != number:
+            continue  # equal tasks have equal answers
+        mention = int(chosen.mention[row])
+        place = observations.place[mention] if mention >= 0 else None
+        spans[keys[number]].append(
+            _Span(
+                -1 if place is None else place,
+                int(chosen.first[row]),
+                int(chosen.last[row]),
+                observations.labels[chosen.label[row]],
+                float(chosen.score[row]),
+                float(chosen.confidence[row]),
+                reasons[row],
+            )
+        )
+    return spans
+
+
+def _spans_of(observations: Observations, keys: Sequence[str], state: CorpusState) -> ChosenSpans:
+    """The spans of an earlier state, as far as a tagger learns from them."""
+    rows = [
+        (number, -1, span.first, span.last, observations.labels.index(span.label), span.confidence)
+        for number, key in enumerate(keys)
+        for span in state.spans.get(key, ())
+        if span.confidence >= SILVER and span.label in observations.labels
+    ]
+    table = np.array([row[:5] for row in rows], np.int64).reshape(-1, 5)
+    sure = np.array([row[5] for row in rows], np.float64)
+    return ChosenSpans(
+        sentence=table[:, 0],
+        mention=table[:, 1],
+        first=table[:, 2],
+        last=table[:, 3],
+        label=table[:, 4],
+        score=sure,
+        p_span=sure,
+        p_label=sure,
+        confidence=sure,
+        exact=np.ones(len(sure), bool),
+    )
+
+
+def _projections(spans: Sequence[_Span]) -> Projections:
+    return Projections(
+        Projection(
+            None if span.mention < 0 else span.mention,
+            span.first,
+            span.last,
+            span.label,
+            span.score,
+            span.confidence,
+            msgspec.UNSET if span.provenance is None else span.provenance,
+        )
+        for span in spans
+    ).in_order()

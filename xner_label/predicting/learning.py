@@ -1,0 +1,131 @@
+"""What a project has learned, in its store: loading it, and learning anew when people or tasks changed enough.
+
+A state is stored whole, in one transaction, before anything is predicted with it: whatever is interrupted finds it
+there or makes it again, the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from xner_label import entities
+from xner_label.entities import Entity
+from xner_label.errors import ConfigurationError, RecordError
+from xner_label.predicting.corpus_state import (
+    CorpusState,
+    LearnedProjector,
+    gold_digest,
+    key_of,
+    learn_corpus,
+)
+from xner_label.projection.corpus.tally import Tally
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import build_instance
+from xner_label.store import corpus_states
+from xner_label.store.database import Store
+from xner_label.store.gold import gold_of
+from xner_label.store.tables import CorpusState as StoredState
+from xner_label.training.data import TRAINABLE
+
+
+class ProjectKnowledge:
+    """The knowledge of one project, for tasks that are ready to be projected.
+
+    ``labels`` are the project's: what people gave other labels teaches nothing.
+    """
+
+    def __init__(self, store: Store, project_id: int, weights: Weights, labels: Sequence[str]) -> None:
+        self._store = store
+        self._project = project_id
+        self._weights = weights
+        self._labels = frozenset(labels)
+        self._state_id = 0
+        self._projector: LearnedProjector | None = None
+
+    def learn(self, tasks: Sequence[tuple[int, entities.Task]]) -> LearnedProjector:
+        """What projects the tasks: by the stored state while it knows all answers and most of the tasks, by a new
+        one otherwise."""
+        ids, instances = [], []
+        for _, task in tasks:
+            try:
+                instances.append(build_instance(task)[0])
+            except RecordError:
+                continue  # the pipeline will say what is wrong with it
+            ids.append(str(task.id))
+        with self._store.read() as session:
+            newest = corpus_states.newest_annotation(session, self._project)
+            settled = self._settled(session)
+        settled = {task_id: settled[task_id] for task_id in ids if task_id in settled}
+        row, before = self._stored()
+        if row is None or before is None or before.gold != gold_digest(settled) or not before.covers(instances):
+            state = learn_corpus(self._weights, ids, instances, settled, before)
+            row = self._store_state(state, newest)
+            self._projector = None
+        elif row.annotation_id < newest:
+            self._store_state(before, newest)
+        projector = self.current()
+        if projector is None:
+            raise ConfigurationError("what was learned is gone", hint="run `xner-label predict` again")
+        return projector
+
+    def current(self) -> LearnedProjector | None:
+        """What projects single tasks by the newest state; None before there is one for these weights."""
+        row = self._newest()
+        if row is None:
+            return None
+        if self._projector is None or self._state_id != row.id:
+            state = CorpusState.load(row.content)
+            if state.weights != self._weights.digest:
+                return None
+            with self._store.read() as session:
+                added = corpus_states.additions(session, row.id)
+            tallies = [msgspec.msgpack.decode(zlib.decompress(content), type=Tally) for content in added.values()]
+            self._projector, self._state_id = LearnedProjector(self._weights, state, tallies), row.id
+        return self._projector
+
+    def save_additions(self, session: Session, tasks: Mapping[int, entities.Task]) -> None:
+        """Store what tasks that were projected since add to the counts."""
+        if self._projector is None or not self._projector.new:
+            return
+        new = self._projector.new
+        found: dict[int, bytes] = {}
+        for task_id, task in tasks.items():
+            try:
+                key = key_of(build_instance(task)[0])
+            except RecordError:
+                continue
+            if key in new:
+                found[task_id] = zlib.compress(msgspec.msgpack.encode(new.pop(key)))
+        corpus_states.add_additions(session, self._state_id, found)
+
+    def _stored(self) -> tuple[StoredState | None, CorpusState | None]:
+        row = self._newest()
+        if row is None:
+            return None, None
+        try:
+            state = CorpusState.load(row.content)
+        except ConfigurationError:
+            return row, None
+        return row, state if state.weights == self._weights.digest else None
+
+    def _newest(self) -> StoredState | None:
+        with self._store.read() as session:
+            return corpus_states.newest_state(session, self._project)
+
+    def _store_state(self, state: CorpusState, annotation_id: int) -> StoredState:
+        """Store a state; one that is there already is the same, and knows the newest answers now."""
+        new = corpus_states.NewState(state.signature, state.gold, annotation_id, state.dump())
+        with self._store.write() as session:
+            return corpus_states.add_state(session, self._project, new)
+
+    def _settled(self, session: Session) -> dict[str, tuple[Entity, ...]]:
+        """What people settled and agree on, by external task id; what judges models teaches nothing."""
+        return {
+            gold.task.external_id: tuple(entity for entity in gold.entities if entity.label in self._labels)
+            for gold in gold_of(session, self._project)
+            if gold.task.split in TRAINABLE
+        }

@@ -1,0 +1,78 @@
+"""Stored predictions as a pool for the orders of review."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from xner_label.review.pool import ReviewPool
+from xner_label.review.strategies import make_strategy
+
+
+class QueuedSpan(msgspec.Struct, frozen=True):
+    """A predicted entity: its name (source, or text where there is none), P(right), and P by a tagger of the
+    target language, None without one."""
+
+    name: str
+    confidence: float
+    tagger: float | None
+
+
+class QueuedTask(msgspec.Struct, frozen=True):
+    """A task that may be chosen. ``confidence``: P(all of it is right); ``tokens``: its length."""
+
+    tokens: int
+    confidence: float
+    spans: Sequence[QueuedSpan]
+
+
+def order_tasks(
+    tasks: Sequence[QueuedTask], strategy: str, count: int, seed: int = 0, minutes: float | None = None
+) -> list[int]:
+    """The numbers of up to ``count`` tasks in the order of review, as many as people can do in ``minutes``.
+
+    Raises UsageError for an unknown strategy, or one that lacks what it needs.
+    """
+    pool = review_pool(tasks)
+    chosen = make_strategy(strategy).choose(pool, count, np.random.default_rng(seed))
+    if minutes is None:
+        return chosen
+    spent = np.cumsum(pool.seconds[chosen]) if chosen else np.zeros(0)
+    return chosen[: int((spent <= 60.0 * minutes).sum())]
+
+
+def review_pool(tasks: Sequence[QueuedTask]) -> ReviewPool:
+    """Spans below the cut aren't stored one by one: what a task's confidence lacks beside that of its spans stands
+    for all of them together, under a name of its own."""
+    codes: dict[object, int] = {}
+    sentence: list[int] = []
+    confidence: list[float] = []
+    name: list[int] = []
+    disagreement = np.zeros(len(tasks))
+    tagged = False
+    for number, task in enumerate(tasks):
+        shown = 1.0
+        for span in task.spans:
+            sentence.append(number)
+            confidence.append(span.confidence)
+            name.append(codes.setdefault(span.name, len(codes)))
+            shown *= span.confidence
+            if span.tagger is not None:
+                tagged = True
+                disagreement[number] += 1.0 - span.tagger
+        hidden = min(task.confidence / shown, 1.0) if shown > 0 else 1.0
+        sentence.append(number)
+        confidence.append(hidden)
+        name.append(codes.setdefault(number, len(codes)))
+        disagreement[number] += 1.0 - hidden
+    return ReviewPool(
+        tokens=np.array([task.tokens for task in tasks], np.int64),
+        open=np.ones(len(tasks), bool),
+        sentence=np.array(sentence, np.int64),
+        confidence=np.array(confidence, np.float64),
+        name=np.array(name, np.int64),
+        cut=0.0,
+        disagreement=disagreement if tagged else None,
+    )
