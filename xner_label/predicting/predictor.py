@@ -162,7 +162,7 @@ class Predictor:
         return [predicted[task.id] for task in stored]
 
     def would_make(self, signature: str) -> bool:
-        """Whether predictions of this signature are made by these settings, whatever the project had learned then."""
+        """Whether predictions of this signature are made by these settings, whatever was learned till then."""
         projectors = (self._projector, self._single_projector)
         present = {_without_state(self._pipeline(projector).signature) for projector in projectors}
         return _without_state(signature) in present
