@@ -8,6 +8,7 @@ import hashlib
 from datetime import UTC, datetime
 
 import msgspec
+import regex
 import sqlalchemy as sa
 from alembic import op
 
@@ -113,7 +114,7 @@ def _move_links() -> None:
                 {
                     "task_id": row.id,
                     "stage_id": ids[row.aligner],
-                    "fingerprint": _fingerprint([row.text, row.source, row.tokens, row.source_tokens]),
+                    "fingerprint": _fingerprint(row),
                     "added": {"alignment": row.alignment},
                     "created_at": row.created_at,
                 }
@@ -122,7 +123,28 @@ def _move_links() -> None:
         )
 
 
-def _fingerprint(values: list[object]) -> str:
+# How texts without tokens were split when these links were made: where that has changed, they count other words.
+_UNSPACED = "".join(
+    rf"\p{{Script_Extensions={script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+)
+_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_UNSPACED}]]"
+_POSSESSIVE = rf"['’][sS](?!{_WORD})"
+_TOKEN = regex.compile(
+    rf"(?V1)[{_UNSPACED}]\p{{M}}*"
+    rf"|(?<={_WORD}){_POSSESSIVE}"
+    rf"|{_WORD}+(?:(?!{_POSSESSIVE})(?:['’ʼ‐‑-]|(?<=\p{{N}})[.,:/](?=\p{{N}})){_WORD}+)*"
+    r"|(?![\s\p{C}])\X"
+)
+
+
+def _words(tokens: list[str] | None, text: str | None) -> list[str] | None:
+    return tokens if tokens is not None or text is None else _TOKEN.findall(text)
+
+
+def _fingerprint(row: sa.Row[tuple[object, ...]]) -> str:
+    words = _words(row.tokens, row.text), _words(row.source_tokens, row.source)
+    values = [row.text, row.source, *words]
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:32]
 
 

@@ -24,7 +24,9 @@ def statements_for(store, asked):
 
     event.listen(store.engine, "before_cursor_execute", note)
     try:
-        answers = PredictionService(store, Settings(aligner="none", projector="string")).predict(asked)
+        answers = PredictionService(
+            store, Settings(aligner="none", projector="string", backend_store_asked="always")
+        ).predict(asked)
     finally:
         event.remove(store.engine, "before_cursor_execute", note)
     assert len(answers) == len(asked)
@@ -32,10 +34,8 @@ def statements_for(store, asked):
 
 
 def test_new_tasks_are_added_together(store):
-    few = [Asked(text=f"few {n}", source="x", studio_task=n) for n in range(1, 3)]
-    many = [Asked(text=f"many {n}", source="x", studio_task=100 + n) for n in range(1, 65)]
+    few = [Asked(text=f"few {n}", source="x") for n in range(1, 3)]
+    many = [Asked(text=f"many {n}", source="x") for n in range(1, 65)]
     assert statements_for(store, many) <= statements_for(store, few) + 4
     with store.read() as session:
-        stored = {task.text: task for task in tasks.iterate_tasks(session, 1)}
-    assert len(stored) == 66
-    assert (stored["many 7"].external_id, stored["many 7"].studio_task) == ("studio-107", 107)
+        assert len({task.text for task in tasks.iterate_tasks(session, 1)}) == 66

@@ -117,6 +117,8 @@ def _reach(store: Store) -> None:
                 f"the database can't be used: {_problem(error)}",
                 hint="check XNER_LABEL_DATABASE_URL and that the server runs",
             ) from error
+    except DatabaseError as error:
+        raise _unreadable(error) or error from None
 
 
 def require_head(store: Store) -> None:
@@ -224,12 +226,18 @@ def _explained() -> Iterator[None]:
             hint="check its disk, that its server runs, and XNER_LABEL_DATABASE_URL; then run it again",
         ) from error
     except DatabaseError as error:
-        if "not a database" in str(error.orig) or "malformed" in str(error.orig):
-            raise ConfigurationError(
-                f"the database can't be read: {error.orig}",
-                hint="put a copy of it back, or name another file in XNER_LABEL_DATABASE_URL",
-            ) from error
-        raise
+        raise _unreadable(error) or error from None
+
+
+def _unreadable(error: DatabaseError) -> ConfigurationError | None:
+    """What to say when the file isn't a database, or is damaged; None for other errors."""
+    problem = _problem(error)
+    if "not a database" not in problem and "malformed" not in problem:
+        return None
+    return ConfigurationError(
+        f"the database can't be read: {problem}",
+        hint="put a copy of it back, or name another file in XNER_LABEL_DATABASE_URL",
+    )
 
 
 def _problem(error: DBAPIError) -> str:
