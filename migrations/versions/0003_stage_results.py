@@ -53,6 +53,21 @@ _TASKS = sa.table(
 _ROWS = 5_000
 
 
+# The tokeniser whose tokens the stored links are links of: the one of the version before.
+_UNSPACED = "".join(
+    rf"\p{{Script_Extensions={script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+)
+_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_UNSPACED}]]"
+_POSSESSIVE = rf"['’][sS](?!{_WORD})"
+_TOKEN = regex.compile(
+    rf"(?V1)[{_UNSPACED}]\p{{M}}*"
+    rf"|(?<={_WORD}){_POSSESSIVE}"
+    rf"|{_WORD}+(?:(?!{_POSSESSIVE})(?:['’ʼ‐‑-]|(?<=\p{{N}})[.,:/](?=\p{{N}})){_WORD}+)*"
+    r"|(?![\s\p{C}])\X"
+)
+
+
 def upgrade() -> None:
     op.create_table(
         "stages",
@@ -114,7 +129,12 @@ def _move_links() -> None:
                 {
                     "task_id": row.id,
                     "stage_id": ids[row.aligner],
-                    "fingerprint": _fingerprint(row),
+                    "fingerprint": _fingerprint(
+                        [
+                            *(row.text, row.source),
+                            *(row.tokens or _words(row.text), row.source_tokens or _words(row.source)),
+                        ]
+                    ),
                     "added": {"alignment": row.alignment},
                     "created_at": row.created_at,
                 }
@@ -123,28 +143,11 @@ def _move_links() -> None:
         )
 
 
-# How texts without tokens were split when these links were made: where that has changed, they count other words.
-_UNSPACED = "".join(
-    rf"\p{{Script_Extensions={script}}}"
-    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
-)
-_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_UNSPACED}]]"
-_POSSESSIVE = rf"['’][sS](?!{_WORD})"
-_TOKEN = regex.compile(
-    rf"(?V1)[{_UNSPACED}]\p{{M}}*"
-    rf"|(?<={_WORD}){_POSSESSIVE}"
-    rf"|{_WORD}+(?:(?!{_POSSESSIVE})(?:['’ʼ‐‑-]|(?<=\p{{N}})[.,:/](?=\p{{N}})){_WORD}+)*"
-    r"|(?![\s\p{C}])\X"
-)
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else _TOKEN.findall(text)
 
 
-def _words(tokens: list[str] | None, text: str | None) -> list[str] | None:
-    return tokens if tokens is not None or text is None else _TOKEN.findall(text)
-
-
-def _fingerprint(row: sa.Row[tuple[object, ...]]) -> str:
-    words = _words(row.tokens, row.text), _words(row.source_tokens, row.source)
-    values = [row.text, row.source, *words]
+def _fingerprint(values: list[object]) -> str:
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:32]
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from demo.studio_server import ROOT
 from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN
+from tests.store_fixtures import task_of_text
 from xner_label import sample
 from xner_label.entities import Entity, Task
 from xner_label.predicting.predictor import Predictor
@@ -120,7 +121,7 @@ def test_a_new_task_is_predicted_and_stored(served, store, predicted):
         (again,) = backend.predict(asked(501, text, **{SOURCE: source}))
     assert first == again
     with store.read() as session:
-        stored = tasks.find_by_text(session, 1, text)
+        stored = task_of_text(session, text)
         assert stored is not None
         assert stored.source == source
         # which task that number is in Label Studio is for a sync to say
@@ -229,7 +230,7 @@ def test_a_changed_text_is_another_task(served, store, predicted):
     with served(XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
         backend.predict(asked(11, predicted[0].text + " Zaidi.", xner_id=predicted[0].id, **{SOURCE: "More."}))
     with store.read() as session:
-        added = tasks.find_by_text(session, 1, predicted[0].text + " Zaidi.")
+        added = task_of_text(session, predicted[0].text + " Zaidi.")
         assert added is not None
         assert added.studio_task is None
         assert added.external_id not in {str(task.id) for task in predicted}

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from tests.store_fixtures import PREDICTION, TASKS, fill
+from tests.store_fixtures import PREDICTION, TASKS, fill, task_of_text
 from xner_label.entities import Entity, Prediction
 from xner_label.errors import ConfigurationError, PartialError
 from xner_label.store import predictions, reviews, tables, tasks
@@ -47,7 +47,7 @@ def test_what_goes_in_comes_out(store):
         assert predictions.to_record(task, prediction) == PREDICTION
         (gold,) = gold_of(session, project.id)
         assert gold.entities == (Entity(0, 6, "PER"),)
-        assert tasks.find_by_text(session, project.id, "Rais wa Kenya").id == ids["a"]
+        assert task_of_text(session, "Rais wa Kenya", project.id).id == ids["a"]
         assert stored[0].created_at.tzinfo is not None
 
 

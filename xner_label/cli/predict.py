@@ -70,9 +70,10 @@ def _learned(report: PredictReport) -> str:
     learned = report.learned
     if learned is None:
         return ""
+    names = f" and {learned.names} names" if learned.names else ""
     return (
-        f"\n{learned.corrections} corrections in {learned.answers} answers changed {learned.entities} entities in "
-        f"{learned.tasks} tasks nobody has opened"
+        f"\n{learned.corrections} corrections in {learned.answers} answers{names} changed {learned.entities} "
+        f"entities in {learned.tasks} tasks nobody has opened"
     )
 
 

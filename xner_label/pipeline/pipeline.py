@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b, sha256
 from math import prod
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -47,6 +47,24 @@ class _Projected(NamedTuple):
     projections: Projections
 
 
+class Amendment(Protocol):
+    """What changes predictions once they are made, as answers about names do; empty ``signature``: nothing."""
+
+    @property
+    def signature(self) -> str:
+        """Names everything that the changes depend on."""
+        ...
+
+    def amend(self, prediction: Prediction) -> Prediction:
+        """The prediction as it should be."""
+        ...
+
+
+def names_signature(signature: str) -> str:
+    """What a pipeline's signature says of the answers about names that had the last word; empty without any."""
+    return next((part[6:] for part in signature.split() if part.startswith("names=")), "")
+
+
 class Pipeline:
     """A projector and the stages before it, applied to batches of tasks.
 
@@ -59,6 +77,7 @@ class Pipeline:
     Projections with a confidence below ``min_confidence`` (by default the projector's own cut) are left out, and
     so are labels outside ``labels`` (None: every label is kept). ``filters`` names what a task must pass to be
     answered with a prediction, see :mod:`completeness`; ``strict`` refuses a task that would have to be adjusted.
+    ``amendment`` has the last word.
     """
 
     def __init__(
@@ -74,6 +93,7 @@ class Pipeline:
         labels: Collection[str] | None = None,
         filters: Sequence[str] = (),
         strict: bool = False,
+        amendment: Amendment | None = None,
     ) -> None:
         self._projector = projector
         self._aligner = aligner
@@ -85,6 +105,7 @@ class Pipeline:
         self._labels = None if labels is None else frozenset(labels)
         self._filters = tuple(filters)
         self._strict = strict
+        self._amendment = amendment
         self._corpus: dict[bytes, _Projected] = {}
         self._corpus_digest = ""
 
@@ -100,6 +121,7 @@ class Pipeline:
             "min-confidence": f"{self._cut:g}",
             "labels": None if self._labels is None else ",".join(sorted(self._labels)),
             "filters": ",".join(self._filters) or None,
+            "names": None if self._amendment is None else self._amendment.signature or None,
         }
         named = (f"{stage}={signature}" for stage, signature in stages.items() if signature is not None)
         return " ".join([f"xner-label/{__version__}", *named])
@@ -143,10 +165,14 @@ class Pipeline:
         projected = iter(self._projected([problem for problem in built if not isinstance(problem, RecordError)]))
         fresh = (problem if isinstance(problem, RecordError) else next(projected) for problem in built)
         signature = self.signature
-        return [
+        answers = [
             self._prediction(task, next(fresh) if known is None else known, signature)
             for task, known in zip(tasks, learned, strict=True)
         ]
+        if self._amendment is None:
+            return answers
+        amend = self._amendment.amend
+        return [amend(answer) if isinstance(answer, Prediction) else answer for answer in answers]
 
     def _built(self, task: Task) -> _Problem | RecordError:
         try:

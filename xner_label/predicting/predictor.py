@@ -15,9 +15,10 @@ import msgspec
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
-from xner_label.pipeline.pipeline import Pipeline
+from xner_label.pipeline.pipeline import Pipeline, names_signature
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
 from xner_label.predicting.learning import ProjectKnowledge
+from xner_label.predicting.settled_names import name_answers
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
@@ -40,12 +41,13 @@ _STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
 
 class LearnedReport(msgspec.Struct, frozen=True):
     """``answers``: tasks whose answers weren't learned from before, ``corrections`` in them; ``entities`` of
-    ``tasks`` that nobody has settled are another than before."""
+    ``tasks`` that nobody has settled are another than before; ``names``: answers about names in force."""
 
     answers: int
     corrections: int
     entities: int
     tasks: int
+    names: int = 0
 
 
 class PredictReport(msgspec.Struct):
@@ -106,6 +108,7 @@ class Predictor:
             corrections = corpus_states.count_unlearned_corrections(session, self._project)
             earlier = projects.get_project(session, self._settings.project).pipeline
             earlier_name = None if earlier is None else earlier.name
+            names_before = "" if earlier is None else names_signature(earlier.signature)
         progress.begin("projecting", len(linked))
         pipeline = self._pipeline(self._projector if some else self._projector_of(linked))
         if pipeline.learns:
@@ -128,10 +131,12 @@ class Predictor:
             if not some or project.pipeline is None:
                 project.pipeline = current
             report.version = current.name
-        if unlearned and not some and earlier_name not in (None, report.version):
+        news = unlearned or names_signature(pipeline.signature) != names_before
+        if news and not some and earlier_name not in (None, report.version):
             with self._store.read() as session:
                 changed = predictions.count_changes(session, self._project, earlier_name, report.version)
-            report.learned = LearnedReport(unlearned, corrections, *changed)
+                names = len(name_answers(session, self._project))
+            report.learned = LearnedReport(unlearned, corrections, *changed, names=names)
         return report
 
     def _undone(self, rows: Iterable[Task], limit: int | None, split: str | None) -> Iterable[Task]:
@@ -195,7 +200,9 @@ class Predictor:
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
-        return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
+        with self._store.read() as session:
+            answers = name_answers(session, self._project)
+        return Pipeline(projector, upstream=upstream, labels=self._settings.labels, amendment=answers)
 
     @cached_property
     def _completion(self) -> Completion:

@@ -42,8 +42,10 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The database URL with its password hidden."""
-        return self.engine.url.render_as_string(hide_password=True)
+        """The database URL with its password hidden, or left out where it stands among the options."""
+        url = self.engine.url
+        secret = [name for name in url.query if "password" in name.lower()]
+        return url.difference_update_query(secret).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -171,7 +171,7 @@ def _settled(
         for row in session.scalars(
             select(Decision)
             .join(Task, Task.id == Decision.task_id)
-            .where(Task.project_id == project_id)
+            .where(Task.project_id == project_id, *where)
             .order_by(Decision.id)
         )
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.database import insert_new
@@ -344,9 +344,11 @@ def blind_tasks(session: Session, task_ids: Sequence[int]) -> set[int]:
 
 
 def count_items(session: Session, project_id: int) -> tuple[int, int]:
-    """How many items are chosen, and how many of them Label Studio holds."""
+    """How many items are chosen, and how many of them Label Studio holds: not those whose task was deleted
+    there."""
     query = (
-        select(func.count(), func.count(ReviewItem.pushed_at))
+        select(func.count(), func.count(case((ReviewItem.pushed_at.is_not(None), Task.studio_task))))
+        .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
         .where(Task.project_id == project_id)
     )
@@ -358,6 +360,12 @@ def get_cursor(session: Session, project_id: int) -> datetime | None:
     """Up to which time changes in Label Studio have been taken over; None before the first sync."""
     state = session.get(SyncState, project_id)
     return None if state is None else state.cursor
+
+
+def last_sync(session: Session, project_id: int) -> datetime | None:
+    """When a sync last wrote; None before the first one."""
+    state = session.get(SyncState, project_id)
+    return None if state is None or state.cursor is None else state.updated_at
 
 
 def sync_generation(session: Session, project_id: int) -> int:

@@ -106,12 +106,6 @@ def task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> 
     return list(session.scalars(select(Task.id).where(Task.project_id == project_id, *where).order_by(Task.id)))
 
 
-def find_by_text(session: Session, project_id: int, text: str) -> Task | None:
-    """The first task with exactly this text."""
-    query = select(Task).where(Task.project_id == project_id, Task.text_hash == text_hash(text)).order_by(Task.id)
-    return next((task for task in session.scalars(query) if task.text == text), None)
-
-
 def find_tasks(
     session: Session,
     project_id: int,

@@ -36,7 +36,7 @@ VIEW_TITLE = "Least confident first"
 # Serve the least confident task first, and open it with its prediction.
 _PROJECT_OPTIONS = {"sampling": "Uncertainty sampling", "show_collab_predictions": True}
 # Columns of the data manager that say nothing here.
-_HIDDEN_COLUMNS = (
+HIDDEN_COLUMNS = (
     *("tasks:inner_id", "tasks:completed_at", "tasks:total_predictions", "tasks:avg_lead_time"),
     *("tasks:draft_exists", "tasks:file_upload", "tasks:storage_filename", "tasks:predictions_results"),
     *("tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_model_versions"),
@@ -236,6 +236,6 @@ def _view(studio: Studio, project: int) -> int:
         "type": "list",
         "ordering": ["tasks:predictions_score"],
         "filters": {"conjunction": "and", "items": []},
-        "hiddenColumns": {"explore": list(_HIDDEN_COLUMNS), "labeling": list(_HIDDEN_COLUMNS)},
+        "hiddenColumns": {"explore": list(HIDDEN_COLUMNS), "labeling": list(HIDDEN_COLUMNS)},
     }
     return int(studio.write(studio.api.views.create, project=project, data=data).id)

@@ -22,7 +22,7 @@ from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 
 TRAINABLE = frozenset({"pool", "train"})
 TEST = "test"
-# Out of how many the share held out by hash is counted.
+# Texts are hashed into so many buckets, and a share of these is held out.
 _BUCKETS = 10_000
 
 _Item = TypeVar("_Item")

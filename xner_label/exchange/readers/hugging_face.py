@@ -58,7 +58,7 @@ def read_tagged(record: bytes, options: ReadOptions) -> ImportedTask:
     if tags_field is None:
         del own["entities"]
     read = frozenset({tokens_field, tags_field or "", "text", "id", "entities"})
-    return with_own_fields(own, fields, read)
+    return with_own_fields(own, fields, read, entities_field=tags_field or TAGS[0])
 
 
 def _name(value: str | int, field: str, names: tuple[str, ...]) -> str:

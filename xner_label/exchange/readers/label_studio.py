@@ -93,7 +93,7 @@ def _task(
     else:
         notes = (*notes, _NO_ANNOTATION)
     read = frozenset({text_field, id_field or "", source or "", "min_conf"}) | _ABOUT_EXPORT
-    task = with_own_fields(own, data, read, unlabelled=entities is None)
+    task = with_own_fields(own, data, read, entities_field="annotations", unlabelled=entities is None)
     return msgspec.structs.replace(task, notes=task.notes + notes)
 
 

@@ -221,9 +221,9 @@ def judge(observations: Observations, chosen: ChosenSpans, gold: Gold) -> Bools:
     )
 
 
-def joined(parts: Sequence[ChosenSpans]) -> ChosenSpans:
-    """The spans of several parts of a corpus."""
-    return ChosenSpans(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+def joined(spans: Sequence[ChosenSpans]) -> ChosenSpans:
+    """The spans of several parts of a corpus as one table."""
+    return ChosenSpans(*(np.concatenate(column) for column in zip(*spans, strict=True)))
 
 
 def best_expected_cut(confidence: Floats, usual: float) -> float:
