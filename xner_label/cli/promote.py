@@ -39,12 +39,12 @@ def command(
 
     if force != (reason is not None):
         raise UsageError("--force and --reason belong together", hint="say why the gate is overridden")
-    where = PlacementRequest(settings.device, settings.dtype)
+    folder, where = Path(settings.training_folder), PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store:
         report = promote(
             store,
             settings.project,
-            Path(settings.training_folder),
+            folder,
             version,
             force_reason=reason,
             data=DataOptions(dev_share=settings.dev_share),
@@ -54,5 +54,5 @@ def command(
         answer(report, f"{report.version}: {state}, {report.reason}", as_json=as_json)
         if report.promoted and predicts:
             with console_progress() as progress:
-                made = predict_with_model(store, settings.project, progress, where=where)
+                made = predict_with_model(store, settings.project, folder, progress, where=where)
             say(f"{made.predicted} tasks predicted; `xner-label push` brings this to what waits for review")
