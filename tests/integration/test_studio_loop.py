@@ -10,9 +10,10 @@ from sqlalchemy import select
 from xner_label.errors import ConfigurationError, StudioError
 from xner_label.store import gold, pipelines, runs, tables
 from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
-from xner_label.studio.connect import VIEW_TITLE, ConnectOptions, connect
+from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
+from xner_label.studio.views import DONE_TITLE, VIEW_TITLE
 
 pytestmark = pytest.mark.studio
 
@@ -51,8 +52,9 @@ def test_connecting_twice_leaves_one_of_everything(store, studio_settings, api, 
     assert hook.headers == {SECRET_HEADER: "a-secret-header"}
     assert sorted(hook.actions) == sorted(WEBHOOK_ACTIONS)
     assert not hook.send_for_all_actions
-    (view,) = api.views.list(project=first.studio_project)
-    assert view.data["title"] == VIEW_TITLE
+    views = api.views.list(project=first.studio_project)
+    assert [view.data["title"] for view in views] == [VIEW_TITLE, DONE_TITLE]
+    assert views[0].id == first.view
     project = api.projects.get(first.studio_project)
     assert (project.sampling, project.show_collab_predictions) == ("Uncertainty sampling", True)
 

@@ -215,10 +215,12 @@ class Predictor:
 
     def _projector_of(self, linked: Sequence[tuple[int, entities.Task]]) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can and they aren't
-        too many to hold."""
-        if self._knowledge is not None and 0 < len(linked) <= self._settings.corpus_limit:
+        too many to hold; otherwise weights are adapted to what people settled."""
+        if self._knowledge is None or not linked:
+            return self._projector
+        if len(linked) <= self._settings.corpus_limit:
             return self._knowledge.learn(linked)
-        return self._projector
+        return self._knowledge.adapted(linked)
 
     @property
     def _single_projector(self) -> Projector | CorpusProjector:
