@@ -208,6 +208,22 @@ def test_conll_without_blank_lines_is_no_sentence(read: Any) -> None:
     assert "no blank line in 10,000 tokens" in str(result.errors[10_001])
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("他 在 北 京 。", "他在北京。"),
+        ("นาย สมชาย ใจดี", "นายสมชายใจดี"),
+        ("东京 Tower 2020 年 は", "东京 Tower 2020 年は"),
+        ("서울 에서 Amina", "서울 에서 Amina"),
+    ],
+)
+def test_tokens_become_text_as_their_script_writes_it(read: Any, words: str, text: str) -> None:
+    content = "".join(f"{word}\t{'B-LOC' if number == 0 else 'O'}\n" for number, word in enumerate(words.split()))
+    result = read("a.conll", content)
+    assert result.texts == [text]
+    assert result.entities == [[(words.split()[0], "LOC")]]
+
+
 def test_a_header_above_columns_is_named(read: Any) -> None:
     with pytest.raises(UsageError, match=r"first line .'word.*'. isn't a token with its tag"):
         read("a.conll", "word\tlabel\n" + conll("word", "tag") * 9)
