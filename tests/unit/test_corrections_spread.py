@@ -54,11 +54,11 @@ def test_reviewed_sentences_vote_with_their_weight_and_against_what_was_removed(
     sums = sums_elsewhere(observations, clamped(observations, belief, settled), settled.weight, settled.loose)
     plain = sums_elsewhere(observations, belief)
     same_name = observations.name == observations.name[np.flatnonzero(observations.sentence == 5)[0]]
-    others = same_name & (observations.sentence != 5)
-    np.testing.assert_allclose(sums.names[others], plain.names[others] + settled.weight[5] - 1)
-    assert (sums.absent[others] > plain.absent[others] + 9).all()
-    own = observations.sentence == 5
-    np.testing.assert_allclose(sums.absent[own], plain.absent[own])  # its own answer is left out
+    in_others = same_name & (observations.sentence != 5)
+    np.testing.assert_allclose(sums.names[in_others], plain.names[in_others] + settled.weight[5] - 1)
+    assert (sums.absent[in_others] > plain.absent[in_others] + 9).all()
+    reviewed = observations.sentence == 5
+    np.testing.assert_allclose(sums.absent[reviewed], plain.absent[reviewed])  # its own answer is left out
 
 
 def test_a_few_corrections_settle_the_same_names_elsewhere(world):

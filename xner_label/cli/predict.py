@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 @click.command(name="predict")
-@with_settings("database_url", "project", "preset", "translator", "tagger", "aligner", "projector")
+@with_settings(
+    "database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many tasks, each projected on its own")
 @click.option("--split", help="Only tasks of this split, each projected on its own")
 @click.option("--with-model", is_flag=True, help="Predict with the promoted model instead of the pipeline")
@@ -59,7 +62,7 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
 
     where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = predict_with_model(store, settings.project, progress, where=where)
+        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress, where=where)
     answer(report, _words(report), as_json=as_json)
 
 

@@ -5,6 +5,7 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -34,6 +35,8 @@ from xner_label.store.tables import Task
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
 # Tasks per transaction.
 _CHUNK = 500
+# What follows the weights in the signature of a projector that has learned.
+_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
 
 
 class LearnedReport(msgspec.Struct, frozen=True):
@@ -163,6 +166,12 @@ class Predictor:
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
 
+    def would_make(self, signature: str) -> bool:
+        """Whether predictions of this signature are made by these settings, whatever was learned till then."""
+        projectors = (self._projector, self._single_projector)
+        present = {_without_state(self._pipeline(projector).signature) for projector in projectors}
+        return _without_state(signature) in present
+
     def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
         """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
         complete = self._completion.of_unstored(asked)
@@ -244,3 +253,8 @@ class Predictor:
     @cached_property
     def _aligner(self) -> Aligner | None:
         return make_aligner(self._settings, cache=self._cache, scope=self._settings.project)
+
+
+def _without_state(signature: str) -> str:
+    """The signature without what a project has learned, which new answers and tasks change."""
+    return _STATE.sub("", signature)

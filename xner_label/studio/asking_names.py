@@ -23,11 +23,11 @@ from xner_label.store.database import Store
 from xner_label.store.tables import NameProject, NameQuestion, Project, utc_now
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
-from xner_label.studio.connect import HIDDEN_COLUMNS
 from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
 from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
+from xner_label.studio.views import HIDDEN_COLUMNS
 
 # Cards in one request.
 _CHUNK = 200
