@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
-from xner_label.store.tables import Base
+from xner_label.store.base import Base
 
 T = TypeVar("T")
 
