@@ -8,15 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xner_label.cli import export, import_
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.checking import checked_task
 from xner_label.exchange.readers.formats import FORMATS, open_records
 from xner_label.exchange.readers.interface import ImportedTask, ReadOptions
 from xner_label.exchange.tag_schemes import decode_tags
+from xner_label.exchange.writers import WRITERS
 
 CASES = Path(__file__).parents[1] / "cases"
 LABELS = {"PER", "LOC", "ORG"}
@@ -623,3 +626,11 @@ def test_an_empty_file_is_no_error_or_says_what_is_missing(read: Any, format: st
             read("a", "", format=format)
     else:
         assert read("a", "", format=format).tasks == {}
+
+
+def test_the_commands_offer_every_format() -> None:
+    def offered(command: click.Command) -> list[str]:
+        return next(list(option.type.choices) for option in command.params if option.name == "format")
+
+    assert offered(import_.command) == list(FORMATS)
+    assert offered(export.command) == list(WRITERS)

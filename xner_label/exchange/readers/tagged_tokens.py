@@ -12,11 +12,8 @@ from xner_label.exchange.readers.interface import id_of
 from xner_label.exchange.tag_schemes import decode_tags
 
 # Letters, marks and punctuation of scripts that put no spaces between words.
-_UNSPACED = regex.compile(
-    "|".join(
-        rf"\p{{Script_Extensions={script}}}" for script in ("Han", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr")
-    )
-)
+_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+_UNSPACED = regex.compile("|".join(rf"\p{{Script_Extensions={script}}}" for script in _SCRIPTS))
 
 
 def task_of(
