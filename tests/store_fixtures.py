@@ -60,6 +60,12 @@ def each_store(each_url: str) -> Iterator[Store]:
         yield store
 
 
+def task_of_text(session: Session, text: str, project_id: int = 1) -> tables.Task | None:
+    """The first stored task with exactly this text."""
+    candidates = tasks.find_tasks(session, project_id, external_ids=[], studio_tasks=[], texts=[text])
+    return next((task for task in candidates if task.text == text), None)
+
+
 def fill(session: Session) -> tuple[tables.Project, dict[str, int]]:
     """A project with two tasks; returns it and the tasks' ids by their external ones."""
     project = projects.ensure_project(session, "default", ["PER", "LOC"])
@@ -110,6 +116,18 @@ def fill_every_table(session: Session) -> None:
     session.add(tables.Promotion(project_id=project.id, model_run_id=run.id, reason="first"))
     prediction.model_run_id = run.id
     reviews.set_cursor(session, project.id, moment)
+    question = tables.NameQuestion(
+        project_id=project.id, source_name="kenya", target_text="kenya", label="LOC", occurrences=2, card={}
+    )
+    session.add(question)
+    session.flush()
+    said = tables.NameAnswer(
+        question_id=question.id, studio_annotation=1, studio_updated_at=moment, kind="label", value="LOC"
+    )
+    place = tables.NameProject(
+        project_id=project.id, studio_url="http://127.0.0.1", studio_project=2, studio_created_at=moment
+    )
+    session.add_all([said, place])
     state = corpus_states.add_state(
         session, project.id, corpus_states.NewState(signature="s", gold="g", annotation_id=1, content=b"c")
     )

@@ -8,6 +8,7 @@ import hashlib
 from datetime import UTC, datetime
 
 import msgspec
+import regex
 import sqlalchemy as sa
 from alembic import op
 
@@ -50,6 +51,21 @@ _TASKS = sa.table(
     sa.column("created_at", sa.DateTime(timezone=True)),
 )
 _ROWS = 5_000
+
+
+# The tokeniser whose tokens the stored links are links of: the one of the version before.
+_UNSPACED = "".join(
+    rf"\p{{Script_Extensions={script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+)
+_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_UNSPACED}]]"
+_POSSESSIVE = rf"['’][sS](?!{_WORD})"
+_TOKEN = regex.compile(
+    rf"(?V1)[{_UNSPACED}]\p{{M}}*"
+    rf"|(?<={_WORD}){_POSSESSIVE}"
+    rf"|{_WORD}+(?:(?!{_POSSESSIVE})(?:['’ʼ‐‑-]|(?<=\p{{N}})[.,:/](?=\p{{N}})){_WORD}+)*"
+    r"|(?![\s\p{C}])\X"
+)
 
 
 def upgrade() -> None:
@@ -113,13 +129,22 @@ def _move_links() -> None:
                 {
                     "task_id": row.id,
                     "stage_id": ids[row.aligner],
-                    "fingerprint": _fingerprint([row.text, row.source, row.tokens, row.source_tokens]),
+                    "fingerprint": _fingerprint(
+                        [
+                            *(row.text, row.source),
+                            *(row.tokens or _words(row.text), row.source_tokens or _words(row.source)),
+                        ]
+                    ),
                     "added": {"alignment": row.alignment},
                     "created_at": row.created_at,
                 }
                 for row in part
             ],
         )
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else _TOKEN.findall(text)
 
 
 def _fingerprint(values: list[object]) -> str:

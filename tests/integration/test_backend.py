@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from demo.studio_server import ROOT
 from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN
+from tests.store_fixtures import task_of_text
 from xner_label import sample
 from xner_label.entities import Entity, Task
 from xner_label.predicting.predictor import Predictor
@@ -120,7 +121,7 @@ def test_a_new_task_is_predicted_and_stored(served, store, predicted):
         (again,) = backend.predict(asked(501, text, **{SOURCE: source}))
     assert first == again
     with store.read() as session:
-        stored = tasks.find_by_text(session, 1, text)
+        stored = task_of_text(session, text)
         assert stored is not None
         assert stored.source == source
         # which task that number is in Label Studio is for a sync to say
@@ -229,7 +230,7 @@ def test_a_changed_text_is_another_task(served, store, predicted):
     with served(XNER_LABEL_BACKEND_STORE_ASKED="always") as backend:
         backend.predict(asked(11, predicted[0].text + " Zaidi.", xner_id=predicted[0].id, **{SOURCE: "More."}))
     with store.read() as session:
-        added = tasks.find_by_text(session, 1, predicted[0].text + " Zaidi.")
+        added = task_of_text(session, predicted[0].text + " Zaidi.")
         assert added is not None
         assert added.studio_task is None
         assert added.external_id not in {str(task.id) for task in predicted}
@@ -250,12 +251,34 @@ def test_a_selection_is_answered_with_the_same_name_elsewhere(served, store):
         assert runs.serving(session, "default") is None, "a selection stores nothing"
 
 
+def test_it_warns_of_changed_settings_and_of_nothing_else(served, store, predicted, database_url):
+    text, source = "Rais Amina alisafiri kwenda Lamu.", "President Amina travelled to Lamu."
+    Predictor(store, Settings(database_url=database_url, aligner="none")).predict_project()
+    assert current_pipeline(store).startswith("corpus-")
+    for projector, warned in (("default", False), ("string", True)):
+        new = f"{text} {projector}"
+        with served(XNER_LABEL_PIPELINE_PROJECTOR=projector) as backend:
+            with store.write() as session:
+                entities = (Entity(10, 15, "PER"),)
+                tasks.add_tasks(
+                    session, 1, [(Task(id=projector, text=new, source=source, source_entities=entities), "pool")]
+                )
+            backend.predict(asked(7, new))
+            assert ("settings or source data changed" in backend.log) is warned
+
+
+def test_it_does_not_start_with_other_labels_than_the_project(command_line, predicted, database_url, tmp_path):
+    (tmp_path / "xner-label.toml").write_text('labels = ["PER"]\n')
+    code, shown = run_serve(command_line, tmp_path, "--database-url", database_url)
+    assert (code, "xner-label labels --apply" in shown) == (3, True)
+
+
 def test_a_promoted_run_is_served_without_a_restart(served, store, predicted, tmp_path):
     with served() as backend:
         before = backend.predict(asked(1, predicted[0].text))[0]["model_version"]
         run = train(store, "default", tmp_path / "models")
         assert backend.predict(asked(1, predicted[0].text))[0]["model_version"] == before
-        promote(store, "default")
+        promote(store, "default", tmp_path / "models")
         deadline = time.monotonic() + 20
         while backend.client.post("/setup", json={}).json() != {"model_version": run.version}:
             assert time.monotonic() < deadline

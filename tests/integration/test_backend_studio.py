@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.backend_process import SECRET
+from tests.store_fixtures import task_of_text
 from xner_label.entities import Task
 from xner_label.store import projects, runs, tables, tasks
 from xner_label.studio.connect import ConnectOptions, connect
@@ -79,7 +80,7 @@ def test_a_task_that_cannot_be_predicted_opens_empty(connected, store, api):
     assert (prediction.result, prediction.score) == ([], 0.0)
     assert f"task {task.id}: source: missing" in backend.log
     with store.read() as session:
-        assert tasks.find_by_text(session, 1, "Hakuna chanzo.").studio_task is None
+        assert task_of_text(session, "Hakuna chanzo.").studio_task is None
 
 
 def test_a_pushed_task_keeps_its_one_prediction(connected, store, api):
@@ -114,7 +115,7 @@ def test_start_training_answers_and_a_promoted_run_is_shown(connected, store, ap
     assert time.monotonic() - began < 5
     assert "run `xner-label train`" in backend.log
     run = train(store, "default", tmp_path / "models")
-    promote(store, "default")
+    promote(store, "default", tmp_path / "models")
     with store.read() as session:
         text = session.get(tables.Task, 1).text
         assert runs.serving(session, "default").version == run.version

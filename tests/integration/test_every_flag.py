@@ -60,7 +60,7 @@ CALLS = (
     ),
     Call(
         "doctor",
-        f"{STORE} --preset offline --studio-url http://127.0.0.1:1 --json --backend-url http://127.0.0.1:9090",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --json --backend-url http://127.0.0.1:9090",
         code=6,
     ),
     Call(
@@ -105,19 +105,21 @@ CALLS = (
     ),
     Call(
         "train",
-        f"{PROJECT} --training-folder models --dev-share 0.3",
+        f"{PROJECT} --training-folder models --dev-share 0.3 --device cpu --dtype float32",
     ),
     Call(
         "promote",
-        f"{PROJECT} --dev-share 0.3 --run NEWEST --force --reason a-test --json",
+        f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json "
+        "--no-predict",
     ),
+    Call("promote", f"{PROJECT} --run NEWEST --predict"),
     Call(
         "predict",
         f"{PROJECT} --with-model",
     ),
     Call(
         "export",
-        f"{PROJECT} --gold --silver --format jsonl --output export.jsonl --json",
+        f"{PROJECT} --gold --silver --full --format jsonl --output export.jsonl --json",
     ),
     Call(
         "evaluate",
@@ -162,6 +164,17 @@ CALLS = (
         "tasks.jsonl -o out.jsonl --weights w.json --target-tagger CRF",
     ),
     Call(
+        "simulate",
+        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
+        "--weights w.json --no-text --json",
+    ),
+    Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
+    Call("exclude", f"{PROJECT} --undo FIRST"),
+    Call("why", f"FIRST {PROJECT} --json"),
+    Call("undo", f"--annotator me --since 2020-01-01 --dry-run {PROJECT} --json"),
+    Call("conflicts", f"{PROJECT} --json"),
+    Call("conflicts", f"FIRST {PROJECT} --take 1 --by me --reason a-test", code=2),
+    Call(
         "db downgrade",
         f"base {STORE} --yes --json",
     ),
@@ -183,11 +196,13 @@ STUDIO_CALLS = (
     ),
     Call(
         "connect",
-        f"{PROJECT} --labels {LABELS} --studio-url STUDIO --backend-url  --new --backend --replace-config --json",
+        f"{PROJECT} --labels {LABELS} --studio-url STUDIO --backend-url '' --new --backend "
+        "--replace-config --json",
     ),
     Call(
         "connect",
-        f"{PROJECT} --project-id CONNECTED --no-backend --studio-url STUDIO",
+        f"{PROJECT} --project-id CONNECTED --no-backend --text-field text --source-field source_text "
+        "--studio-url STUDIO",
     ),
     Call(
         "predict",
@@ -195,13 +210,17 @@ STUDIO_CALLS = (
     ),
     Call(
         "push",
-        f"{PROJECT} --studio-url STUDIO --limit 3 --max-confidence 1 --split pool --blind-share 0.3 "
+        f"{PROJECT} --studio-url STUDIO --limit 3 --minutes 5 --strategy least-confident "
+        "--max-confidence 1 --split pool --blind-share 0.3 "
         "--seed 4 --dry-run --json",
     ),
+    Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
     Call(
         "sync",
-        f"{PROJECT} --studio-url STUDIO --full --json",
+        f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
+    Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )
 
 
@@ -260,7 +279,8 @@ def test_every_flag_does_what_it_should(folder: Path) -> None:
     save_bert(folder / "bert")
     save_nllb(folder / "nllb")
     _save_crf(folder / "target.crf")
-    replaced = {"CRF": "target.crf"}
+    first = json.loads((folder / "few.jsonl").read_text().splitlines()[0])
+    replaced = {"CRF": "target.crf", "FIRST": str(first["id"])}
     for call in CALLS:
         if call.command == "promote":
             replaced["NEWEST"] = max(path.name for path in (folder / "models").iterdir())

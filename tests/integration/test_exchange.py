@@ -186,7 +186,9 @@ def test_gold_of_a_format_without_entities_is_refused_in_one_sentence(run, tmp_p
 
 
 def test_what_an_import_leaves_is_mentioned(run, tmp_path):
-    assert "give --gold" in run("import", CASES / "doccano.jsonl").stderr
+    assert "`label` ignored: give --gold" in run("import", CASES / "doccano.jsonl").stderr
+    assert "`ner_tags` ignored: give --gold" in run("import", CASES / "hf-strings.jsonl").stderr
+    assert "`tags` ignored: give --gold" in run("import", CASES / "tokens.txt").stderr
     file = lines(tmp_path / "a.jsonl", {"id": "a", "text": "Amina", "label": "positive"})
     assert "field `label` isn't read" in run("import", file).stderr
 

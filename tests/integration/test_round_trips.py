@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.soak import rounds
 from xner_label.entities import Tokens, trimmed
 from xner_label.errors import UsageError
 from xner_label.exchange.exporting import export
@@ -85,7 +86,8 @@ def exported(store: Store, name: str, path: Path, format: str, **options: Any) -
 
 
 @pytest.mark.parametrize("format", ["jsonl", "doccano", "label-studio", "hf"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_gold_goes_round(store: Store, tmp_path: Path, format: str, data: st.DataObject) -> None:
     rows = data.draw(tasks(on_tokens=format == "hf"))
@@ -101,11 +103,12 @@ def test_gold_goes_round(store: Store, tmp_path: Path, format: str, data: st.Dat
     assert back == [{**row, "origin": "gold"} for row in rows]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=tasks(on_tokens=True))
 def test_columns_go_round_with_their_entities(store: Store, tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     """Columns hold neither ids nor the white space between tokens: words, tags and their order come back."""
-    rows = list({tuple(Tokens.tokenize(row["text"])): row for row in rows}.values())
+    rows = list({"".join(Tokens.tokenize(row["text"])): row for row in rows}.values())
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     first, _ = project(store, path)

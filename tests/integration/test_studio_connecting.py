@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from sqlalchemy import select
 
 from tests.integration.test_studio_faults import shell
 from tests.integration.test_studio_loop import listed, region
@@ -302,3 +304,40 @@ def test_push_says_where_the_tasks_are_and_what_the_model_lacks(
     assert "xner-label predict --with-model" in done.stderr
     with store.read() as session:
         assert reviews.count_open(session, 1) == 3
+
+
+def test_doctor_and_status_say_what_is_wrong_with_the_connection(
+    store, studio_settings, api, backends, examples, command_line, tmp_path
+):
+    examples(store, range(3))
+    backend = backends()
+    settings = replace(studio_settings, backend_url=backend, webhook_secret="a-secret")
+    project = connect(store, settings, ConnectOptions()).studio_project
+    push(store, settings, PushOptions(limit=3))
+    sync(store, settings)
+
+    def checks(**environment):
+        done = subprocess.run(
+            [*command_line, "doctor", "--json"],
+            env=shell(settings, **{"XNER_LABEL_BACKEND_URL": backend, **environment}),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        return {check["name"]: check["verdict"] for check in json.loads(done.stdout)["checks"]}
+
+    names = ("ML backend", "webhooks", "connected project", "predictions shown", "last sync")
+    fine = checks(XNER_LABEL_WEBHOOK_SECRET="a-secret")
+    assert [fine[name] for name in names] == ["ok"] * 5
+    with store.write() as session:
+        for item in session.scalars(select(tables.ReviewItem)):
+            item.shown_version = None
+    api.projects.delete(project)
+    wrong = checks(XNER_LABEL_BACKEND_URL="http://127.0.0.1:9")
+    assert [wrong[name] for name in names] == ["no", "no", "no", "no", "ok"]
+    done = subprocess.run(
+        [*command_line, "status"], env=shell(settings), cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert f"{settings.studio_url}/projects/{project}/data" in done.stdout
+    assert "3 chosen, 3 in Label Studio, 3 wait" in done.stdout
+    assert "3 waiting tasks may lack their prediction" in done.stderr

@@ -10,9 +10,10 @@ from sqlalchemy import select
 from xner_label.errors import ConfigurationError, StudioError
 from xner_label.store import gold, pipelines, runs, tables
 from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
-from xner_label.studio.connect import VIEW_TITLE, ConnectOptions, connect
+from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
+from xner_label.studio.views import DONE_TITLE, VIEW_TITLE
 
 pytestmark = pytest.mark.studio
 
@@ -51,8 +52,9 @@ def test_connecting_twice_leaves_one_of_everything(store, studio_settings, api, 
     assert hook.headers == {SECRET_HEADER: "a-secret-header"}
     assert sorted(hook.actions) == sorted(WEBHOOK_ACTIONS)
     assert not hook.send_for_all_actions
-    (view,) = api.views.list(project=first.studio_project)
-    assert view.data["title"] == VIEW_TITLE
+    views = api.views.list(project=first.studio_project)
+    assert [view.data["title"] for view in views] == [VIEW_TITLE, DONE_TITLE]
+    assert views[0].id == first.view
     project = api.projects.get(first.studio_project)
     assert (project.sampling, project.show_collab_predictions) == ("Uncertainty sampling", True)
 
@@ -116,8 +118,8 @@ def test_push_fills_the_queue_with_the_least_confident_once(store, studio_settin
     assert rows[1].data["min_conf"] == pytest.approx(0.2005)
     (prediction,) = rows[1].predictions
     assert prediction.model_version == "pipeline-1"
-    for found in prediction.result:
-        value = found["value"]
+    for region in prediction.result:
+        value = region["value"]
         assert rows[1].data["text"][value["start"] : value["end"]] == value["text"]
     assert api.projects.get(connected).model_version == "pipeline-1"
 
@@ -143,7 +145,7 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
                 session.scalars(select(tables.Prediction.id).where(tables.Prediction.task_id == item.task_id))
             )
     assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
-    versions = [sorted(found.model_version for found in row.predictions) for row in listed(api, connected)]
+    versions = [sorted(item.model_version for item in row.predictions) for row in listed(api, connected)]
     assert sorted(versions) == [["pipeline-1"], *[["pipeline-1", "pipeline-2"]] * 3]
     assert api.projects.get(connected).model_version == "pipeline-2"
     row = next(row for row in listed(api, connected) if len(row.predictions) == 2 and row.predictions[0].result)
@@ -222,7 +224,7 @@ def test_corrections_come_back_once(store, studio_settings, api, connected):
     assert (again.added, again.updated, again.deleted) == (0, 0, 0)
     assert sync(store, studio_settings, full=True).added == 0
     with store.read() as session:
-        settled = {found.task.external_id: found.entities for found in gold.gold_of(session, 1)}
+        settled = {item.task.external_id: item.entities for item in gold.gold_of(session, 1)}
         times = session.scalars(select(tables.Annotation.lead_time)).all()
         assert gold.count_corrections(session, 1) == dict(report.corrections)
     assert sorted(settled) == ["t0000", "t0001", "t0002", "t0003"]
@@ -275,7 +277,7 @@ def test_a_broken_annotation_is_left_out_until_it_is_put_right(store, studio_set
     api.annotations.create(fine.id, result=[])
     report = sync(store, studio_settings)
     assert report.added == 1
-    assert [found.annotation for found in report.rejected] == [annotation.id]
+    assert [item.annotation for item in report.rejected] == [annotation.id]
     assert len(sync(store, studio_settings).rejected) == 1
     api.annotations.update(annotation.id, result=[region(0, 6, "PER", bad.data["text"])])
     report = sync(store, studio_settings)

@@ -8,7 +8,8 @@ import pytest
 
 from xner_label.errors import ConfigurationError
 from xner_label.pipeline.checking import check_stages, require_stages
-from xner_label.reporting.diagnosis import Check, diagnose
+from xner_label.reporting.check import Check
+from xner_label.reporting.diagnosis import diagnose
 from xner_label.settings.loading import load_settings
 from xner_label.settings.table import Settings
 from xner_label.store import migrating

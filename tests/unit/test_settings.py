@@ -2,6 +2,7 @@ import stat
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import create_engine
 
 from xner_label.cli.main import cli
 from xner_label.errors import ConfigurationError
@@ -9,6 +10,7 @@ from xner_label.settings.files import find_file, set_values
 from xner_label.settings.loading import load_settings
 from xner_label.settings.rules import problem_of
 from xner_label.settings.table import PRESETS, Settings, default_of, table
+from xner_label.store.database import Store
 
 
 def test_flag_beats_environment_beats_file_beats_preset(tmp_path):
@@ -256,3 +258,10 @@ def test_a_file_that_cannot_be_changed_is_left_alone(tmp_path, text):
         set_values(file, {"projector": "string"})
     assert file.read_text() == text
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_the_store_shows_no_password(url):
+    pytest.importorskip("psycopg")
+    shown = Store(create_engine(url.replace("postgresql:", "postgresql+psycopg:"))).url
+    assert "hidden" not in shown

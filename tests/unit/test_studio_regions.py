@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from xner_label.errors import ConfigurationError, ContractError
 from xner_label.store.tables import PipelineVersion, Prediction, ProjectedEntity
 from xner_label.studio.labelling import Control, find_control, labelling_config, our_control
+from xner_label.studio.reasons import reasons
 from xner_label.studio.regions import ReviewedEntity, from_studio, to_studio
 
 LABELS = ("PER", "LOC")
@@ -47,11 +48,21 @@ def test_a_prediction_becomes_a_result_with_provenance():
                 "to_name": "text",
                 "type": "labels",
                 "score": 0.75,
-                "meta": {"text": ["<- Nairobi (LOC)"]},
+                "meta": {"text": ["<- Nairobi (LOC); fairly sure (0.75)"]},
                 "value": {"start": start, "end": start + 7, "text": "Nairobi", "labels": ["LOC"]},
             }
         ],
     }
+
+
+def test_every_entity_says_where_it_comes_from_and_what_speaks_for_it():
+    learned = stored(
+        0, 4, "PER", TEXT[:4], provenance={"names": 5.0, "votes": 4.1, "tagger": 0.93, "settled_count": 3}
+    )
+    assert reasons(learned) == (
+        "not from the source text: the name was learned from other texts or found by a model; fairly sure (0.75); "
+        "4 of 5 other places of the name agree; a model of the language says 0.93; people settled it so 3 times"
+    )
 
 
 @given(st.text(min_size=1), st.data())

@@ -43,7 +43,7 @@ class PlacementRequest(msgspec.Struct, frozen=True):
         return choose_placement(self.device, self.dtype)
 
 
-# Wherever a model runs best.
+# No wish: the best device there is, in its best type.
 ANYWHERE = PlacementRequest()
 
 

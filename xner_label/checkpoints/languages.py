@@ -18,7 +18,7 @@ _TOKENS: dict[Family, re.Pattern[str]] = {
 }
 # The usual member of a macrolanguage where CLDR, which langcodes follows, names none.
 _MEMBERS = {"fuv": "ff", "nb": "no", "pbt": "ps", "quy": "qu"}
-# Fewer tokens of that form are a coincidence.
+# A tokenizer with fewer tokens of a family's form has them by coincidence.
 _ENOUGH = 2
 
 

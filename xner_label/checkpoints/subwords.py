@@ -30,7 +30,7 @@ class Subwords:
             pieces = self._pieces = {}
         new = list({word: None for words in sentences for word in words if word not in pieces})
         if new:
-            # The tokenizer beneath transformers' own, which takes five times as long.
+            # The Rust tokenizer directly: transformers' wrapper around it takes five times as long.
             backend = self._tokenizer.backend_tokenizer
             backend.no_truncation()
             backend.no_padding()

@@ -9,6 +9,7 @@ import click
 
 from xner_label.cli.options import json_option
 from xner_label.cli.output import answer, say
+from xner_label.cli.progress import console_progress
 
 if TYPE_CHECKING:
     from xner_label.evaluation.projector_choice import Choice
@@ -41,7 +42,9 @@ def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool
     from xner_label.settings.files import find_file, set_values
     from xner_label.settings.table import FILE_NAME
 
-    choice = choose_projector(gold)
+    with console_progress() as progress:
+        progress.begin("comparing projectors")
+        choice = choose_projector(gold)
     values = {"projector": "default" if choice.chosen == ADAPTED else choice.chosen, "projector_weights": ""}
     file = config or find_file(Path.cwd()) or Path(FILE_NAME)
     if not dry_run:

@@ -11,7 +11,7 @@ from xner_label.settings.table import Settings
 
 
 @click.command(name="doctor")
-@with_settings("preset", "database_url", "studio_url", "backend_url")
+@with_settings("preset", "database_url", "project", "studio_url", "backend_url")
 @json_option
 def command(settings: Settings, as_json: bool) -> None:
     """Check versions, models, the database and Label Studio; name the remedy for what is missing."""

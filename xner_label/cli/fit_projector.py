@@ -8,6 +8,7 @@ import click
 
 from xner_label.cli.options import json_option, output_option
 from xner_label.cli.output import answer, require_file, say
+from xner_label.cli.progress import console_progress
 
 
 @click.command()
@@ -32,7 +33,9 @@ def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, corpus
     from xner_label.projection.fitting.files import fit_files
 
     require_file(output_path, as_json=as_json)
-    weights = fit_files(gold, from_scratch=from_scratch, corpus=corpus)
+    with console_progress() as progress:
+        progress.begin("fitting")
+        weights = fit_files(gold, from_scratch=from_scratch, corpus=corpus)
     with open_output(output_path) as sink:
         sink.write(weights.dump())
     words = f"weights {weights.digest}, fitted on {weights.fitted_on}; default cut {weights.cut:g}"

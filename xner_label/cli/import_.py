@@ -74,5 +74,5 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
     if report.trimmed:
         say(f"{report.trimmed} entities lost white space at their borders")
     for note, count in report.notes.most_common():
-        say(f"{count} records: {note}")
+        say(f"{note} ({count} records)")
     report_partial(report.errors, report.bad)

@@ -41,9 +41,9 @@ def with_settings(*flags: str, helps: Mapping[str, str] = MappingProxyType({})) 
     def decorate(function: F) -> F:
         @wraps(function)
         def call(*args: Any, config: Path | None, **options: Any) -> Any:
-            given = {name: options.pop(name) for name in flags}
+            flag_values = {name: options.pop(name) for name in flags}
             file = config if config is not None else find_file(Path.cwd())
-            settings: Settings = load_settings(file, os.environ, given)
+            settings: Settings = load_settings(file, os.environ, flag_values)
             return function(*args, settings=settings, **options)
 
         call = settings_flags(*flags, helps=helps)(call)

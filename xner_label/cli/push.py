@@ -8,6 +8,8 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.cli.progress import console_progress
+from xner_label.errors import UsageError
 from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
 from xner_label.settings.table import Settings
 
@@ -18,7 +20,12 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 
 
 @click.command(name="push")
-@click.option("--limit", type=click.IntRange(min=0), required=True, help="Tasks that should wait for review")
+@click.option("--limit", type=click.IntRange(min=0), help="Tasks that should wait for review")
+@click.option(
+    "--names",
+    type=click.IntRange(min=0),
+    help="Name cards that should wait: one question for all of a name's places",
+)
 @click.option(
     "--strategy", default=DEFAULT_STRATEGY, show_default=True, help=f"Order of review: {', '.join(STRATEGIES)}"
 )
@@ -36,21 +43,30 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 @click.option("--dry-run", is_flag=True, help="Only say what would be pushed")
 @with_settings("database_url", "project", "studio_url")
 @json_option
-def command(settings: Settings, as_json: bool, **options: object) -> None:
-    """Send the least confident predictions to Label Studio, until LIMIT tasks wait there for review.
+def command(
+    settings: Settings, as_json: bool, limit: int | None, names: int | None, dry_run: bool, **options: object
+) -> None:
+    """Send the least confident predictions to Label Studio, until --limit tasks wait there for review.
 
     Pushing again adds nothing until some of them are done and synced. What an interrupted push chose goes first,
-    no task is sent twice, and tasks that wait already get the newest predictions.
+    no task is sent twice, and tasks that wait already get the newest predictions. With --names it is questions
+    about names that go out, to a project of their own.
     """
     from xner_label.store.database import open_store
     from xner_label.studio.push import PushOptions, push
 
-    with open_store(settings.database_url) as store:
+    if (limit is None) == (names is None):
+        raise UsageError("push sends tasks or name cards", hint="give --limit 100, or --names 50")
+    if names is not None:
+        _push_names(settings, names, dry_run=dry_run, as_json=as_json)
+        return
+    options |= {"limit": limit, "dry_run": dry_run}
+    with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
         report = push(
             store,
             settings,
             PushOptions(**options),  # type: ignore[arg-type]
-            say,
+            progress,
         )
     nothing = report.version is None
     answer(report, "nothing to push" if nothing else _summary(report), as_json=as_json)
@@ -65,6 +81,21 @@ def command(settings: Settings, as_json: bool, **options: object) -> None:
             f"the promoted model hasn't predicted {report.unpredicted} tasks, so the older predictions are shown: "
             "run `xner-label predict --with-model`, then push again"
         )
+
+
+def _push_names(settings: Settings, count: int, *, dry_run: bool, as_json: bool) -> None:
+    from xner_label.store.database import open_store
+    from xner_label.studio.asking_names import ask_names
+
+    with open_store(settings.database_url) as store:
+        report = ask_names(store, settings, count, dry_run=dry_run)
+    answer(
+        report,
+        f"{report.chosen} names {'would be asked about' if dry_run else 'chosen'} with {report.occurrences} "
+        f"places, {report.expected_errors:.0f} of them expected to be wrong; {report.sent} cards sent, "
+        f"{report.waiting} wait for an answer" + (f" at {report.url}" if report.url else ""),
+        as_json=as_json,
+    )
 
 
 def _summary(report: PushReport) -> str:

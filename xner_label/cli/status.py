@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import say, write_json
 from xner_label.settings.table import Settings
 
 
@@ -25,20 +25,24 @@ def command(settings: Settings, as_json: bool) -> None:
         write_json(report)
         return
     click.echo(f"project        {report.project} ({', '.join(report.labels)})")
-    click.echo(
-        f"Label Studio   {f'project {report.studio_project}' if report.studio_project else 'not connected'}"
-    )
+    click.echo(f"Label Studio   {report.studio_url or 'not connected'}")
+    synced = report.last_sync
+    click.echo(f"last sync      {f'{synced:%Y-%m-%d %H:%M} UTC' if synced else 'never'}")
     click.echo(f"tasks          {_counts(report.tasks)}")
     click.echo(f"source data    {report.source_sentences} labelled sentences")
     click.echo(f"predictions    {_counts(report.predictions)}")
-    click.echo(f"review         {report.chosen} chosen, {report.pushed} in Label Studio")
+    click.echo(f"review         {report.chosen} chosen, {report.pushed} in Label Studio, {report.waiting} wait")
     conflicts = f", {report.conflicts} in conflict" if report.conflicts else ""
     click.echo(f"gold           {report.gold} tasks{conflicts}")
+    if report.excluded or report.acknowledged:
+        click.echo(f"set aside      {report.excluded} tasks, {report.acknowledged} unusable annotations")
     if report.unlearned:
         click.echo(f"not learned    {report.unlearned} tasks with new answers: run `xner-label predict`")
     click.echo(f"corrections    {_counts(report.corrections)}")
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
     click.echo(report.signature)
+    for advice in report.advice:
+        say(advice)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

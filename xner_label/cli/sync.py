@@ -6,6 +6,7 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.cli.progress import console_progress
 from xner_label.errors import ContractError
 from xner_label.settings.table import Settings
 
@@ -24,9 +25,10 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
     """
     from xner_label.store.database import open_store
     from xner_label.studio.sync import sync
+    from xner_label.studio.sync_report import AnswersReport
 
-    with open_store(settings.database_url) as store:
-        report = sync(store, settings, full=full, allow_deletions=allow_deletions)
+    with open_store(settings.database_url) as store, console_progress() as progress:
+        report = sync(store, settings, progress, full=full, allow_deletions=allow_deletions)
     corrections = ", ".join(f"{count} {kind}" for kind, count in sorted(report.corrections.items())) or "none"
     answer(
         report,
@@ -35,6 +37,14 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
         f"corrections: {corrections}",
         as_json=as_json,
     )
+    if report.names != AnswersReport():
+        heard = report.names
+        say(
+            f"name cards: {heard.answered} answered, {heard.changed} changed, {heard.withdrawn} withdrawn; "
+            "`xner-label predict` applies them everywhere"
+        )
+        for problem in heard.problems:
+            say(problem)
     if report.revived:
         say(f"{report.revived} annotations that counted as deleted are there")
     for doubled in report.doubled:

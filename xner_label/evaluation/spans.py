@@ -20,7 +20,7 @@ from xner_label.evaluation.signature import data_hash, signature
 from xner_label.evaluation.strict_scores import LabelledSpan, Scores, strict_scores
 from xner_label.jsonl import decoded_lines, open_input
 
-# Of the interval.
+# Of the bootstrap interval.
 RESAMPLES, SEED = 1000, 13
 
 

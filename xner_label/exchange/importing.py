@@ -131,7 +131,7 @@ def _validated(
                 report.trimmed += trimmed
                 report.notes.update(record.notes)
                 if record.task.entities and not needs_entities:
-                    report.notes["`entities` aren't stored: give --gold to take them as gold"] += 1
+                    report.notes[f"`{record.entities_field}` ignored: give --gold to take it as gold"] += 1
                 yield number, msgspec.structs.replace(record, task=task)
                 continue
         report.add_error(problem.at_line(number))

@@ -91,9 +91,9 @@ def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> CrfTagger:
     stored = cache.get_many(namespace, [key])
     if key in stored:
         return CrfTagger(stored[key])
-    tokens = [Tokens.tokenize(text) for text, _ in labelled]
-    tags = [tags_of(own, found) for own, (_, found) in zip(tokens, labelled, strict=True)]
-    tagger = CrfTagger.train([own.words() for own in tokens], tags)
+    texts = [Tokens.tokenize(text) for text, _ in labelled]
+    tags = [tags_of(tokens, entities) for tokens, (_, entities) in zip(texts, labelled, strict=True)]
+    tagger = CrfTagger.train([tokens.words() for tokens in texts], tags)
     cache.put_many(namespace, {key: tagger.to_bytes()})
     return tagger
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b, sha256
 from math import prod
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Protocol
 
 import msgspec
 
@@ -32,19 +32,37 @@ _HINTS = {
 }
 
 
-class _Problem(NamedTuple):
+class _Problem(msgspec.Struct, frozen=True, gc=False):
     """A task's instance before the stages have completed it, and what had to be adjusted."""
 
     instance: Instance
     notes: list[str]
 
 
-class _Projected(NamedTuple):
+class _Projected(msgspec.Struct, frozen=True, gc=False):
     """A task's completed instance, what had to be adjusted, and its projections."""
 
     instance: Instance
     notes: list[str]
     projections: Projections
+
+
+class Amendment(Protocol):
+    """What changes predictions once they are made, as answers about names do; empty ``signature``: nothing."""
+
+    @property
+    def signature(self) -> str:
+        """Names everything that the changes depend on."""
+        ...
+
+    def amend(self, prediction: Prediction) -> Prediction:
+        """The prediction as it should be."""
+        ...
+
+
+def names_signature(signature: str) -> str:
+    """What a pipeline's signature says of the answers about names that had the last word; empty without any."""
+    return next((part[6:] for part in signature.split() if part.startswith("names=")), "")
 
 
 class Pipeline:
@@ -59,6 +77,7 @@ class Pipeline:
     Projections with a confidence below ``min_confidence`` (by default the projector's own cut) are left out, and
     so are labels outside ``labels`` (None: every label is kept). ``filters`` names what a task must pass to be
     answered with a prediction, see :mod:`completeness`; ``strict`` refuses a task that would have to be adjusted.
+    ``amendment`` has the last word.
     """
 
     def __init__(
@@ -74,6 +93,7 @@ class Pipeline:
         labels: Collection[str] | None = None,
         filters: Sequence[str] = (),
         strict: bool = False,
+        amendment: Amendment | None = None,
     ) -> None:
         self._projector = projector
         self._aligner = aligner
@@ -85,6 +105,7 @@ class Pipeline:
         self._labels = None if labels is None else frozenset(labels)
         self._filters = tuple(filters)
         self._strict = strict
+        self._amendment = amendment
         self._corpus: dict[bytes, _Projected] = {}
         self._corpus_digest = ""
 
@@ -100,6 +121,7 @@ class Pipeline:
             "min-confidence": f"{self._cut:g}",
             "labels": None if self._labels is None else ",".join(sorted(self._labels)),
             "filters": ",".join(self._filters) or None,
+            "names": None if self._amendment is None else self._amendment.signature or None,
         }
         named = (f"{stage}={signature}" for stage, signature in stages.items() if signature is not None)
         return " ".join([f"xner-label/{__version__}", *named])
@@ -121,7 +143,7 @@ class Pipeline:
         A corpus projector projects them here, and :meth:`predict` looks up what a task's fields (all but ``id``
         and ``entities``) have led to: no stage runs on them again. The signature then names the corpus.
         """
-        built = [(task, self._built(task)) for task in tasks]
+        built = [(task, self._problem(task)) for task in tasks]
         good = [(task, problem) for task, problem in built if not isinstance(problem, RecordError)]
         if learns(self._aligner):
             self._aligner.fit([_words(problem.instance) for _, problem in good])
@@ -137,22 +159,27 @@ class Pipeline:
         That error is an IncompleteError where a task fails one of the filters. A corpus projector takes those that
         it hasn't learned from as a corpus of their own.
         """
-        corpus = self._corpus
-        learned = [corpus.get(_content(task)) for task in tasks] if corpus else [None] * len(tasks)
-        built = [self._built(task) for task, known in zip(tasks, learned, strict=True) if known is None]
-        projected = iter(self._projected([problem for problem in built if not isinstance(problem, RecordError)]))
-        fresh = (problem if isinstance(problem, RecordError) else next(projected) for problem in built)
+        if self._corpus:
+            learned = [self._corpus.get(_content(task)) for task in tasks]
+            unknown = [task for task, known in zip(tasks, learned, strict=True) if known is None]
+            fresh = iter(self._solved(unknown))
+            solved = [next(fresh) if known is None else known for known in learned]
+        else:
+            solved = self._solved(tasks)
         signature = self.signature
-        return [
-            self._prediction(task, next(fresh) if known is None else known, signature)
-            for task, known in zip(tasks, learned, strict=True)
+        answers = [
+            self._prediction(task, projected, signature) for task, projected in zip(tasks, solved, strict=True)
         ]
+        if self._amendment is None:
+            return answers
+        amend = self._amendment.amend
+        return [amend(answer) if isinstance(answer, Prediction) else answer for answer in answers]
 
-    def _built(self, task: Task) -> _Problem | RecordError:
-        try:
-            return self._problem(task)
-        except RecordError as error:
-            return error
+    def _solved(self, tasks: Sequence[Task]) -> list[_Projected | RecordError]:
+        """Each task projected, or the error that keeps it from that."""
+        problems = [self._problem(task) for task in tasks]
+        projected = iter(self._projected([problem for problem in problems if isinstance(problem, _Problem)]))
+        return [problem if isinstance(problem, RecordError) else next(projected) for problem in problems]
 
     def _projected(self, problems: Sequence[_Problem]) -> list[_Projected]:
         if not problems:
@@ -164,17 +191,20 @@ class Pipeline:
             for problem, instance, projections in zip(problems, instances, projected, strict=True)
         ]
 
-    def _problem(self, task: Task) -> _Problem:
+    def _problem(self, task: Task) -> _Problem | RecordError:
         if task.alignment is not None and self._aligner is not None and self._realign:
             task = msgspec.structs.replace(task, alignment=None)  # it would only say how to count tokens
-        instance, notes = build_instance(task)
+        try:
+            instance, notes = build_instance(task)
+        except RecordError as error:
+            return error
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")
-            raise RecordError(field, f"{problem}; give borders that agree with the tokens")
+            return RecordError(field, f"{problem}; give borders that agree with the tokens")
         if task.source_entities != () and len(instance.target):
             for field in ("source", "source_entities", *sorted(self._projector.needs)):
                 if getattr(task, field) is None and not self._supplied(field, task):
-                    raise RecordError(field, f"missing; {_HINTS[field]}")
+                    return RecordError(field, f"missing; {_HINTS[field]}")
         return _Problem(instance, notes)
 
     def _supplied(self, field: str, task: Task) -> bool:
@@ -211,7 +241,7 @@ class Pipeline:
     ) -> Prediction | RecordError:
         if isinstance(projected, RecordError):
             return projected
-        instance, notes, projections = projected
+        instance, notes, projections = projected.instance, projected.notes, projected.projections
         cut, labels = self._cut, self._labels
         judged: list[Projection] = projections
         if labels is not None:

@@ -133,8 +133,10 @@ class Completion:
         for start in range(0, len(ready), _CHUNK):
             batch = [(key, with_cut_words(task)) for key, task in ready[start : start + _CHUNK]]
             results = StoredStageResults(self._store, {str(task.id): key for key, task in batch})
-            answers = additions(self._alignment, [task for _, task in batch], results=results)
-            result += [(key, _linked(task, added)) for (key, task), added in zip(batch, answers, strict=True)]
+            additions_of_batch = additions(self._alignment, [task for _, task in batch], results=results)
+            result += [
+                (key, _linked(task, added)) for (key, task), added in zip(batch, additions_of_batch, strict=True)
+            ]
             progress.advance(len(batch))
         return result
 
@@ -153,9 +155,11 @@ class Completion:
                 done[place] = task
         return [
             task
-            if isinstance(task, RecordError) or given.source_entities is not None or task.source_entities is None
+            if isinstance(task, RecordError)
+            or original.source_entities is not None
+            or task.source_entities is None
             else msgspec.structs.replace(task, source_entities=self._of_project(task.source_entities))
-            for given, task in zip(tasks, done, strict=True)
+            for original, task in zip(tasks, done, strict=True)
         ]
 
     def _translate(self, stage: Stage, batch: _Batch) -> _Batch:
@@ -199,9 +203,9 @@ class Completion:
             if isinstance(task, Task) and ("source" not in stage.reads or task.source is not None)
         ]
         results = StoredStageResults(self._store, {str(stored.given.id): stored.id for stored, _ in batch})
-        answers = completed(stage, [batch[place][1] for place in places], results=results)
+        completed_tasks = completed(stage, [batch[place][1] for place in places], results=results)
         done = list(batch)
-        for place, task in zip(places, answers, strict=True):
+        for place, task in zip(places, completed_tasks, strict=True):
             done[place] = (batch[place][0], task)
         return done
 

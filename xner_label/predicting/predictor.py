@@ -5,7 +5,8 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -14,9 +15,10 @@ import msgspec
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
-from xner_label.pipeline.pipeline import Pipeline
+from xner_label.pipeline.pipeline import Pipeline, names_signature
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
 from xner_label.predicting.learning import ProjectKnowledge
+from xner_label.predicting.settled_names import name_answers
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
@@ -26,6 +28,7 @@ from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
+from xner_label.store.given import set_given_aside
 from xner_label.store.pipelines import ensure_pipeline, find_name
 from xner_label.store.tables import Task
 
@@ -33,16 +36,19 @@ from xner_label.store.tables import Task
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
 # Tasks per transaction.
 _CHUNK = 500
+# What follows the weights in the signature of a projector that has learned.
+_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
 
 
 class LearnedReport(msgspec.Struct, frozen=True):
     """``answers``: tasks whose answers weren't learned from before, ``corrections`` in them; ``entities`` of
-    ``tasks`` that nobody has settled are another than before."""
+    ``tasks`` that nobody has settled are another than before; ``names``: answers about names in force."""
 
     answers: int
     corrections: int
     entities: int
     tasks: int
+    names: int = 0
 
 
 class PredictReport(msgspec.Struct):
@@ -72,15 +78,22 @@ class Predictor:
             self._project = projects.get_project(session, settings.project).id
 
     def predict_project(
-        self, progress: Progress = SILENCE, *, limit: int | None = None, split: str | None = None
+        self,
+        progress: Progress = SILENCE,
+        *,
+        limit: int | None = None,
+        split: str | None = None,
+        again: Collection[str] = (),
     ) -> PredictReport:
         """Predict every task of the project and make this its current pipeline.
 
         With the default projector the tasks inform each other (corpus mode), up to ``corpus_limit`` of them.
         ``limit`` and ``split`` choose some of those that aren't predicted yet: they are projected each on its own,
-        and the project's current pipeline stays, if it has one. Raises ConfigurationError when no task has a
-        source and no translator is configured.
+        and the project's current pipeline stays, if it has one. ``again`` names roles, ``translator`` or
+        ``tagger``, that work also where tasks brought a source or its entities along. Raises ConfigurationError
+        when no task has a source and no translator is configured, or none for a role in ``again``.
         """
+        self._set_given_aside(again)
         some = limit is not None or split is not None
         with self._store.read() as session:
             rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
@@ -103,6 +116,7 @@ class Predictor:
             corrections = corpus_states.count_unlearned_corrections(session, self._project)
             earlier = projects.get_project(session, self._settings.project).pipeline
             earlier_name = None if earlier is None else earlier.name
+            names_before = "" if earlier is None else names_signature(earlier.signature)
         progress.begin("projecting", len(linked))
         pipeline = self._pipeline(self._projector if some else self._projector_of(linked))
         if pipeline.learns:
@@ -125,11 +139,25 @@ class Predictor:
             if not some or project.pipeline is None:
                 project.pipeline = current
             report.version = current.name
-        if unlearned and not some and earlier_name not in (None, report.version):
+        news = unlearned or names_signature(pipeline.signature) != names_before
+        if news and not some and earlier_name not in (None, report.version):
             with self._store.read() as session:
                 changed = predictions.count_changes(session, self._project, earlier_name, report.version)
-            report.learned = LearnedReport(unlearned, corrections, *changed)
+                names = len(name_answers(session, self._project))
+            report.learned = LearnedReport(unlearned, corrections, *changed, names=names)
         return report
+
+    def _set_given_aside(self, again: Collection[str]) -> None:
+        stages = {"translator": self._translator, "tagger": self._tagger} if again else {}
+        for role in again:
+            if stages[role] is None:
+                raise ConfigurationError(
+                    f"no {role} is configured to work again",
+                    hint=f"name one with --{role} or in the settings file",
+                )
+        with self._store.write() as session:
+            for role in again:
+                set_given_aside(session, self._project, role)
 
     def _undone(self, rows: Iterable[Task], limit: int | None, split: str | None) -> Iterable[Task]:
         """The first tasks of a split that the pipeline, each task on its own, hasn't predicted."""
@@ -157,6 +185,12 @@ class Predictor:
         problems = {key: task for key, task in answers.items() if isinstance(task, RecordError)}
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
+
+    def would_make(self, signature: str) -> bool:
+        """Whether predictions of this signature are made by these settings, whatever was learned till then."""
+        projectors = (self._projector, self._single_projector)
+        present = {_without_state(self._pipeline(projector).signature) for projector in projectors}
+        return _without_state(signature) in present
 
     def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
         """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
@@ -186,7 +220,9 @@ class Predictor:
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
-        return Pipeline(projector, upstream=upstream, labels=self._settings.labels)
+        with self._store.read() as session:
+            answers = name_answers(session, self._project)
+        return Pipeline(projector, upstream=upstream, labels=self._settings.labels, amendment=answers)
 
     @cached_property
     def _completion(self) -> Completion:
@@ -199,10 +235,12 @@ class Predictor:
 
     def _projector_of(self, linked: Sequence[tuple[int, entities.Task]]) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can and they aren't
-        too many to hold."""
-        if self._knowledge is not None and 0 < len(linked) <= self._settings.corpus_limit:
+        too many to hold; otherwise weights are adapted to what people settled."""
+        if self._knowledge is None or not linked:
+            return self._projector
+        if len(linked) <= self._settings.corpus_limit:
             return self._knowledge.learn(linked)
-        return self._projector
+        return self._knowledge.adapted(linked)
 
     @property
     def _single_projector(self) -> Projector | CorpusProjector:
@@ -235,3 +273,8 @@ class Predictor:
     @cached_property
     def _aligner(self) -> Aligner | None:
         return make_aligner(self._settings, cache=self._cache, scope=self._settings.project)
+
+
+def _without_state(signature: str) -> str:
+    """The signature without what a project has learned, which new answers and tasks change."""
+    return _STATE.sub("", signature)

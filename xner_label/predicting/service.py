@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 
 import msgspec
@@ -91,7 +92,9 @@ class PredictionService:
             with self._store.read() as session:
                 known = self._stored(session, serving, _match(session, serving.project_id, asked))
         version = None if serving is None else serving.version
-        return [answer or self._remembered.get(version, one) for one, answer in zip(asked, known, strict=True)]
+        return [
+            answer or self._remembered.get(version, request) for request, answer in zip(asked, known, strict=True)
+        ]
 
     def _stored(
         self, session: Session, serving: Serving, matched: Sequence[tables.Task | None]
@@ -155,13 +158,13 @@ class PredictionService:
             if task is not None and answer is None
         }
         made = self._make(serving, list(missing.values())) if missing else {}
-        strangers = {one.text: one for one, task in zip(asked, matched, strict=True) if task is None}
+        strangers = {request.text: request for request, task in zip(asked, matched, strict=True) if task is None}
         unstored = self._make_unstored(serving, list(strangers.values())) if strangers else {}
         return [
             answer
-            or (unstored[one.text] if task is None else made.get(task.id))
+            or (unstored[request.text] if task is None else made.get(task.id))
             or Answer(reason="there is no prediction")
-            for one, task, answer in zip(asked, matched, known, strict=True)
+            for request, task, answer in zip(asked, matched, known, strict=True)
         ]
 
     @property
@@ -180,12 +183,12 @@ class PredictionService:
         with self._store.read() as session:
             serving = runs.serving(session, self._settings.project)
             matched = _match(session, serving.project_id, asked) if serving else [None] * len(asked)
-        new = {one.text: one for one, task in zip(asked, matched, strict=True) if task is None}
+        new = {request.text: request for request, task in zip(asked, matched, strict=True) if task is None}
         if not new:
             return
         records = [
-            (entities.Task(id=tasks.text_name(one.text), text=one.text, source=one.source), "pool")
-            for one in new.values()
+            (entities.Task(id=tasks.text_name(request.text), text=request.text, source=request.source), "pool")
+            for request in new.values()
         ]
         with self._store.write() as session:
             project = projects.find_or_make(session, self._settings.project, self._settings.labels)
@@ -193,7 +196,10 @@ class PredictionService:
 
     def _make_unstored(self, serving: Serving, asked: Sequence[Asked]) -> dict[str, Answer]:
         """Predictions of tasks that the store doesn't have, by their text, which stay out of it."""
-        records = [entities.Task(id=tasks.text_name(one.text), text=one.text, source=one.source) for one in asked]
+        records = [
+            entities.Task(id=tasks.text_name(request.text), text=request.text, source=request.source)
+            for request in asked
+        ]
         results: Sequence[entities.Prediction | RecordError | None] = [None] * len(records)
         try:
             results = self._current_predictor(serving).predict_unstored(records)
@@ -202,15 +208,15 @@ class PredictionService:
                 raise
             _LOG.warning("no projection for the model to look at: %s", error)
         if serving.run is not None:
-            projected = [found if isinstance(found, entities.Prediction) else None for found in results]
+            projected = [result if isinstance(result, entities.Prediction) else None for result in results]
             results = self._by_model(serving.run, records, projected)
         answers: dict[str, Answer] = {}
-        for one, found in zip(asked, results, strict=True):
-            if isinstance(found, entities.Prediction):
-                answers[one.text] = Answer(predictions.unstored(found), computed=True)
-                self._remembered.put(serving.version, one, answers[one.text])
-            elif found is not None:
-                answers[one.text] = Answer(reason=str(found))
+        for request, result in zip(asked, results, strict=True):
+            if isinstance(result, entities.Prediction):
+                answers[request.text] = Answer(predictions.unstored(result), computed=True)
+                self._remembered.put(serving.version, request, answers[request.text])
+            elif result is not None:
+                answers[request.text] = Answer(reason=str(result))
         return answers
 
     def _make(self, serving: Serving, stored: Sequence[tables.Task]) -> dict[int, Answer]:
@@ -247,8 +253,8 @@ class PredictionService:
         self, run: tables.ModelRun, stored: Sequence[tables.Task], projected: dict[int, entities.Prediction]
     ) -> None:
         records = [tasks.to_record(task) for task in stored]
-        answers = self._by_model(run, records, [projected.get(task.id) for task in stored])
-        pairs = [(task.id, answer) for task, answer in zip(stored, answers, strict=True)]
+        predicted = self._by_model(run, records, [projected.get(task.id) for task in stored])
+        pairs = [(task.id, prediction) for task, prediction in zip(stored, predicted, strict=True)]
         with self._store.write() as session:
             predictions.add_predictions(session, pairs, model_run_id=run.id)
 
@@ -260,8 +266,9 @@ class PredictionService:
     ) -> list[entities.Prediction]:
         from xner_label.predicting.with_model import load_run
 
+        folder = Path(self._settings.training_folder)
         where = PlacementRequest(self._settings.device, self._settings.dtype)
-        return load_run(run, where).predict(asked, projected)
+        return load_run(run, folder, where).predict(asked, projected)
 
     def _current_predictor(self, serving: Serving) -> Predictor:
         """The predictor; a new one after `xner-label predict` has made another pipeline the current one."""
@@ -277,13 +284,16 @@ class PredictionService:
         """
         with self._store.read() as session:
             pipeline = pipelines.find_name(session, signature) or signature
+            current = pipelines.signatures_by_name(session, [serving.pipeline] if serving.pipeline else [])
         if serving.pipeline is None:
             with self._store.write() as session:
                 project = projects.get_project(session, self._settings.project)
                 if project.pipeline is None:
                     project.pipeline = pipelines.ensure_pipeline(session, signature)
             self._predictor_of = pipeline
-        elif pipeline not in (serving.pipeline, self._pipeline_of_new):
+        elif pipeline != self._pipeline_of_new and not self._current_predictor(serving).would_make(
+            current[serving.pipeline]
+        ):
             _LOG.warning(
                 "settings or source data changed since the last `xner-label predict`: new tasks get the pipeline "
                 "%r, stored ones are from %r; run it again",

@@ -9,26 +9,15 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from xner_label import __version__
 from xner_label.errors import MissingExtraError, StudioError, XnerLabelError
 from xner_label.pipeline.checking import check_stages
+from xner_label.reporting.check import Check
+from xner_label.reporting.connection import backend_checks, project_checks
 from xner_label.settings.table import Settings
 
-Verdict = Literal["ok", "no"]
-
 _SHOWN_VERSIONS = ("sqlalchemy", "label-studio-sdk", "fastapi", "torch", "transformers", "eflomal")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question and its answer; ``remedy`` is empty when there is nothing to do."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,7 @@ class Diagnosis:
 
 def diagnose(settings: Settings) -> Diagnosis:
     """Carry out every check; a check that can't be carried out says so instead of raising."""
+    database = _database(settings.database_url)
     return Diagnosis(
         (
             _versions(),
@@ -52,8 +42,11 @@ def diagnose(settings: Settings) -> Diagnosis:
             _extra("backend", "fastapi", "the ML backend"),
             *_stages(settings),
             _training_folder(settings.training_folder),
-            _database(settings.database_url),
+            database,
             *_studio(settings),
+            *backend_checks(settings),
+            # asking the store would make the file where there is none
+            *(project_checks(settings) if database.verdict == "ok" else ()),
         )
     )
 

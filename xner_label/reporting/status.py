@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from xner_label.evaluation.signature import data_hash, signature
-from xner_label.store import corpus_states, predictions, projects, reviews, runs, tasks
+from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, tasks
 from xner_label.store.database import Store
-from xner_label.store.gold import conflicts_of, count_corrections, gold_of
+from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
-    ``pipelines`` holds the full signature of each. ``signature`` names version, labels and a hash of all that."""
+    ``pipelines`` holds the full signature of each. Of the ``chosen`` tasks ``pushed`` are in Label Studio and
+    ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
+    ``unpredicted`` lack the promoted run's. ``advice`` says what to do next, in words. ``signature`` names
+    version, labels and a hash of all that."""
 
     signature: str
     project: str
     labels: list[str]
     studio_project: int | None
+    studio_url: str | None
     tasks: dict[str, int]
     source_sentences: int
     predictions: dict[str, int]
     pipelines: dict[str, str]
     chosen: int
     pushed: int
+    waiting: int
+    unshown: int
+    unpredicted: int
     gold: int
     unlearned: int
     conflicts: int
+    excluded: int
+    acknowledged: int
+    last_sync: datetime | None
     corrections: dict[str, int]
     model_runs: int
     promoted: str | None
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do next, the most urgent first."""
+        found = []
+        if self.unshown:
+            push = f"`xner-label push --limit {self.waiting}`"
+            found.append(f"{self.unshown} waiting tasks may lack their prediction in Label Studio: {push}")
+        if self.unpredicted:
+            predict = "`xner-label predict --with-model`, then push"
+            found.append(f"the promoted model hasn't predicted {self.unpredicted} tasks: {predict}")
+        if self.conflicts:
+            found.append(f"{self.conflicts} tasks are in conflict and count for nothing: `xner-label conflicts`")
+        return found
 
 
 def status(store: Store, project: str) -> Status:
     """The state of a project. Raises UsageError when the store has none of that name."""
     with store.read() as session:
         row = projects.get_project(session, project)
-        gold = gold_of(session, row.id)
+        gold = count_gold(session, row.id)
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
@@ -46,18 +72,29 @@ def status(store: Store, project: str) -> Status:
             project=row.name,
             labels=list(row.labels),
             studio_project=row.studio_project,
+            studio_url=None
+            if row.studio_project is None
+            else f"{row.studio_url}/projects/{row.studio_project}/data",
             tasks=tasks.count_tasks(session, row.id),
-            source_sentences=len(tasks.source_sentences(session, row.id)),
+            source_sentences=tasks.count_source_sentences(session, row.id),
             predictions=predicted,
             pipelines=signatures_by_name(session, predicted),
             chosen=chosen,
             pushed=pushed,
-            gold=len(gold),
+            waiting=reviews.count_open(session, row.id),
+            unshown=reviews.unshown_items(session, row.id),
+            unpredicted=runs.count_unpredicted(session, row, "pool"),
+            gold=gold.tasks,
             unlearned=corpus_states.count_unlearned(session, row.id),
-            conflicts=len(conflicts_of(session, row.id)),
+            conflicts=gold.conflicts,
+            excluded=len(set_aside.excluded(session, row.id)),
+            acknowledged=set_aside.count_acknowledged(session, row.id),
+            last_sync=reviews.last_sync(session, row.id),
             corrections=count_corrections(session, row.id),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
         )
     labels = ",".join(found.labels)
-    return msgspec.structs.replace(found, signature=signature(data=data_hash(found), labels=labels))
+    # the same data has the same hash, whenever it was last looked at
+    data = data_hash(msgspec.structs.replace(found, last_sync=None))
+    return msgspec.structs.replace(found, signature=signature(data=data, labels=labels))

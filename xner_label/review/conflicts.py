@@ -43,7 +43,7 @@ class DisputedTask(msgspec.Struct, frozen=True):
 def disputed(store: Store, project: str) -> list[DisputedTask]:
     """Every conflict of a project, in task order. Raises UsageError when the store has no such project."""
     with store.read() as session:
-        found = conflicts_of(session, projects.get_project(session, project).id)
+        conflicts = conflicts_of(session, projects.get_project(session, project).id)
         return [
             DisputedTask(
                 conflict.task.external_id,
@@ -52,7 +52,7 @@ def disputed(store: Store, project: str) -> list[DisputedTask]:
                 tuple(version.annotator for version in conflict.versions),
                 tuple(differences([version.entities for version in conflict.versions])),
             )
-            for conflict in found
+            for conflict in conflicts
         ]
 
 
@@ -78,12 +78,12 @@ def decide(
         return version.entities
 
 
-def _conflict(found: Sequence[Conflict], task_id: str) -> Conflict:
-    if not found:
+def _conflict(candidates: Sequence[Conflict], task_id: str) -> Conflict:
+    if not candidates:
         raise UsageError(
             f"nobody disagrees about a task {task_id!r}", hint="`xner-label conflicts` lists those in dispute"
         )
-    return found[0]
+    return candidates[0]
 
 
 def differences(versions: Sequence[Sequence[Entity]]) -> list[Difference]:
@@ -111,9 +111,9 @@ def _inside(version: Sequence[Entity], start: int, end: int) -> Iterable[Entity]
 
 
 def _difference(start: int, end: int, marked: Sequence[tuple[Entity, ...]]) -> Difference:
-    answers = [{(entity.start, entity.end, entity.label) for entity in part} for part in marked]
-    spans = [{(entity.start, entity.end) for entity in part} for part in marked]
-    if all(answer == answers[0] for answer in answers):
+    labelled = [{(entity.start, entity.end, entity.label) for entity in version} for version in marked]
+    spans = [{(entity.start, entity.end) for entity in version} for version in marked]
+    if all(version == labelled[0] for version in labelled):
         kind: Kind = "agreed"
     elif not all(marked):
         kind = "missing"

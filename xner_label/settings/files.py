@@ -44,9 +44,9 @@ def write_file(file: Path, values: Mapping[str, Any]) -> bool:
 
 def find_file(folder: Path) -> Path | None:
     """The settings file of a folder: ``xner-label.toml``, else a ``pyproject.toml`` that holds our table."""
-    own = folder / FILE_NAME
-    if own.is_file():
-        return own
+    file = folder / FILE_NAME
+    if file.is_file():
+        return file
     shared = folder / "pyproject.toml"
     if shared.is_file() and "[tool.xner-label" in shared.read_text(encoding="utf-8", errors="replace"):
         return shared

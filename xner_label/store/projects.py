@@ -95,8 +95,3 @@ def release_studio_project(session: Session, studio_url: str, studio_project: in
 def lock_project(session: Session, project_id: int) -> None:
     """Let one process at a time decide about a project (SQLite has one writer anyway)."""
     session.get(Project, project_id, with_for_update=True)
-
-
-def find_by_studio(session: Session, studio_project: int) -> Project | None:
-    """The project that is connected to a Label Studio project id, if any."""
-    return session.scalars(select(Project).where(Project.studio_project == studio_project)).first()

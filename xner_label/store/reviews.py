@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
+from xner_label.store.base import utc_now
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
@@ -20,7 +21,6 @@ from xner_label.store.tables import (
     ReviewItem,
     SyncState,
     Task,
-    utc_now,
 )
 
 # How many ids go into one IN (...).
@@ -226,7 +226,7 @@ def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str |
 
 def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
     """These items with their tasks and predictions, in the order in which they were chosen."""
-    found: list[Outgoing] = []
+    outgoing: list[Outgoing] = []
     for start in range(0, len(items), _CHUNK):
         query = (
             select(ReviewItem, Task, Prediction)
@@ -236,8 +236,8 @@ def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
             .order_by(ReviewItem.id)
             .options(selectinload(Prediction.entities))
         )
-        found += [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
-    return found
+        outgoing += [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
+    return outgoing
 
 
 def open_confidences(session: Session, project_id: int) -> list[float]:
@@ -334,19 +334,21 @@ def unshown_items(session: Session, project_id: int) -> int:
 
 def blind_tasks(session: Session, task_ids: Sequence[int]) -> set[int]:
     """Those of the tasks that belong to the control slice: people must not see a prediction of them."""
-    found: set[int] = set()
+    blind: set[int] = set()
     for start in range(0, len(task_ids), _CHUNK):
         query = select(ReviewItem.task_id).where(
             ReviewItem.task_id.in_(task_ids[start : start + _CHUNK]), ReviewItem.prediction_id.is_(None)
         )
-        found.update(session.scalars(query))
-    return found
+        blind.update(session.scalars(query))
+    return blind
 
 
 def count_items(session: Session, project_id: int) -> tuple[int, int]:
-    """How many items are chosen, and how many of them Label Studio holds."""
+    """How many items are chosen, and how many of them Label Studio holds: not those whose task was deleted
+    there."""
     query = (
-        select(func.count(), func.count(ReviewItem.pushed_at))
+        select(func.count(), func.count(case((ReviewItem.pushed_at.is_not(None), Task.studio_task))))
+        .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
         .where(Task.project_id == project_id)
     )
@@ -358,6 +360,12 @@ def get_cursor(session: Session, project_id: int) -> datetime | None:
     """Up to which time changes in Label Studio have been taken over; None before the first sync."""
     state = session.get(SyncState, project_id)
     return None if state is None else state.cursor
+
+
+def last_sync(session: Session, project_id: int) -> datetime | None:
+    """When a sync last wrote; None before the first one."""
+    state = session.get(SyncState, project_id)
+    return None if state is None or state.cursor is None else state.updated_at
 
 
 def sync_generation(session: Session, project_id: int) -> int:

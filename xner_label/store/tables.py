@@ -6,70 +6,20 @@ exclusive; probabilities are checked to lie in 0..1.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
-    JSON,
     CheckConstraint,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-
-def utc_now() -> datetime:
-    """The present moment, aware."""
-    return datetime.now(UTC)
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, also on SQLite, which would forget the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database: UTC."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database: aware, UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """What the tables have in common: names for constraints and indexes."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: Text(),
-        datetime: UTCDateTime(),
-        dict[str, Any]: JSON(none_as_null=True),
-        list[Any]: JSON(none_as_null=True),
-    }
-
-
-def _probability(column: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} >= 0 AND {column} <= 1", name=f"{column}_is_probability")
+from xner_label.store.base import Base, probability_check, utc_now
 
 
 class PipelineVersion(Base):
@@ -212,7 +162,7 @@ class Prediction(Base):
         order_by="ProjectedEntity.position", back_populates="prediction", cascade="all, delete-orphan"
     )
 
-    __table_args__ = (UniqueConstraint("task_id", "pipeline_id"), _probability("confidence"))
+    __table_args__ = (UniqueConstraint("task_id", "pipeline_id"), probability_check("confidence"))
 
 
 class ProjectedEntity(Base):
@@ -241,7 +191,7 @@ class ProjectedEntity(Base):
     __table_args__ = (
         UniqueConstraint("prediction_id", "position"),
         UniqueConstraint("prediction_id", "region"),
-        _probability("confidence"),
+        probability_check("confidence"),
         CheckConstraint('start >= 0 AND "end" > start', name="span_is_ordered"),
     )
 
@@ -424,6 +374,71 @@ class Decision(Base):
     decided_by: Mapped[str]
     reason: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class NameQuestion(Base):
+    """One question about all occurrences of a name, and its card in Label Studio.
+
+    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data as
+    it goes out. ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process which
+    sent it never learned whether it arrived.
+    """
+
+    __tablename__ = "name_questions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    source_name: Mapped[str]
+    target_text: Mapped[str]
+    label: Mapped[str]
+    occurrences: Mapped[int]
+    card: Mapped[dict[str, Any]]
+    sent_at: Mapped[datetime | None]
+    studio_task: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (
+        UniqueConstraint("project_id", "source_name", "target_text", "label"),
+        UniqueConstraint("project_id", "studio_task"),
+    )
+
+
+class NameAnswer(Base):
+    """One state of an answer to a name card; the newest row of an annotation counts.
+
+    ``kind`` and ``value`` are the verdict (see :class:`xner_label.review.name_answers.Verdict`); ``lead_time`` is
+    in seconds. ``withdrawn`` says that the annotation was deleted, or that the answer was taken back here.
+    """
+
+    __tablename__ = "name_answers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    question_id: Mapped[int] = mapped_column(ForeignKey("name_questions.id", ondelete="CASCADE"), index=True)
+    studio_annotation: Mapped[int]
+    studio_updated_at: Mapped[datetime]
+    annotator: Mapped[str | None]
+    kind: Mapped[str]
+    value: Mapped[str]
+    lead_time: Mapped[float | None]
+    withdrawn: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+    __table_args__ = (
+        UniqueConstraint("question_id", "studio_annotation", "studio_updated_at", "withdrawn"),
+        CheckConstraint("kind IN ('label', 'span', 'no-name', 'depends')", name="kind_is_known"),
+    )
+
+
+class NameProject(Base):
+    """The second project of Label Studio, which holds a project's name cards, and how far it has been read."""
+
+    __tablename__ = "name_projects"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    studio_url: Mapped[str]
+    studio_project: Mapped[int]
+    studio_created_at: Mapped[datetime]
+    cursor: Mapped[datetime | None]
 
 
 class CacheEntry(Base):

@@ -6,6 +6,7 @@ view of the tasks with the least confident first. A project that exists is joine
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +17,13 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, tasks
 from xner_label.store.database import Store
+from xner_label.store.gold import gold_of
 from xner_label.store.tables import Project
 from xner_label.studio.attaching import attach, detach
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.identity import is_connected, mark_of, require_connected
+from xner_label.studio.instructions import are_ours, instructions
 from xner_label.studio.labelling import (
     EXTERNAL_ID,
     MIN_CONFIDENCE,
@@ -30,19 +33,10 @@ from xner_label.studio.labelling import (
     labelling_config,
     shown_fields,
 )
-
-VIEW_TITLE = "Least confident first"
+from xner_label.studio.views import ensure_views
 
 # Serve the least confident task first, and open it with its prediction.
 _PROJECT_OPTIONS = {"sampling": "Uncertainty sampling", "show_collab_predictions": True}
-# Columns of the data manager that say nothing here.
-_HIDDEN_COLUMNS = (
-    *("tasks:inner_id", "tasks:completed_at", "tasks:total_predictions", "tasks:avg_lead_time"),
-    *("tasks:draft_exists", "tasks:file_upload", "tasks:storage_filename", "tasks:predictions_results"),
-    *("tasks:annotations_results", "tasks:annotations_ids", "tasks:predictions_model_versions"),
-    *("tasks:created_at", "tasks:updated_at", "tasks:updated_by", "tasks:comment_count"),
-    *("tasks:unresolved_comment_count", "tasks:last_comment_updated_at", "tasks:comment_authors"),
-)
 
 
 class ConnectOptions(msgspec.Struct, frozen=True):
@@ -92,12 +86,13 @@ def connect(store: Store, settings: Settings, options: ConnectOptions) -> Connec
         }
         if options.replace_config:
             changes["label_config"] = labelling_config(settings.labels, settings.source_language)
+        changes |= _instructed(store, studio_row, project, settings)
         already_pushed = {} if same or created else _already_there(store, studio, project, studio_row.id, control)
         if changes:
             studio.write(studio.api.projects.update, studio_row.id, **changes)
         notes: list[str] = []
         backend, webhook = attach(studio, studio_row.id, settings, notes) if options.backend else (None, None)
-        view = _view(studio, studio_row.id)
+        view = ensure_views(studio, studio_row.id)
     with store.write() as session:
         stored = projects.get_project(session, settings.project)
         if not same:
@@ -121,6 +116,16 @@ def connect(store: Store, settings: Settings, options: ConnectOptions) -> Connec
         view,
         tuple(notes),
     )
+
+
+def _instructed(store: Store, studio_row: Any, project: Project, settings: Settings) -> dict[str, Any]:
+    """The change to a project of Label Studio that brings its instructions up to date, unless people wrote
+    them."""
+    with store.read() as session:
+        text = instructions(settings.labels, _examples(session, project.id))
+    if studio_row.expert_instruction == text or not are_ours(studio_row.expert_instruction):
+        return {}
+    return {"expert_instruction": text, "show_instruction": True}
 
 
 def disconnect(store: Store, settings: Settings) -> list[str]:
@@ -219,7 +224,7 @@ def _project(studio: Studio, project: Project, settings: Settings, options: Conn
     made = studio.write(
         studio.api.projects.create,
         # Label Studio takes titles of 3 to 50 characters
-        title=f"{project.name} (XNER)"[-50:],
+        title=" ".join([project.name, settings.target_language, "(XNER)"]).replace("  ", " ")[-50:],
         description=mark_of(project),
         label_config=labelling_config(settings.labels, settings.source_language),
         **_PROJECT_OPTIONS,
@@ -227,15 +232,10 @@ def _project(studio: Studio, project: Project, settings: Settings, options: Conn
     return studio.project(made.id), True
 
 
-def _view(studio: Studio, project: int) -> int:
-    for view in studio.read(studio.api.views.list, project=project):
-        if isinstance(view.data, dict) and view.data.get("title") == VIEW_TITLE:
-            return int(view.id)
-    data = {
-        "title": VIEW_TITLE,
-        "type": "list",
-        "ordering": ["tasks:predictions_score"],
-        "filters": {"conjunction": "and", "items": []},
-        "hiddenColumns": {"explore": list(_HIDDEN_COLUMNS), "labeling": list(_HIDDEN_COLUMNS)},
-    }
-    return int(studio.write(studio.api.views.create, project=project, data=data).id)
+def _examples(session: Session, project_id: int) -> dict[str, list[str]]:
+    """Words that people marked, by label, the commonest first."""
+    counts: dict[str, Counter[str]] = {}
+    for item in gold_of(session, project_id):
+        for entity in item.entities:
+            counts.setdefault(entity.label, Counter())[item.task.text[entity.start : entity.end]] += 1
+    return {label: [words for words, _ in counter.most_common(10)] for label, counter in counts.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from xner_label.errors import StudioError
+from xner_label.progress import SILENCE, Progress
 from xner_label.store import syncing
 from xner_label.store.database import Store
 from xner_label.store.syncing import State
@@ -29,19 +30,30 @@ class Fetched(msgspec.Struct, frozen=True):
     users: dict[int, str]
 
 
-def fetch(store: Store, studio: Studio, project_id: int, studio_project: int, since: datetime | None) -> Fetched:
+def fetch(
+    store: Store,
+    studio: Studio,
+    project_id: int,
+    studio_project: int,
+    since: datetime | None,
+    progress: Progress = SILENCE,
+) -> Fetched:
     """Ask for everything that changed after ``since`` (None: for everything). Raises StudioError."""
-    changed = list(studio.tasks(studio_project, changed_after=since, include=_CHANGED))
+    progress.begin("asking for tasks")
+    changed = []
+    for task in studio.tasks(studio_project, changed_after=since, include=_CHANGED):
+        changed.append(task)
+        progress.advance()
     with store.read() as session:
         known = syncing.studio_tasks(session, project_id)
     expected = {task.id for task in changed} | known.keys()
     gone: set[int] = set()
     # Counting is cheap, so the ids of all tasks are asked for only when they can't be those that are expected.
     if studio.count_tasks(studio_project) != len(expected):
-        there = {task.id for task in studio.tasks(studio_project, include="id")}
-        gone = expected - there
+        present = {task.id for task in studio.tasks(studio_project, include="id")}
+        gone = expected - present
         # what came back without a change of its own, as after a backup was restored
-        changed += studio.full_tasks(studio_project, sorted(there - expected), include=_CHANGED)
+        changed += studio.full_tasks(studio_project, sorted(present - expected), include=_CHANGED)
     for task in changed:
         if not isinstance(task.annotations, list):
             raise NotAnsweredError(
@@ -51,7 +63,11 @@ def fetch(store: Store, studio: Studio, project_id: int, studio_project: int, si
     with store.read() as session:
         states = syncing.states(session, [known[task.id] for task in changed if task.id in known])
     unseen = [task.id for task in changed if _is_unseen(task, states.get(known.get(task.id, 0), {}))]
-    full = {task.id: task for task in studio.full_tasks(studio_project, unseen)}
+    progress.begin("asking for annotations", len(unseen))
+    full = {}
+    for task in studio.full_tasks(studio_project, unseen):
+        full[task.id] = task
+        progress.advance()
     users = _users(studio) if full else {}
     return Fetched([task for task in changed if task.id not in gone], full, gone, users)
 

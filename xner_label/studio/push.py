@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,14 +17,16 @@ from sqlalchemy.orm import Session
 
 from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, StudioError, UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.review.queue import QueuedSpan, QueuedTask, order_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
-from xner_label.store.tables import Prediction, Project, Task, utc_now
+from xner_label.store.tables import Prediction, Project, Task
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
@@ -86,12 +88,10 @@ class _Choice(msgspec.Struct, frozen=True):
         return sum(prediction is None for _, prediction in self.items)
 
 
-def push(
-    store: Store, settings: Settings, options: PushOptions, progress: Callable[[str], None] = lambda _: None
-) -> PushReport:
+def push(store: Store, settings: Settings, options: PushOptions, progress: Progress = SILENCE) -> PushReport:
     """Fill the queue up to ``options.limit`` tasks, least confident first, and bring it to Label Studio.
 
-    What an earlier push chose and could not deliver goes first. ``progress`` is told, in words, what takes long.
+    What an earlier push chose and could not deliver goes first. ``progress`` is told what takes long.
     Raises StudioError, ConfigurationError when the project isn't connected, ContractError when a prediction
     doesn't fit its text; then nothing new is chosen.
     """
@@ -200,7 +200,7 @@ class _Delivery:
         studio_project: int,
         control: Control,
         version: str,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         self._store = store
         self._studio = studio
@@ -217,6 +217,8 @@ class _Delivery:
             confidences = reviews.open_confidences(session, self._project_id)
         payloads = [self._payload(item.task, item.prediction, confidences) for item in outgoing]
         sent = 0
+        if len(outgoing) > _CHUNK:
+            self._progress.begin("pushing", len(outgoing))
         for start in range(0, len(outgoing), _CHUNK):
             part = slice(start, start + _CHUNK)
             try:
@@ -226,8 +228,7 @@ class _Delivery:
                     f"{sent} of {len(outgoing)} tasks pushed, then: {error.args[0]}",
                     hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
                 ) from None
-            if len(outgoing) > _CHUNK:
-                self._progress(f"{sent} of {len(outgoing)} tasks pushed ...")
+            self._progress.advance(len(outgoing[part]))
         return sent
 
     def _after_looking(self) -> list[Outgoing]:
@@ -250,9 +251,7 @@ class _Delivery:
                 reviews.release_items(session, lost)
             waiting = len(doubtful) - len(there) - len(lost)
             if waiting:
-                self._progress(
-                    f"{waiting} tasks were on their way when a push was interrupted: looking for them ..."
-                )
+                self._progress.begin(f"looking for {waiting} tasks that an interrupted push sent")
                 time.sleep(1.0)
 
     def _found(self, items: Sequence[Outgoing]) -> dict[int, int]:

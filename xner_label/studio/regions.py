@@ -14,6 +14,7 @@ import msgspec
 from xner_label.errors import ContractError
 from xner_label.store.pipelines import readable_name
 from xner_label.studio.labelling import Control
+from xner_label.studio.reasons import reasons
 
 if TYPE_CHECKING:
     from xner_label.store.tables import Prediction, ProjectedEntity
@@ -44,17 +45,15 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
 def region_of(text: str, entity: ProjectedEntity, control: Control) -> dict[str, Any]:
     """A stored entity of ``text`` as a region. Raises ContractError when it doesn't fit the text or the labels."""
     _check(text, entity.start, entity.end, entity.text, entity.label, control.labels, f"entity {entity.region}")
-    region: dict[str, Any] = {
+    return {
         "id": entity.region,
         "from_name": control.from_name,
         "to_name": control.to_name,
         "type": "labels",
         "score": entity.confidence,
+        "meta": {"text": [reasons(entity)]},
         "value": {"start": entity.start, "end": entity.end, "text": entity.text, "labels": [entity.label]},
     }
-    if entity.source_text:
-        region["meta"] = {"text": [f"<- {entity.source_text} ({entity.source_label})"]}
-    return region
 
 
 def from_studio(text: str, result: Sequence[Mapping[str, Any]], control: Control) -> list[ReviewedEntity]:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from xner_label.errors import StudioError
+from xner_label.progress import Progress
 from xner_label.store import projects, reviews
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
-from xner_label.store.tables import Prediction, Project, Task, utc_now
+from xner_label.store.tables import Prediction, Project, Task
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio
 from xner_label.studio.labelling import Control
@@ -47,7 +49,7 @@ class Shower:
         project: Project,
         control: Control,
         version: str,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         assert project.studio_project is not None
         self._store = store
@@ -72,7 +74,7 @@ class Shower:
             )
             self._following = {item.item.id for item in outdated}
         if outdated:
-            self._progress(f"{len(outdated)} waiting tasks get newer predictions ...")
+            self._progress.begin("sending newer predictions of waiting tasks", len(outdated))
         return len(outdated)
 
     def complete(self) -> int:
@@ -88,16 +90,17 @@ class Shower:
                 )
             ours = [item for item in missing if item.item.id in claimed]
             if not ours:
-                self._progress(f"{len(missing)} predictions were on their way: looking for them ...")
+                self._progress.begin(f"looking for {len(missing)} predictions that were on their way")
                 time.sleep(1.0)
                 continue
             payloads = self._payloads(ours)
             for start in range(0, len(ours), _CHUNK):
-                part = slice(start, start + _CHUNK)
-                if self._send(ours[part], payloads[part]):
+                chunk = slice(start, start + _CHUNK)
+                self._progress.advance(len(ours[chunk]))
+                if self._send(ours[chunk], payloads[chunk]):
                     repaired += sum(
                         item.item.shown_version is None and item.item.id not in self._following
-                        for item in ours[part]
+                        for item in ours[chunk]
                     )
                 else:
                     lost += 1
@@ -121,19 +124,19 @@ class Shower:
                 ],
             )
         held = held_versions(self._studio, self._studio_project, doubtful)
-        there: dict[int, str] = {}
+        already_shown: dict[int, str] = {}
         missing = []
         for item in doubtful:
             wanted, versions = self._wanted(item.prediction), held.get(item.task.studio_task or 0)
             if versions is None:
                 continue  # deleted over there: a sync will find out
             if wanted in versions:
-                there[item.item.id] = wanted
+                already_shown[item.item.id] = wanted
             else:
                 missing.append(item)
-        if there:
+        if already_shown:
             with self._store.write() as session:
-                reviews.mark_shown(session, there)
+                reviews.mark_shown(session, already_shown)
         return missing
 
     def _wanted(self, prediction: Prediction | None) -> str:

@@ -14,11 +14,13 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from xner_label.errors import CheckFailedError, ConfigurationError, ContractError, PartialError, UsageError
+from xner_label.progress import SILENCE, Progress
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, set_aside, syncing
 from xner_label.store.database import Store
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import Fetched, fetch, moment
+from xner_label.studio.hearing_names import sync_names
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import Control, control_of_project
 from xner_label.studio.recording import Recorder
@@ -33,7 +35,14 @@ _MANY = 10
 _SHARE = 0.2
 
 
-def sync(store: Store, settings: Settings, *, full: bool = False, allow_deletions: bool = False) -> SyncReport:
+def sync(
+    store: Store,
+    settings: Settings,
+    progress: Progress = SILENCE,
+    *,
+    full: bool = False,
+    allow_deletions: bool = False,
+) -> SyncReport:
     """Take over every change since the last sync; ``full`` looks at every task again.
 
     Raises StudioError, ConfigurationError when the project isn't connected, ContractError when its labelling
@@ -43,8 +52,11 @@ def sync(store: Store, settings: Settings, *, full: bool = False, allow_deletion
     """
     with open_studio(settings) as studio:
         for _ in range(_ATTEMPTS):
-            report = _attempt(store, studio, settings, full=full, allow_deletions=allow_deletions)
+            report = _attempt(store, studio, settings, progress, full=full, allow_deletions=allow_deletions)
             if report is not None:
+                with store.read() as session:
+                    project_id = projects.get_project(session, settings.project).id
+                report.names = sync_names(store, studio, project_id)
                 return report
     raise PartialError(
         f"{_ATTEMPTS} other syncs were quicker than this one; it has written nothing",
@@ -74,7 +86,7 @@ def acknowledge(store: Store, settings: Settings, annotations: Sequence[int], re
 
 
 def _attempt(
-    store: Store, studio: Studio, settings: Settings, *, full: bool, allow_deletions: bool
+    store: Store, studio: Studio, settings: Settings, progress: Progress, *, full: bool, allow_deletions: bool
 ) -> SyncReport | None:
     """One sync; None when another one wrote while this one asked."""
     with store.read() as session:
@@ -88,7 +100,8 @@ def _attempt(
         control = control_of_project(found, project)
     except ConfigurationError as error:
         raise ContractError(error.args[0], hint=error.hint) from error
-    fetched = fetch(store, studio, project.id, studio_project, None if cursor is None else cursor - _OVERLAP)
+    since = None if cursor is None else cursor - _OVERLAP
+    fetched = fetch(store, studio, project.id, studio_project, since, progress)
     report = SyncReport(project.name, changed_tasks=len(fetched.changed))
     with store.write() as session:
         projects.lock_project(session, project.id)

@@ -25,11 +25,22 @@ class Doubled(msgspec.Struct, frozen=True):
     stored_as: str
 
 
+class AnswersReport(msgspec.Struct, frozen=True):
+    """``answered``, ``changed`` and ``withdrawn`` count answers since the last sync; ``problems`` names those that
+    couldn't be read."""
+
+    answered: int = 0
+    changed: int = 0
+    withdrawn: int = 0
+    problems: tuple[str, ...] = ()
+
+
 class SyncReport(msgspec.Struct):
     """What one sync took over. ``added`` and ``updated`` count usable annotations, ``skipped`` those of tasks that
     a person passed over, ``revived`` those that counted as deleted and exist; ``corrections`` counts by kind those
     of added and updated annotations; ``acknowledged`` annotations can't be used and somebody said so. ``cursor``
-    is the server's time from which the next sync goes on; it waits for rejected annotations."""
+    is the server's time from which the next sync goes on; it waits for rejected annotations. ``names`` is about
+    answers to name cards."""
 
     project: str
     changed_tasks: int = 0
@@ -45,3 +56,4 @@ class SyncReport(msgspec.Struct):
     rejected: list[Rejected] = msgspec.field(default_factory=list)
     doubled: list[Doubled] = msgspec.field(default_factory=list)
     cursor: datetime | None = None
+    names: AnswersReport = AnswersReport()

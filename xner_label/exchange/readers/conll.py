@@ -203,7 +203,7 @@ class _Sentence:
             except RecordError as error:
                 yield self._first, error
             else:
-                yield self._first, ImportedTask(task)
+                yield self._first, ImportedTask(task, entities_field="tags")
 
 
 class _Buffered:

@@ -21,14 +21,15 @@ class ImportedTask(msgspec.Struct, frozen=True):
     """One task of a file, with the split that the file names for it.
 
     ``unlabelled`` is True where the format says that nobody has labelled the task yet: no fault in a file of gold.
-    ``place`` is where the record stands in a file that is one JSON array (``[0]``), else empty. ``notes`` says
-    what of the record isn't taken over, in words that are the same for every record with the same trouble, so that
-    they can be counted.
+    ``entities_field`` is what the format calls the entities. ``place`` is where the record stands in a file that
+    is one JSON array (``[0]``), else empty. ``notes`` says what of the record isn't taken over, in words that are
+    the same for every record with the same trouble, so that they can be counted.
     """
 
     task: Task
     split: str | None = None
     unlabelled: bool = False
+    entities_field: str = "entities"
     place: str = ""
     notes: tuple[str, ...] = ()
 

@@ -64,7 +64,10 @@ def read_doccano(record: bytes, _: ReadOptions) -> ImportedTask:
         ]
     else:
         raise RecordError("label", "missing; the format doccano has `label`: [[start, end, label], ...]")
-    return _with_entities(fields, text_field, entities, frozenset({text_field, triples or "", "entities"}))
+    entities_field = triples or "entities"
+    return _with_entities(
+        fields, text_field, entities, entities_field, frozenset({text_field, entities_field, "entities"})
+    )
 
 
 def read_prodigy(record: bytes, _: ReadOptions) -> ImportedTask:
@@ -76,14 +79,23 @@ def read_prodigy(record: bytes, _: ReadOptions) -> ImportedTask:
     if answer == "accept":
         entities = [{name: span.get(name) for name in ("start", "end", "label")} for span in spans]
     ignored = frozenset(name for name in fields if name.startswith("_")) | {"tokens", "meta"}
-    return _with_entities(fields, "text", entities, ignored | {"text", "spans", "answer"})
+    return _with_entities(fields, "text", entities, "spans", ignored | {"text", "spans", "answer"})
 
 
 def _with_entities(
-    fields: dict[str, Any], text_field: str, entities: list[dict[str, Any]] | None, read: frozenset[str]
+    fields: dict[str, Any],
+    text_field: str,
+    entities: list[dict[str, Any]] | None,
+    entities_field: str,
+    read: frozenset[str],
 ) -> ImportedTask:
     text = converted(fields.get(text_field), str, text_field, "the text as a string")
-    own: dict[str, Any] = {"id": fields.get("id") if fields.get("id") is not None else id_of(text), "text": text}
+    fields_of_task: dict[str, Any] = {
+        "id": fields.get("id") if fields.get("id") is not None else id_of(text),
+        "text": text,
+    }
     if entities is not None:
-        own["entities"] = entities
-    return with_own_fields(own, fields, read | {"id"}, unlabelled=entities is None)
+        fields_of_task["entities"] = entities
+    return with_own_fields(
+        fields_of_task, fields, read | {"id"}, entities_field=entities_field, unlabelled=entities is None
+    )

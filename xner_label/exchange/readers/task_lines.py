@@ -36,15 +36,23 @@ def read_task(record: bytes, _: ReadOptions) -> ImportedTask:
 
 
 def with_own_fields(
-    task: dict[str, Any], fields: dict[str, Any], read: frozenset[str], *, unlabelled: bool = False
+    task: dict[str, Any],
+    fields: dict[str, Any],
+    read: frozenset[str],
+    *,
+    entities_field: str,
+    unlabelled: bool = False,
 ) -> ImportedTask:
     """A task that another format gave, completed by what our own one calls by the same name.
 
     ``task`` has the fields that the format knows, ``fields`` the whole record, ``read`` names those of it that are
-    in ``task`` already. Raises RecordError for a field that hasn't the type it should have.
+    in ``task`` already, ``entities_field`` the one that holds the entities. Raises RecordError for a field that
+    hasn't the type it should have.
     """
     further = {name: value for name, value in fields.items() if name not in read}
     record = {name: value for name, value in further.items() if name in _KNOWN and name not in task}
     completed = decode_line(msgspec.json.encode({**record, **task}), _RECORD)
     notes = tuple(f"field `{name}` isn't read" for name in sorted(further.keys() - record.keys()))
-    return ImportedTask(completed, completed.split, unlabelled=unlabelled, notes=notes)
+    return ImportedTask(
+        completed, completed.split, unlabelled=unlabelled, entities_field=entities_field, notes=notes
+    )

@@ -116,8 +116,8 @@ def label_keys(observations: Observations, candidate: Ints) -> Iterator[Keys]:
             yield Keys(kind, landed, word * size + present[landed], with_label)
     yield Keys("bias", rows, present, labels.__getitem__)
     owner, at = expand(low, high - low)
-    once = np.unique(owner * count + observations.source_word[at])
-    owner, word = once // count, once % count
+    distinct_pairs = np.unique(owner * count + observations.source_word[at])
+    owner, word = distinct_pairs // count, distinct_pairs % count
     long = np.array([len(text) >= _LONG for text in texts], bool)[word]
     yield Keys("sentence", owner[long], word[long] * size + present[owner[long]], with_label)
 

@@ -137,7 +137,7 @@ class Observations:
         self.features: Floats = np.concatenate(
             [np.zeros((0, len(_FEATURES))), *(batch.features for batch in batches)]
         )
-        self._occurrences, self._occurrences_here = self._count_texts()
+        self._occurrences, self._occurrences_in_sentence = self._count_texts()
 
     def __len__(self) -> int:
         return len(self.sentence)
@@ -155,8 +155,8 @@ class Observations:
         """(C,) how often the candidate's text stands in other sentences, which count by ``weight`` (S,)."""
         code, sentence, times = self._occurrences
         total = np.bincount(code, times * weight[sentence], len(self._codes))
-        here = self._occurrences_here * weight[self.sentence[self.candidates.mention]]
-        result: Floats = np.maximum(total[self.text] - here, 0.0)
+        in_sentence = self._occurrences_in_sentence * weight[self.sentence[self.candidates.mention]]
+        result: Floats = np.maximum(total[self.text] - in_sentence, 0.0)
         return result
 
     def _observe(self, numbers: Sequence[int], model: Model) -> _BatchObservations:
@@ -234,8 +234,8 @@ class Observations:
         sentence = self.sentence[self.candidates.mention]
         pairs = zip(self.text.tolist(), sentence.tolist(), strict=True)
         table = np.array(rows, np.int64).reshape(-1, 3)
-        here = np.array([by_sentence[number][text] for text, number in pairs], np.int64)
-        return (table[:, 0], table[:, 1], table[:, 2]), here
+        own_sentence = np.array([by_sentence[number][text] for text, number in pairs], np.int64)
+        return (table[:, 0], table[:, 1], table[:, 2]), own_sentence
 
 
 @dataclass(frozen=True, kw_only=True)

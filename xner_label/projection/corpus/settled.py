@@ -19,9 +19,9 @@ from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 # Entities by number of the sentence: what people left standing in it.
 Gold = Mapping[int, Sequence[TokenSpan]]
 
-# What a reviewed sentence counts against one that nobody has observations.
+# How many unreviewed sentences a reviewed one counts as.
 WEIGHT = 10.0
-# ... and a mention that an answer about its name settled.
+# How many a mention counts as that an answer about its name settled.
 ANSWER_WEIGHT = 3.0
 # The confidence of a span that such an answer confirms, or gives another label.
 ANSWERED = 0.95

@@ -29,7 +29,7 @@ Constraint = Literal["<=", "==", ">="]
 
 # Beyond this many steps (a state, a candidate that may start there) in one component the dynamic programme gives
 # way to HiGHS: some ten milliseconds of either, reached at seven or eight mentions that all compete
-# (bench/projection.py crossover).
+# (bench/projection_crossover.py).
 STEP_LIMIT = 10_000
 # Branch-and-bound nodes, and candidates of one component, that HiGHS is granted: a second or two. Instances met in
 # practice need one node and some hundred candidates.

@@ -15,12 +15,12 @@ def aligner_by_name(name: str, options: AlignerOptions, *, cache: Cache, scope: 
     ConfigurationError for an unknown name and for options that don't fit, MissingExtraError when a package that
     the aligner needs isn't installed.
     """
-    names = [part.strip() for part in name.split("+")]
+    names = [member.strip() for member in name.split("+")]
     if len(names) == 1:
         return _make(name, options, cache, scope)
     from xner_label.stages.alignment.ensemble import EnsembleAligner
 
-    return EnsembleAligner([_make(part, options, cache, scope) for part in names], options.rule)
+    return EnsembleAligner([_make(member, options, cache, scope) for member in names], options.rule)
 
 
 def _make(name: str, options: AlignerOptions, cache: Cache, scope: str) -> Aligner:

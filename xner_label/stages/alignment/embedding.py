@@ -132,7 +132,7 @@ class EmbeddingAligner:
         with torch.inference_mode():
             states = vectors.states
             if not self._softmax:
-                # In place: nobody else has them, and they are most of the memory in use.
+                # In place: nothing else reads these states, and a copy would double most of the memory in use.
                 states /= torch.linalg.vector_norm(states, dim=1, keepdim=True).clamp_(min=_TINY)
             for batch in self._batches(heights, widths):
                 rows, columns = batch, batch + count
@@ -151,7 +151,8 @@ class EmbeddingAligner:
         order = order[(heights[order] > 0) & (widths[order] > 0)]
         start = 0
         while start < len(order):
-            # Sorted by height alone: look ahead for the widest as far as the batch may reach.
+            # Every pair is padded to the batch's tallest and widest. Pairs are sorted by height, so the widest of
+            # the first n may be any of them: cells[n - 1] is what one of these n pairs would take.
             ahead = order[start : start + 4096]
             cells = np.maximum.accumulate(heights[ahead]) * np.maximum.accumulate(widths[ahead])
             fits = cells * np.arange(1, len(ahead) + 1) <= self._cells
@@ -186,7 +187,7 @@ class EmbeddingAligner:
             scores = similarity.masked_fill_(~inside, -1.0)
             links = _EXTRACT[self._method](scores, inside)
         if self._null_align < 1.0:
-            # The uncertainty is one of similarities; softmax has no cosine at hand and takes its probabilities.
+            # Null alignment is defined on cosine similarities; the softmax method has only its probabilities.
             basis = scores if self._softmax else similarity
             links = links & extraction.certain(basis, inside, self._null_align)
         return scores, links

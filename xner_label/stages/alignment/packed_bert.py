@@ -139,8 +139,8 @@ class PackedBert:
         scale = 1.0 / math.sqrt(size)
         bias = bias.view(heads, size)
         if length <= _FUSED_ATTENTION_LENGTH:
-            # Head by head, or sentence by sentence where those are fewer, the products read queries, keys and
-            # values where they stand; all of them at once would copy.
+            # One product for each head, or for each sentence where there are fewer of those, reads queries, keys
+            # and values in place; a single product for all would copy them first.
             by_head = heads <= count
             order = (2, 0, 1, 3) if by_head else (0, 2, 1, 3)
             outer, inner = (heads, count) if by_head else (count, heads)

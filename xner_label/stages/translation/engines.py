@@ -18,7 +18,7 @@ from xner_label.stages.translation.translator import Hypothesis, NeuralTranslato
 # Beam search as CTranslate2 does it stops earlier than transformers' and loses quality without patience (Kasai et
 # al. 2022, "A call for clarity in beam search").
 PATIENCE = 2.0
-# Where a model bounds the length of its input nowhere, as T5 and its kin.
+# The input limit, in subtokens, of models that state none (T5 and its relatives).
 _DEFAULT_LIMIT = 512
 # Positions scored at once: each takes a row of the vocabulary's size (256,000 for NLLB) in float32.
 _SCORED_POSITIONS = {"cpu": 256, "mps": 256, "cuda": 4096}

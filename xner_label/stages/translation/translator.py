@@ -15,7 +15,8 @@ from xner_label.errors import ConfigurationError
 from xner_label.stages.interfaces import Cache, Segment, Translation, Translator
 from xner_label.stages.translation.sentences import pieces
 
-# Translation models are trained on sentences and drop part of what is much longer. Subtokens.
+# Texts of more subtokens than this are translated sentence by sentence: translation models are trained on
+# sentences and drop part of what is much longer.
 SPLIT_ABOVE = 128
 # Generation may take twice the source's subtokens and a few more. Sources of one bucket share the bound, so that
 # it doesn't depend on what else is in the batch.

@@ -1,0 +1,30 @@
+"""The answers about names that are in force in a project, for its predictions."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from xner_label.review.name_answers import Kind, NameAnswer, NameAnswers, Verdict, verdict_in_force
+from xner_label.review.name_groups import NameKey
+from xner_label.store import names
+
+
+def name_answers(session: Session, project_id: int) -> NameAnswers:
+    """What people said about names and haven't taken back; where they disagree nothing is settled."""
+    answers: list[NameAnswer] = []
+    for question, states in names.answers_in_force(session, project_id):
+        verdict = verdict_in_force(
+            {person: Verdict(Kind(state.kind), state.value) for person, state in states.items()}
+        )
+        if verdict is None:
+            continue
+        newest = max(states.values(), key=lambda state: state.updated_at)
+        answers.append(
+            NameAnswer(
+                NameKey(question.source_name, question.target_text, question.label),
+                verdict,
+                newest.annotator or "somebody",
+                f"{newest.updated_at:%Y-%m-%d}",
+            )
+        )
+    return NameAnswers(answers)

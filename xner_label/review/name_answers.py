@@ -1,0 +1,155 @@
+"""What answers about names settle: each moves every occurrence of its group, and takes it back when it goes.
+
+An answer isn't gold. It stands in an entity's provenance; a sentence that somebody reviewed keeps what they said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from xner_label.entities import Prediction, ProjectedEntity, Provenance, Span
+from xner_label.review.name_groups import NameKey, name_form, place_of
+
+# What an entity settled by a name's answer is taken to be right with. Answers are given for a whole group by a few
+# of its occurrences: docs/measurements.md has how often the group agrees with them.
+SETTLED_CONFIDENCE = 0.95
+
+
+class Kind(StrEnum):
+    """What a person can say about a name."""
+
+    LABEL = "label"
+    SPAN = "span"
+    NO_NAME = "no-name"
+    DEPENDS = "depends"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """``value`` is the label, or the other span's text; empty for the other kinds."""
+
+    kind: Kind
+    value: str = ""
+
+
+class NameAnswer(msgspec.Struct, frozen=True):
+    """A verdict in force. ``annotator`` and ``day`` (ISO 8601) are for the provenance."""
+
+    key: NameKey
+    verdict: Verdict
+    annotator: str
+    day: str
+
+    @property
+    def provenance(self) -> str:
+        """Who settled it, and when, as an entity's provenance says it."""
+        return f"{self.annotator}, {self.day}"
+
+
+class NameAnswers:
+    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without any."""
+
+    def __init__(self, answers: Iterable[NameAnswer]) -> None:
+        self._answers = {answer.key: answer for answer in answers if answer.verdict.kind is not Kind.DEPENDS}
+        self.signature = ""
+        if self._answers:
+            listed = sorted(
+                (answer.key, answer.verdict.kind, answer.verdict.value) for answer in self._answers.values()
+            )
+            self.signature = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:8]
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def amend(self, prediction: Prediction) -> Prediction:
+        """See :class:`xner_label.pipeline.pipeline.Amendment`."""
+        return self.apply(prediction)[0]
+
+    def apply(self, prediction: Prediction) -> tuple[Prediction, int]:
+        """A task's prediction in the light of the answers, and how many of its entities they moved or confirmed.
+
+        An entity whose group isn't answered stays as it is, unless a
+        settled one now covers its place. Without an answer for any entity the prediction itself comes back.
+        """
+        if not self._answers:
+            return prediction, 0
+        settled: list[ProjectedEntity] = []
+        others: list[ProjectedEntity] = []
+        touched = 0
+        for entity in prediction.entities:
+            answer = self._answers.get(key_of(entity))
+            if answer is None:
+                others.append(entity)
+                continue
+            outcome = _outcome(entity, prediction.text, answer)
+            if outcome is entity:
+                others.append(entity)
+                continue
+            touched += 1
+            if outcome is not None:
+                settled.append(outcome)
+        if not touched:
+            return prediction, 0
+        free = [entity for entity in others if not any(_meet(entity, other) for other in settled)]
+        kept = sorted([*free, *_apart(settled)], key=lambda entity: (entity.start, entity.end))
+        return msgspec.structs.replace(
+            prediction, entities=tuple(kept), confidence=_task_confidence(prediction, kept)
+        ), touched
+
+
+def key_of(entity: ProjectedEntity) -> NameKey:
+    """The group of a projected entity."""
+    name = "" if entity.source is None else entity.source.text
+    return NameKey(name_form(name), name_form(entity.text), entity.label)
+
+
+def verdict_in_force(by_annotator: Mapping[str, Verdict]) -> Verdict | None:
+    """What a question's newest answers, one a person, amount to: None without any, or where people disagree."""
+    verdicts = set(by_annotator.values())
+    return verdicts.pop() if len(verdicts) == 1 else None
+
+
+def _outcome(entity: ProjectedEntity, text: str, answer: NameAnswer) -> ProjectedEntity | None:
+    """The entity as the answer has it: None for no name, itself where another span isn't there."""
+    verdict = answer.verdict
+    if verdict.kind is Kind.NO_NAME:
+        return None
+    before = Provenance() if entity.provenance is msgspec.UNSET else entity.provenance
+    change: dict[str, object] = {
+        "confidence": max(entity.confidence, SETTLED_CONFIDENCE),
+        "provenance": msgspec.structs.replace(before, answer=answer.provenance),
+    }
+    if verdict.kind is Kind.LABEL:
+        change["label"] = verdict.value
+    else:
+        place = place_of(text, Span(entity.start, entity.end), verdict.value)
+        if place is None:
+            return entity
+        change |= {"start": place.start, "end": place.end, "text": text[place.start : place.end]}
+    return msgspec.structs.replace(entity, **change)
+
+
+def _meet(entity: ProjectedEntity, other: ProjectedEntity) -> bool:
+    return entity.start < other.end and other.start < entity.end
+
+
+def _apart(entities: list[ProjectedEntity]) -> list[ProjectedEntity]:
+    """Those that don't meet, the surer and then the earlier ones first: two names may both claim a word now."""
+    kept: list[ProjectedEntity] = []
+    for entity in sorted(entities, key=lambda entity: (-entity.confidence, entity.start, entity.end)):
+        if not any(_meet(entity, other) for other in kept):
+            kept.append(entity)
+    return kept
+
+
+def _task_confidence(prediction: Prediction, entities: list[ProjectedEntity]) -> float:
+    """P(the whole task is right): the old one, with the factor of each changed entity exchanged."""
+    confidence = prediction.confidence
+    for entity in prediction.entities:
+        confidence /= max(entity.confidence, 1e-9)
+    for entity in entities:
+        confidence *= entity.confidence
+    return min(max(confidence, 0.0), 1.0)

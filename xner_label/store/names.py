@@ -1,0 +1,193 @@
+"""Queries about name cards: questions, the answers to them, and where they live in Label Studio."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from xner_label.store.base import utc_now
+from xner_label.store.database import insert_new
+from xner_label.store.pipelines import made_by
+from xner_label.store.tables import (
+    Annotation,
+    NameAnswer,
+    NameProject,
+    NameQuestion,
+    Prediction,
+    ProjectedEntity,
+    Task,
+)
+
+
+class Occurrence(msgspec.Struct, frozen=True):
+    """An entity of a prediction in a task that nobody has reviewed; offsets in code points."""
+
+    task: int
+    text: str
+    start: int
+    end: int
+    label: str
+    confidence: float
+    source: str | None
+    source_start: int | None
+    source_end: int | None
+
+
+class AnswerState(msgspec.Struct, frozen=True):
+    """The newest state of an annotation of a name card."""
+
+    question: int
+    annotation: int
+    updated_at: datetime
+    annotator: str | None
+    kind: str
+    value: str
+    withdrawn: bool
+
+
+def open_occurrences(session: Session, project_id: int, version: str) -> Iterator[Occurrence]:
+    """The entities that a pipeline version predicts in tasks that nobody has reviewed."""
+    reviewed = select(Annotation.id).where(Annotation.task_id == Task.id).exists()
+    query = (
+        select(
+            *(Task.id, Task.text, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label),
+            *(ProjectedEntity.confidence, Task.source, ProjectedEntity.source_start, ProjectedEntity.source_end),
+        )
+        .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project_id, made_by(version), ~reviewed)
+        .order_by(Task.id, ProjectedEntity.position)
+    )
+    for row in session.execute(query).yield_per(1000):
+        yield Occurrence(*row)
+
+
+def asked_names(session: Session, project_id: int) -> set[tuple[str, str, str]]:
+    """(source name, target text, label) of every question there is."""
+    query = select(NameQuestion.source_name, NameQuestion.target_text, NameQuestion.label)
+    rows = session.execute(query.where(NameQuestion.project_id == project_id))
+    return {(source, target, label) for source, target, label in rows}
+
+
+def add_questions(session: Session, project_id: int, questions: Sequence[Mapping[str, Any]]) -> int:
+    """Store new questions (the columns of :class:`NameQuestion`); one that is there already stays as it is."""
+    return insert_new(session, NameQuestion, [{"project_id": project_id, **row} for row in questions])
+
+
+def unsent_questions(session: Session, project_id: int) -> list[NameQuestion]:
+    """The questions whose cards aren't known to be in Label Studio, in the order in which they were chosen."""
+    query = select(NameQuestion).where(NameQuestion.project_id == project_id, NameQuestion.studio_task.is_(None))
+    return list(session.scalars(query.order_by(NameQuestion.id)))
+
+
+def claim_questions(session: Session, questions: Collection[int]) -> set[int]:
+    """Mark cards as on their way; returns those that no other process had marked."""
+    query = (
+        update(NameQuestion)
+        .where(NameQuestion.id.in_(questions), NameQuestion.sent_at.is_(None), NameQuestion.studio_task.is_(None))
+        .values(sent_at=utc_now())
+        .returning(NameQuestion.id)
+    )
+    return set(session.scalars(query))
+
+
+def release_questions(session: Session, questions: Collection[int]) -> None:
+    """Mark cards that never arrived as not sent."""
+    unsent = NameQuestion.id.in_(questions) & NameQuestion.studio_task.is_(None)
+    session.execute(update(NameQuestion).where(unsent).values(sent_at=None))
+
+
+def mark_sent(session: Session, studio_tasks: Mapping[int, int]) -> None:
+    """Note the task in Label Studio of each question, by question id."""
+    for question, studio_task in studio_tasks.items():
+        session.execute(update(NameQuestion).where(NameQuestion.id == question).values(studio_task=studio_task))
+
+
+def questions_by_card(session: Session, project_id: int) -> dict[int, int]:
+    """Question id by task id in Label Studio."""
+    query = select(NameQuestion.studio_task, NameQuestion.id).where(
+        NameQuestion.project_id == project_id, NameQuestion.studio_task.is_not(None)
+    )
+    return {studio_task: question for studio_task, question in session.execute(query) if studio_task is not None}
+
+
+def answer_states(session: Session, project_id: int) -> list[AnswerState]:
+    """The newest state of every answer, withdrawn ones too, oldest first."""
+    newest: dict[tuple[int, int], NameAnswer] = {}
+    query = (
+        select(NameAnswer).join(NameQuestion).where(NameQuestion.project_id == project_id).order_by(NameAnswer.id)
+    )
+    for row in session.scalars(query):
+        newest.pop((row.question_id, row.studio_annotation), None)
+        newest[row.question_id, row.studio_annotation] = row
+    return [
+        AnswerState(
+            question=row.question_id,
+            annotation=row.studio_annotation,
+            updated_at=row.studio_updated_at,
+            annotator=row.annotator,
+            kind=row.kind,
+            value=row.value,
+            withdrawn=row.withdrawn,
+        )
+        for row in newest.values()
+    ]
+
+
+def add_answers(session: Session, states: Iterable[AnswerState], lead_times: Mapping[int, float | None]) -> int:
+    """Store new states of answers; ``lead_times`` in seconds by annotation. Returns how many were new."""
+    return insert_new(
+        session,
+        NameAnswer,
+        [
+            {
+                "question_id": state.question,
+                "studio_annotation": state.annotation,
+                "studio_updated_at": state.updated_at,
+                "annotator": state.annotator,
+                "kind": state.kind,
+                "value": state.value,
+                "withdrawn": state.withdrawn,
+                "lead_time": lead_times.get(state.annotation),
+                "created_at": utc_now(),
+            }
+            for state in states
+        ],
+    )
+
+
+def questions(session: Session, project_id: int) -> dict[int, NameQuestion]:
+    """Every question of a project by its id."""
+    query = select(NameQuestion).where(NameQuestion.project_id == project_id)
+    return {row.id: row for row in session.scalars(query)}
+
+
+def name_project(session: Session, project_id: int) -> NameProject | None:
+    """Where the name cards of a project live; None before the first ones went out."""
+    return session.get(NameProject, project_id)
+
+
+def forget_cards(session: Session, project_id: int) -> None:
+    """The project of Label Studio that held the cards is gone: its cards go out again, its answers stay."""
+    session.execute(
+        update(NameQuestion).where(NameQuestion.project_id == project_id).values(studio_task=None, sent_at=None)
+    )
+    project = name_project(session, project_id)
+    if project is not None:
+        session.delete(project)
+        session.flush()
+
+
+def answers_in_force(session: Session, project_id: int) -> list[tuple[NameQuestion, dict[str, AnswerState]]]:
+    """Each question with the newest answer of every person who has one that isn't withdrawn."""
+    by_question: dict[int, dict[str, AnswerState]] = {}
+    for state in answer_states(session, project_id):
+        if not state.withdrawn:
+            by_question.setdefault(state.question, {})[state.annotator or ""] = state
+    every = questions(session, project_id)
+    return [(every[question], states) for question, states in sorted(by_question.items())]
