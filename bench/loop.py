@@ -82,11 +82,11 @@ def run_loop(corpus: Sequence[CorpusTask], order: str, weights: str, arguments: 
         pipeline = Predictor(store, settings).predict_project().pipeline
         models = Path(name) / "models"
         before = train(store, PROJECT, models)
-        promote(store, PROJECT)
+        promote(store, PROJECT, models)
         chosen = choose(store, pipeline, arguments.reviewed, order, arguments.seed)
         kinds = review(store, pipeline, chosen, gold)
         after = train(store, PROJECT, models)
-        verdict = promote(store, PROJECT)
+        verdict = promote(store, PROJECT, models)
     _show(order, before, after, kinds, verdict)
     arguments.figures[order] = {
         "pipeline": pipeline,

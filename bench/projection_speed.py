@@ -101,9 +101,10 @@ class NothingProjector:
 
     signature = "nothing"
     needs: frozenset[str] = frozenset()
+    cut = 0.0
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
-        return [[] for _ in instances]
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
+        return [Projections() for _ in instances]
 
 
 class GivenProjector:
@@ -111,12 +112,13 @@ class GivenProjector:
 
     signature = "given"
     needs: frozenset[str] = frozenset()
+    cut = 0.0
 
-    def __init__(self, projections: list[list[Projection]]) -> None:
+    def __init__(self, projections: list[Projections]) -> None:
         self._projections = projections
         self._next = 0
 
-    def project(self, instances: Sequence[Instance]) -> list[list[Projection]]:
+    def project(self, instances: Sequence[Instance]) -> list[Projections]:
         begin, self._next = self._next, self._next + len(instances)
         return self._projections[begin : self._next]
 

@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from xner_label.store.tables import Base
+from xner_label.store import tables
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Base.metadata, render_as_batch=True
+    connection=context.config.attributes["connection"], target_metadata=tables.Base.metadata, render_as_batch=True
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -42,8 +42,8 @@ def _postgres_folder() -> Path | None:
     versions = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: float(path.parts[-3]), reverse=True
     )
-    found = [*versions, *([Path(on_path).resolve()] if on_path else [])]
-    return found[0].parent if found else None
+    candidates = [*versions, *([Path(on_path).resolve()] if on_path else [])]
+    return candidates[0].parent if candidates else None
 
 
 _POSTGRES = _postgres_folder()

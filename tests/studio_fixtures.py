@@ -33,7 +33,7 @@ def example(number: int) -> tuple[Task, Prediction]:
     text = TEXTS[number % len(TEXTS)].format(name=name)
     spans = [(text.index(name), name, "PER"), (text.index("Nairobi"), "Nairobi", "LOC")]
     confidence = 0.2 + 0.0005 * number
-    found = tuple(
+    projected = tuple(
         ProjectedEntity(
             start, start + len(word), label, word, 1.0, confidence, SourceMention(0, len(word), label, word)
         )
@@ -41,7 +41,7 @@ def example(number: int) -> tuple[Task, Prediction]:
     )
     source = f"{name} went to Nairobi."
     task = Task(id=f"t{number:04}", text=text, source=source)
-    return task, Prediction(task.id, text, found, confidence, "pipeline-1")
+    return task, Prediction(task.id, text, projected, confidence, "pipeline-1")
 
 
 def add_examples(store: Store, numbers: range, pipeline: str = "pipeline-1") -> None:
@@ -52,8 +52,11 @@ def add_examples(store: Store, numbers: range, pipeline: str = "pipeline-1") -> 
         tasks.add_tasks(session, project.id, [(task, "pool") for task, _ in examples])
         ids = tasks.ids_by_external(session, project.id, [str(task.id) for task, _ in examples])
         rows = [
-            (ids[str(task.id)], Prediction(task.id, task.text, found.entities, found.confidence, pipeline))
-            for task, found in examples
+            (
+                ids[str(task.id)],
+                Prediction(task.id, task.text, prediction.entities, prediction.confidence, pipeline),
+            )
+            for task, prediction in examples
         ]
         predictions.add_predictions(session, rows)
         project.pipeline = pipelines.ensure_pipeline(session, pipeline)

@@ -47,6 +47,8 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             "backend.sync_after needs a token for Label Studio",
             hint="set LABEL_STUDIO_API_KEY, or sync_after to 0",
         )
+    service = PredictionService(store, settings)
+    service.check()
     with _terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -58,7 +60,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             )
         # many threads that read the store would each keep the event loop waiting for the default 5 ms
         sys.setswitchinterval(_SWITCH)
-        app = create_app(PredictionService(store, settings), settings, lambda: _synchronise(store, settings))
+        app = create_app(service, settings, lambda: _synchronise(store, settings))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
         )

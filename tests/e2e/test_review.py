@@ -30,14 +30,14 @@ MENTIONS = {"PER": "Amina Mwakasege", "ORG": "World Bank", "LOC": "Dodoma", "DAT
 
 def read_marked(marked):
     """The text and its (start, end, label) entities."""
-    text, found = "", []
-    for part in marked.replace("]", "[").split("["):
-        label, _, words = part.partition(" ")
+    text, spans = "", []
+    for piece in marked.replace("]", "[").split("["):
+        label, _, words = piece.partition(" ")
         if label in MENTIONS:
-            found.append((len(text), len(text) + len(words), label))
-            part = words
-        text += part
-    return text, found
+            spans.append((len(text), len(text) + len(words), label))
+            piece = words
+        text += piece
+    return text, spans
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def review(store, settings, api):
     with store.write() as session:
         project = projects.ensure_project(session, settings.project, settings.labels)
         for number, (key, marked) in enumerate(MARKED.items()):
-            text, found = read_marked(marked)
+            text, spans = read_marked(marked)
             entities = tuple(
                 ProjectedEntity(
                     start,
@@ -62,7 +62,7 @@ def review(store, settings, api):
                     (0.97, 0.62, 0.91, 0.88)[position],
                     SourceMention(0, 1, label, MENTIONS[label]),
                 )
-                for position, (start, end, label) in enumerate(found)
+                for position, (start, end, label) in enumerate(spans)
             )
             tasks.add_tasks(session, project.id, [(Task(id=key, text=text, source=SOURCES[key]), "pool")])
             ids = tasks.ids_by_external(session, project.id, [key])

@@ -251,12 +251,34 @@ def test_a_selection_is_answered_with_the_same_name_elsewhere(served, store):
         assert runs.serving(session, "default") is None, "a selection stores nothing"
 
 
+def test_it_warns_of_changed_settings_and_of_nothing_else(served, store, predicted, database_url):
+    text, source = "Rais Amina alisafiri kwenda Lamu.", "President Amina travelled to Lamu."
+    Predictor(store, Settings(database_url=database_url, aligner="none")).predict_project()
+    assert current_pipeline(store).startswith("corpus-")
+    for projector, warned in (("default", False), ("string", True)):
+        new = f"{text} {projector}"
+        with served(XNER_LABEL_PIPELINE_PROJECTOR=projector) as backend:
+            with store.write() as session:
+                entities = (Entity(10, 15, "PER"),)
+                tasks.add_tasks(
+                    session, 1, [(Task(id=projector, text=new, source=source, source_entities=entities), "pool")]
+                )
+            backend.predict(asked(7, new))
+            assert ("settings or source data changed" in backend.log) is warned
+
+
+def test_it_does_not_start_with_other_labels_than_the_project(command_line, predicted, database_url, tmp_path):
+    (tmp_path / "xner-label.toml").write_text('labels = ["PER"]\n')
+    code, shown = run_serve(command_line, tmp_path, "--database-url", database_url)
+    assert (code, "xner-label labels --apply" in shown) == (3, True)
+
+
 def test_a_promoted_run_is_served_without_a_restart(served, store, predicted, tmp_path):
     with served() as backend:
         before = backend.predict(asked(1, predicted[0].text))[0]["model_version"]
         run = train(store, "default", tmp_path / "models")
         assert backend.predict(asked(1, predicted[0].text))[0]["model_version"] == before
-        promote(store, "default")
+        promote(store, "default", tmp_path / "models")
         deadline = time.monotonic() + 20
         while backend.client.post("/setup", json={}).json() != {"model_version": run.version}:
             assert time.monotonic() < deadline

@@ -115,7 +115,7 @@ def test_start_training_answers_and_a_promoted_run_is_shown(connected, store, ap
     assert time.monotonic() - began < 5
     assert "run `xner-label train`" in backend.log
     run = train(store, "default", tmp_path / "models")
-    promote(store, "default")
+    promote(store, "default", tmp_path / "models")
     with store.read() as session:
         text = session.get(tables.Task, 1).text
         assert runs.serving(session, "default").version == run.version

@@ -60,7 +60,7 @@ CALLS = (
     ),
     Call(
         "doctor",
-        f"{STORE} --preset offline --studio-url http://127.0.0.1:1 --json --backend-url http://127.0.0.1:9090",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --json --backend-url http://127.0.0.1:9090",
         code=6,
     ),
     Call(
@@ -109,8 +109,10 @@ CALLS = (
     ),
     Call(
         "promote",
-        f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json",
+        f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json "
+        "--no-predict",
     ),
+    Call("promote", f"{PROJECT} --run NEWEST --predict"),
     Call(
         "predict",
         f"{PROJECT} --with-model",
@@ -212,6 +214,7 @@ STUDIO_CALLS = (
         "--max-confidence 1 --split pool --blind-share 0.3 "
         "--seed 4 --dry-run --json",
     ),
+    Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
     Call(
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",

@@ -54,8 +54,8 @@ def test_it_learns_what_it_is_shown(model, data):
 def test_what_is_saved_answers_the_same(model, data, tmp_path):
     model.save(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
-    some = [item.sentence for item in data.gold[:5]]
-    assert TransformersModel.load(tmp_path).predict(some) == model.predict(some)
+    sentences = [item.sentence for item in data.gold[:5]]
+    assert TransformersModel.load(tmp_path).predict(sentences) == model.predict(sentences)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["label2id"]["O"] == 0
 
@@ -83,10 +83,10 @@ def test_weights_say_how_far_silver_is_believed(data):
 
 def test_texts_longer_than_the_model_reads_are_learned_and_tagged(data, checkpoint, tmp_path):
     long = Task(id="long", text=" ".join(item.sentence.text for item in data.gold[:12]), entities=())
-    some = TrainingData(
+    long_text = TrainingData(
         data.labels, [GoldSentence(sentence(long, 0), data.gold[0].entities)], (), (), (), DataReport()
     )
-    model = fine_tune(some, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1))
+    model = fine_tune(long_text, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1))
     (answer,) = model.predict([sentence(long, 0)])
     assert 0 <= answer.confidence <= 1
 
@@ -109,8 +109,8 @@ def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, 
     once = FineTuningOptions(epochs=1, silver_epochs=0)
     model = fine_tune(data, checkpoint, tmp_path / "model", 0.3, once, where=cpu)
     assert set(asked) == {("cpu", True)}
-    some = [item.sentence for item in data.gold[:3]]
-    assert len(model.predict(some)) == 3
+    sentences = [item.sentence for item in data.gold[:3]]
+    assert len(model.predict(sentences)) == 3
     assert model._tagger._placement == Placement("cpu", "bfloat16")
     assert TransformersModel.load(tmp_path / "model", cpu)._tagger._placement.dtype == "bfloat16"
     with pytest.raises(ConfigurationError, match="'cuda:77' can't be used here"):

@@ -36,6 +36,9 @@ COUNT, REVIEWED = 160, 48
 SETTINGS = Settings(labels=("PER", "LOC"), aligner="given", tagger="given")
 
 
+PREDICT = [sys.executable, "-m", "xner_label", "predict", "--aligner", "given", "--tagger", "given", "--json"]
+
+
 def records(count: int = COUNT) -> list[entities.Task]:
     instances, gold = misnamed_corpus(count)
     return [
@@ -174,15 +177,15 @@ def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) 
     add(store, found)
     predict(store)
     settle_tasks(store, found[:REVIEWED])
-    config = tmp_path / "xner-label.toml"
-    config.write_text('labels = ["PER", "LOC"]\naligner = "given"\ntagger = "given"\npreset = "offline"\n')
-    command = [sys.executable, "-m", "xner_label", "predict", "--config", str(config), "--json"]
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
+    (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     for delay in (0.8, 1.4, 2.0, 2.6, 3.2):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() in (0, -signal.SIGKILL)
         with store.read() as session:
             project = projects.get_project(session, SETTINGS.project)
             state = corpus_states.newest_state(session, project.id)
@@ -284,3 +287,21 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
     unknown = command(store, "why", "nothing")
     assert unknown.returncode == 2
     assert "no task 'nothing'" in unknown.stderr
+
+
+def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path: Path) -> None:
+    found = records()
+    add(store, found)
+    settle_tasks(store, found[:REVIEWED])
+    (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
+    environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
+    both = [
+        subprocess.Popen(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    reports = [msgspec.json.decode(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len({report["version"] for report in reports}) == 1
+    assert sum(report["predicted"] for report in reports) == COUNT
+    answers = predicted(store, reports[0]["version"])
+    assert sum(right(task, answers[str(task.id)]) for task in found[REVIEWED:]) == COUNT - REVIEWED

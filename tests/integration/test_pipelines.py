@@ -1,13 +1,17 @@
 """Names of pipeline versions, and what `db prune` may delete."""
 
 import threading
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete, select, update
 
-from tests.store_fixtures import fill
-from xner_label.entities import Prediction
-from xner_label.store import pipelines, predictions
+from tests.store_fixtures import count_rows, fill
+from xner_label.entities import Prediction, ProjectedEntity, Task
+from xner_label.store import pipelines, predictions, projects, reviews, runs, tables, tasks
 from xner_label.store.database import open_store
+from xner_label.store.pruning import prune
+from xner_label.store.stages import add_stage_results
 
 SIGNATURE = "xner-label/1 aligner=given projector=log-linear-corpus:64866d14db(60 tasks) labels=LOC,PER"
 
@@ -61,3 +65,86 @@ def test_two_writers_of_a_new_version_agree(store, each_url):
     assert errors == []
     with store.read() as session:
         assert predictions.count_predictions(session, 1)[pipelines.find_name(session, SIGNATURE)] == 2
+
+
+@pytest.fixture
+def pruned(store):
+    """Predictions by two old pipelines and the current one; one old one was pushed, one was corrected."""
+    old = "xner-label/1 tagger=crf:1 aligner=eflomal:1 projector=log-linear labels=LOC"
+    current = "xner-label/1 tagger=crf:2 aligner=eflomal:1 projector=log-linear labels=LOC"
+    with store.write() as session:
+        project = projects.ensure_project(session, "default", ["LOC"])
+        tasks.add_tasks(session, project.id, [(Task(id=str(n), text="Kenya"), "pool") for n in range(5)])
+        for role, signature in (("tagger", "crf:1"), ("tagger", "crf:2"), ("aligner", "eflomal:1")):
+            add_stage_results(session, role, signature, [(n, "f", {"x": role}) for n in range(1, 6)])
+        entity = ProjectedEntity(0, 5, "LOC", "Kenya", 1.0, 0.5)
+        for signature in ("first", old, current):
+            made = [(n, Prediction(str(n), "Kenya", (entity,), 0.5, signature)) for n in range(1, 6)]
+            predictions.add_predictions(session, made)
+        project.pipeline = pipelines.ensure_pipeline(session, current)
+        by_task = predictions.of_tasks(session, [1, 2, 3], pipelines.find_name(session, old))
+        reviews.add_batch(session, project.id, "confidence", [(1, by_task[1].id)])
+        annotation = tables.Annotation(
+            task_id=2,
+            origin="studio",
+            studio_annotation=1,
+            studio_updated_at=tables.utc_now(),
+            regions=[],
+            entities=[],
+            corrections=[tables.Correction(projected_entity_id=by_task[2].entities[0].id, kind="removed")],
+        )
+        session.add(annotation)
+    return store
+
+
+def test_pruning_says_first_and_then_deletes_what_nobody_needs(pruned):
+    with pruned.read() as session:
+        before = count_rows(session)
+        names = {row.signature: row.name for row in session.scalars(select(tables.PipelineVersion))}
+    (old,) = (name for signature, name in names.items() if "crf:1" in signature)
+    plan = prune(pruned, dry_run=True)
+    assert plan.predictions == {"first": 5, old: 3}
+    assert (plan.kept, plan.deleted, plan.stage_results) == (2, False, {})
+    with pruned.read() as session:
+        assert count_rows(session) == before
+    done = prune(pruned, dry_run=False)
+    assert (done.predictions, done.kept, done.deleted) == (plan.predictions, 2, True)
+    with pruned.read() as session:
+        after = count_rows(session)
+        assert "first" not in session.scalars(select(tables.PipelineVersion.name)).all()
+    assert after == before | {
+        "predictions": before["predictions"] - 8,
+        "projected_entities": before["projected_entities"] - 8,
+        "pipelines": before["pipelines"] - 1,
+    }
+    assert prune(pruned, dry_run=False).predictions == {}
+
+
+def test_results_of_a_stage_go_with_the_last_pipeline_that_needs_them(pruned):
+    with pruned.write() as session:
+        session.execute(update(tables.ReviewItem).values(prediction_id=None))
+        session.execute(delete(tables.Correction))
+        past = tables.utc_now() - timedelta(days=1)
+        session.execute(update(tables.StageResult).values(created_at=past))
+    plan = prune(pruned, dry_run=True)
+    assert plan.stage_results == {"tagger=crf:1": 5}
+    assert prune(pruned, dry_run=False).stage_results == {"tagger=crf:1": 5}
+    with pruned.read() as session:
+        kept = session.scalars(select(tables.StageVersion.signature).join(tables.StageResult)).all()
+    assert sorted(kept) == ["crf:2"] * 5 + ["eflomal:1"] * 5
+
+
+def test_results_newer_than_the_current_pipeline_stay(pruned):
+    with pruned.write() as session:
+        add_stage_results(session, "translator", "nllb", [(1, "f", {"source": "of a run that was interrupted"})])
+    assert "translator=nllb" not in prune(pruned, dry_run=True).stage_results
+
+
+def test_the_promoted_runs_predictions_stay(pruned):
+    with pruned.write() as session:
+        counts = {"gold_tasks": 1, "silver_tasks": 1, "config": {}, "metrics": {}}
+        run = tables.ModelRun(project_id=1, version="first", kind="crf", path="first", **counts)
+        session.add(run)
+        session.flush()
+        runs.promote(session, run, "better")
+    assert "first" not in prune(pruned, dry_run=True).predictions

@@ -7,12 +7,15 @@ import pytest
 
 from xner_label import sample
 from xner_label.entities import Entity, Task
+from xner_label.errors import ConfigurationError
 from xner_label.predicting.predictor import Predictor
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Translation
 from xner_label.store import migrating, predictions, projects, tables, tasks
 from xner_label.store.database import open_store
+from xner_label.store.stages import stage_results
+from xner_label.store.task_import import import_tasks
 
 
 @pytest.fixture
@@ -78,6 +81,9 @@ class CountingTranslator:
         return [Translation(f"{self.signature} {text.upper()}", -0.1) for text in texts]
 
 
+PERSON = Entity(0, 4, "PER")
+
+
 @pytest.fixture
 def bare(each_store):
     """Three tasks without a source, one with its own, one with its own entities too."""
@@ -92,10 +98,10 @@ def bare(each_store):
     return each_store
 
 
-def predict(store, translator, tagger):
+def predict(store, translator, tagger, **options):
     predictor = Predictor(store, Settings(aligner="none", projector="string", labels=("PER", "LOC")))
     predictor.__dict__ |= {"_translator": translator, "_tagger": tagger}
-    return predictor.predict_project()
+    return predictor.predict_project(**options)
 
 
 def rows(store):
@@ -184,3 +190,26 @@ def test_a_look_at_a_few_tasks_leaves_what_is_current(store):
     Predictor(store, Settings(aligner="none", projector="string")).predict_project(limit=3)
     with store.read() as session:
         assert projects.get_project(session, "default").pipeline.name == whole.version
+
+
+def test_a_stage_works_again_where_tasks_brought_something_along(bare):
+    translator, tagger = CountingTranslator("nllb"), CountingTagger("LOC")
+    predict(bare, translator, tagger)
+    brought = [Task(id="e", text="Juma anaishi Lamu", source="Juma is in Lamu", source_entities=(PERSON,))]
+    predict(bare, translator, tagger, again=["tagger"])
+    assert rows(bare)["e"].source_entities == (Entity(0, 4, "LOC", 0.9),)
+    assert rows(bare)["e"].source == "Juma is in Lamu"
+    with bare.write() as session:
+        (kept,) = stage_results(session, "tagger", "given", {5: "given"}).values()
+        assert kept == {"source_entities": [{"start": 0, "end": 4, "label": "PER"}]}
+        stored = predictions.predictions_of(session, 1, projects.get_project(session, "default").pipeline.name)
+        assert {entity.label for task, row in stored for entity in row.entities if task.external_id == "e"} == {
+            "LOC"
+        }
+        assert import_tasks(session, 1, [(task, "pool") for task in brought]).completed == 1
+    assert rows(bare)["e"].source_entities == (PERSON,)
+    predict(bare, translator, tagger, again=["translator"])
+    assert rows(bare)["e"].source == "nllb JUMA ANAISHI LAMU"
+    assert rows(bare)["s"].source == "nllb AMINA ANAISHI LAMU"
+    with pytest.raises(ConfigurationError, match="no translator is configured to work again"):
+        predict(bare, None, tagger, again=["translator"])

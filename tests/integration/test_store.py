@@ -1,7 +1,10 @@
 """The store on SQLite and PostgreSQL: schema, idempotent writes, append-only history, locks."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -14,6 +17,8 @@ from xner_label.store import predictions, reviews, tables, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import open_store
 from xner_label.store.gold import GoldImport, add_imported_gold, gold_of
+
+CASES = Path(__file__).parents[1] / "cases"
 
 
 @pytest.fixture
@@ -93,6 +98,18 @@ def test_cache_round_trip(store):
 def test_unusable_urls_are_explained(url, message):
     with pytest.raises(ConfigurationError, match=message), open_store(url):
         pass
+
+
+@pytest.mark.parametrize("command", [["status"], ["db", "upgrade"], ["import", "again-1.jsonl"]])
+def test_a_file_that_is_no_database_is_one_sentence(command, tmp_path):
+    shutil.copy(CASES / "not-a-database.db", tmp_path / "xner-label.db")
+    shutil.copy(CASES / "again-1.jsonl", tmp_path)
+    script = [sys.executable, "-m", "xner_label", *command]
+    environment = {**os.environ, "PYTHONPATH": str(CASES.parents[1])}
+    done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "the database can't be read: file is not a database (put a copy of it back" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_killed_writer_leaves_a_whole_database(store, each_url):

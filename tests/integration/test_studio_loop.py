@@ -118,8 +118,8 @@ def test_push_fills_the_queue_with_the_least_confident_once(store, studio_settin
     assert rows[1].data["min_conf"] == pytest.approx(0.2005)
     (prediction,) = rows[1].predictions
     assert prediction.model_version == "pipeline-1"
-    for found in prediction.result:
-        value = found["value"]
+    for region in prediction.result:
+        value = region["value"]
         assert rows[1].data["text"][value["start"] : value["end"]] == value["text"]
     assert api.projects.get(connected).model_version == "pipeline-1"
 
@@ -145,7 +145,7 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
                 session.scalars(select(tables.Prediction.id).where(tables.Prediction.task_id == item.task_id))
             )
     assert push(store, studio_settings, PushOptions(limit=0)).refreshed == 2
-    versions = [sorted(found.model_version for found in row.predictions) for row in listed(api, connected)]
+    versions = [sorted(item.model_version for item in row.predictions) for row in listed(api, connected)]
     assert sorted(versions) == [["pipeline-1"], *[["pipeline-1", "pipeline-2"]] * 3]
     assert api.projects.get(connected).model_version == "pipeline-2"
     row = next(row for row in listed(api, connected) if len(row.predictions) == 2 and row.predictions[0].result)
@@ -224,7 +224,7 @@ def test_corrections_come_back_once(store, studio_settings, api, connected):
     assert (again.added, again.updated, again.deleted) == (0, 0, 0)
     assert sync(store, studio_settings, full=True).added == 0
     with store.read() as session:
-        settled = {found.task.external_id: found.entities for found in gold.gold_of(session, 1)}
+        settled = {item.task.external_id: item.entities for item in gold.gold_of(session, 1)}
         times = session.scalars(select(tables.Annotation.lead_time)).all()
         assert gold.count_corrections(session, 1) == dict(report.corrections)
     assert sorted(settled) == ["t0000", "t0001", "t0002", "t0003"]
@@ -277,7 +277,7 @@ def test_a_broken_annotation_is_left_out_until_it_is_put_right(store, studio_set
     api.annotations.create(fine.id, result=[])
     report = sync(store, studio_settings)
     assert report.added == 1
-    assert [found.annotation for found in report.rejected] == [annotation.id]
+    assert [item.annotation for item in report.rejected] == [annotation.id]
     assert len(sync(store, studio_settings).rejected) == 1
     api.annotations.update(annotation.id, result=[region(0, 6, "PER", bad.data["text"])])
     report = sync(store, studio_settings)

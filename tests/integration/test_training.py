@@ -17,17 +17,18 @@ from tests.checkpoints import save_xlm_roberta
 from xner_label import sample
 from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.entities import Entity, Task
-from xner_label.errors import CheckFailedError, ConfigurationError, UsageError
+from xner_label.errors import CheckFailedError, ConfigurationError, PartialError, UsageError
 from xner_label.predicting.predictor import Predictor
 from xner_label.predicting.service import Asked, PredictionService
 from xner_label.predicting.with_model import load_promoted, predict_with_model
 from xner_label.settings.table import Settings
 from xner_label.store import gold, migrating, projects, runs, tables, tasks
 from xner_label.store.database import open_store
+from xner_label.training import crf, data, promotion
 from xner_label.training.crf import train_crf
-from xner_label.training.data import DataOptions, collect
+from xner_label.training.data import DataOptions, collect, collect_dev
 from xner_label.training.promotion import promote
-from xner_label.training.runs import TrainOptions, load_model, preview, train
+from xner_label.training.runs import TrainOptions, load_model, preview, run_folder, train
 
 PROJECT = "default"
 REVIEWED = 60
@@ -143,17 +144,17 @@ def test_without_dev_gold_the_same_share_is_held_out_each_time(store):
 
 
 def test_train_promote_serve(store, tmp_path):
-    assert load_promoted(store, PROJECT) is None
+    assert load_promoted(store, PROJECT, tmp_path / "models") is None
     report = train(store, PROJECT, tmp_path / "models")
     assert report.version.startswith("crf-")
     assert report.data.gold == REVIEWED
     assert report.test is not None
     assert report.test.model.f1 > report.test.text_only.f1 > 0.3
     assert (report.test.tasks, report.dev.tasks) == (report.data.test, report.data.dev)
-    assert promote(store, PROJECT).reason == "first promotion"
-    served = load_promoted(store, PROJECT)
+    assert promote(store, PROJECT, tmp_path / "models").reason == "first promotion"
+    served = load_promoted(store, PROJECT, tmp_path / "models")
     assert served.version == report.version
-    assert load_promoted(store, PROJECT) is served
+    assert load_promoted(store, PROJECT, tmp_path / "models") is served
     task = Task(id="x", text="Rais Amina Wakesho alifika Nairobi leo.")
     (prediction,) = served.predict([task])
     assert prediction.pipeline == report.version
@@ -163,22 +164,22 @@ def test_train_promote_serve(store, tmp_path):
         assert 0 <= entity.confidence <= 1
     assert served.predict([Task(id="e", text="")])[0].entities == ()
 
-    done = predict_with_model(store, PROJECT)
+    done = predict_with_model(store, PROJECT, tmp_path / "models")
     assert done.predicted == sum(task.split is not None for task in sample.read_sample())
-    assert predict_with_model(store, PROJECT).known == done.predicted
+    assert predict_with_model(store, PROJECT, tmp_path / "models").known == done.predicted
 
     again = train(store, PROJECT, tmp_path / "models")
     assert again.version != report.version
     assert again.signature == report.signature
-    verdict = promote(store, PROJECT)
+    verdict = promote(store, PROJECT, tmp_path / "models")
     assert verdict.comparison.difference == 0
-    assert load_promoted(store, PROJECT).version == again.version
-    assert not promote(store, PROJECT).promoted
+    assert load_promoted(store, PROJECT, tmp_path / "models").version == again.version
+    assert not promote(store, PROJECT, tmp_path / "models").promoted
 
 
 def test_gate_refuses_a_worse_run_until_forced(store, tmp_path):
     good = train(store, PROJECT, tmp_path / "models")
-    promote(store, PROJECT)
+    promote(store, PROJECT, tmp_path / "models")
     wrong = {"PER": "LOC", "LOC": "PER", "ORG": "DATE", "DATE": "ORG"}
     settled = {str(task.id): task.entities for task in sample.read_sample()}
     with store.write() as session:  # people mix the labels up
@@ -189,23 +190,23 @@ def test_gate_refuses_a_worse_run_until_forced(store, tmp_path):
             gold.add_imported_gold(session, {task.id: mixed_up})
     bad = train(store, PROJECT, tmp_path / "models")
     with pytest.raises(CheckFailedError, match="is worse"):
-        promote(store, PROJECT)
-    assert load_promoted(store, PROJECT).version == good.version
-    assert promote(store, PROJECT, force_reason="a test").reason == "forced: a test"
-    assert load_promoted(store, PROJECT).version == bad.version
-    assert promote(store, PROJECT, good.version).promoted
+        promote(store, PROJECT, tmp_path / "models")
+    assert load_promoted(store, PROJECT, tmp_path / "models").version == good.version
+    assert promote(store, PROJECT, tmp_path / "models", force_reason="a test").reason == "forced: a test"
+    assert load_promoted(store, PROJECT, tmp_path / "models").version == bad.version
+    assert promote(store, PROJECT, tmp_path / "models", good.version).promoted
     with pytest.raises(UsageError, match=r"no model run 'v9'"):
-        promote(store, PROJECT, "v9")
+        promote(store, PROJECT, tmp_path / "models", "v9")
 
 
 def test_a_gate_without_gold_says_so(store, tmp_path):
     train(store, PROJECT, tmp_path / "models")
-    promote(store, PROJECT)
+    promote(store, PROJECT, tmp_path / "models")
     train(store, PROJECT, tmp_path / "models")
     with store.write() as session:
         session.execute(update(tables.Task).where(tables.Task.split == "dev").values(split="pool"))
     with pytest.raises(CheckFailedError, match="no held-out gold"):
-        promote(store, PROJECT, data=DataOptions(dev_share=0))
+        promote(store, PROJECT, tmp_path / "models", data=DataOptions(dev_share=0))
 
 
 def test_lost_or_damaged_files_are_explained(store, tmp_path):
@@ -215,13 +216,86 @@ def test_lost_or_damaged_files_are_explained(store, tmp_path):
     assert run.metrics["test"]["model"]["f1"] == report.test.model.f1
     (Path(report.path) / "crf.json").write_text("{}")
     with pytest.raises(ConfigurationError, match="holds no CRF model"):
-        load_model(run)
+        load_model(run, tmp_path / "models")
     shutil.rmtree(report.path)
     with pytest.raises(ConfigurationError, match="put the folder back"):
-        load_model(run)
+        load_model(run, tmp_path / "models")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="can't write models"):
         train(store, PROJECT, tmp_path / "file")
+
+
+def test_a_run_that_cannot_be_opened_is_never_promoted(store, tmp_path):
+    good = train(store, PROJECT, tmp_path / "models")
+    promote(store, PROJECT, tmp_path / "models")
+    lost = train(store, PROJECT, tmp_path / "models")
+    shutil.rmtree(lost.path)
+    with pytest.raises(ConfigurationError, match=f"the files of {lost.version} are not in"):
+        promote(store, PROJECT, tmp_path / "models", force_reason="in a hurry")
+    assert load_promoted(store, PROJECT, tmp_path / "models").version == good.version
+
+
+def test_runs_survive_a_move_of_their_folder(store, tmp_path):
+    report = train(store, PROJECT, tmp_path / "models")
+    (tmp_path / "models").rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="to where it is"):
+        promote(store, PROJECT, tmp_path / "models")
+    assert promote(store, PROJECT, tmp_path / "elsewhere").promoted
+    assert load_promoted(store, PROJECT, tmp_path / "elsewhere").version == report.version
+    assert predict_with_model(store, PROJECT, tmp_path / "elsewhere").predicted
+    with store.write() as session:  # as earlier versions recorded it
+        runs.find_run(session, 1, report.version).path = str(tmp_path / "models" / report.version)
+    with store.read() as session:
+        run = runs.find_run(session, 1, report.version)
+    assert run_folder(run, tmp_path / "elsewhere") == tmp_path / "elsewhere" / report.version
+    (tmp_path / "elsewhere").rename(tmp_path / "models")
+    assert run_folder(run, tmp_path / "elsewhere") == tmp_path / "models" / report.version
+
+
+def test_a_promotion_during_a_comparison_is_not_overrun(store, tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    first, second, third = (train(store, PROJECT, models) for _ in range(3))
+    promote(store, PROJECT, models, first.version)
+    compare = promotion.compare_runs
+
+    def compare_and_lose(*arguments):
+        monkeypatch.setattr(promotion, "compare_runs", compare)
+        promote(store, PROJECT, models, second.version)
+        return compare(*arguments)
+
+    monkeypatch.setattr(promotion, "compare_runs", compare_and_lose)
+    with pytest.raises(PartialError, match=f"{second.version} was promoted meanwhile"):
+        promote(store, PROJECT, models, third.version)
+    assert load_promoted(store, PROJECT, models).version == second.version
+    report = promote(store, PROJECT, models, third.version)
+    assert (report.previous, report.promoted) == (second.version, True)
+
+
+def test_what_training_says_is_not_taken_for_an_unwritable_folder(store, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("the tokenizer can't be read")
+
+    monkeypatch.setattr(crf, "train_crf", fail)
+    with pytest.raises(OSError, match="the tokenizer can't be read"):
+        train(store, PROJECT, tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_promotion_reads_no_silver(store, tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    first, second = (train(store, PROJECT, models) for _ in range(2))
+    promote(store, PROJECT, models, first.version)
+    with store.read() as session:
+        everything = collect(session, PROJECT)
+        tokenised = []
+        to_sentence = data.to_sentence
+        monkeypatch.setattr(data, "to_sentence", lambda *args: tokenised.append(1) or to_sentence(*args))
+        dev = collect_dev(session, PROJECT)
+    assert [(item.sentence.task_id, item.sentence.silver, item.entities) for item in dev] == [
+        (item.sentence.task_id, item.sentence.silver, item.entities) for item in everything.dev
+    ]
+    assert len(tokenised) == len(everything.dev)
+    assert promote(store, PROJECT, models, second.version).promoted
 
 
 def test_without_gold_a_projection_stands_as_it_is(store, tmp_path):
@@ -246,12 +320,12 @@ def test_a_fine_tuned_checkpoint_is_registered_and_served_like_a_crf(store, tmp_
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["version"].startswith("transformers-")
-    promote(store, PROJECT)
-    served = load_promoted(store, PROJECT)
+    promote(store, PROJECT, tmp_path / "models")
+    served = load_promoted(store, PROJECT, tmp_path / "models")
     assert served.version == report["version"]
     (prediction,) = served.predict([Task(id=1, text="Rais alifika Nairobi.")])
     assert prediction.pipeline == report["version"]
-    assert load_promoted(store, PROJECT, PlacementRequest("cpu")).version == served.version
+    assert load_promoted(store, PROJECT, tmp_path / "models", PlacementRequest("cpu")).version == served.version
     # the device of the settings reaches training, the comparison and the model that is served
     again = run_cli(
         *("train", "--database-url", url, "--model", str(checkpoint), "--device", "cpu", *few), cwd=tmp_path
@@ -273,7 +347,7 @@ def test_nothing_to_learn_from_is_explained(store):
     with pytest.raises(UsageError, match="nothing to learn from"):
         train(store, "empty", Path("never-made"))
     with pytest.raises(UsageError, match="no model run"):
-        promote(store, "empty")
+        promote(store, "empty", Path("never-made"))
     assert preview(store, "empty", TrainOptions()).gold == 0
     assert not Path("never-made").exists()
 
@@ -283,8 +357,8 @@ def test_silver_alone_trains_a_model_too(store, tmp_path):
         session.execute(tables.Annotation.__table__.delete())
     report = train(store, PROJECT, tmp_path / "models")
     assert (report.data.gold, report.dev, report.test) == (0, None, None)
-    promote(store, PROJECT)
-    assert load_promoted(store, PROJECT) is not None
+    promote(store, PROJECT, tmp_path / "models")
+    assert load_promoted(store, PROJECT, tmp_path / "models") is not None
 
 
 def test_killed_training_registers_nothing(store, tmp_path):
@@ -303,7 +377,7 @@ def test_killed_training_registers_nothing(store, tmp_path):
     process.stderr.close()
     with store.read() as session:
         for run in runs.model_runs(session, 1):  # killed too late: then it must be whole
-            load_model(run)
+            load_model(run, tmp_path / "m")
 
 
 def test_commands(store, tmp_path):

@@ -44,6 +44,15 @@ def test_what_arrives_meanwhile_goes_together_and_every_request_in_turn():
     batcher.close(10)
 
 
+def test_too_few_results_are_an_error_and_the_thread_goes_on():
+    batcher = MicroBatcher(lambda items: [item for item in items if item], limit=1)
+    lost, kept = batcher.submit([0, 1])
+    with pytest.raises(ValueError, match="1 items were given 0 results"):
+        lost.result(10)
+    assert kept.result(10) == 1
+    batcher.close(10)
+
+
 def test_an_error_reaches_its_batch_only():
     def work(items):
         if 0 in items:

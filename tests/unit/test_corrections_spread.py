@@ -12,8 +12,10 @@ from tests.misnamed_corpus import misnamed_corpus as corpus
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.rounds import first_opinion, project_corpus
 from xner_label.projection.corpus.settled import clamped, settle
-from xner_label.projection.fitting.adaptation import _is_worse, best_expected_cut, judge
+from xner_label.projection.fitting.adaptation import best_expected_cut, is_worse, judge
 from xner_label.projection.fitting.corrections import spread
+from xner_label.projection.fitting.examples import Example
+from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_weights
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 
@@ -52,11 +54,11 @@ def test_reviewed_sentences_vote_with_their_weight_and_against_what_was_removed(
     sums = sums_elsewhere(observations, clamped(observations, belief, settled), settled.weight, settled.loose)
     plain = sums_elsewhere(observations, belief)
     same_name = observations.name == observations.name[np.flatnonzero(observations.sentence == 5)[0]]
-    others = same_name & (observations.sentence != 5)
-    np.testing.assert_allclose(sums.names[others], plain.names[others] + settled.weight[5] - 1)
-    assert (sums.absent[others] > plain.absent[others] + 9).all()
-    own = observations.sentence == 5
-    np.testing.assert_allclose(sums.absent[own], plain.absent[own])  # its own answer is left out
+    in_others = same_name & (observations.sentence != 5)
+    np.testing.assert_allclose(sums.names[in_others], plain.names[in_others] + settled.weight[5] - 1)
+    assert (sums.absent[in_others] > plain.absent[in_others] + 9).all()
+    reviewed = observations.sentence == 5
+    np.testing.assert_allclose(sums.absent[reviewed], plain.absent[reviewed])  # its own answer is left out
 
 
 def test_a_few_corrections_settle_the_same_names_elsewhere(world):
@@ -116,10 +118,10 @@ def test_what_does_worse_by_more_than_chance_is_refused():
     counts = np.array(
         [[generator.random() < 0.6, 1, 1, generator.random() < 0.8, 1, 1] for _ in range(300)], float
     )
-    assert _is_worse(counts)
-    assert not _is_worse(counts[:, [3, 4, 5, 0, 1, 2]])
-    assert not _is_worse(counts[:8])
-    assert not _is_worse(np.zeros((0, 6)))
+    assert is_worse(counts)
+    assert not is_worse(counts[:, [3, 4, 5, 0, 1, 2]])
+    assert not is_worse(counts[:8])
+    assert not is_worse(np.zeros((0, 6)))
 
 
 def test_the_cut_maximises_expected_f1():
@@ -136,3 +138,13 @@ def test_spans_never_overlap(world):
     rows = sorted(zip(result.chosen.sentence, result.chosen.first, result.chosen.last, strict=True))
     for (number, _, last), (other, first, _) in itertools.pairwise(rows):
         assert number != other or last <= first
+
+
+def test_weights_of_single_sentences_adapt_where_that_helps():
+    weights = Weights.load()
+    instances, gold = corpus(40)
+    examples = [Example(instance, tuple(spans)) for instance, spans in zip(instances, gold, strict=True)]
+    adapted = adapt_sentence_weights(weights, examples)
+    assert adapted.digest != weights.digest
+    assert adapted.rounds == weights.rounds
+    assert adapt_sentence_weights(weights, examples[:4]) == weights

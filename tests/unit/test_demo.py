@@ -35,8 +35,8 @@ def test_a_careful_person_keeps_corrects_removes_and_adds() -> None:
     }
     assert result[3]["origin"] == "manual"
     assert "score" not in result[3]
-    found = [(r["value"]["start"], r["value"]["end"], r["value"]["labels"][0]) for r in result]
-    assert sorted(found) == [(entity.start, entity.end, entity.label) for entity in gold]
+    spans = [(r["value"]["start"], r["value"]["end"], r["value"]["labels"][0]) for r in result]
+    assert sorted(spans) == [(entity.start, entity.end, entity.label) for entity in gold]
     assert all(r["value"]["text"] == TEXT[r["value"]["start"] : r["value"]["end"]] for r in result)
 
 

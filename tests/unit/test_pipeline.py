@@ -58,8 +58,8 @@ def test_a_corpus_is_projected_once_whatever_the_rounding_of_its_links():
     tasks = unaligned(300)
     pipeline.learn(tasks)
     for start in range(0, 300, 100):
-        found = pipeline.predict(tasks[start : start + 100])
-        assert [prediction.id for prediction in found if isinstance(prediction, Prediction)] == [
+        predictions = pipeline.predict(tasks[start : start + 100])
+        assert [prediction.id for prediction in predictions if isinstance(prediction, Prediction)] == [
             task.id for task in tasks[start : start + 100]
         ]
     assert (projector.corpora, aligner.aligned) == ([300], 300)

@@ -8,15 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xner_label.cli import export, import_
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.checking import checked_task
 from xner_label.exchange.readers.formats import FORMATS, open_records
 from xner_label.exchange.readers.interface import ImportedTask, ReadOptions
 from xner_label.exchange.tag_schemes import decode_tags
+from xner_label.exchange.writers import WRITERS
 
 CASES = Path(__file__).parents[1] / "cases"
 LABELS = {"PER", "LOC", "ORG"}
@@ -206,6 +209,22 @@ def test_conll_without_blank_lines_is_no_sentence(read: Any) -> None:
     result = read("a.conll", "neno\tO\n" * 10_001 + "\n" + conll("word", "tag"))
     assert result.entities == AMINA
     assert "no blank line in 10,000 tokens" in str(result.errors[10_001])
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("他 在 北 京 。", "他在北京。"),
+        ("นาย สมชาย ใจดี", "นายสมชายใจดี"),
+        ("东京 Tower 2020 年 は", "东京 Tower 2020 年は"),
+        ("서울 에서 Amina", "서울 에서 Amina"),
+    ],
+)
+def test_tokens_become_text_as_their_script_writes_it(read: Any, words: str, text: str) -> None:
+    content = "".join(f"{word}\t{'B-LOC' if number == 0 else 'O'}\n" for number, word in enumerate(words.split()))
+    result = read("a.conll", content)
+    assert result.texts == [text]
+    assert result.entities == [[(words.split()[0], "LOC")]]
 
 
 def test_a_header_above_columns_is_named(read: Any) -> None:
@@ -607,3 +626,11 @@ def test_an_empty_file_is_no_error_or_says_what_is_missing(read: Any, format: st
             read("a", "", format=format)
     else:
         assert read("a", "", format=format).tasks == {}
+
+
+def test_the_commands_offer_every_format() -> None:
+    def offered(command: click.Command) -> list[str]:
+        return next(list(option.type.choices) for option in command.params if option.name == "format")
+
+    assert offered(import_.command) == list(FORMATS)
+    assert offered(export.command) == list(WRITERS)

@@ -63,7 +63,7 @@ def test_a_name_has_one_label(sides):
     for _, text, entities in sides:
         for entity in entities:
             labels.setdefault(text[entity.start : entity.end], set()).add(entity.label)
-    assert {name for name, found in labels.items() if len(found) > 1} == {"Amazon"}
+    assert {name for name, its_labels in labels.items() if len(its_labels) > 1} == {"Amazon"}
 
 
 def counts_row(name: str, texts: list[tuple[Entity, ...]]) -> str:
@@ -98,24 +98,24 @@ def test_there_is_enough_of_everything(pairs):
 
 
 def test_the_hard_cases_are_in(pairs):
-    def some(condition: Callable[[SampleTask], bool], least: int) -> None:
+    def at_least(condition: Callable[[SampleTask], bool], least: int) -> None:
         assert sum(map(condition, pairs)) >= least
 
     def translated(task: SampleTask) -> bool:
         """No target mention looks like the source mention."""
-        found = {task.text[e.start : e.end] for e in task.entities}
-        return any(task.source[e.start : e.end] not in found for e in task.source_entities)
+        texts = {task.text[e.start : e.end] for e in task.entities}
+        return any(task.source[e.start : e.end] not in texts for e in task.source_entities)
 
-    some(lambda task: len(task.source_entities) > len(task.entities), 12)  # the name is dropped
-    some(lambda task: len(task.source_entities) < len(task.entities), 12)  # "Kenyan" becomes "wa Kenya"
-    some(translated, 180)
-    some(lambda task: any(ord(character) > 0xFFFF for character in task.text), 10)  # two UTF-16 units
-    some(lambda task: "“" in task.text, 30)
-    some(lambda task: "–" in task.text or "—" in task.text, 10)
-    some(lambda task: "ng'" in task.text.lower() or "ng’" in task.text.lower(), 5)
-    some(lambda task: "\r\n" in task.text, 1)
-    some(lambda task: "  " in task.text, 1)
-    some(lambda task: any(entity.start == 0 for entity in task.entities), 50)
+    at_least(lambda task: len(task.source_entities) > len(task.entities), 12)  # the name is dropped
+    at_least(lambda task: len(task.source_entities) < len(task.entities), 12)  # "Kenyan" becomes "wa Kenya"
+    at_least(translated, 180)
+    at_least(lambda task: any(ord(character) > 0xFFFF for character in task.text), 10)  # two UTF-16 units
+    at_least(lambda task: "“" in task.text, 30)
+    at_least(lambda task: "–" in task.text or "—" in task.text, 10)
+    at_least(lambda task: "ng'" in task.text.lower() or "ng’" in task.text.lower(), 5)
+    at_least(lambda task: "\r\n" in task.text, 1)
+    at_least(lambda task: "  " in task.text, 1)
+    at_least(lambda task: any(entity.start == 0 for entity in task.entities), 50)
 
 
 def test_read_sample_selects_a_split():

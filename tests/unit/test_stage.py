@@ -61,8 +61,8 @@ class Kept:
         self.entries: dict[tuple[str, str, str], bytes] = {}
 
     def known(self, stage: Stage, tasks: Sequence[Task]) -> list[Added | None]:
-        found = [self.entries.get(self._key(stage, task)) for task in tasks]
-        return [None if entry is None else msgspec.json.decode(entry) for entry in found]
+        entries = [self.entries.get(self._key(stage, task)) for task in tasks]
+        return [None if entry is None else msgspec.json.decode(entry) for entry in entries]
 
     def keep(self, stage: Stage, results: Sequence[tuple[Task, Added]]) -> None:
         self.entries |= {self._key(stage, task): msgspec.json.encode(added) for task, added in results}

@@ -1,4 +1,4 @@
-"""`xner-label db`: the schema of the store."""
+"""`xner-label db`: the schema of the store, and what may be deleted from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xner_label.settings.table import Settings
 
 @click.group(name="db")
 def command() -> None:
-    """Make, migrate or inspect the database."""
+    """Make, migrate, prune or inspect the database."""
 
 
 @command.command(short_help="Migrate the database up")
@@ -56,6 +56,29 @@ def current(settings: Settings, as_json: bool) -> None:
     with open_store(settings.database_url, check=False) as store:
         require_head(store)
     answer({"revision": HEAD}, HEAD, as_json=as_json)
+
+
+@command.command(short_help="Delete old predictions nobody needs")
+@with_settings("database_url")
+@click.option("--delete", is_flag=True, help="Delete; without it, only say what may go")
+@json_option
+def prune(settings: Settings, delete: bool, as_json: bool) -> None:
+    """Say which old predictions and stage results may go, and delete them with --delete.
+
+    What the current pipeline and the promoted run predicted stays, and so does every prediction that was pushed or
+    reviewed. Interrupt it freely. The file of an SQLite database doesn't shrink; its space is used again.
+    """
+    from xner_label.store.database import open_store
+    from xner_label.store.pruning import prune as prune_store
+
+    with open_store(settings.database_url) as store:
+        report = prune_store(store, dry_run=not delete)
+    lines = [f"{count} predictions of {name}" for name, count in report.predictions.items()]
+    lines += [f"{count} results of {name}" for name, count in report.stage_results.items()]
+    lines = [f"{line} {'deleted' if delete else 'may go'}" for line in lines] or ["nothing may go"]
+    if report.kept:
+        lines.append(f"{report.kept} old predictions stay: they were pushed or reviewed")
+    answer(report, "\n".join(lines), as_json=as_json)
 
 
 def _migrated(before: str | None, after: str | None, as_json: bool) -> None:

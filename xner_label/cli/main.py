@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "init": "Write a settings file",
         "doctor": "Check versions, settings, models, database and Label Studio",
-        "db": "Make, migrate or inspect the database",
+        "db": "Make, migrate, prune or inspect the database",
         "models": "List checkpoints, or fetch them ahead of use",
         "labels": "Show or change the label set of the project",
         "connect": "Make or join a project in Label Studio",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,20 +19,37 @@ if TYPE_CHECKING:
 
 
 @click.command(name="predict")
-@with_settings("database_url", "project", "preset", "translator", "tagger", "aligner", "projector")
+@with_settings(
+    "database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many tasks, each projected on its own")
 @click.option("--split", help="Only tasks of this split, each projected on its own")
+@click.option(
+    "--again",
+    multiple=True,
+    type=click.Choice(["translator", "tagger"]),
+    help="Let this stage work also where tasks brought a source or source entities along",
+)
 @click.option("--with-model", is_flag=True, help="Predict with the promoted model instead of the pipeline")
 @json_option
-def command(settings: Settings, limit: int | None, split: str | None, with_model: bool, as_json: bool) -> None:
+def command(
+    settings: Settings,
+    limit: int | None,
+    split: str | None,
+    again: tuple[str, ...],
+    with_model: bool,
+    as_json: bool,
+) -> None:
     """Translate, tag, align and project every task that this pipeline hasn't predicted yet.
 
-    What a task brings along (source, source entities, links) is used as it is. Interrupt it freely: it goes on
+    What a task brings along (source, source entities, links) is used as it is, unless a stage works --again: what
+    it brought is set aside, and importing it once more brings it back. Another translator or tagger does its stage
+    anew by itself, where the one before did it. Interrupt it freely: it goes on
     where it stopped. What --limit and --split choose is there for a look: it becomes what `push` sends only
     where nothing else was predicted before.
     """
-    if with_model and (limit is not None or split is not None):
-        raise UsageError("the model predicts all tasks", hint="leave --limit and --split out")
+    if with_model and (limit is not None or split is not None or again):
+        raise UsageError("the model predicts all tasks", hint="leave --limit, --split and --again out")
     if with_model:
         _predict_with_model(settings, as_json)
         return
@@ -42,7 +60,9 @@ def command(settings: Settings, limit: int | None, split: str | None, with_model
 
     require_stages(settings)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = Predictor(store, agreed(store, settings)).predict_project(progress, limit=limit, split=split)
+        report = Predictor(store, agreed(store, settings)).predict_project(
+            progress, limit=limit, split=split, again=again
+        )
     answer(report, _words(report) + _learned(report), as_json=as_json)
     for reason, count in report.left_out.items():
         say(f"{count} tasks left out: {reason}")
@@ -59,7 +79,7 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
 
     where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = predict_with_model(store, settings.project, progress, where=where)
+        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress, where=where)
     answer(report, _words(report), as_json=as_json)
 
 

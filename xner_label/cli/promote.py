@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from xner_label.cli.options import json_option, with_settings
@@ -12,7 +14,7 @@ from xner_label.settings.table import Settings
 
 
 @click.command(name="promote")
-@with_settings("database_url", "project", "dev_share", "device", "dtype")
+@with_settings("database_url", "project", "training_folder", "dev_share", "device", "dtype")
 @click.option("--run", "version", metavar="VERSION", help="The run to serve [default: the newest]")
 @click.option("--force", is_flag=True, help="Serve it whatever the gate says; needs --reason")
 @click.option("--reason", help="Why the gate is overridden; recorded")
@@ -37,11 +39,12 @@ def command(
 
     if force != (reason is not None):
         raise UsageError("--force and --reason belong together", hint="say why the gate is overridden")
-    where = PlacementRequest(settings.device, settings.dtype)
+    folder, where = Path(settings.training_folder), PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store:
         report = promote(
             store,
             settings.project,
+            folder,
             version,
             force_reason=reason,
             data=DataOptions(dev_share=settings.dev_share),
@@ -51,5 +54,5 @@ def command(
         answer(report, f"{report.version}: {state}, {report.reason}", as_json=as_json)
         if report.promoted and predicts:
             with console_progress() as progress:
-                made = predict_with_model(store, settings.project, progress, where=where)
+                made = predict_with_model(store, settings.project, folder, progress, where=where)
             say(f"{made.predicted} tasks predicted; `xner-label push` brings this to what waits for review")

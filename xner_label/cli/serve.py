@@ -16,7 +16,7 @@ from xner_label.settings.table import Settings
 @click.option("--verbose", is_flag=True, help="Log every request, not only what needs attention")
 @with_settings(
     *("database_url", "project", "preset", "projector", "studio_url"),
-    *("backend_host", "backend_port", "backend_user", "backend_sync_after"),
+    *("backend_host", "backend_port", "backend_user", "backend_sync_after", "training_folder"),
 )
 @json_option
 def command(settings: Settings, verbose: bool, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from xner_label.entities import Prediction, Task
 from xner_label.errors import IncompleteError, RecordError, UsageError
-from xner_label.jsonl import READ_BYTES, LineSplitter, Numbered, checked, decode_line
+from xner_label.jsonl import READ_BYTES, LineSplitter, Numbered, decode_line
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.progress import SILENCE, Progress
 
@@ -107,10 +107,10 @@ def _answer(
     """Decode each batch, ``answer`` its tasks, let ``write`` append each answer (given its line) to the output."""
     answered = bad = incomplete = 0
     for batch in batches:
-        decoded = _decoded(batch)
-        results = iter(answer([task for _, task in decoded if not isinstance(task, RecordError)]))
+        decoded = [_decoded(line) for _, line in batch]
+        results = iter(answer([task for task in decoded if not isinstance(task, RecordError)]))
         output = bytearray()
-        for (number, line), (_, task) in zip(batch, decoded, strict=True):
+        for (number, line), task in zip(batch, decoded, strict=True):
             result = task if isinstance(task, RecordError) else next(results)
             if not isinstance(result, RecordError):
                 assert isinstance(line, bytes)  # a task was read from it
@@ -131,15 +131,23 @@ def _answer(
     return StreamSummary(answered, bad, incomplete)
 
 
-def _decoded(batch: Batch) -> list[Numbered[Task]]:
-    decoder = msgspec.json.Decoder(Task)
-    return list(checked(batch, lambda line: decode_line(line, decoder)))
+_TASKS = msgspec.json.Decoder(Task)
+
+
+def _decoded(line: bytes | RecordError) -> Task | RecordError:
+    """The task of a line, or what is wrong with it; the caller knows the number."""
+    if isinstance(line, RecordError):
+        return line
+    try:
+        return decode_line(line, _TASKS)
+    except RecordError as error:
+        return error
 
 
 def _readable(batches: Iterable[Batch]) -> list[Task]:
     """The tasks of all lines that can be read; the others are reported when their turn comes."""
-    decoded = chain.from_iterable(map(_decoded, batches))
-    return [task for _, task in decoded if not isinstance(task, RecordError)]
+    decoded = (_decoded(line) for _, line in chain.from_iterable(batches))
+    return [task for task in decoded if not isinstance(task, RecordError)]
 
 
 class _KeptFields:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b, sha256
 from math import prod
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -32,14 +32,14 @@ _HINTS = {
 }
 
 
-class _Problem(NamedTuple):
+class _Problem(msgspec.Struct, frozen=True, gc=False):
     """A task's instance before the stages have completed it, and what had to be adjusted."""
 
     instance: Instance
     notes: list[str]
 
 
-class _Projected(NamedTuple):
+class _Projected(msgspec.Struct, frozen=True, gc=False):
     """A task's completed instance, what had to be adjusted, and its projections."""
 
     instance: Instance
@@ -143,7 +143,7 @@ class Pipeline:
         A corpus projector projects them here, and :meth:`predict` looks up what a task's fields (all but ``id``
         and ``entities``) have led to: no stage runs on them again. The signature then names the corpus.
         """
-        built = [(task, self._built(task)) for task in tasks]
+        built = [(task, self._problem(task)) for task in tasks]
         good = [(task, problem) for task, problem in built if not isinstance(problem, RecordError)]
         if learns(self._aligner):
             self._aligner.fit([_words(problem.instance) for _, problem in good])
@@ -159,26 +159,27 @@ class Pipeline:
         That error is an IncompleteError where a task fails one of the filters. A corpus projector takes those that
         it hasn't learned from as a corpus of their own.
         """
-        corpus = self._corpus
-        learned = [corpus.get(_content(task)) for task in tasks] if corpus else [None] * len(tasks)
-        built = [self._built(task) for task, known in zip(tasks, learned, strict=True) if known is None]
-        projected = iter(self._projected([problem for problem in built if not isinstance(problem, RecordError)]))
-        fresh = (problem if isinstance(problem, RecordError) else next(projected) for problem in built)
+        if self._corpus:
+            learned = [self._corpus.get(_content(task)) for task in tasks]
+            unknown = [task for task, known in zip(tasks, learned, strict=True) if known is None]
+            fresh = iter(self._solved(unknown))
+            solved = [next(fresh) if known is None else known for known in learned]
+        else:
+            solved = self._solved(tasks)
         signature = self.signature
         answers = [
-            self._prediction(task, next(fresh) if known is None else known, signature)
-            for task, known in zip(tasks, learned, strict=True)
+            self._prediction(task, projected, signature) for task, projected in zip(tasks, solved, strict=True)
         ]
         if self._amendment is None:
             return answers
         amend = self._amendment.amend
         return [amend(answer) if isinstance(answer, Prediction) else answer for answer in answers]
 
-    def _built(self, task: Task) -> _Problem | RecordError:
-        try:
-            return self._problem(task)
-        except RecordError as error:
-            return error
+    def _solved(self, tasks: Sequence[Task]) -> list[_Projected | RecordError]:
+        """Each task projected, or the error that keeps it from that."""
+        problems = [self._problem(task) for task in tasks]
+        projected = iter(self._projected([problem for problem in problems if isinstance(problem, _Problem)]))
+        return [problem if isinstance(problem, RecordError) else next(projected) for problem in problems]
 
     def _projected(self, problems: Sequence[_Problem]) -> list[_Projected]:
         if not problems:
@@ -190,15 +191,18 @@ class Pipeline:
             for problem, instance, projections in zip(problems, instances, projected, strict=True)
         ]
 
-    def _problem(self, task: Task) -> _Problem:
-        instance, notes = build_instance(task)
+    def _problem(self, task: Task) -> _Problem | RecordError:
+        try:
+            instance, notes = build_instance(task)
+        except RecordError as error:
+            return error
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")
-            raise RecordError(field, f"{problem}; give borders that agree with the tokens")
+            return RecordError(field, f"{problem}; give borders that agree with the tokens")
         if task.source_entities != () and len(instance.target):
             for field in ("source", "source_entities", *sorted(self._projector.needs)):
                 if getattr(task, field) is None and not self._supplied(field, task):
-                    raise RecordError(field, f"missing; {_HINTS[field]}")
+                    return RecordError(field, f"missing; {_HINTS[field]}")
         return _Problem(instance, notes)
 
     def _supplied(self, field: str, task: Task) -> bool:
@@ -235,7 +239,7 @@ class Pipeline:
     ) -> Prediction | RecordError:
         if isinstance(projected, RecordError):
             return projected
-        instance, notes, projections = projected
+        instance, notes, projections = projected.instance, projected.notes, projected.projections
         cut, labels = self._cut, self._labels
         judged: list[Projection] = projections
         if labels is not None:

@@ -23,6 +23,9 @@ from xner_label.predicting.corpus_state import (
     learn_corpus,
 )
 from xner_label.projection.corpus.tally import Tally
+from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_weights
+from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import build_instance
 from xner_label.store import corpus_states
@@ -71,6 +74,19 @@ class ProjectKnowledge:
         if projector is None:
             raise ConfigurationError("what was learned is gone", hint="run `xner-label predict` again")
         return projector
+
+    def adapted(self, tasks: Sequence[tuple[int, entities.Task]]) -> LogLinearProjector:
+        """What projects each task on its own, by weights adapted to what people settled in some of them."""
+        with self._store.read() as session:
+            settled = self._settled(session)
+        examples = []
+        for _, task in tasks:
+            if str(task.id) in settled:
+                try:
+                    examples.append(read_example(msgspec.structs.replace(task, entities=settled[str(task.id)])))
+                except RecordError:
+                    continue  # the pipeline will say what is wrong with it
+        return LogLinearProjector(adapt_sentence_weights(self._weights, examples))
 
     def current(self) -> LearnedProjector | None:
         """What projects single tasks by the newest state; None before there is one for these weights."""

@@ -5,7 +5,8 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -27,6 +28,7 @@ from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
+from xner_label.store.given import set_given_aside
 from xner_label.store.pipelines import ensure_pipeline, find_name
 from xner_label.store.tables import Task
 
@@ -34,6 +36,8 @@ from xner_label.store.tables import Task
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
 # Tasks per transaction.
 _CHUNK = 500
+# What follows the weights in the signature of a projector that has learned.
+_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
 
 
 class LearnedReport(msgspec.Struct, frozen=True):
@@ -74,15 +78,22 @@ class Predictor:
             self._project = projects.get_project(session, settings.project).id
 
     def predict_project(
-        self, progress: Progress = SILENCE, *, limit: int | None = None, split: str | None = None
+        self,
+        progress: Progress = SILENCE,
+        *,
+        limit: int | None = None,
+        split: str | None = None,
+        again: Collection[str] = (),
     ) -> PredictReport:
         """Predict every task of the project and make this its current pipeline.
 
         With the default projector the tasks inform each other (corpus mode), up to ``corpus_limit`` of them.
         ``limit`` and ``split`` choose some of those that aren't predicted yet: they are projected each on its own,
-        and the project's current pipeline stays, if it has one. Raises ConfigurationError when no task has a
-        source and no translator is configured.
+        and the project's current pipeline stays, if it has one. ``again`` names roles, ``translator`` or
+        ``tagger``, that work also where tasks brought a source or its entities along. Raises ConfigurationError
+        when no task has a source and no translator is configured, or none for a role in ``again``.
         """
+        self._set_given_aside(again)
         some = limit is not None or split is not None
         with self._store.read() as session:
             rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
@@ -136,6 +147,18 @@ class Predictor:
             report.learned = LearnedReport(unlearned, corrections, *changed, names=names)
         return report
 
+    def _set_given_aside(self, again: Collection[str]) -> None:
+        stages = {"translator": self._translator, "tagger": self._tagger} if again else {}
+        for role in again:
+            if stages[role] is None:
+                raise ConfigurationError(
+                    f"no {role} is configured to work again",
+                    hint=f"name one with --{role} or in the settings file",
+                )
+        with self._store.write() as session:
+            for role in again:
+                set_given_aside(session, self._project, role)
+
     def _undone(self, rows: Iterable[Task], limit: int | None, split: str | None) -> Iterable[Task]:
         """The first tasks of a split that the pipeline, each task on its own, hasn't predicted."""
         with self._store.read() as session:
@@ -162,6 +185,12 @@ class Predictor:
         problems = {key: task for key, task in answers.items() if isinstance(task, RecordError)}
         predicted: dict[int, entities.Prediction | RecordError] = {**problems, **results}
         return [predicted[task.id] for task in stored]
+
+    def would_make(self, signature: str) -> bool:
+        """Whether predictions of this signature are made by these settings, whatever was learned till then."""
+        projectors = (self._projector, self._single_projector)
+        present = {_without_state(self._pipeline(projector).signature) for projector in projectors}
+        return _without_state(signature) in present
 
     def predict_unstored(self, asked: Sequence[entities.Task]) -> list[entities.Prediction | RecordError]:
         """Predict tasks that the store doesn't have, in order; nothing of it is kept."""
@@ -206,10 +235,12 @@ class Predictor:
 
     def _projector_of(self, linked: Sequence[tuple[int, entities.Task]]) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can and they aren't
-        too many to hold."""
-        if self._knowledge is not None and 0 < len(linked) <= self._settings.corpus_limit:
+        too many to hold; otherwise weights are adapted to what people settled."""
+        if self._knowledge is None or not linked:
+            return self._projector
+        if len(linked) <= self._settings.corpus_limit:
             return self._knowledge.learn(linked)
-        return self._projector
+        return self._knowledge.adapted(linked)
 
     @property
     def _single_projector(self) -> Projector | CorpusProjector:
@@ -242,3 +273,8 @@ class Predictor:
     @cached_property
     def _aligner(self) -> Aligner | None:
         return make_aligner(self._settings, cache=self._cache, scope=self._settings.project)
+
+
+def _without_state(signature: str) -> str:
+    """The signature without what a project has learned, which new answers and tasks change."""
+    return _STATE.sub("", signature)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 
 import msgspec
@@ -265,8 +266,9 @@ class PredictionService:
     ) -> list[entities.Prediction]:
         from xner_label.predicting.with_model import load_run
 
+        folder = Path(self._settings.training_folder)
         where = PlacementRequest(self._settings.device, self._settings.dtype)
-        return load_run(run, where).predict(asked, projected)
+        return load_run(run, folder, where).predict(asked, projected)
 
     def _current_predictor(self, serving: Serving) -> Predictor:
         """The predictor; a new one after `xner-label predict` has made another pipeline the current one."""
@@ -282,13 +284,16 @@ class PredictionService:
         """
         with self._store.read() as session:
             pipeline = pipelines.find_name(session, signature) or signature
+            current = pipelines.signatures_by_name(session, [serving.pipeline] if serving.pipeline else [])
         if serving.pipeline is None:
             with self._store.write() as session:
                 project = projects.get_project(session, self._settings.project)
                 if project.pipeline is None:
                     project.pipeline = pipelines.ensure_pipeline(session, signature)
             self._predictor_of = pipeline
-        elif pipeline not in (serving.pipeline, self._pipeline_of_new):
+        elif pipeline != self._pipeline_of_new and not self._current_predictor(serving).would_make(
+            current[serving.pipeline]
+        ):
             _LOG.warning(
                 "settings or source data changed since the last `xner-label predict`: new tasks get the pipeline "
                 "%r, stored ones are from %r; run it again",

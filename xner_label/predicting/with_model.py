@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 
 import msgspec
@@ -14,10 +15,10 @@ from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
-from xner_label.store.tables import ModelRun
+from xner_label.store.tables import ModelRun, Task
 from xner_label.training.data import Sentence, projections_of, to_sentence
 from xner_label.training.model import NerModel, TaggedText
-from xner_label.training.runs import load_model
+from xner_label.training.runs import load_model, run_folder
 
 # Tasks per transaction.
 _CHUNK = 500
@@ -78,44 +79,50 @@ class _Loaded:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._key: tuple[str, PlacementRequest] | None = None
+        self._key: tuple[Path, PlacementRequest] | None = None
         self._served: ServedModel | None = None
 
-    def get(self, run: ModelRun, where: PlacementRequest) -> ServedModel:
+    def get(self, run: ModelRun, folder: Path, where: PlacementRequest) -> ServedModel:
+        key = run_folder(run, folder), where
         with self._lock:
-            if self._served is None or self._key != (run.path, where):
+            if self._served is None or self._key != key:
                 self._served = None  # its memory is needed for the next
-                self._served = ServedModel(run.version, load_model(run, where))
-                self._key = run.path, where
+                self._served = ServedModel(run.version, load_model(run, folder, where))
+                self._key = key
             return self._served
 
 
 _LOADED = _Loaded()
 
 
-def load_promoted(store: Store, project: str, where: PlacementRequest = ANYWHERE) -> ServedModel | None:
+def load_promoted(
+    store: Store, project: str, folder: Path, where: PlacementRequest = ANYWHERE
+) -> ServedModel | None:
     """The promoted model; None before the first promotion.
 
     Asks the store each time and opens the model's files only when another run has been promoted, so that a
     server takes it over without a restart. Raises UsageError for an unknown project, ConfigurationError when
-    the files are missing.
+    the files are missing from the models' ``folder``.
     """
     with store.read() as session:
         run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else load_run(run, where)
+    return None if run is None else load_run(run, folder, where)
 
 
-def load_run(run: ModelRun, where: PlacementRequest = ANYWHERE) -> ServedModel:
-    """The model of a run, to answer ``where`` it is asked to; opened only if another one was served last.
+def load_run(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) -> ServedModel:
+    """The model of a run in the models' ``folder``, to answer ``where`` it is asked to.
+
+    It is opened only if another one was served last.
 
     Raises ConfigurationError when its files are missing or don't fit, or it can't run there.
     """
-    return _LOADED.get(run, where)
+    return _LOADED.get(run, folder, where)
 
 
 def predict_with_model(
     store: Store,
     project: str,
+    folder: Path,
     progress: Progress = SILENCE,
     *,
     version: str | None = None,
@@ -124,7 +131,7 @@ def predict_with_model(
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
 
     Tasks that the run has predicted before keep their prediction, so that it goes on where it was interrupted.
-    Raises UsageError when there is no such run.
+    Raises UsageError when there is no such run, ConfigurationError when the models' ``folder`` lacks it.
     """
     with store.read() as session:
         row = projects.get_project(session, project)
@@ -135,21 +142,26 @@ def predict_with_model(
                 hint="`xner-label train`, then `xner-label promote`",
             )
         done = predictions.predicted_task_ids(session, row.id, run.version)
-        projected = projections_of(session, row.id, None if row.pipeline is None else row.pipeline.name)
-        stored = [
-            task for task in tasks.iterate_tasks(session, row.id, set_aside.not_excluded()) if task.id not in done
+        open_tasks = [
+            task_id for task_id in tasks.task_ids(session, row.id, set_aside.not_excluded()) if task_id not in done
         ]
-    model = load_run(run, where)
+        pipeline = None if row.pipeline is None else row.pipeline.name
+    model = load_run(run, folder, where)
     report = ModelPredictReport(run.version, known=len(done))
-    progress.begin("predicting", len(stored))
-    for start in range(0, len(stored), _CHUNK):
-        chunk = [to_sentence(task, projected) for task in stored[start : start + _CHUNK]]
-        results = model.answer(chunk)
-        pairs = [(sentence.task_id, result) for sentence, result in zip(chunk, results, strict=True)]
+    progress.begin("predicting", len(open_tasks))
+    for start in range(0, len(open_tasks), _CHUNK):
+        ids = open_tasks[start : start + _CHUNK]
+        with store.read() as session:
+            projected = projections_of(session, ids, pipeline)
+            sentences = [
+                to_sentence(task, projected) for task in tasks.iterate_tasks(session, row.id, Task.id.in_(ids))
+            ]
+        results = model.answer(sentences)
+        pairs = [(sentence.task_id, result) for sentence, result in zip(sentences, results, strict=True)]
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)
         report.entities += sum(len(result.entities) for result in results)
-        progress.advance(len(chunk))
+        progress.advance(len(ids))
     return report
 
 

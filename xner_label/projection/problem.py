@@ -5,7 +5,7 @@ A projector never sees offsets, files or formats: it gets instances and returns 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -65,11 +65,7 @@ class Projections(list[Projection]):
     confidences, exactly; that holds for those left out as well.
     """
 
-    __slots__ = ("exact",)
-
-    def __init__(self, projections: Iterable[Projection] = (), *, exact: bool = True) -> None:
-        super().__init__(projections)
-        self.exact = exact
+    exact: bool = True
 
     def in_order(self) -> Projections:
         """Itself, sorted by the first token."""

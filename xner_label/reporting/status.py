@@ -9,7 +9,7 @@ import msgspec
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, tasks
 from xner_label.store.database import Store
-from xner_label.store.gold import conflicts_of, count_corrections, gold_of
+from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
 
 
@@ -63,7 +63,7 @@ def status(store: Store, project: str) -> Status:
     """The state of a project. Raises UsageError when the store has none of that name."""
     with store.read() as session:
         row = projects.get_project(session, project)
-        gold = gold_of(session, row.id)
+        gold = count_gold(session, row.id)
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
@@ -76,7 +76,7 @@ def status(store: Store, project: str) -> Status:
             if row.studio_project is None
             else f"{row.studio_url}/projects/{row.studio_project}/data",
             tasks=tasks.count_tasks(session, row.id),
-            source_sentences=len(tasks.source_sentences(session, row.id)),
+            source_sentences=tasks.count_source_sentences(session, row.id),
             predictions=predicted,
             pipelines=signatures_by_name(session, predicted),
             chosen=chosen,
@@ -84,9 +84,9 @@ def status(store: Store, project: str) -> Status:
             waiting=reviews.count_open(session, row.id),
             unshown=reviews.unshown_items(session, row.id),
             unpredicted=runs.count_unpredicted(session, row, "pool"),
-            gold=len(gold),
+            gold=gold.tasks,
             unlearned=corpus_states.count_unlearned(session, row.id),
-            conflicts=len(conflicts_of(session, row.id)),
+            conflicts=gold.conflicts,
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
             last_sync=reviews.last_sync(session, row.id),

@@ -11,12 +11,19 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
-from xner_label.store.tables import Base
+from xner_label.store.base import Base
 
 T = TypeVar("T")
 
@@ -112,6 +119,8 @@ def _reach(store: Store) -> None:
                 f"the database can't be used: {_problem(error)}",
                 hint="check XNER_LABEL_DATABASE_URL and that the server runs",
             ) from error
+    except DatabaseError as error:
+        raise _unreadable(error) or error from None
 
 
 def require_head(store: Store) -> None:
@@ -218,6 +227,19 @@ def _explained() -> Iterator[None]:
             f"the database can't be used: {problem}; nothing of this step was written",
             hint="check its disk, that its server runs, and XNER_LABEL_DATABASE_URL; then run it again",
         ) from error
+    except DatabaseError as error:
+        raise _unreadable(error) or error from None
+
+
+def _unreadable(error: DatabaseError) -> ConfigurationError | None:
+    """What to say when the file isn't a database, or is damaged; None for other errors."""
+    problem = _problem(error)
+    if "not a database" not in problem and "malformed" not in problem:
+        return None
+    return ConfigurationError(
+        f"the database can't be read: {problem}",
+        hint="put a copy of it back, or name another file in XNER_LABEL_DATABASE_URL",
+    )
 
 
 def _problem(error: DBAPIError) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Subquery, func, select
+from sqlalchemy.orm import Session, defer
 
 from xner_label.entities import Entity
 from xner_label.store.database import id_batches, insert_new
@@ -79,32 +79,46 @@ def _sorted(entities: Iterable[Entity]) -> tuple[Entity, ...]:
     return tuple(sorted(entities, key=_order))
 
 
+def _states(project_id: int, *where: ColumnElement[bool]) -> Subquery:
+    """Every state of every annotation of the project's tasks, ``age`` 1 for the newest one of an annotation."""
+    newest_first = (Annotation.studio_updated_at.desc().nulls_last(), Annotation.id.desc())
+    age = func.row_number().over(
+        partition_by=(Annotation.task_id, Annotation.studio_annotation), order_by=newest_first
+    )
+    return (
+        select(Annotation.id, Annotation.task_id, Annotation.skipped, Annotation.deleted, age.label("age"))
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id, *where)
+        .subquery()
+    )
+
+
+def _usable(states: Subquery) -> ColumnElement[bool]:
+    """The newest states that are answers."""
+    return (states.c.age == 1) & ~states.c.deleted & ~states.c.skipped
+
+
 def current_annotations(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Annotation]:
     """The newest state of every annotation that is neither deleted nor skipped, the oldest state first.
 
-    ``where`` narrows the tasks.
+    ``where`` narrows the tasks. Label Studio's document, ``regions``, is read only where somebody looks at it.
     """
-    return [row for row in _newest(session, project_id, *where) if not (row.deleted or row.skipped)]
+    states = _states(project_id, *where)
+    query = (
+        select(Annotation)
+        .join(states, states.c.id == Annotation.id)
+        .where(_usable(states))
+        .order_by(Annotation.studio_updated_at.nulls_first(), Annotation.id)
+        .options(defer(Annotation.regions))
+    )
+    return list(session.scalars(query))
 
 
 def skipped_task_ids(session: Session, project_id: int) -> set[int]:
     """Ids of the tasks that somebody skipped, whatever else people said about them."""
-    return {row.task_id for row in _newest(session, project_id) if row.skipped and not row.deleted}
-
-
-def _newest(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterable[Annotation]:
-    """The newest state of every annotation, the oldest state first."""
-    query = (
-        select(Annotation)
-        .join(Task, Task.id == Annotation.task_id)
-        .where(Task.project_id == project_id, *where)
-        .order_by(Annotation.studio_updated_at.nulls_first(), Annotation.id)
-    )
-    newest: dict[tuple[int, int | None], Annotation] = {}
-    for row in session.scalars(query):
-        newest.pop((row.task_id, row.studio_annotation), None)
-        newest[row.task_id, row.studio_annotation] = row
-    return newest.values()
+    states = _states(project_id)
+    query = select(states.c.task_id).where(states.c.age == 1, states.c.skipped, ~states.c.deleted)
+    return set(session.scalars(query))
 
 
 def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Gold]:
@@ -161,13 +175,9 @@ def _settled(
             .order_by(Decision.id)
         )
     }
-    query = (
-        select(Task)
-        .where(Task.project_id == project_id, Task.id.not_in(select(ExcludedTask.task_id)), *where)
-        .order_by(Task.id)
-    )
-    for task in session.scalars(query):
-        if task.id in by_task:
+    for ids in id_batches(sorted(by_task)):
+        query = select(Task).where(Task.id.in_(ids), Task.id.not_in(select(ExcludedTask.task_id)))
+        for task in session.scalars(query.order_by(Task.id)):
             people = _of_each_person(by_task[task.id])
             yield task, _standing(people, decisions.get(task.id)), len(people)
 
@@ -213,16 +223,39 @@ def _order(entity: Entity) -> tuple[int, int, str]:
     return entity.start, entity.end, entity.label
 
 
+class GoldCounts(msgspec.Struct, frozen=True):
+    """How many tasks are settled, and about how many people disagree."""
+
+    tasks: int
+    conflicts: int
+
+
+def count_gold(session: Session, project_id: int) -> GoldCounts:
+    """How much gold a project has; reads those tasks alone that have several answers or a decision."""
+    states = _states(project_id, Task.id.not_in(select(ExcludedTask.task_id)))
+    answered = (
+        select(states.c.task_id, func.count().label("answers"))
+        .where(_usable(states))
+        .group_by(states.c.task_id)
+        .subquery()
+    )
+    decided = select(Decision.task_id)
+    one_answer = (answered.c.answers == 1) & answered.c.task_id.not_in(decided)
+    settled = session.scalar(select(func.count()).select_from(answered).where(one_answer)) or 0
+    others = select(answered.c.task_id).where(~one_answer)
+    versions = [len(different) for _, different, _ in _settled(session, project_id, Task.id.in_(others))]
+    conflicts = sum(count > 1 for count in versions)
+    return GoldCounts(settled + len(versions) - conflicts, conflicts)
+
+
 def count_corrections(session: Session, project_id: int) -> dict[str, int]:
     """Number of corrections by kind, over the current annotations."""
-    current = [row.id for row in current_annotations(session, project_id)]
-    counts: dict[str, int] = {}
-    for start in range(0, len(current), 5_000):
-        query = (
-            select(Correction.kind, func.count())
-            .where(Correction.annotation_id.in_(current[start : start + 5_000]))
-            .group_by(Correction.kind)
-        )
-        for kind, count in session.execute(query):
-            counts[kind] = counts.get(kind, 0) + count
-    return counts
+    states = _states(project_id)
+    query = (
+        select(Correction.kind, func.count())
+        .join(states, states.c.id == Correction.annotation_id)
+        .where(_usable(states))
+        .group_by(Correction.kind)
+        .order_by(Correction.kind)
+    )
+    return dict(session.execute(query).all())

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from xner_label.store.base import utc_now
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
@@ -20,7 +21,6 @@ from xner_label.store.tables import (
     Prediction,
     ProjectedEntity,
     Task,
-    utc_now,
 )
 
 

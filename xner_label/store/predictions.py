@@ -210,7 +210,19 @@ def count_predictions(session: Session, project_id: int) -> dict[str, int]:
 
 def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
     """A stored prediction as the value type."""
-    projected = tuple(
+    return entities.Prediction(
+        task.external_id,
+        task.text,
+        projected_entities(prediction),
+        prediction.confidence,
+        prediction.pipeline.signature,
+        prediction.note,
+    )
+
+
+def projected_entities(prediction: Prediction) -> tuple[entities.ProjectedEntity, ...]:
+    """The entities of a stored prediction as value types."""
+    return tuple(
         entities.ProjectedEntity(
             start=row.start,
             end=row.end,
@@ -222,14 +234,6 @@ def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
             provenance=_provenance(row),
         )
         for row in prediction.entities
-    )
-    return entities.Prediction(
-        task.external_id,
-        task.text,
-        projected,
-        prediction.confidence,
-        prediction.pipeline.signature,
-        prediction.note,
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.store.database import Store, id_batches
 from xner_label.store.runs import promoted_run
+from xner_label.store.stages import GIVEN
 from xner_label.store.tables import (
     Annotation,
     Correction,
@@ -139,7 +140,11 @@ def _unneeded_stages(session: Session, leaving: set[str]) -> dict[int, str]:
         last = select(func.max(StageResult.created_at)).where(StageResult.stage_id == stage.id)
         moment = session.scalar(last)
         fresh = newest is None or (moment is not None and moment >= newest)
-        if not fresh and not any(f" {named} " in f" {signature}" for signature in kept):
+        if (
+            not fresh
+            and stage.signature != GIVEN
+            and not any(f" {named} " in f" {signature}" for signature in kept)
+        ):
             unneeded[stage.id] = named
     return unneeded
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
+from xner_label.store.base import utc_now
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
@@ -20,7 +21,6 @@ from xner_label.store.tables import (
     ReviewItem,
     SyncState,
     Task,
-    utc_now,
 )
 
 # How many ids go into one IN (...).

@@ -11,6 +11,9 @@ from sqlalchemy.orm import Session
 from xner_label.store.database import id_batches, insert_new
 from xner_label.store.tables import StageResult, StageVersion
 
+# The signature under which what people gave is kept, when a stage was to make it anew.
+GIVEN = "given"
+
 
 def ensure_stage(session: Session, role: str, signature: str) -> int:
     """The id of a stage with its options, made when it is new."""

@@ -6,70 +6,20 @@ exclusive; probabilities are checked to lie in 0..1.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
-    JSON,
     CheckConstraint,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-
-def utc_now() -> datetime:
-    """The present moment, aware."""
-    return datetime.now(UTC)
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, also on SQLite, which would forget the zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database: UTC."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database: aware, UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """What the tables have in common: names for constraints and indexes."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: Text(),
-        datetime: UTCDateTime(),
-        dict[str, Any]: JSON(none_as_null=True),
-        list[Any]: JSON(none_as_null=True),
-    }
-
-
-def _probability(column: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} >= 0 AND {column} <= 1", name=f"{column}_is_probability")
+from xner_label.store.base import Base, probability_check, utc_now
 
 
 class PipelineVersion(Base):
@@ -212,7 +162,7 @@ class Prediction(Base):
         order_by="ProjectedEntity.position", back_populates="prediction", cascade="all, delete-orphan"
     )
 
-    __table_args__ = (UniqueConstraint("task_id", "pipeline_id"), _probability("confidence"))
+    __table_args__ = (UniqueConstraint("task_id", "pipeline_id"), probability_check("confidence"))
 
 
 class ProjectedEntity(Base):
@@ -241,7 +191,7 @@ class ProjectedEntity(Base):
     __table_args__ = (
         UniqueConstraint("prediction_id", "position"),
         UniqueConstraint("prediction_id", "region"),
-        _probability("confidence"),
+        probability_check("confidence"),
         CheckConstraint('start >= 0 AND "end" > start', name="span_is_ordered"),
     )
 

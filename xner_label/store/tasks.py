@@ -101,6 +101,11 @@ def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]
     yield from session.scalars(query.execution_options(yield_per=1_000))
 
 
+def task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[int]:
+    """Ids of the project's tasks in the order they came."""
+    return list(session.scalars(select(Task.id).where(Task.project_id == project_id, *where).order_by(Task.id)))
+
+
 def find_tasks(
     session: Session,
     project_id: int,
@@ -180,6 +185,12 @@ def source_sentences(session: Session, project_id: int) -> list[tuple[str, list[
     """The labelled source data as (text, entities), in the order it came."""
     query = select(SourceSentence).where(SourceSentence.project_id == project_id).order_by(SourceSentence.id)
     return [(row.text, msgspec.convert(row.entities, list[Entity])) for row in session.scalars(query)]
+
+
+def count_source_sentences(session: Session, project_id: int) -> int:
+    """How many labelled source sentences the project has."""
+    query = select(func.count()).select_from(SourceSentence).where(SourceSentence.project_id == project_id)
+    return session.scalar(query) or 0
 
 
 def count_tasks(session: Session, project_id: int) -> dict[str, int]:

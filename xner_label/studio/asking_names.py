@@ -19,8 +19,9 @@ from xner_label.errors import ConfigurationError, StudioError
 from xner_label.review.name_groups import NameGroup, Occurrence, group_names, other_labels, other_spans
 from xner_label.settings.table import Settings
 from xner_label.store import names, projects, runs
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
-from xner_label.store.tables import NameProject, NameQuestion, Project, utc_now
+from xner_label.store.tables import NameProject, NameQuestion, Project
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import moment

@@ -18,10 +18,11 @@ from typing import Any
 from xner_label.errors import StudioError
 from xner_label.progress import Progress
 from xner_label.store import projects, reviews
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
-from xner_label.store.tables import Prediction, Project, Task, utc_now
+from xner_label.store.tables import Prediction, Project, Task
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio
 from xner_label.studio.labelling import Control

@@ -101,16 +101,12 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     options = options or DataOptions()
     row = projects.get_project(session, project)
     labels = tuple(row.labels)
-    pipeline = options.pipeline or (None if row.pipeline is None else row.pipeline.name)
-    projected = projections_of(session, row.id, pipeline)
+    pipeline = options.pipeline or _current(row)
+    projected = projections_of(session, tasks.task_ids(session, row.id), pipeline)
     report = DataReport(pipeline=pipeline)
 
     gold = {item.task.id: item for item in gold_of(session, row.id)}
-    held_out = {key: item for key, item in gold.items() if item.task.split not in TRAINABLE}
-    if all(item.task.split == TEST for item in held_out.values()) and options.dev_share > 0:
-        share = {key: item for key, item in gold.items() if _falls_in_share(item.task, options.dev_share)}
-        report.dev_is_share = bool(share)
-        held_out |= share
+    held_out, report.dev_is_share = _held_out(gold, options)
     hidden = {item.task.text_hash for item in held_out.values()}
     disputed = {item.task.id for item in conflicts_of(session, row.id)}
     skipped = skipped_task_ids(session, row.id) - gold.keys()
@@ -149,14 +145,41 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     return data
 
 
+def collect_dev(session: Session, project: str, options: DataOptions | None = None) -> list[GoldSentence]:
+    """The gold that ``collect`` holds out as dev, without reading what is learned from.
+
+    Raises UsageError when there is no such project.
+    """
+    options = options or DataOptions()
+    found = projects.get_project(session, project)
+    gold = {item.task.id: item for item in gold_of(session, found.id)}
+    dev = {key: item for key, item in _held_out(gold, options)[0].items() if item.task.split != TEST}
+    projected = projections_of(session, list(dev), options.pipeline or _current(found))
+    labels = tuple(found.labels)
+    return [_gold_sentence(item, projected, labels, DataReport()) for item in dev.values()]
+
+
+def _held_out(gold: Mapping[int, Gold], options: DataOptions) -> tuple[dict[int, Gold], bool]:
+    """The gold to judge by, by task id, and whether a share of the trainable splits is part of it."""
+    held_out = {key: item for key, item in gold.items() if item.task.split not in TRAINABLE}
+    if options.dev_share <= 0 or any(item.task.split != TEST for item in held_out.values()):
+        return held_out, False
+    share = {key: item for key, item in gold.items() if _falls_in_share(item.task, options.dev_share)}
+    return held_out | share, bool(share)
+
+
+def _current(project: tables.Project) -> str | None:
+    return None if project.pipeline is None else project.pipeline.name
+
+
 def projections_of(
-    session: Session, project_id: int, pipeline: str | None
+    session: Session, task_ids: Sequence[int], version: str | None
 ) -> dict[int, tuple[entities.ProjectedEntity, ...]]:
-    """The projected entities by task id; empty where no pipeline has run."""
-    if pipeline is None:
+    """The entities that a pipeline version projected, by task id; empty where none has run."""
+    if version is None:
         return {}
-    pairs = predictions.predictions_of(session, project_id, pipeline)
-    return {task.id: predictions.to_record(task, prediction).entities for task, prediction in pairs}
+    found = predictions.of_tasks(session, task_ids, version)
+    return {task_id: predictions.projected_entities(prediction) for task_id, prediction in found.items()}
 
 
 def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:

@@ -8,19 +8,20 @@ difference of their F1 is resampled over tasks, in pairs (paired bootstrap, Efro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from sqlalchemy.orm import Session
 
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
-from xner_label.errors import CheckFailedError, UsageError
+from xner_label.errors import CheckFailedError, PartialError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
-from xner_label.training.data import DataOptions, GoldSentence, collect
+from xner_label.training.data import DataOptions, GoldSentence, collect_dev
 from xner_label.training.evaluation import entities_by, span_counts
 from xner_label.training.runs import load_model, trained_on
 
@@ -56,50 +57,75 @@ class PromotionReport(msgspec.Struct, frozen=True):
 def promote(
     store: Store,
     project: str,
+    folder: Path,
     version: str | None = None,
     *,
     force_reason: str | None = None,
     data: DataOptions | None = None,
     where: PlacementRequest = ANYWHERE,
 ) -> PromotionReport:
-    """Serve a run, the newest when ``version`` is None. ``where`` is where checkpoints are compared.
+    """Serve a run of the models' ``folder``, the newest when ``version`` is None. ``where`` is where checkpoints
+    are compared.
 
     The first promotion of a project is free, ``force_reason`` overrides the gate and is recorded. Raises
-    UsageError when there is no such run, CheckFailedError when the gate says no or has no gold to judge by.
+    UsageError when there is no such run, ConfigurationError when it can't be opened (forced or not),
+    CheckFailedError when the gate says no or has no gold to judge by, PartialError when another run was promoted
+    while this one was compared with its predecessor.
     """
     with store.read() as session:
         project_id = projects.get_project(session, project).id
         run = _wanted(session, project_id, version)
         served = runs.promoted_run(session, project_id)
-        gold = collect(session, project, data).dev
     if served is not None and served.id == run.id:
         return PromotionReport(run.version, served.version, False, "it is the one that is served")
+    if force_reason is not None or served is None:
+        load_model(run, folder, where)  # a run that can't be opened must not be served
     comparison = None
     if force_reason is not None:
         reason = f"forced: {force_reason}"
     elif served is None:
-        load_model(run, where)  # a run that can't be opened must not be served
         reason = "first promotion"
     else:
-        comparison = compare_runs(run, served, gold, where)
+        with store.read() as session:
+            gold = collect_dev(session, project, data)
+        comparison = compare_runs(run, served, gold, folder, where)
         reason = _verdict(run, served, comparison)
     with store.write() as session:
+        projects.lock_project(session, project_id)
+        # the comparison takes minutes, in which somebody may have promoted another run
+        served_now = runs.promoted_run(session, project_id)
+        if force_reason is None and _version(served_now) != _version(served):
+            raise PartialError(
+                f"{_version(served_now)} was promoted meanwhile; {run.version} wasn't compared with it",
+                hint="run `xner-label promote` again",
+            )
         runs.promote(session, run, reason)
-    return PromotionReport(run.version, served.version if served else None, True, reason, comparison)
+    return PromotionReport(run.version, _version(served_now), True, reason, comparison)
+
+
+def _version(run: ModelRun | None) -> str | None:
+    return None if run is None else run.version
 
 
 def compare_runs(
-    run: ModelRun, served: ModelRun, gold: Sequence[GoldSentence], where: PlacementRequest = ANYWHERE
+    run: ModelRun,
+    served: ModelRun,
+    gold: Sequence[GoldSentence],
+    folder: Path,
+    where: PlacementRequest = ANYWHERE,
 ) -> Comparison:
-    """Judge two runs on the gold that neither has learned from. Raises CheckFailedError when none is left."""
-    seen = trained_on(run) | trained_on(served)
+    """Judge two runs of the models' ``folder`` on the gold that neither has learned from.
+
+    Raises CheckFailedError when none is left.
+    """
+    seen = trained_on(run, folder) | trained_on(served, folder)
     fresh = [item for item in gold if text_hash(item.sentence.text) not in seen]
     if not any(item.entities for item in fresh):
         raise CheckFailedError(
             f"no held-out gold with an entity to compare {run.version} with {served.version} on",
             hint="review tasks of a dev split, or promote with --force and a reason",
         )
-    models = (load_model(each, where) for each in (run, served))
+    models = (load_model(each, folder, where) for each in (run, served))
     counts = np.array(
         [
             [*span_counts(item, new), *span_counts(item, old)]

@@ -24,8 +24,9 @@ from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
-from xner_label.store.tables import ModelRun, utc_now
+from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect
@@ -105,7 +106,7 @@ def train(
         project_id=project_id,
         version=version,
         kind=model.kind,
-        path=str(path),
+        path=version,
         gold_tasks=len(data.gold),
         silver_tasks=len(data.silver),
         config={
@@ -133,30 +134,41 @@ def train(
     )
 
 
-def load_model(run: ModelRun, where: PlacementRequest = ANYWHERE) -> NerModel:
-    """Open the model of a run, to answer ``where`` it is asked to, if it is a checkpoint.
+def load_model(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) -> NerModel:
+    """Open the model of a run in the models' ``folder``; a checkpoint answers ``where`` it is asked to.
 
     Raises ConfigurationError when its files are missing or don't fit, or it can't run there.
     """
-    folder = Path(run.path)
-    if not folder.is_dir():
+    files = run_folder(run, folder)
+    if not files.is_dir():
         raise ConfigurationError(
-            f"the files of {run.version} are not in {folder}",
-            hint="put the folder back, or train again with `xner-label train`",
+            f"the files of {run.version} are not in {files}",
+            hint="put the folder back, set training.folder to where it is, or train again with `xner-label train`",
         )
     if run.kind == crf.KIND:
-        return crf.CrfModel.load(folder)
+        return crf.CrfModel.load(files)
     if run.kind == fine_tuning.KIND:
-        return fine_tuning.TransformersModel.load(folder, where)
+        return fine_tuning.TransformersModel.load(files, where)
     raise ConfigurationError(
         f"{run.version} is of kind {run.kind!r}, which this version can't load",
         hint="use the version of xner-label that trained it",
     )
 
 
-def trained_on(run: ModelRun) -> frozenset[str]:
-    """SHA-256 (hex) of the texts whose gold a run has learned from."""
-    file = Path(run.path) / _TRAINED_ON
+def run_folder(run: ModelRun, folder: Path) -> Path:
+    """Where the files of a run are, in the models' ``folder`` of this machine.
+
+    Earlier versions recorded an absolute path; it counts where it still leads to the files.
+    """
+    recorded = Path(run.path)
+    if recorded.is_absolute() and recorded.is_dir():
+        return recorded
+    return folder / recorded.name
+
+
+def trained_on(run: ModelRun, folder: Path) -> frozenset[str]:
+    """SHA-256 (hex) of the texts whose gold a run in the models' ``folder`` has learned from."""
+    file = run_folder(run, folder) / _TRAINED_ON
     try:
         return frozenset(msgspec.json.decode(file.read_bytes(), type=list[str]))
     except (OSError, msgspec.MsgspecError) as error:
@@ -170,12 +182,13 @@ def _workspace(folder: Path) -> Iterator[Path]:
     """A folder inside the models' folder that is gone afterwards."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as workspace:
-            yield Path(workspace)
+        workspace = tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-")
     except OSError as error:
         raise ConfigurationError(
             f"can't write models to {folder}: {error.strerror}", hint="set training.folder to a folder you own"
-        ) from None
+        ) from error
+    with workspace as name:
+        yield Path(name)
 
 
 def _fit(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import regex
+
 from xner_label.entities import Entity, Task, Tokens
 from xner_label.errors import RecordError
 from xner_label.exchange.readers.interface import id_of
 from xner_label.exchange.tag_schemes import decode_tags
+
+# Letters, marks and punctuation of scripts that put no spaces between words.
+_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+_UNSPACED = regex.compile("|".join(rf"\p{{Script_Extensions={script}}}" for script in _SCRIPTS))
 
 
 def task_of(
@@ -37,5 +43,10 @@ def task_of(
 
 
 def join(words: Sequence[str]) -> str:
-    """The words as running text: with single spaces."""
-    return " ".join(words)
+    """The words as running text: with single spaces, but for those between letters of scripts that have none."""
+    pieces: list[str] = []
+    for word in words:
+        if pieces and not (_UNSPACED.fullmatch(pieces[-1][-1]) and _UNSPACED.fullmatch(word[0])):
+            pieces.append(" ")
+        pieces.append(word)
+    return "".join(pieces)

@@ -279,8 +279,9 @@ def _without_overlaps(projected: ChosenSpans, added: ChosenSpans) -> ChosenSpans
         for group in np.split(np.arange(len(order)), np.flatnonzero(apart) + 1):
             if len(group) > 1:
                 spans = zip(merged.confidence[group], merged.first[group], merged.last[group], strict=True)
-                choices, _ = match([[(float(sureness), int(i), int(j))] for sureness, i, j in spans])
+                choices, proven = match([[(float(sureness), int(i), int(j))] for sureness, i, j in spans])
                 keep[group] = [choice >= 0 for choice in choices]
+                merged.exact[group] &= proven
     return merged.select(keep)
 
 

@@ -193,7 +193,7 @@ def adapt(
     calibrated = _calibrated(observations, left_out, judge(observations, left_out, gold), shipped)
     before = project_round(observations, evidence, RoundModel(shipped), only=reviewed)
     counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
-    if _is_worse(counts):
+    if is_worse(counts):
         # the words teach nothing that lasts; how sure to be is learned all the same
         fitted = _Fit(problem.model.candidate, problem.model.label, unchanged.effects)
         calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
@@ -334,7 +334,7 @@ def _counts(observations: Observations, chosen: ChosenSpans, gold: Gold, cut: fl
     )
 
 
-def _is_worse(counts: Floats) -> bool:
+def is_worse(counts: Floats) -> bool:
     """Whether the first three columns have an F1 below that of the last three by more than chance explains.
 
     The difference is divided by its standard error over the sentences (delta method).

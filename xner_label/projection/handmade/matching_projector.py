@@ -59,7 +59,8 @@ class MatchingProjector:
         else:
             chosen, exact = match(candidates)
         mentions = instance.mentions
-        projections = Projections(exact=exact)
+        projections = Projections()
+        projections.exact = exact
         for index, choice in enumerate(chosen):
             if choice >= 0:
                 score, first, last = candidates[index][choice]
