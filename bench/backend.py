@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -93,6 +94,7 @@ def serving(folder: Path, aligner: str, batch: int) -> Iterator[Server]:
         "XNER_LABEL_PIPELINE_ALIGNER": aligner,
         "XNER_LABEL_PIPELINE_TAGGER": "crf",
         "XNER_LABEL_BACKEND_BATCH": str(batch),
+        "XNER_LABEL_BACKEND_STORE_ASKED": "always",
     }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -135,6 +137,34 @@ def latencies(call: Callable[[int], object], count: int) -> dict[str, float]:
         seconds.append(time.perf_counter() - began)
     ordered = sorted(seconds[3:])
     return {"p50_ms": 1000 * statistics.median(ordered), "p99_ms": 1000 * ordered[int(0.99 * (count - 1))]}
+
+
+def besiege(port: int, clients: int) -> None:
+    """That many clients ask for stored predictions as fast as they can, until the process is ended."""
+    known = sample.read_sample()
+
+    def run(number: int) -> None:
+        client = Client(port)
+        while True:
+            client.predict([asked(number, known[number % len(known)].text)])
+            number += 1
+
+    for number in range(clients):
+        threading.Thread(target=run, args=(number,), daemon=True).start()
+    threading.Event().wait()
+
+
+def besieged(server: Server, clients: int, runs: int) -> dict[str, float]:
+    """How long /health takes while ``clients`` in another process saturate /predict."""
+    crowd = multiprocessing.get_context("spawn").Process(target=besiege, args=(server.port, clients), daemon=True)
+    crowd.start()
+    try:
+        time.sleep(5)
+        client = Client(server.port)
+        return latencies(lambda _: client.ask("/health"), runs)
+    finally:
+        crowd.kill()
+        crowd.join()
 
 
 def storm(server: Server, clients: int, each: int) -> dict[str, float]:
@@ -187,6 +217,7 @@ def measure(folder: Path, aligner: str, runs: int, each: int) -> dict[str, Any]:
             began = time.perf_counter()
             client.predict(many)
             figures[f"POST /predict, {name}"] = {"seconds": time.perf_counter() - began}
+        figures["GET /health beside 64 clients"] = besieged(server, 64, runs)
         figures["32 clients, joined"] = storm(server, 32, each)
     with serving(folder / f"{aligner}-alone", aligner, 1) as server:
         Client(server.port).predict(new_tasks(1, 0))

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -52,7 +52,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 # START_TRAINING, which carries no secret, is a small document.
 _MAX_UNSIGNED = 64 * 1024
 # Threads for the store and for parsing, and seconds between two looks at what is served.
-_READERS = 4
+_READERS = 2
 _WATCH = 1.0
 # As model_version while there is no prediction at all.
 UNPREDICTED = f"xner-label/{__version__} nothing-predicted-yet"
@@ -127,39 +127,53 @@ class Backend:
         """All versions, the served one first."""
         return [readable_name(name) for name in await self.read(self._service.versions)] or [UNPREDICTED]
 
-    async def predict(self, body: bytes) -> list[dict[str, Any]]:
-        """One result per task, in order. Raises NotReadyError, and RequestValidationError for a malformed body."""
-        request = await self.read(_decoded, body)
+    async def predict(self, body: bytes) -> bytes:
+        """The reply to a /predict: one result per task, in order.
+
+        Raises NotReadyError, and RequestValidationError for a malformed body.
+        """
+        # one visit to a thread where the store has it all: each costs the loop a switch
+        prepared = await self.read(self._prepare, body)
+        if isinstance(prepared, bytes):
+            return prepared
+        return await self.read(self._finish, prepared, await self._complete(prepared.stored, prepared.usable))
+
+    def _prepare(self, body: bytes) -> _Prepared | bytes:
+        """What the store knows about a request, or the reply if that is all."""
+        request = _decoded(body)
         if len(request.tasks) > _QUEUE:
             raise NotReadyError(f"{len(request.tasks)} tasks at once are more than {_QUEUE}")
-        serving = await self.read(self._service.current)
+        serving = self._service.current()
         try:
-            control = await self.read(control_of, request.label_config, self._settings.labels)
+            control = control_of(request.label_config, self._settings.labels)
         except ConfigurationError as error:
             _LOG.warning("no predictions for project %s: %s", request.project, error)
-            return [empty(_version(serving)) for _ in request.tasks]
+            return _encoded([empty(_version(serving)) for _ in request.tasks])
         if serving is not None and serving.source_field:
             control = msgspec.structs.replace(control, source_key=serving.source_field)
         ours = serving is not None and serving.studio_project in (None, request.studio_project)
-        asked = await self.read(lambda: [_asked(task, control, ours=ours) for task in request.tasks])
+        asked = [_asked(task, control, ours=ours) for task in request.tasks]
         usable = [item for item in asked if isinstance(item, Asked)]
-        interactive = request.params is not None and request.params.context is not None
-        answered = iter(await self._answers(serving, usable, interactive=interactive))
-        answers = [next(answered) if isinstance(item, Asked) else Answer(reason=item) for item in asked]
-        if serving is None or serving.version is None:
-            serving = await self.read(self._service.current)
-        self.metrics.predictions(answers)
-        return await self.read(_results, request, asked, answers, control, _version(serving))
+        stored = self._service.stored(serving, usable)
+        if request.params is not None and request.params.context is not None:
+            stored = [answer or Answer(reason="a selection is answered from the text") for answer in stored]
+        prepared = _Prepared(request, serving, control, asked, usable, stored)
+        answers = [answer for answer in stored if answer is not None]
+        return self._finish(prepared, answers) if len(answers) == len(stored) else prepared
 
-    async def _answers(
-        self, serving: Serving | None, asked: Sequence[Asked], *, interactive: bool
-    ) -> Sequence[Answer]:
-        stored = await self.read(self._service.stored, serving, asked)
+    def _finish(self, prepared: _Prepared, answers: Sequence[Answer]) -> bytes:
+        """The reply, from one answer for each usable task."""
+        following = iter(answers)
+        every = [next(following) if isinstance(item, Asked) else Answer(reason=item) for item in prepared.asked]
+        self.metrics.predictions(every)
+        serving = prepared.serving
+        if serving is None or serving.version is None:
+            serving = self._service.current()
+        return _encoded(_results(prepared.request, prepared.asked, every, prepared.control, _version(serving)))
+
+    async def _complete(self, stored: Sequence[Answer | None], asked: Sequence[Asked]) -> Sequence[Answer]:
+        """The stored answers and, where there is none, one that is made now."""
         missing = [task for task, answer in zip(asked, stored, strict=True) if answer is None]
-        if interactive:
-            return [answer or Answer(reason="a selection is answered from the text") for answer in stored]
-        if not missing:
-            return [answer for answer in stored if answer is not None]
         if self._batcher.waiting() + len(missing) > _QUEUE:
             raise NotReadyError(f"more than {_QUEUE} tasks are waiting to be predicted")
         futures = [asyncio.wrap_future(future) for future in self._batcher.submit(missing)]
@@ -169,10 +183,25 @@ class Backend:
         stopping.cancel()
         late = sum(not future.done() for future in futures)
         if late:
-            # What is late goes on and is stored, so that asking again finds it.
+            # What is late goes on and is kept, so that asking again finds it.
             raise NotReadyError(f"{len(asked) - late} of {len(asked)} tasks are predicted; ask again")
         made = iter([future.result() for future in futures])
         return [answer or next(made) for answer in stored]
+
+
+class _Prepared(NamedTuple):
+    """A request with what the store has for it: an answer or None for each usable task."""
+
+    request: PredictRequest
+    serving: Serving | None
+    control: Control
+    asked: list[Asked | str]
+    usable: list[Asked]
+    stored: list[Answer | None]
+
+
+def _encoded(results: list[dict[str, Any]]) -> bytes:
+    return msgspec.json.encode({"results": results})
 
 
 def _decoded(body: bytes) -> PredictRequest:
@@ -238,7 +267,7 @@ def create_app(service: PredictionService, settings: Settings, sync: Callable[[]
 
     @app.post("/predict", openapi_extra=body_of(PredictRequest), responses=BODY_REFUSALS)
     async def predict(request: Request) -> Response:
-        return _json({"results": await backend.predict(await request.body())})
+        return Response(await backend.predict(await request.body()), media_type="application/json")
 
     @app.post("/webhook", status_code=202, openapi_extra=body_of(WebhookEvent), responses=BODY_REFUSALS)
     async def webhook(request: Request) -> Response:
