@@ -116,7 +116,7 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     pair = np.flatnonzero(likely)
     mention, word, other, target = mention[pair], word[pair], other[pair], target[pair]
     length, length_other = length[pair], length_other[pair]
-    latin, consonants = columns.vocabulary.latin, columns.vocabulary.consonants
+    latin = columns.vocabulary.latin
     left, right = [latin[k] for k in word], [latin[k] for k in other]
     shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
     affix = np.maximum(
@@ -128,6 +128,7 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     value = exact(np.where(whole, 0.5 + dice / 2, dice))
     far = np.flatnonzero(romanised[pair])
     if len(far):
+        consonants = columns.vocabulary.consonants
         skeletons = ([consonants[k] for k in side[far].tolist()] for side in (word, other))
         value[far] = np.maximum(value[far], skeleton_similarity(*skeletons))
     kept = np.flatnonzero(value >= SIMILAR)

@@ -90,12 +90,18 @@ class Vocabulary:
         self.words: list[str] = []
         self.folded: list[str] = []
         self.latin: list[str] = []
-        self.consonants: list[str] = []
+        self._consonants: list[str] = []
         self._rows: list[tuple[int, ...]] = []
         self._table: Ints = np.zeros((0, 15), np.int64)
 
     def __len__(self) -> int:
         return len(self.words)
+
+    @property
+    def consonants(self) -> list[str]:
+        """The consonant skeleton of each type; made when they are asked for, since Latin text never needs them."""
+        self._consonants += map(consonant_skeleton, self.latin[len(self._consonants) :])
+        return self._consonants
 
     def ids(self, words: Sequence[str]) -> list[int]:
         """The type of each word; new ones are added."""
@@ -120,7 +126,8 @@ class Vocabulary:
         folded = fold(word) or word  # a word of combining marks alone stays as it is
         letters = sum(char.isalpha() for char in word)
         capitals = sum(char.isupper() for char in word)
-        latin = romanise(folded)
+        latin = folded if folded.isascii() else romanise(folded)
+        cased = letters > 0 and (word.isascii() or has_case(word))
         mask = 0
         for char in latin:
             mask |= 1 << (ord(char) % 61)
@@ -128,7 +135,6 @@ class Vocabulary:
         self.words.append(word)
         self.folded.append(folded)
         self.latin.append(latin)
-        self.consonants.append(consonant_skeleton(latin))
         self._rows.append(
             (
                 len(latin),
@@ -141,8 +147,8 @@ class Vocabulary:
                 crc32(lowered.encode()),
                 crc32(b"-" + lowered[-3:].encode()),
                 crc32(b"#" + shape(word).encode()),
-                has_case(word),
-                letters > 0 and not has_case(word),
+                cased,
+                letters > 0 and not cased,
                 is_unspaced(word),
                 is_romanisable(word),
                 len(folded),

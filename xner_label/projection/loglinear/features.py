@@ -58,10 +58,11 @@ _CASE_FEATURES = (
     *("first_capital", "first_capital*", "last_capital*", "capitals", "capitals*", "case_gap*", "no_capital*"),
     *("first_lower*", "last_lower*", "lower_inside", "initial", "upper"),
 )
+_SCRIPT_FEATURES = ("other_script", "left_other_script", "right_other_script")
 _SURFACE_FEATURES = (
     *("first_short", "last_short", "left_short", "right_short"),
     *("punctuation", "left_punctuation", "right_punctuation", "digits", "shift"),
-    *("other_script", "left_other_script", "right_other_script"),
+    *_SCRIPT_FEATURES,
 )
 # What is weighted once more for mentions of each of these labels.
 _CROSSED = ("ratio", "dice", "longer", "shorter", "no_capital*", "first_lower*", "lower_inside", "affixed", "same")
@@ -239,7 +240,7 @@ def _strings(view: _View) -> _Group:
     of_candidate["beside"] = np.minimum(view.window(beside), 2.0) / 2
     of_candidate |= view.neighbours("beside", beside)
     of_candidate["acronym"] = ((view.window(grid.acronym) > 0) & (view.length == 1)) * 1.0
-    latin, consonants = columns.vocabulary.latin, columns.vocabulary.consonants
+    latin = columns.vocabulary.latin
     names, texts = _mention_texts(columns, latin), _window_texts(view, latin)
     pairs = [names[number] for number in view.mention.tolist()]
     shorter = np.minimum(
@@ -248,6 +249,7 @@ def _strings(view: _View) -> _Group:
     ratio = cpdist(texts, pairs, scorer=Indel.normalized_similarity, dtype=np.float64)
     far = np.flatnonzero(view.tokens(view.word[:, ROMANISED]))
     if len(far):
+        consonants = columns.vocabulary.consonants
         mentions, windows = _mention_texts(columns, consonants), _window_texts(view, consonants)
         owners = view.mention[far].tolist()
         alike = skeleton_similarity([windows[k] for k in far.tolist()], [mentions[k] for k in owners])
@@ -359,6 +361,8 @@ def _scripts(view: _View) -> _Group:
     0 in sentences with capitals, which tell more.
     """
     columns, word, at = view.columns, view.word, view.columns.target_at
+    if not columns.caseless.any():
+        return _Group(dict.fromkeys(_SCRIPT_FEATURES, np.zeros(len(view.length))), {})
     latin = (word[:, CASED] == 1) & (word[:, ROMANISED] == 0)
     other = word[:, ROMANISED] == 1
     balance = running(latin * 1.0 - other * 1.0)

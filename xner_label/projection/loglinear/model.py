@@ -56,8 +56,9 @@ class SentenceBatch:
     def log_odds(self, model: Model) -> Floats:
         """(C,) s(m,t), multiples of 2**-30."""
         weight_set, mention = self.columns.weight_set, self.candidates.mention
-        projected = self.features.candidate @ model.candidate
-        absent = self.features.mention @ model.mention
+        used = 2 * KINDS if self.columns.caseless.any() else KINDS  # caseless sentences are rare in most batches
+        projected = self.features.candidate @ model.candidate[:, :used]
+        absent = self.features.mention @ model.mention[:, :used]
         scores = projected[np.arange(len(projected)), weight_set[mention]] - absent[mention, weight_set[mention]]
         result: Floats = np.rint(scores * _ROUND) / _ROUND
         return result
