@@ -7,6 +7,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
+# The language of the sample that the demo runs on: sw or hi.
+SAMPLE ?= sw
 # Also pins the build environments that pip makes (the package itself, and eflomal).
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -26,11 +28,11 @@ setup: .venv/.runs .venv-studio/.runs ## Install the package and a Label Studio 
 
 setup-test: .venv/.tests .venv-studio/.runs ## Install everything: models, test tools, Label Studio
 
-demo: setup ## The whole loop against a real Label Studio, reviewed by a script
-	@exec $(BIN)/python -m demo
+demo: setup ## The whole loop against a real Label Studio, reviewed by a script (SAMPLE=hi: in Hindi)
+	@exec $(BIN)/python -m demo --sample $(SAMPLE)
 
 demo-ui: setup ## The same up to the push; then it is your turn, in the browser
-	@exec $(BIN)/python -m demo --review-in-browser
+	@exec $(BIN)/python -m demo --review-in-browser --sample $(SAMPLE)
 
 test: setup-test ## The whole suite
 	@exec $(BIN)/python -m pytest $(SHARED) $(ARGS)
@@ -86,7 +88,7 @@ clean: ## Remove what these targets made
 .venv/.tests: .venv/.runs
 	@echo "Installing the models' libraries and the test tools into .venv"
 	@$(BIN)/python -m pip install --quiet torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --editable '.[studio,backend,models,eflomal,postgres,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[studio,backend,models,eflomal,segmentation,postgres,dev]'
 	@touch $@
 
 .venv-studio/.runs: constraints-studio.txt

@@ -32,13 +32,14 @@ from demo.studio_server import (
     studio_executable,
 )
 from demo.summary import summary
-from xner_label.sample import LABELLED_SOURCE, SampleTask, read_sample
+from xner_label.sample import LABELLED_SOURCE, SAMPLES, SampleTask, read_sample
 
 _INTRODUCTION = """\
-The sample's Swahili sentences come with their English translation. Names found in the English are
-projected onto the Swahili, the least certain sentences are reviewed in Label Studio, and a model
+The sample's {language} sentences come with their English translation. Names found in the English are
+projected onto the {language}, the least certain sentences are reviewed in Label Studio, and a model
 learns from what people settled and what was projected.
 """
+_LANGUAGES = {"sw": "Swahili", "hi": "Hindi"}
 # Exit code of a command that was carried out and whose answer is no: the promotion gate's.
 _NO = 6
 # Seconds within which the ML backend must answer; it takes two on an idle machine.
@@ -47,6 +48,9 @@ _SERVE_TIMEOUT = 60.0
 
 @click.command()
 @click.option("--review-in-browser", is_flag=True, help="Stop after the push and leave the review to a person")
+@click.option(
+    "--sample", type=click.Choice(sorted(SAMPLES)), default="sw", show_default=True, help="Language of the sample"
+)
 @click.option("--tasks", default=60, show_default=True, help="How many sentences to review")
 @click.option(
     "--without-eflomal", is_flag=True, help="Project by string similarity, as where eflomal can't be built"
@@ -58,7 +62,12 @@ _SERVE_TIMEOUT = 60.0
     "--folder", type=click.Path(path_type=Path), help="Work here and keep everything [default: temporary]"
 )
 def main(
-    review_in_browser: bool, tasks: int, without_eflomal: bool, json_path: Path | None, folder: Path | None
+    review_in_browser: bool,
+    sample: str,
+    tasks: int,
+    without_eflomal: bool,
+    json_path: Path | None,
+    folder: Path | None,
 ) -> None:
     """Pre-annotate the sample corpus, review it in Label Studio, and train on what comes back."""
     executable = studio_executable(os.environ)
@@ -68,10 +77,10 @@ def main(
     try:
         with ending_signals_unwind(), _workplace(folder) as work:
             user = "reviewer@example.org" if review_in_browser else "simulated-reviewer@example.org"
-            click.echo(_INTRODUCTION)
+            click.echo(_INTRODUCTION.format(language=_LANGUAGES[sample]))
             click.echo("Starting Label Studio (its first start takes half a minute) ...")
             with running_studio(executable, work / "label-studio", user=user) as studio:
-                demonstration = Demonstration(work, studio, eflomal=eflomal)
+                demonstration = Demonstration(work, studio, sample, eflomal=eflomal)
                 with demonstration.until_pushed(tasks):
                     if review_in_browser:
                         demonstration.wait_for_a_person()
@@ -104,7 +113,8 @@ def _workplace(folder: Path | None) -> Iterator[Path]:
 class Demonstration:
     """The steps of the loop, each a command that a person would type."""
 
-    def __init__(self, work: Path, studio: StudioServer, *, eflomal: bool) -> None:
+    def __init__(self, work: Path, studio: StudioServer, sample: str, *, eflomal: bool) -> None:
+        self._sample = sample
         self._studio = studio
         self._eflomal = eflomal
         self._work = work
@@ -131,7 +141,7 @@ class Demonstration:
         say(f"Label Studio answers at {self._studio.url}")
         if not self._eflomal:
             say("The aligner eflomal is not installed: entities are projected by string similarity")
-        run("init", "--target-language", "sw")
+        run("init", "--target-language", self._sample)
         run("db", "upgrade")
         pool, held_out = self._split_sample()
         run("import", str(LABELLED_SOURCE), "--source-labelled")
@@ -151,7 +161,7 @@ class Demonstration:
         silver = ask("evaluate", "pool-gold.jsonl", "silver.jsonl")
         before = ask("train")
         say("A SIMULATED reviewer submits the sample's gold through Label Studio's API")
-        gold = {str(task.id): task for task in read_sample()}
+        gold = {str(task.id): task for task in read_sample(SAMPLES[self._sample])}
         reviewed = review(self._studio.url, self._studio.token, self._project, gold)
         say(f"{reviewed} sentences reviewed")
         synced = ask("sync")
@@ -200,10 +210,11 @@ Ctrl-C here stops Label Studio and the ML backend and deletes their data."""
     def _split_sample(self) -> tuple[Path, Path]:
         """The pool without its gold, as real text would come; the rest with it, to be judged by."""
         pool, held_out = self._work / "pool.jsonl", self._work / "held-out.jsonl"
-        tasks = read_sample(split="pool")
+        path = SAMPLES[self._sample]
+        tasks = read_sample(path, "pool")
         _write(pool, [msgspec.structs.replace(task, entities=None) for task in tasks])
         _write(self._work / "pool-gold.jsonl", tasks)
-        _write(held_out, read_sample(split="dev") + read_sample(split="test"))
+        _write(held_out, read_sample(path, "dev") + read_sample(path, "test"))
         return pool, held_out
 
     @contextlib.contextmanager

@@ -179,18 +179,21 @@ class Tokens:
         return self.starts if name == "starts" else self.ends
 
     @classmethod
-    def tokenize(cls, text: str) -> Tokens:
-        """Split with the built-in tokeniser, see :mod:`xner_label.tokenization`."""
-        spans = tokenize(text)
+    def tokenize(cls, text: str, *, letters: bool = False) -> Tokens:
+        """Split with the built-in tokeniser, see :func:`xner_label.tokenization.tokenize`."""
+        spans = tokenize(text, letters=letters)
         return cls(text, [start for start, _ in spans], [end for _, end in spans])
 
     @classmethod
-    def of(cls, text: str, tokens: Sequence[str] | None, field: str = "tokens") -> Tokens:
+    def of(
+        cls, text: str, tokens: Sequence[str] | None, field: str = "tokens", *, letters: bool = False
+    ) -> Tokens:
         """The tokens that are given with a text, or the built-in tokeniser's where none are (None).
 
-        Raises what :meth:`locate` does.
+        ``letters`` is for texts with links but no tokens: they count what anybody would count. Raises what
+        :meth:`locate` does.
         """
-        return cls.tokenize(text) if tokens is None else cls.locate(text, tokens, field)
+        return cls.tokenize(text, letters=letters) if tokens is None else cls.locate(text, tokens, field)
 
     @classmethod
     def locate(cls, text: str, tokens: Sequence[str], field: str = "tokens") -> Tokens:
@@ -263,7 +266,7 @@ class Tokens:
 
 def _invisible(text: str) -> bool:
     """Whether nothing in a text belongs to a token."""
-    return text.isspace() or not tokenize(text)
+    return text.isspace() or not tokenize(text, letters=True)
 
 
 # White space, and what is as invisible: zero-width space, word joiner, byte order mark, directional marks.

@@ -5,7 +5,27 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+import regex
+
 _SHAPES = {True: "X", False: "x"}
+
+# Letters with a stroke and the like, which don't decompose; variants of an Arabic letter; quotation marks that
+# serve as apostrophes and in Hebrew abbreviations.
+_VARIANTS = str.maketrans(
+    dict(zip("łøđıħŧɨʉƀɗɓƙ", "lodihtiubdbk", strict=True))
+    | dict.fromkeys("ىیېے", "ي")
+    | dict.fromkeys("کڪ", "ك")
+    | dict.fromkeys("ةەہھۀ", "ه")
+    | dict.fromkeys("’‘ʼ׳", "'")
+    | dict.fromkeys("“”״", '"')
+    | {"ـ": None}
+)
+# Scripts in which combining marks are diacritics; elsewhere they are vowels, voicing or tones.
+_DIACRITIC = regex.compile(
+    r"(?<=[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}\p{Script=Hebrew}\p{Script=Arabic}]\p{M}*)\p{M}"
+)
+_INVISIBLE = regex.compile(r"\p{Cf}+")
+_DIGIT = regex.compile(r"[^\P{Nd}0-9]")
 
 
 def shape(word: str) -> str:
@@ -23,8 +43,18 @@ def shape(word: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def fold(text: str) -> str:
-    """Lower case without diacritics, for comparing names: ``Müller`` and ``MULLER`` fold alike."""
+    """Lower case without diacritics, for comparing names: ``Müller`` and ``MULLER`` fold alike.
+
+    Only marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters are diacritics. Digits of every script become
+    ASCII ones, letters with a stroke lose it (``Łódź``), variants of a letter become one, invisible characters go.
+    """
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
+    decomposed = _DIACRITIC.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    plain = unicodedata.normalize("NFC", _INVISIBLE.sub("", decomposed)).translate(_VARIANTS)
+    folded: str = _DIGIT.sub(_ascii_digit, plain)
+    return folded
+
+
+def _ascii_digit(match: regex.Match[str]) -> str:
+    return str(unicodedata.digit(match[0]))

@@ -43,6 +43,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(wheel: Path)
         "xner_label/_migrations/env.py",
         "xner_label/_migrations/versions/0001_initial_schema.py",
         "xner_label/sample/en-sw.jsonl",
+        "xner_label/sample/en-hi.jsonl",
         "xner_label/sample/en-labelled.jsonl",
         "xner_label_backend/__init__.py",
     ):

@@ -100,3 +100,9 @@ def test_unknown_words_are_left_out_of_training() -> None:
     assert CrfTagger.train(sentences, tags).signature != whole.signature
     with pytest.raises(UsageError):
         CrfTagger.train([["Juma"]], [[None]])
+
+
+def test_words_without_capitals_show_their_letters():
+    latin, amharic = features(["Nairobi"])[0], features(["አዲስ"])[0]
+    assert not any(name.startswith(("g=", "script=")) for name in latin)
+    assert {"script=ETHIOPIC", "length=3", "g=<አ", "g=አዲስ"} <= set(amharic)

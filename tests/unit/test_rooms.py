@@ -13,6 +13,8 @@ GROUND = {
     "entities",
     "tokenization",
     "word_forms",
+    "writing_systems",
+    "segmentation",
     "iob2",
     "pharaoh",
     "jsonl",

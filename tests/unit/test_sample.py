@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from xner_label.entities import Entity, Tokens
-from xner_label.sample import LABELLED_SOURCE, LABELS, PAIRS, SampleTask, read_sample
+from xner_label.sample import LABELLED_SOURCE, LABELS, PAIRS, SAMPLES, SampleTask, read_sample
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,28 @@ def test_the_hard_cases_are_in(pairs):
 def test_read_sample_selects_a_split():
     assert {task.split for task in read_sample(split="dev")} == {"dev"}
     assert len(read_sample()) == sum(len(read_sample(split=split)) for split in ("pool", "dev", "test"))
+
+
+def test_the_hindi_sample_is_clean_and_counted():
+    hindi = read_sample(SAMPLES["hi"])
+    assert [task.id for task in hindi] == [f"hi-{number:04d}" for number in range(1, len(hindi) + 1)]
+    assert len({task.text for task in hindi}) == len({task.source for task in hindi}) == len(hindi) >= 150
+    labels: dict[str, set[str]] = {}
+    for task in hindi:
+        for text, entities in ((task.text, task.entities), (task.source, task.source_entities)):
+            tokens, position = Tokens.tokenize(text), 0
+            for entity in entities:
+                mention = text[entity.start : entity.end]
+                assert position <= entity.start < entity.end <= len(text), task.id
+                assert mention == mention.strip(), (task.id, mention)
+                assert entity.label in LABELS
+                assert entity.score is None
+                assert tokens.covering(entity.start, entity.end)[2], (task.id, mention)
+                labels.setdefault(mention, set()).add(entity.label)
+                position = entity.end
+    assert {name for name, found in labels.items() if len(found) > 1} == set()
+    readme = PAIRS.with_name("README.md").read_text(encoding="utf-8")
+    for split in ("pool", "dev", "test"):
+        assert counts_row(split, [task.entities for task in hindi if task.split == split]) in readme
+    assert counts_row("all, gold", [task.entities for task in hindi]) in readme
+    assert counts_row("all, source entities", [task.source_entities for task in hindi]) in readme

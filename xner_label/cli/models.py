@@ -26,10 +26,18 @@ def command() -> None:
 @with_settings("preset")
 @json_option
 def list_command(settings: Settings, as_json: bool) -> None:
-    """Known checkpoints: size, licence, the presets that use them, and whether they are here."""
-    from xner_label.checkpoints.hub import list_models
+    """Known checkpoints: size, licence, the presets that use them, and whether they are here.
+
+    The projector's weights that come with the package are listed with what they were fitted on.
+    """
+    from xner_label.checkpoints.hub import ModelEntry, list_models
+    from xner_label.projection.loglinear.weights_file import SHIPPED
 
     entries = list_models(settings)
+    for name, data in SHIPPED.items():
+        entries.append(
+            ModelEntry(name, "projector weights", "as its data", None, (), f"Fitted on {data}", "shipped")
+        )
     answer(entries, "\n".join(_rows(entries)), as_json=as_json)
 
 

@@ -38,11 +38,11 @@ def _text(story: TaskStory) -> str:
     for entity in story.entities:
         lines += ["", f"{entity.text} [{entity.label}] at {entity.start}..{entity.end}, {entity.confidence:.2f}"]
         lines += [f"  {line}" for line in _reasons(entity)]
-    for given in story.answers:
-        names = ", ".join(f"{story.text[item.start : item.end]} [{item.label}]" for item in given.entities)
+    for settled in story.answers:
+        names = ", ".join(f"{story.text[item.start : item.end]} [{item.label}]" for item in settled.entities)
         lines += [
             "",
-            f"settled by {given.annotator or given.origin}, {given.moment:%Y-%m-%d %H:%M}: {names or '-'}",
+            f"settled by {settled.annotator or settled.origin}, {settled.moment:%Y-%m-%d %H:%M}: {names or '-'}",
         ]
     return "\n".join(lines)
 

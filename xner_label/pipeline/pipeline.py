@@ -192,6 +192,8 @@ class Pipeline:
         ]
 
     def _problem(self, task: Task) -> _Problem | RecordError:
+        if task.alignment is not None and self._aligner is not None and self._realign:
+            task = msgspec.structs.replace(task, alignment=None)  # it would only say how to count tokens
         try:
             instance, notes = build_instance(task)
         except RecordError as error:

@@ -64,7 +64,7 @@ def provenances(
     don't bear witness for themselves."""
     texts = observations.texts
     candidates = observations.candidates
-    found = []
+    provenances = []
     for row, text in enumerate(text_of(observations, chosen)):
         number, mention = int(chosen.sentence[row]), int(chosen.mention[row])
         first, last = int(chosen.first[row]), int(chosen.last[row])
@@ -78,16 +78,16 @@ def provenances(
             at = rows[(candidates.first[rows] == first + start) & (candidates.last[rows] == last + start)]
             votes = round(float(sums.votes[at[0]]), 2) if len(at) else 0.0
             spoken += witnesses.names.get(texts[observations.name[mention]], ())
-        others = {witness for witness in spoken if witness[0] != ids[number]}
-        agreeing = sorted({task for task, where, named in others if (where, named) == (text, label)})
-        against = sorted({task for task, where, named in others if (where, named) != (text, label)})
+        elsewhere = {witness for witness in spoken if witness[0] != ids[number]}
+        agreeing = sorted({task for task, where, named in elsewhere if (where, named) == (text, label)})
+        against = sorted({task for task, where, named in elsewhere if (where, named) != (text, label)})
         marginals = None if tagged is None else tagged.marginals[number]
         tagger = (
             None
             if marginals is None
             else round(float(span_probability(marginals, first, last)[chosen.label[row]]), 4)
         )
-        found.append(
+        provenances.append(
             Provenance(
                 names=names,
                 votes=votes,
@@ -98,4 +98,4 @@ def provenances(
                 against_count=len(against),
             )
         )
-    return found
+    return provenances

@@ -122,12 +122,14 @@ def build_instance(task: Task) -> tuple[Instance, list[str]]:
 
     Raises RecordError, naming the field, for tokens that aren't in the text or don't reach its end, offsets
     outside the source, source entities that say another text than stands there or a score that is no probability,
-    links out of range and source entities without a source.
+    links out of range and source entities without a source. Links without tokens count letters in scripts without
+    spaces (see :func:`xner_label.tokenization.tokenize`).
     """
     if task.source is None and (task.source_entities or task.source_tokens or task.alignment):
         raise RecordError("source", "missing, though other fields refer to it; give the source text")
-    target = Tokens.of(task.text, task.tokens)
-    source = Tokens.of(task.source or "", task.source_tokens, "source_tokens")
+    counted = task.alignment is not None
+    target = Tokens.of(task.text, task.tokens, letters=counted)
+    source = Tokens.of(task.source or "", task.source_tokens, "source_tokens", letters=counted)
     notes: list[str] = []
     entities = task.source_entities or ()
     check_offsets(source.text, entities, "source_entities")

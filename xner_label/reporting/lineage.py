@@ -54,12 +54,12 @@ def why(store: Store, project: str, task_id: str) -> TaskStory:
     """The story of a task by the project's current version. Raises UsageError when there is no such task."""
     with store.read() as session:
         row = projects.get_project(session, project)
-        found = tasks.find_tasks(session, row.id, external_ids=[task_id], studio_tasks=[], texts=[])
-        if not found:
+        candidates = tasks.find_tasks(session, row.id, external_ids=[task_id], studio_tasks=[], texts=[])
+        if not candidates:
             raise UsageError(
                 f"the project {project!r} has no task {task_id!r}", hint="ids are those that were imported"
             )
-        task = found[0]
+        task = candidates[0]
         prediction = None
         if row.pipeline is not None:
             prediction = predictions.find_prediction(session, task.id, row.pipeline.name)

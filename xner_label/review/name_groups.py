@@ -116,15 +116,19 @@ def other_spans(group: NameGroup, keys: Collection[NameKey] = ()) -> list[str]:
     These are the group's text with up to two words more, or less, at either end, where most occurrences have them;
     first those that the same source name landed on elsewhere (``keys``).
     """
-    own = group.key.target
+    group_name = group.key.target
     counts: Counter[str] = Counter()
     for occurrence in group.occurrences:
         spans = _overlapping(occurrence.text, Span(occurrence.start, occurrence.end))
         counts.update(dict.fromkeys((occurrence.text[span.start : span.end] for span in spans), 1))
     needed = _COMMON * len(group.occurrences)
-    candidates = [text for text, count in counts.most_common() if count >= needed and name_form(text) != own]
+    candidates = [
+        text for text, count in counts.most_common() if count >= needed and name_form(text) != group_name
+    ]
     elsewhere = {
-        key.target for key in keys if group.key.source and key.source == group.key.source and key.target != own
+        key.target
+        for key in keys
+        if group.key.source and key.source == group.key.source and key.target != group_name
     }
     known = [text for text in candidates if name_form(text) in elsewhere]
     chosen = dict.fromkeys([*known, *candidates])

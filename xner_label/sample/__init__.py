@@ -1,8 +1,8 @@
-"""The sample corpus that the demo and the tests run on; see README.md beside this file.
+"""The sample corpora that the demo and the tests run on; see README.md beside this file.
 
-``PAIRS`` holds English-Swahili sentence pairs with source entities and gold target entities, ``LABELLED_SOURCE``
-further English sentences with entities, to train a source tagger on. Both are JSON Lines files that
-``xner-label import`` reads.
+``PAIRS`` holds English-Swahili sentence pairs with source entities and gold target entities, ``SAMPLES`` the like
+by language code, Hindi being in a script without capitals. ``LABELLED_SOURCE`` holds further English sentences
+with entities, to train a source tagger on. All are JSON Lines files that ``xner-label import`` reads.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from xner_label.entities import Task
 from xner_label.jsonl import read_values
 
 PAIRS = Path(__file__).with_name("en-sw.jsonl")
+SAMPLES = {"sw": PAIRS, "hi": Path(__file__).with_name("en-hi.jsonl")}
 LABELLED_SOURCE = Path(__file__).with_name("en-labelled.jsonl")
 LABELS = ("PER", "ORG", "LOC", "DATE")
 

@@ -169,7 +169,9 @@ class Settings:
         "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
     )
     projector_weights: str = setting(
-        "", "pipeline.projector_weights", "Weights file of the projector; empty: shipped"
+        "",
+        "pipeline.projector_weights",
+        "Weights of the projector: a file, or default or permissive (shipped); empty: default",
     )
     corpus_limit: int = setting(
         50_000,

@@ -31,16 +31,16 @@ def add_state(session: Session, project_id: int, state: NewState) -> CorpusState
     query = select(CorpusState).where(
         CorpusState.project_id == project_id, CorpusState.signature == state.signature
     )
-    found = session.scalars(query).one()
-    found.annotation_id = max(found.annotation_id, state.annotation_id)
+    stored = session.scalars(query).one()
+    stored.annotation_id = max(stored.annotation_id, state.annotation_id)
     session.flush()
     ids = list(
         session.scalars(
             select(CorpusState.id).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
         )
     )
-    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :]), CorpusState.id != found.id))
-    return found
+    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :]), CorpusState.id != stored.id))
+    return stored
 
 
 def newest_state(session: Session, project_id: int) -> CorpusState | None:

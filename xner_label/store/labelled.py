@@ -55,12 +55,12 @@ def labelled_tasks(
             if not batch:
                 return
             last = batch[-1].id
-            here = Task.id.between(batch[0].id, last)
-            settled = {item.task.id: item for item in gold_of(session, project_id, here)}
+            in_batch = Task.id.between(batch[0].id, last)
+            settled = {item.task.id: item for item in gold_of(session, project_id, in_batch)}
             predicted: dict[int, Prediction] = {}
             if silver and pipeline:
                 # what people disagree about is neither gold nor unreviewed
-                disputed = {item.task.id for item in conflicts_of(session, project_id, here)}
+                disputed = {item.task.id for item in conflicts_of(session, project_id, in_batch)}
                 open_ids = [task.id for task in batch if task.id not in settled.keys() | disputed]
                 predicted = predictions.of_tasks(session, open_ids, pipeline)
             wanted = [task for task in batch if task.id in predicted or (gold and task.id in settled)]

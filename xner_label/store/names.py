@@ -177,9 +177,9 @@ def forget_cards(session: Session, project_id: int) -> None:
     session.execute(
         update(NameQuestion).where(NameQuestion.project_id == project_id).values(studio_task=None, sent_at=None)
     )
-    found = name_project(session, project_id)
-    if found is not None:
-        session.delete(found)
+    project = name_project(session, project_id)
+    if project is not None:
+        session.delete(project)
         session.flush()
 
 

@@ -226,7 +226,7 @@ def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str |
 
 def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
     """These items with their tasks and predictions, in the order in which they were chosen."""
-    found: list[Outgoing] = []
+    outgoing: list[Outgoing] = []
     for start in range(0, len(items), _CHUNK):
         query = (
             select(ReviewItem, Task, Prediction)
@@ -236,8 +236,8 @@ def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
             .order_by(ReviewItem.id)
             .options(selectinload(Prediction.entities))
         )
-        found += [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
-    return found
+        outgoing += [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
+    return outgoing
 
 
 def open_confidences(session: Session, project_id: int) -> list[float]:
@@ -334,13 +334,13 @@ def unshown_items(session: Session, project_id: int) -> int:
 
 def blind_tasks(session: Session, task_ids: Sequence[int]) -> set[int]:
     """Those of the tasks that belong to the control slice: people must not see a prediction of them."""
-    found: set[int] = set()
+    blind: set[int] = set()
     for start in range(0, len(task_ids), _CHUNK):
         query = select(ReviewItem.task_id).where(
             ReviewItem.task_id.in_(task_ids[start : start + _CHUNK]), ReviewItem.prediction_id.is_(None)
         )
-        found.update(session.scalars(query))
-    return found
+        blind.update(session.scalars(query))
+    return blind
 
 
 def count_items(session: Session, project_id: int) -> tuple[int, int]:

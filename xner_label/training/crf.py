@@ -27,7 +27,7 @@ from xner_label.entities import Entity, ProjectedEntity
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.iob2 import decode, encode, tags_of
-from xner_label.stages.tagging.crf import FEATURES_VERSION, CrfTagger, scored_entities
+from xner_label.stages.tagging.crf import FEATURES_VERSION, SERVED_VERSIONS, CrfTagger, scored_entities
 from xner_label.training.data import GoldSentence, Sentence, TrainingData, silver_tags
 from xner_label.training.model import TaggedText
 
@@ -112,7 +112,7 @@ class CrfModel:
             raise ConfigurationError(
                 f"{folder} holds no CRF model: {error}", hint="train again with `xner-label train`"
             ) from None
-        if description.features_version != FEATURES_VERSION:
+        if description.features_version not in SERVED_VERSIONS:
             raise ConfigurationError(
                 f"{folder} was trained on features of version {description.features_version}, "
                 f"this is version {FEATURES_VERSION}",

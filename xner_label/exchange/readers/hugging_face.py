@@ -52,13 +52,13 @@ def read_tagged(record: bytes, options: ReadOptions) -> ImportedTask:
     if not any(token.strip() for token in tokens):
         raise RecordError(tokens_field, "empty; leave the record out")
     task = task_of(tokens, tags or ["O"] * len(tokens), text=text)
-    own = msgspec.to_builtins(task)
+    fields_of_task = msgspec.to_builtins(task)
     if fields.get("id") is not None:
-        own["id"] = fields["id"]
+        fields_of_task["id"] = fields["id"]
     if tags_field is None:
-        del own["entities"]
+        del fields_of_task["entities"]
     read = frozenset({tokens_field, tags_field or "", "text", "id", "entities"})
-    return with_own_fields(own, fields, read, entities_field=tags_field or TAGS[0])
+    return with_own_fields(fields_of_task, fields, read, entities_field=tags_field or TAGS[0])
 
 
 def _name(value: str | int, field: str, names: tuple[str, ...]) -> str:

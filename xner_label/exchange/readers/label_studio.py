@@ -82,18 +82,18 @@ def _task(
     notes: tuple[str, ...],
 ) -> ImportedTask:
     text = str(data[text_field])
-    own: dict[str, Any] = {"text": text}
+    fields_of_task: dict[str, Any] = {"text": text}
     id_field = first_present(data, _IDS)
-    own["id"] = data[id_field] if id_field else task_id if task_id is not None else id_of(text)
+    fields_of_task["id"] = data[id_field] if id_field else task_id if task_id is not None else id_of(text)
     source = first_present(data, _SOURCES)
     if source is not None:
-        own["source"] = data[source]
+        fields_of_task["source"] = data[source]
     if entities is not None:
-        own["entities"] = entities
+        fields_of_task["entities"] = entities
     else:
         notes = (*notes, _NO_ANNOTATION)
     read = frozenset({text_field, id_field or "", source or "", "min_conf"}) | _ABOUT_EXPORT
-    task = with_own_fields(own, data, read, entities_field="annotations", unlabelled=entities is None)
+    task = with_own_fields(fields_of_task, data, read, entities_field="annotations", unlabelled=entities is None)
     return msgspec.structs.replace(task, notes=task.notes + notes)
 
 

@@ -90,7 +90,12 @@ def _with_entities(
     read: frozenset[str],
 ) -> ImportedTask:
     text = converted(fields.get(text_field), str, text_field, "the text as a string")
-    own: dict[str, Any] = {"id": fields.get("id") if fields.get("id") is not None else id_of(text), "text": text}
+    fields_of_task: dict[str, Any] = {
+        "id": fields.get("id") if fields.get("id") is not None else id_of(text),
+        "text": text,
+    }
     if entities is not None:
-        own["entities"] = entities
-    return with_own_fields(own, fields, read | {"id"}, entities_field=entities_field, unlabelled=entities is None)
+        fields_of_task["entities"] = entities
+    return with_own_fields(
+        fields_of_task, fields, read | {"id"}, entities_field=entities_field, unlabelled=entities is None
+    )

@@ -16,6 +16,7 @@ import numpy as np
 from xner_label.projection.loglinear.candidate_windows import Candidates
 from xner_label.projection.loglinear.columns import (
     GIVEN,
+    KINDS,
     OVERLOOKED,
     Bools,
     Floats,
@@ -23,6 +24,7 @@ from xner_label.projection.loglinear.columns import (
     Numbers,
     Vocabulary,
     borders,
+    scripts,
 )
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.loglinear.label_regression import label_observations, label_probabilities
@@ -62,10 +64,11 @@ class Observations:
     """All mentions and candidates of a corpus, with the per-sentence model's opinion of them.
 
     instances: those given with the mentions that take part; labels: K names, sorted; incomplete: of S, whether a
-    tagger, which may have missed something, and not a person found the source entities
+    tagger, which may have missed something, and not a person found the source entities; caseless: (S,)
     sentence, kind, name, open: (M,), number of the instance, GIVEN, TAGGED or OVERLOOKED, code of the folded name,
     whether the label may be changed; place: of M, the mention's place in its instance as given, None for one that
-    the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model
+    the tagger overlooked; base_label: (M, K) P(label) by the per-sentence model; weight_set: (M,) as in
+    :class:`Columns`
     candidates: positions counted over the corpus' target tokens; target_at: (S + 1,)
     text, score: (C,), code of the folded text and log-odds; features: (C, len(_FEATURES)), those of the
     per-sentence model that are evidence, too
@@ -112,6 +115,8 @@ class Observations:
                 batches.append(self._observe(in_fold[at : at + BATCH], models[fold_number]))
         self.sentence: Ints = _joined([batch.sentence for batch in batches])
         self.kind: Ints = _joined([batch.kind for batch in batches])
+        self.caseless = self._caseless_sentences()
+        self.weight_set: Ints = self.kind + KINDS * self.caseless[self.sentence]
         self.name: Ints = _joined([batch.name for batch in batches])
         self.source_first: Ints = _joined([batch.source_first for batch in batches])
         self.source_last: Ints = _joined([batch.source_last for batch in batches])
@@ -197,6 +202,10 @@ class Observations:
     def _code(self, texts: Sequence[str]) -> Ints:
         codes = self._codes
         return np.array([codes.setdefault(text, len(codes)) for text in texts], np.int64)
+
+    def _caseless_sentences(self) -> Bools:
+        words = self._vocabulary.ids([word for instance in self.instances for word in instance.target.words()])
+        return scripts(self._vocabulary.table()[np.array(words, np.int64)], self.target_at)[0]
 
     def _code_words(self, words: Sequence[Sequence[str]]) -> Ints:
         numbers = self._vocabulary.ids(list(chain.from_iterable(words)))

@@ -28,7 +28,7 @@ class LogLinearCorpusProjector:
         self._rounds = weights.rounds
         self._model = Model(weights)
         self.cut = weights.rounds[-1].cut
-        self.signature = f"log-linear-corpus:{weights.digest}"
+        self.signature = f"log-linear-corpus:{weights.digest}{weights.script_note}"
 
     def project_corpus(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.CorpusProjector`."""

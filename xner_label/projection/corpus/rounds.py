@@ -50,15 +50,19 @@ REPEATS = 3
 
 
 class RoundModel:
-    """A round's weights as arrays: candidate (evidence, 3), label (label evidence,), calibration (3, 3)."""
+    """A round's weights as arrays.
+
+    candidate: (evidence, 6) and calibration: (6, 3), by weight set (see :class:`Model`); label: (label evidence,
+    2), added: (2, 2), of sentences with capitals and of caseless ones
+    """
 
     def __init__(self, weights: Round) -> None:
-        by_kind = (weights.given, weights.tagged, weights.overlooked)
-        self.candidate: Floats = np.array([[kind.get(name, 0.0) for kind in by_kind] for name in EVIDENCE])
-        self.label: Floats = np.array([weights.label.get(name, 0.0) for name in LABEL_EVIDENCE])
-        self.calibration: Floats = np.array(weights.calibration)
-        self.added: Floats = np.array(weights.added)
-        self.cut = weights.cut
+        pair = (weights, weights.caseless or weights)
+        by_set = [kind for each in pair for kind in (each.given, each.tagged, each.overlooked)]
+        self.candidate: Floats = np.array([[kind.get(name, 0.0) for kind in by_set] for name in EVIDENCE])
+        self.label: Floats = np.array([[each.label.get(name, 0.0) for each in pair] for name in LABEL_EVIDENCE])
+        self.calibration: Floats = np.array([numbers for each in pair for numbers in each.calibration])
+        self.added: Floats = np.array([each.added for each in pair])
 
 
 class ChosenSpans(NamedTuple):
@@ -138,9 +142,10 @@ def project_round(
     every = observations.candidates
     wanted = np.ones(len(observations), bool) if only is None else only[observations.sentence]
     mentions, rows = np.flatnonzero(wanted), np.flatnonzero(wanted[every.mention])
-    scores_by_kind = evidence.candidate[rows] @ model.candidate
-    scores = scores_by_kind[np.arange(len(rows)), observations.kind[every.mention[rows]]]
-    label_scores = evidence.label @ model.label
+    scores_by_set = evidence.candidate[rows] @ model.candidate
+    scores = scores_by_set[np.arange(len(rows)), observations.weight_set[every.mention[rows]]]
+    caseless = observations.caseless[observations.sentence] * 1
+    label_scores = (evidence.label @ model.label)[np.arange(len(caseless)), :, caseless]
     if shift is not None:
         scores = scores + shift.candidate[rows]
         label_scores = label_scores + shift.label
@@ -165,13 +170,14 @@ def project_round(
         score=scores[picked],
         p_span=p_span,
         p_label=p_label,
-        confidence=calibrated_confidence(p_span, p_label, observations.kind[mentions], model.calibration),
+        confidence=calibrated_confidence(p_span, p_label, observations.weight_set[mentions], model.calibration),
         exact=exact,
     )
     if evidence.tagged is None:
         return projected
     added = added_spans(observations, projected, evidence.tagged, only)
-    odds = model.added[0] + model.added[1] * logit(added.p_span)
+    numbers = model.added[observations.caseless[added.sentence] * 1]
+    odds = numbers[:, 0] + numbers[:, 1] * logit(added.p_span)
     if shift is not None:
         odds = odds + _text_effects(observations, added, shift)
     return _without_overlaps(projected, added._replace(confidence=1.0 / (1.0 + np.exp(-odds))))

@@ -141,7 +141,7 @@ class _Problem:
         rows = np.flatnonzero(only & observations.open & (settled.candidate >= 0))
         gold = settled.label[rows]
         signals = self.evidence.label[rows]
-        base = signals @ model.label
+        base = signals @ model.label[:, 0]
         design = self._label.rows(rows)
         size, count = signals.shape[2], len(observations.labels)
         at = np.arange(len(rows))
@@ -164,7 +164,7 @@ class _Problem:
         for kind, key, values in zip(design.kinds, design.keys, table, strict=True):
             if np.abs(values).max() >= _NEGLIGIBLE:
                 effects.setdefault(kind, {})[key] = [round(value, 5) for value in values.tolist()]
-        return model.label + theta[:size], effects
+        return model.label[:, 0] + theta[:size], effects
 
 
 def adapt(
@@ -172,8 +172,11 @@ def adapt(
 ) -> tuple[Adapted, ChosenSpans]:
     """The last round adapted to what people settled, and the spans of the corpus by it.
 
-    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. Deterministic.
+    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. In a mostly caseless corpus
+    the weights of caseless sentences are adapted, for all of it, otherwise those of the others. Deterministic.
     """
+    if shipped.caseless is not None and 2 * observations.caseless.sum() > len(observations.caseless):
+        shipped = msgspec.structs.replace(shipped.caseless, caseless=None)
     unchanged = Adapted(shipped, Effects(observations.labels, {}, {}))
     reviewed = settled.reviewed
     if reviewed[observations.sentence].sum() < MIN_MENTIONS:
@@ -195,7 +198,7 @@ def adapt(
     counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
     if is_worse(counts):
         # the words teach nothing that lasts; how sure to be is learned all the same
-        fitted = _Fit(problem.model.candidate, problem.model.label, unchanged.effects)
+        fitted = _Fit(problem.model.candidate, problem.model.label[:, 0], unchanged.effects)
         calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
     else:
         fitted = problem.fit(settled.known(observations))

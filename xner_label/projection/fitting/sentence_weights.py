@@ -26,7 +26,16 @@ from xner_label.projection.fitting.optimisation import (
     scale,
     span_likelihood,
 )
-from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints, Vocabulary
+from xner_label.projection.loglinear.columns import (
+    GIVEN,
+    KINDS,
+    OVERLOOKED,
+    TAGGED,
+    Bools,
+    Floats,
+    Ints,
+    Vocabulary,
+)
 from xner_label.projection.loglinear.decoding import solve
 from xner_label.projection.loglinear.features import (
     CANDIDATE_FEATURES,
@@ -343,7 +352,7 @@ def _centre(start: Weights | None, candidate_deviation: Floats, mention_deviatio
         u = np.array([_START_BIAS if name == "bias" else 0.0 for name in MENTION_FEATURES])
         return np.concatenate([w * candidate_deviation, u * mention_deviation, np.zeros(2 * (len(w) + len(u)))])
     model = Model(start)
-    weights = np.hstack([model.candidate.T * candidate_deviation, model.mention.T * mention_deviation])
+    weights = np.hstack([model.candidate.T * candidate_deviation, model.mention.T * mention_deviation])[:KINDS]
     return np.diff(weights, axis=0, prepend=0.0).ravel()
 
 

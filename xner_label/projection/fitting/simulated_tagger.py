@@ -24,15 +24,19 @@ _LEAST = 0.001  # a score of 0 or 1 would be a certainty that no tagger has
 def simulate_tagger(files: Sequence[Sequence[Example]]) -> list[list[Example]]:
     """Copies of the files that have no tagged source entity, with the source entities of a simulated tagger.
 
-    The copies keep only the labels that the gold of every file has: taggers seldom know rarer ones. Files too
-    small to train a CRF on have no copy; files with the same source share what the CRF says.
+    A copy keeps only the labels that the gold of every file with a tagger has, too, or of every file where none
+    has one: taggers seldom know rarer ones. Files too small to train a CRF on have no copy; files with the same
+    source share what the CRF says.
     """
     labels_of_files = [{label for example in examples for _, _, label in example.gold} for examples in files]
-    labels = sorted(set.intersection(*labels_of_files))
+    with_tagger = [any(is_tagged(example.instance) for example in examples) for examples in files]
+    of_tagged = [labels for labels, tagged in zip(labels_of_files, with_tagger, strict=True) if tagged]
+    common = set.intersection(*(of_tagged or labels_of_files))
     result: list[list[Example]] = []
     tagged_by_source: dict[tuple[object, ...], Tagged | None] = {}
-    for examples in files:
-        if any(is_tagged(example.instance) for example in examples):
+    for examples, own_labels, has_tagger in zip(files, labels_of_files, with_tagger, strict=True):
+        labels = sorted(common & own_labels)
+        if has_tagger or not labels:
             continue
         sentences = [example.instance.source.words() for example in examples]
         spans = [

@@ -16,7 +16,7 @@ from xner_label.projection.handmade.sparse_scores import (
     string_candidates,
 )
 from xner_label.projection.problem import Instance, Projection, Projections
-from xner_label.projection.spans import ngrams
+from xner_label.projection.spans import MAX_LENGTH, longest_run, ngrams
 
 
 class MatchingProjector:
@@ -98,7 +98,7 @@ def dense_candidates(score: Score) -> CandidateGenerator:
         first, last = 0, len(instance.target)
         if isinstance(score, AlignScore):
             first, last = alignment_window(instance.mentions, instance.links or ())
-        spans = ngrams(first, last)
+        spans = ngrams(first, last, longest_run(MAX_LENGTH, instance.target.text))
         if not spans:
             return [[] for _ in instance.mentions]
         matrix = score.matrix(instance, np.array(spans, dtype=np.int64))

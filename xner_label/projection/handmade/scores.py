@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from xner_label.projection.problem import Instance, Mention
 from xner_label.projection.similarity import similarity
+from xner_label.projection.spans import longest_run
 from xner_label.stages.interfaces import TranslationScorer
 from xner_label.word_forms import fold
 
@@ -58,7 +59,8 @@ class LinkDiceScore:
 
     A = sum_{k in p, l in t} a[k,l];  row = sum_{k in p} min(1, sum_l a[k,l]);
     col = sum_{l in t} min(1.5, sum_k a[k,l]).  Links that leave the rectangle cost, unlinked words inside don't.
-    Edge rule: the first and the last word of t each carry more than .3 to p, and |t| <= max(10, 2 |p| + 2).
+    Edge rule: the first and the last word of t each carry more than .3 to p, and |t| <= max(10, 2 |p| + 2), or
+    more in scripts without spaces (:func:`longest_run`).
     """
 
     signature = "link-dice"
@@ -69,7 +71,10 @@ class LinkDiceScore:
         mass, row, column = _link_mass(instance)
         inside = _range_sums(mass, spans)
         around = row[:, None] + _range_sums(np.minimum(column, COLUMN_CAP)[None, :], spans)
-        longest = np.array([longest_candidate(mention.last - mention.first) for mention in instance.mentions])
+        text = instance.target.text
+        longest = np.array(
+            [longest_run(longest_candidate(mention.last - mention.first), text) for mention in instance.mentions]
+        )
         allowed = (spans[:, 1] - spans[:, 0])[None, :] <= longest[:, None]
         allowed &= (mass[:, spans[:, 0]] > EDGE_MASS) & (mass[:, spans[:, 1] - 1] > EDGE_MASS)
         return np.divide(2.0 * inside, around, out=np.zeros_like(inside), where=allowed)

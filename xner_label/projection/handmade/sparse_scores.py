@@ -14,6 +14,7 @@ from xner_label.projection.handmade.candidates import anchored_runs
 from xner_label.projection.handmade.scores import COLUMN_CAP, EDGE_MASS, ROW_CAP, longest_candidate
 from xner_label.projection.problem import Instance, Mention
 from xner_label.projection.similarity import FoldedTokens, similar_ngrams
+from xner_label.projection.spans import MAX_LENGTH, longest_run
 
 # Gives, for every mention of an instance, its candidates with their scores, in any order.
 CandidateGenerator = Callable[[Instance], list[list[Candidate]]]
@@ -31,10 +32,13 @@ def align_candidates(instance: Instance) -> list[list[Candidate]]:
         mass = _mass(mention, links)
         anchors = sorted(mass)
         length = mention.last - mention.first
+        longest = MAX_LENGTH
+        if anchors and anchors[-1] - anchors[0] >= longest:
+            longest = longest_run(longest, instance.target.text)
         result.append(
             [
                 (sum(mass.get(token, 0.0) for token in range(first, last)) / (length + last - first), first, last)
-                for first, last in anchored_runs(anchors)
+                for first, last in anchored_runs(anchors, longest)
             ]
         )
     return result
@@ -73,6 +77,8 @@ def link_dice_candidates(instance: Instance) -> list[list[Candidate]]:
         row += token_mass if token_mass < ROW_CAP else ROW_CAP
         anchors = sorted([target for target, weight in mass.items() if weight > EDGE_MASS])
         longest = longest_candidate(stop - start)
+        if anchors and anchors[-1] - anchors[0] >= longest:
+            longest = longest_run(longest, instance.target.text)
         scored: list[Candidate] = []
         for place, first in enumerate(anchors):
             inside = around = 0.0

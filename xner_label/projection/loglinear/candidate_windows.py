@@ -14,6 +14,7 @@ from xner_label.projection.loglinear.columns import (
     LENGTH,
     MASK,
     PUNCTUATION,
+    ROMANISED,
     UPPER,
     Bools,
     Columns,
@@ -22,6 +23,8 @@ from xner_label.projection.loglinear.columns import (
     exact,
     expand,
 )
+from xner_label.projection.loglinear.romanised_strings import skeleton_similarity, string_anchors
+from xner_label.projection.spans import UNSPACED_TOKENS
 
 # Token pairs below this Dice similarity of their letters are no seeds.
 SIMILAR = 0.6
@@ -107,12 +110,14 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     likely = common >= SIMILAR * np.minimum(np.bitwise_count(mask), np.bitwise_count(mask_other))
     short = np.minimum(length, length_other)
     likely &= (short > 3) | ((mask == mask_other) & (length == length_other))
+    romanised = table[other, ROMANISED] == 1
+    likely |= romanised & (length_other > 1)
     likely &= table[other, PUNCTUATION] == 0
     pair = np.flatnonzero(likely)
     mention, word, other, target = mention[pair], word[pair], other[pair], target[pair]
     length, length_other = length[pair], length_other[pair]
-    folded = columns.vocabulary.folded
-    left, right = [folded[k] for k in word], [folded[k] for k in other]
+    latin, consonants = columns.vocabulary.latin, columns.vocabulary.consonants
+    left, right = [latin[k] for k in word], [latin[k] for k in other]
     shared = cpdist(left, right, scorer=LCSseq.similarity, dtype=np.int32)
     affix = np.maximum(
         cpdist(left, right, scorer=Prefix.similarity, dtype=np.int32),
@@ -121,6 +126,10 @@ def _strings(columns: Columns, cells: int, mention: Ints, source: Ints) -> tuple
     dice: Floats = 2.0 * shared / (length + length_other)
     whole = (affix == np.minimum(length, length_other)) & (affix >= 4)
     value = exact(np.where(whole, 0.5 + dice / 2, dice))
+    far = np.flatnonzero(romanised[pair])
+    if len(far):
+        skeletons = ([consonants[k] for k in side[far].tolist()] for side in (word, other))
+        value[far] = np.maximum(value[far], skeleton_similarity(*skeletons))
     kept = np.flatnonzero(value >= SIMILAR)
     cell = columns.cell(mention, target)[kept]
     similar, matched = np.zeros(cells), np.zeros(cells)
@@ -148,7 +157,9 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     """Windows whose ends lie at, or one token outside, seeds: cells with a link, a similar string or an acronym.
 
     Windows are at most max(10, 2 * size + 2) tokens long, close every bracket that they open, and otherwise
-    neither begin nor end with punctuation.
+    neither begin nor end with punctuation. In sentences without spaces between words, whose tokens may be letters
+    or pieces of names, they are up to UNSPACED_TOKENS times as long, start from more seeds, may end two tokens
+    outside them, and where the sentence reads most like the mention.
     """
     weight = grid.link_mass + grid.similar + grid.acronym
     seed = np.flatnonzero(weight > 0)
@@ -158,19 +169,28 @@ def build_candidates(columns: Columns, grid: Grid) -> Candidates:
     inner = np.ones(len(seed), bool)
     inner[1:] = owner[1:] == owner[:-1]
     outermost = ~inner | ~np.append(inner[1:], False)
-    keep = np.union1d(order[position < MAX_SEEDS], np.flatnonzero(outermost))
+    unspaced = columns.unspaced[columns.sentence]
+    most = np.where(unspaced, UNSPACED_TOKENS * MAX_SEEDS, MAX_SEEDS)[owner[order]]
+    keep = np.union1d(order[position < most], np.flatnonzero(outermost))
     seed, owner = seed[keep], owner[keep]
     low, high = columns.base[owner], columns.base[owner + 1] - 1
     usable = columns.table[columns.target[grid.token], PUNCTUATION] == 0
-    begins = np.unique(np.concatenate([seed, np.maximum(seed - 1, low)]))
-    ends = np.unique(np.concatenate([seed, np.minimum(seed + 1, high)]))
+    first_cells, last_cells = [seed, np.maximum(seed - 1, low)], [seed, np.minimum(seed + 1, high)]
+    if unspaced.any():
+        wide = unspaced[owner]
+        anchors = string_anchors(columns)
+        first_cells += [np.maximum(seed - 2, low)[wide], anchors[0]]
+        last_cells += [np.minimum(seed + 2, high)[wide], anchors[1]]
+    begins, ends = np.unique(np.concatenate(first_cells)), np.unique(np.concatenate(last_cells))
     begins, ends = begins[usable[begins]], ends[usable[ends]]
     end_at = np.searchsorted(ends, columns.base)
     owner_of_begin = np.searchsorted(columns.base, begins, side="right") - 1
     row, chosen = expand(end_at[owner_of_begin], (end_at[owner_of_begin + 1] - end_at[owner_of_begin]))
     first, last, mention = begins[row], ends[chosen] + 1, owner_of_begin[row]
     length = last - first
-    fits = (length > 0) & (length <= np.maximum(10, 2 * columns.size[mention] + 2))
+    longest = np.maximum(10, 2 * columns.size[mention] + 2)
+    longest = np.where(unspaced[mention], UNSPACED_TOKENS * longest, longest)
+    fits = (length > 0) & (length <= longest)
     first, last, mention = first[fits], last[fits], mention[fits]
     brackets = columns.table[columns.target[grid.token], BRACKETS]
     depth = np.concatenate([np.zeros(1, np.int64), np.cumsum(brackets)])

@@ -20,19 +20,23 @@ import numpy.typing as npt
 from xner_label.projection.loglinear.mentions import NAMELESS
 from xner_label.projection.problem import Instance
 from xner_label.word_forms import fold, shape
+from xner_label.writing_systems import consonant_skeleton, has_case, is_romanisable, is_unspaced, romanise
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]  # any numeric type
 
-# Columns of Vocabulary.table(): length in code points, letter mask, has a capital, all capitals (two letters or
-# more), has a digit, is punctuation, brackets opened less brackets closed, and hashes of the lower-cased word, of
-# its ending and of its shape.
+# Columns of Vocabulary.table(): length in romanised code points, letter mask of the same, has a capital, all
+# capitals (two letters or more), has a digit, is punctuation, brackets opened less brackets closed, hashes of the
+# lower-cased word, of its ending and of its shape; has a letter of a script with capitals; has letters, none of
+# them such; has one of a script without spaces, of another script than Latin; length in code points as written.
 LENGTH, MASK, CAPITAL, UPPER, DIGIT, PUNCTUATION, BRACKETS, WORD, ENDING, SHAPE = range(10)
+CASED, CASELESS, UNSPACED, ROMANISED, LETTERS = range(10, 15)
 
 # What a mention is: given by a person, found by a tagger, or overlooked by it.
-GIVEN, TAGGED, OVERLOOKED = range(3)
+KINDS = 3
+GIVEN, TAGGED, OVERLOOKED = range(KINDS)
 
 _STEP = float(2**20)
 
@@ -77,16 +81,18 @@ def segment_max(values: Floats, at: Ints) -> Floats:
 class Vocabulary:
     """Token types and what can be known of a type alone, computed once per type.
 
-    ``words[k]`` and ``folded[k]`` are type ``k`` as written and in its comparison form; :meth:`table` has one row
-    per type.
+    ``words[k]``, ``folded[k]``, ``latin[k]`` and ``consonants[k]`` are type ``k`` as written, folded, romanised,
+    and its consonant skeleton; :meth:`table` has one row per type.
     """
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
         self.words: list[str] = []
         self.folded: list[str] = []
+        self.latin: list[str] = []
+        self.consonants: list[str] = []
         self._rows: list[tuple[int, ...]] = []
-        self._table: Ints = np.zeros((0, 10), np.int64)
+        self._table: Ints = np.zeros((0, 15), np.int64)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -104,7 +110,7 @@ class Vocabulary:
             return [known[word] for word in words]
 
     def table(self) -> Ints:
-        """What is known of each type, shape (types, 10), columns as named in this module."""
+        """What is known of each type, shape (types, 15), columns as named in this module."""
         if len(self._table) != len(self._rows):
             new = np.array(self._rows[len(self._table) :], np.int64)
             self._table = np.concatenate([self._table, new])
@@ -114,15 +120,18 @@ class Vocabulary:
         folded = fold(word) or word  # a word of combining marks alone stays as it is
         letters = sum(char.isalpha() for char in word)
         capitals = sum(char.isupper() for char in word)
+        latin = romanise(folded)
         mask = 0
-        for char in folded:
+        for char in latin:
             mask |= 1 << (ord(char) % 61)
         lowered = word.lower()
         self.words.append(word)
         self.folded.append(folded)
+        self.latin.append(latin)
+        self.consonants.append(consonant_skeleton(latin))
         self._rows.append(
             (
-                len(folded),
+                len(latin),
                 mask,
                 capitals > 0,
                 letters > 1 and capitals == letters,
@@ -132,8 +141,25 @@ class Vocabulary:
                 crc32(lowered.encode()),
                 crc32(b"-" + lowered[-3:].encode()),
                 crc32(b"#" + shape(word).encode()),
+                has_case(word),
+                letters > 0 and not has_case(word),
+                is_unspaced(word),
+                is_romanisable(word),
+                len(folded),
             )
         )
+
+
+def scripts(words: Ints, at: Ints) -> tuple[Bools, Bools]:
+    """Which sentences are caseless and which are unspaced, both (S,); see :class:`Columns`.
+
+    ``words`` are the rows of :meth:`Vocabulary.table` of all sentences' tokens, ``at`` (S + 1,) their borders.
+    """
+    counted = np.cumsum(words[:, [CASED, CASELESS, UNSPACED, CAPITAL]], axis=0)
+    sums = np.concatenate([np.zeros((1, 4), np.int64), counted])
+    cased, caseless, unspaced, capital = (sums[at[1:]] - sums[at[:-1]]).T
+    mixed = (3 * caseless >= cased) & (caseless > 0)
+    return mixed | (capital == 0), 2 * unspaced > cased + caseless
 
 
 class Columns:
@@ -144,6 +170,9 @@ class Columns:
     ``label`` indexes ``labels``, ``score`` is NaN where a person gave the source entity
     link_source, link_target, link_weight: per link, token positions in the batch; link_at: (S + 1,) borders
     linked: (S,) whether an aligner ran
+    caseless: (S,) whether capitals tell nothing in the target: a quarter of the words that have letters have none
+    that could be one, or no word has one; unspaced: (S,) whether most of the target's words are of a script
+    without spaces
     """
 
     def __init__(self, instances: Sequence[Instance], vocabulary: Vocabulary) -> None:
@@ -176,6 +205,7 @@ class Columns:
         self.link_target = flat[:, 1].astype(np.int64) + self.target_at[owner]
         self.link_weight = exact(flat[:, 2])
         self.table = vocabulary.table()
+        self.caseless, self.unspaced = scripts(self.table[self.target], self.target_at)
 
     @cached_property
     def scored(self) -> Bools:
@@ -187,6 +217,12 @@ class Columns:
         """(M,) GIVEN, TAGGED or OVERLOOKED."""
         nameless = np.array([label == NAMELESS for label in self.labels], bool)[self.label]
         result: Ints = np.where(nameless, OVERLOOKED, np.where(self.scored, TAGGED, GIVEN))
+        return result
+
+    @cached_property
+    def weight_set(self) -> Ints:
+        """(M,) which weights apply: the kind, and KINDS more in caseless sentences."""
+        result: Ints = self.kind + KINDS * self.caseless[self.sentence]
         return result
 
     @cached_property

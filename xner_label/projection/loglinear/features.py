@@ -4,10 +4,14 @@ Candidate features are the columns of an array of shape (C, len(CANDIDATE_FEATUR
 (M, len(MENTION_FEATURES)), speak for "not projected". None of them knows a language or a word; all lie roughly
 between -1 and 2. A name that ends in ``*`` is weighted by what a capital letter is worth in its sentence: little
 in a German one, where every noun has one.
+
+Capitals are looked at in sentences that have them (:class:`Columns`, ``caseless``): elsewhere all features of case
+are 0. Letters are compared and counted as romanised, and what a short word is depends on its script.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,17 +21,23 @@ from rapidfuzz.process import cpdist
 from xner_label.projection.loglinear.candidate_windows import Candidates, Grid
 from xner_label.projection.loglinear.columns import (
     CAPITAL,
+    CASED,
     DIGIT,
     LENGTH,
+    LETTERS,
     PUNCTUATION,
+    ROMANISED,
+    UNSPACED,
     UPPER,
     Bools,
     Columns,
     Floats,
+    Ints,
     Numbers,
     running,
     segment_max,
 )
+from xner_label.projection.loglinear.romanised_strings import skeleton_similarity
 
 _EDGE = 0.3  # link mass above which an end of the window counts as linked to the mention
 
@@ -36,7 +46,7 @@ _EDGE = 0.3  # link mass above which an end of the window counts as linked to th
 _LINK_FEATURES = (
     *("dice", "inside", "precision", "first_own", "last_own", "edges", "left_own", "right_own", "foreign"),
     *("first_foreign", "last_foreign", "left_foreign", "right_foreign", "unlinked", "first_unlinked"),
-    *("last_unlinked", "outside"),
+    *("last_unlinked", "outside", "left_unlinked", "right_unlinked", "repeated"),
 )
 _STRING_FEATURES = (
     *("cover", "purity", "first_similar", "last_similar", "left_similar", "right_similar", "beside"),
@@ -51,6 +61,7 @@ _CASE_FEATURES = (
 _SURFACE_FEATURES = (
     *("first_short", "last_short", "left_short", "right_short"),
     *("punctuation", "left_punctuation", "right_punctuation", "digits", "shift"),
+    *("other_script", "left_other_script", "right_other_script"),
 )
 # What is weighted once more for mentions of each of these labels.
 _CROSSED = ("ratio", "dice", "longer", "shorter", "no_capital*", "first_lower*", "lower_inside", "affixed", "same")
@@ -154,7 +165,7 @@ class _View:
 def build_features(columns: Columns, grid: Grid, candidates: Candidates) -> Features:
     """The features of every candidate and every mention of a batch."""
     view = _View(columns, grid, candidates)
-    groups = (_links(view), _strings(view), _lengths(view), _case(view), _mentions(view))
+    groups = (_links(view), _strings(view), _lengths(view), _case(view), _scripts(view), _mentions(view))
     of_candidate = {name: values for group in groups for name, values in group.candidate.items()}
     of_mention = {name: values for group in groups for name, values in group.mention.items()}
     for label in _CROSSED_LABELS:
@@ -192,6 +203,8 @@ def _links(view: _View) -> _Group:
     of_candidate["unlinked"] = view.window(~linked) / view.length
     of_candidate["first_unlinked"] = ~linked[view.begin] * 1.0
     of_candidate["last_unlinked"] = ~linked[view.end - 1] * 1.0
+    of_candidate |= view.neighbours("unlinked", ~linked & (view.word[grid.token, PUNCTUATION] == 0))
+    of_candidate["repeated"] = np.clip((inside - row[view.mention]) / columns.size[view.mention], 0.0, 1.0)
     of_candidate["dice_gap"] = (
         segment_max(of_candidate["dice"], view.candidates.at)[view.mention] - of_candidate["dice"]
     )
@@ -226,16 +239,19 @@ def _strings(view: _View) -> _Group:
     of_candidate["beside"] = np.minimum(view.window(beside), 2.0) / 2
     of_candidate |= view.neighbours("beside", beside)
     of_candidate["acronym"] = ((view.window(grid.acronym) > 0) & (view.length == 1)) * 1.0
-    folded = columns.vocabulary.folded
-    target = [folded[number] for number in columns.target.tolist()]
-    source = [folded[number] for number in columns.source.tolist()]
-    names = [" ".join(source[i:j]) for i, j in zip(columns.first.tolist(), columns.last.tolist(), strict=True)]
-    texts = [" ".join(target[i:j]) for i, j in zip(view.first.tolist(), view.last.tolist(), strict=True)]
+    latin, consonants = columns.vocabulary.latin, columns.vocabulary.consonants
+    names, texts = _mention_texts(columns, latin), _window_texts(view, latin)
     pairs = [names[number] for number in view.mention.tolist()]
     shorter = np.minimum(
         np.fromiter(map(len, texts), np.float64, len(texts)), np.fromiter(map(len, pairs), np.float64, len(pairs))
     )
     ratio = cpdist(texts, pairs, scorer=Indel.normalized_similarity, dtype=np.float64)
+    far = np.flatnonzero(view.tokens(view.word[:, ROMANISED]))
+    if len(far):
+        mentions, windows = _mention_texts(columns, consonants), _window_texts(view, consonants)
+        owners = view.mention[far].tolist()
+        alike = skeleton_similarity([windows[k] for k in far.tolist()], [mentions[k] for k in owners])
+        ratio[far] = np.maximum(ratio[far], alike)
     prefix = cpdist(texts, pairs, scorer=Prefix.similarity, dtype=np.int32)
     suffix = cpdist(texts, pairs, scorer=Postfix.similarity, dtype=np.int32)
     of_candidate["ratio"] = ratio
@@ -249,17 +265,35 @@ def _strings(view: _View) -> _Group:
     return _Group(of_candidate, of_mention)
 
 
+def _mention_texts(columns: Columns, forms: Sequence[str]) -> list[str]:
+    """Each mention in one of its vocabulary's forms, its words apart where the target's are."""
+    words = [forms[number] for number in columns.source.tolist()]
+    between = np.where(columns.unspaced, "", " ")[columns.sentence].tolist()
+    ranges = zip(between, columns.first.tolist(), columns.last.tolist(), strict=True)
+    return [space.join(words[i:j]) for space, i, j in ranges]
+
+
+def _window_texts(view: _View, forms: Sequence[str]) -> list[str]:
+    words = [forms[number] for number in view.columns.target.tolist()]
+    between = np.where(view.columns.unspaced, "", " ")[view.sentence].tolist()
+    ranges = zip(between, view.first.tolist(), view.last.tolist(), strict=True)
+    return [space.join(words[i:j]) for space, i, j in ranges]
+
+
 def _lengths(view: _View) -> _Group:
     of_candidate: dict[str, Numbers] = {}
     columns = view.columns
-    more = view.length - columns.size[view.mention]
+    source_width = np.diff(columns.source_at)
+    # Where each letter is a token, lengths are comparable only as shares of their sentences.
+    stretch = np.maximum(np.diff(columns.target_at) / np.maximum(source_width, 1), 1.0)
+    stretch = np.where(columns.unspaced, stretch, 1.0)
+    more = view.length / stretch[view.sentence] - columns.size[view.mention]
     of_candidate["longer"] = np.clip(more, 0.0, 4.0) / 2
     of_candidate["shorter"] = np.clip(-more, 0.0, 4.0) / 2
-    of_candidate["as_long"] = (more == 0) * 1.0
-    source_width = np.diff(columns.source_at)[columns.sentence]
+    of_candidate["as_long"] = (np.abs(more) < 0.5) * 1.0
     middle = (columns.first + columns.last) / 2 - columns.source_at[columns.sentence]
     place = ((view.first + view.last) / 2 - view.start) / (view.stop - view.start)
-    of_candidate["shift"] = np.abs(place - (middle / source_width)[view.mention])
+    of_candidate["shift"] = np.abs(place - (middle / source_width[columns.sentence])[view.mention])
     return _Group(of_candidate, {})
 
 
@@ -269,18 +303,20 @@ def _case(view: _View) -> _Group:
     of_mention: dict[str, Numbers] = {}
     columns, word, source_word = view.columns, view.word, view.source_word
     capital = word[:, CAPITAL] == 1
-    lower = (word[:, CAPITAL] + word[:, PUNCTUATION] + word[:, DIGIT]) == 0
+    cased = ~columns.caseless[view.sentence] * 1.0
+    plain = (word[:, CAPITAL] + word[:, PUNCTUATION] + word[:, DIGIT]) == 0
+    lower = plain & (word[:, CASED] == 1)
     later = capital.copy()
     later[columns.target_at[:-1]] = False  # the first word's capital says nothing
     capitals = running(later)
     at = columns.target_at
     rate = (capitals[at[1:]] - capitals[at[:-1]] + 1.0) / (np.diff(at) + 8.0)
     source_share = view.of_source(source_word[:, CAPITAL]) / columns.size
-    worth = (-np.log(rate) / 3.0)[view.sentence] * source_share[view.mention]
+    worth = (-np.log(rate) / 3.0)[view.sentence] * source_share[view.mention] * cased
     first, end = view.first, view.last - 1
-    share = view.tokens(capital) / view.length
+    share = view.tokens(capital) / view.length * cased
     of_candidate["initial"] = ~view.has_left * 1.0
-    of_candidate["first_capital"] = capital[first] * 1.0
+    of_candidate["first_capital"] = capital[first] * cased
     of_candidate["first_capital*"] = capital[first] * worth * view.has_left
     of_candidate["last_capital*"] = capital[end] * worth
     of_candidate["capitals"] = share
@@ -289,8 +325,9 @@ def _case(view: _View) -> _Group:
     of_candidate["no_capital*"] = (share == 0.0) * worth
     of_candidate["first_lower*"] = lower[first] * worth
     of_candidate["last_lower*"] = lower[end] * worth
-    of_candidate["lower_inside"] = np.minimum(view.tokens(lower), 4.0) / 4 * source_share[view.mention]
-    short = lower & (word[:, LENGTH] <= 3)
+    lower_inside = np.minimum(view.tokens(lower), 4.0) / 4
+    of_candidate["lower_inside"] = lower_inside * source_share[view.mention] * cased
+    short = plain & _is_short(word)
     of_candidate["first_short"] = short[first] * 1.0
     of_candidate["last_short"] = short[end] * 1.0
     of_candidate["left_short"] = (short[view.left] & view.has_left) * 1.0
@@ -301,12 +338,38 @@ def _case(view: _View) -> _Group:
     source_digits = view.of_source(source_word[:, DIGIT]) > 0
     source_upper = view.of_source(source_word[:, UPPER]) == columns.size
     of_candidate["digits"] = ((view.tokens(word[:, DIGIT]) > 0) != source_digits[view.mention]) * 1.0
-    of_candidate["upper"] = ((view.tokens(word[:, UPPER]) == view.length) != source_upper[view.mention]) * 1.0
+    all_upper = view.tokens(word[:, UPPER]) == view.length
+    of_candidate["upper"] = (all_upper != source_upper[view.mention]) * cased
     of_mention["capitals"] = source_share
     of_mention["lower"] = (source_share < 1.0) * 1.0
     of_mention["upper"] = source_upper * 1.0
     of_mention["digits"] = source_digits * 1.0
     return _Group(of_candidate, of_mention)
+
+
+def _is_short(word: Ints) -> Bools:
+    """(T,) words as short as function words are: up to three letters, romanised; one in scripts without spaces."""
+    result: Bools = np.where(word[:, UNSPACED] == 1, word[:, LETTERS] == 1, word[:, LENGTH] <= 3)
+    return result
+
+
+def _scripts(view: _View) -> _Group:
+    """Words of another script than most of their sentence's: in a caseless sentence they are often names.
+
+    0 in sentences with capitals, which tell more.
+    """
+    columns, word, at = view.columns, view.word, view.columns.target_at
+    latin = (word[:, CASED] == 1) & (word[:, ROMANISED] == 0)
+    other = word[:, ROMANISED] == 1
+    balance = running(latin * 1.0 - other * 1.0)
+    mostly_latin = np.repeat(balance[at[1:]] > balance[at[:-1]], np.diff(at))
+    strange = np.where(mostly_latin, other, latin) & np.repeat(columns.caseless, np.diff(at))
+    of_candidate: dict[str, Numbers] = {
+        "other_script": view.tokens(strange) / view.length,
+        "left_other_script": strange[view.left] & view.has_left,
+        "right_other_script": strange[view.right] & view.has_right,
+    }
+    return _Group(of_candidate, {})
 
 
 def _mentions(view: _View) -> _Group:

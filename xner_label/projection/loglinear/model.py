@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xner_label.projection.loglinear.candidate_windows import Candidates, build_candidates, build_grid
-from xner_label.projection.loglinear.columns import GIVEN, Bools, Columns, Floats, Ints, Vocabulary
+from xner_label.projection.loglinear.columns import GIVEN, KINDS, Bools, Columns, Floats, Ints, Vocabulary
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES, build_features
 from xner_label.projection.loglinear.label_regression import label_observations, label_probabilities
 from xner_label.projection.loglinear.mentions import NAMELESS
@@ -22,12 +22,17 @@ _LOGIT_LIMIT = 12.0
 class Model:
     """Weights as arrays.
 
-    candidate: (len(CANDIDATE_FEATURES), 3), mention: (len(MENTION_FEATURES), 3), calibration: (3, 3),
-    by GIVEN, TAGGED and OVERLOOKED; label: (BUCKETS, len(known))
+    candidate: (len(CANDIDATE_FEATURES), 6), mention: (len(MENTION_FEATURES), 6), calibration: (6, 3), by GIVEN,
+    TAGGED and OVERLOOKED and then the same of caseless sentences (:attr:`Columns.weight_set`);
+    label: (BUCKETS, len(known))
     """
 
     def __init__(self, weights: Weights) -> None:
-        by_kind = (weights.given, weights.tagged, weights.overlooked)
+        caseless = weights.caseless or weights
+        by_kind = (
+            *(weights.given, weights.tagged, weights.overlooked),
+            *(caseless.given, caseless.tagged, caseless.overlooked),
+        )
         self.candidate: Floats = np.array(
             [[kind.candidate.get(name, 0.0) for kind in by_kind] for name in CANDIDATE_FEATURES]
         )
@@ -50,10 +55,10 @@ class SentenceBatch:
 
     def log_odds(self, model: Model) -> Floats:
         """(C,) s(m,t), multiples of 2**-30."""
-        kind, mention = self.columns.kind, self.candidates.mention
+        weight_set, mention = self.columns.weight_set, self.candidates.mention
         projected = self.features.candidate @ model.candidate
         absent = self.features.mention @ model.mention
-        scores = projected[np.arange(len(projected)), kind[mention]] - absent[mention, kind[mention]]
+        scores = projected[np.arange(len(projected)), weight_set[mention]] - absent[mention, weight_set[mention]]
         result: Floats = np.rint(scores * _ROUND) / _ROUND
         return result
 
@@ -86,12 +91,12 @@ def logit(probability: Floats) -> Floats:
     return result
 
 
-def calibrated_confidence(p_span: Floats, p_label: Floats, kind: Ints, calibration: Floats) -> Floats:
-    """P(exactly right) from P(span) and P(label), each of shape (n,); ``calibration`` (3, 3), a row per kind.
+def calibrated_confidence(p_span: Floats, p_label: Floats, weight_set: Ints, calibration: Floats) -> Floats:
+    """P(exactly right) from P(span) and P(label), each of shape (n,); ``calibration`` (6, 3), a row per set.
 
     The label of an entity that a person gave is not in doubt.
     """
-    numbers = calibration[kind]
-    odds = numbers[:, 0] + numbers[:, 1] * logit(p_span) + numbers[:, 2] * logit(p_label) * (kind != GIVEN)
+    numbers, doubted = calibration[weight_set], weight_set % KINDS != GIVEN
+    odds = numbers[:, 0] + numbers[:, 1] * logit(p_span) + numbers[:, 2] * logit(p_label) * doubted
     result: Floats = 1.0 / (1.0 + np.exp(-odds))
     return result

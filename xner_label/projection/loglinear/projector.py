@@ -40,7 +40,7 @@ class LogLinearProjector:
 
     def __init__(self, weights: Weights) -> None:
         self.cut = weights.cut
-        self.signature = f"log-linear:{weights.digest}"
+        self.signature = f"log-linear:{weights.digest}{weights.script_note}"
         self._model = Model(weights)
         self._vocabulary = Vocabulary()
 
@@ -74,9 +74,9 @@ class LogLinearProjector:
         labels, label_probability = batch.labels(self._model)
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
-        kind = columns.kind[mentions]
+        weight_set = columns.weight_set[mentions]
         p_span, p_label = probability[picked], label_probability[mentions]
-        sureness = calibrated_confidence(p_span, p_label, kind, self._model.calibration)
+        sureness = calibrated_confidence(p_span, p_label, weight_set, self._model.calibration)
         sentence = columns.sentence[mentions]
         start = columns.target_at[sentence]
         rows = zip(

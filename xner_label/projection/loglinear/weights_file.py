@@ -17,6 +17,13 @@ FORMAT = 2
 
 Calibration = tuple[float, float, float]
 
+# The weights that come with the package, and what binds who uses the data that they were fitted on.
+DEFAULT = "default"
+SHIPPED = {
+    DEFAULT: "MasakhaNER 2.0 (CC-BY-NC 4.0), Europarl-NER, UNER, xSID and EA-MT (CC BY-SA)",
+    "permissive": "Europarl-NER (no known copyright restriction) and the sample corpora (Apache-2.0)",
+}
+
 
 class ScoreWeights(msgspec.Struct, frozen=True):
     """Weights by feature name, for candidates (w) and for mentions (u); absent ones are 0."""
@@ -43,7 +50,8 @@ class LabelWeights(msgspec.Struct, frozen=True):
 class Round(msgspec.Struct, frozen=True):
     """One round of corpus mode: weights by evidence name, calibrations, and the cut on the confidence.
 
-    ``added`` calibrates spans that only the CRF finds: sigmoid(added[0] + added[1] logit p).
+    ``added`` calibrates spans that only the CRF finds: sigmoid(added[0] + added[1] logit p). ``caseless`` is what
+    sentences without capitals get instead; None: the same as all others.
     """
 
     given: dict[str, float]
@@ -53,6 +61,15 @@ class Round(msgspec.Struct, frozen=True):
     calibration: tuple[Calibration, Calibration, Calibration]
     added: tuple[float, float]
     cut: float
+    caseless: Round | None = None
+
+
+class CaselessWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """The like of what :class:`Weights` holds, for sentences whose capitals tell nothing."""
+
+    given: ScoreWeights
+    tagged: ScoreWeights
+    overlooked: ScoreWeights
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +77,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
 
     ``given`` serves source entities without a score, ``tagged`` those with one, ``overlooked`` names that the
     tagger missed; ``cut`` is the default cut on the confidence; ``rounds`` are those of corpus mode, the first one
-    without a CRF, none where it wasn't fitted.
+    without a CRF, none where it wasn't fitted. ``caseless`` is what sentences without capitals get instead; None:
+    the same as all others.
     """
 
     format: int = FORMAT
@@ -71,20 +89,25 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     label: LabelWeights
     cut: float
     rounds: tuple[Round, ...] = ()
+    caseless: CaselessWeights | None = None
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Weights:
-        """Read a weights file; None: the one that is shipped. Raises ConfigurationError when it isn't one."""
+        """Read a weights file, one of SHIPPED by its name, or the default one (None).
+
+        Raises ConfigurationError when it isn't one.
+        """
+        name = DEFAULT if path is None else str(path)
         try:
-            if path is None:
-                data = files("xner_label.projection.loglinear").joinpath("weights/default.json").read_bytes()
+            if name in SHIPPED:
+                data = files("xner_label.projection.loglinear").joinpath(f"weights/{name}.json").read_bytes()
             else:
-                data = Path(path).read_bytes()
+                data = Path(name).read_bytes()
             weights = msgspec.json.decode(data, type=cls)
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigurationError(
                 f"can't read the weights {path or 'shipped with the package'}: {error}",
-                hint="fit them with `xner-label fit-projector`",
+                hint=f"give {' or '.join(SHIPPED)}, or fit them with `xner-label fit-projector`",
             ) from None
         if weights.format != FORMAT or not all(0 <= bucket < BUCKETS for bucket in weights.label.weights):
             raise ConfigurationError(
@@ -95,6 +118,11 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     def dump(self) -> bytes:
         """The file's content."""
         return msgspec.json.encode(self) + b"\n"
+
+    @property
+    def script_note(self) -> str:
+        """What a signature adds where caseless sentences get weights of their own."""
+        return "" if self.caseless is None else ":by-script"
 
     @property
     def digest(self) -> str:

@@ -22,6 +22,8 @@ from xner_label.entities import Link
 from xner_label.errors import MissingExtraError, XnerLabelError
 from xner_label.pharaoh import format_links, parse_links
 from xner_label.stages.interfaces import Cache, SentencePair
+from xner_label.word_forms import fold
+from xner_label.writing_systems import is_romanisable, romanise
 
 # What a run needs to know beforehand: lines in eflomal's priors format.
 Priors = str
@@ -75,7 +77,7 @@ class EflomalAligner:
         self._cognates = cognates
         self._min_weight = min_weight
         self._iterations = iterations
-        self._options = f"eflomal2:{runs}x2:p{prefix}:c{cognates:g}:w{min_weight:g}:i{iterations}"
+        self._options = f"eflomal3:{runs}x2:p{prefix}:c{cognates:g}:w{min_weight:g}:i{iterations}"
         self._key = f"{scope}\n{self._options}"
         stored = cache.get_many("eflomal-fit", [self._key]).get(self._key)
         self._fit = None if stored is None else msgspec.json.decode(stored, type=Fit)
@@ -230,18 +232,29 @@ _MIN_SIMILARITY = 75.0
 
 
 def _lookalikes(source: Sequence[str], target: Sequence[str]) -> Iterable[tuple[str, str, float]]:
-    """Word pairs with their similarity in (0, 1]: equal strings of any kind, and longer words nearly equal."""
+    """Word pairs with their similarity in (0, 1]: equal strings of any kind, and longer words nearly equal.
+
+    Words of other scripts are compared in Latin letters.
+    """
     from rapidfuzz import fuzz, process
 
     left, right = sorted({word.lower() for word in source}), sorted({word.lower() for word in target})
     for word in set(left) & set(right):
         yield word, word, 1.0
-    left = [word for word in left if len(word) >= _MIN_LENGTH]
-    right = [word for word in right if len(word) >= _MIN_LENGTH]
+    left, right = _long_enough(left), _long_enough(right)
     if left and right:
-        scores = process.cdist(left, right, scorer=fuzz.ratio, score_cutoff=_MIN_SIMILARITY)
+        forms = [[_compared(word) for word in side] for side in (left, right)]
+        scores = process.cdist(*forms, scorer=fuzz.ratio, score_cutoff=_MIN_SIMILARITY)
         for row, column in zip(*scores.nonzero(), strict=True):
             yield left[row], right[column], float(scores[row, column]) / 100
+
+
+def _long_enough(words: Sequence[str]) -> list[str]:
+    return [word for word in words if len(_compared(word)) >= _MIN_LENGTH]
+
+
+def _compared(word: str) -> str:
+    return romanise(fold(word)) if is_romanisable(word) else word
 
 
 def _pair_key(pair: SentencePair) -> bytes:

@@ -1,0 +1,144 @@
+"""Projection in scripts without capitals or spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xner_label.entities import Entity, Prediction, Task, Tokens
+from xner_label.jsonl import read_values
+from xner_label.pipeline.pipeline import Pipeline
+from xner_label.projection.fitting.caseless_copies import caseless_copies
+from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.loglinear.columns import CAPITAL, Columns, Vocabulary
+from xner_label.projection.loglinear.features import CANDIDATE_FEATURES
+from xner_label.projection.loglinear.model import SentenceBatch
+from xner_label.projection.loglinear.projector import LogLinearProjector
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import build_instance
+from xner_label.projection.projectors import make_projector
+
+CASES = Path(__file__).parents[1] / "cases"
+CASE = [name for name in CANDIDATE_FEATURES if name.endswith("*") or "capital" in name]
+CASE += ["upper", "lower_inside"]
+
+
+def task(text, source, links, *mentions, tokens=None):
+    entities = [Entity(source.index(name), source.index(name) + len(name), label) for name, label in mentions]
+    return Task(
+        id=1,
+        text=text,
+        source=source,
+        source_entities=tuple(entities),
+        tokens=tuple(tokens or text.split()),
+        source_tokens=tuple(source.split()),
+        alignment=links,
+    )
+
+
+def columns_of(*texts):
+    tasks = [task(text, "Anna", "0-0", ("Anna", "PER")) for text in texts]
+    return Columns([build_instance(own)[0] for own in tasks], Vocabulary())
+
+
+def test_a_sentence_is_caseless_by_its_own_words():
+    columns = columns_of(
+        "Anna anaishi Nairobi .",  # capitals
+        "anna anaishi nairobi .",  # none, as in chat
+        "ጠቅላይ ሚኒስትሩ ነበሩ ።",  # a script without
+        "تشغيل Shadowplay على Deezer .",  # names in Latin letters
+        "Анна живёт здесь",
+        "تم 5",
+        "12 : 30",
+    )
+    assert columns.caseless.tolist() == [False, True, True, True, False, True, True]
+    assert not columns.unspaced.any()
+    assert columns_of("他 去 北京", "He went to 北京 now").unspaced.tolist() == [True, False]
+
+
+def test_features_of_case_are_neutral_where_there_is_none():
+    own = task("अमीना दिल्ली में Google गई", "Amina went to Google in Delhi", "0-0 1-4 3-3 4-2 5-1", ("Amina", "PER"))
+    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    assert (batch.columns.table[batch.columns.target, CAPITAL]).any()
+    for name in CASE:
+        assert not batch.features.candidate[:, CANDIDATE_FEATURES.index(name)].any(), name
+
+
+CONSONANTS = "bcdfgkmnprst"
+GEORGIAN = "ბცდფგკმნპრსტ"
+WORDS = st.text(alphabet=CONSONANTS, min_size=4, max_size=7)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_letters_do_not_matter_where_links_are_the_only_evidence(data):
+    """Mapping the target's letters one to one into a caseless script changes no span and no confidence."""
+    words = data.draw(st.lists(WORDS, min_size=3, max_size=8))
+    source = " ".join("Ao" + "wy" * (number + 1) for number in range(len(words)))
+    count = len(words)
+    links = data.draw(st.sets(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)), min_size=1))
+    first = data.draw(st.integers(0, count - 1))
+    name = source.split()[first]
+    alignment = " ".join(f"{i}-{j}" for i, j in sorted(links))
+    letters = str.maketrans(CONSONANTS, "".join(data.draw(st.permutations(GEORGIAN))))
+    other = [word.translate(letters) for word in words]
+    tasks = [task(" ".join(text), source, alignment, (name, "LOC")) for text in (words, other)]
+    plain, mapped = LogLinearProjector(Weights.load()).project([build_instance(own)[0] for own in tasks])
+    assert [(p.first, p.last) for p in plain] == [(p.first, p.last) for p in mapped]
+    assert [p.confidence for p in plain] == pytest.approx([p.confidence for p in mapped])
+
+
+def test_a_name_over_more_letters_than_a_window_of_words_is_a_candidate():
+    letters = tuple("เขาไปกรุงเทพมหานคร")
+    text = "เขาไปกรุงเทพมหานคร"
+    tokens = Tokens.tokenize(text, letters=True).words()
+    start = tokens.index("ก")
+    links = " ".join(f"3-{place}" for place in range(start, len(tokens)))
+    own = task(text, "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)
+    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    spans = set(zip(batch.candidates.first.tolist(), batch.candidates.last.tolist(), strict=True))
+    assert len(letters) > 10
+    assert (start, len(tokens)) in spans
+
+
+def test_copies_have_no_capitals_and_the_same_links_and_gold():
+    own = task(
+        "Anna anaishi Nairobi tangu 2015 .", "Anna lives in Nairobi since 2015", "0-0 3-2", ("Nairobi", "LOC")
+    )
+    originals = [
+        read_example(msgspec.structs.replace(own, id=number, text=f"{own.text} {'na ' * number}x", tokens=None))
+        for number in range(40)
+    ]
+    copies = caseless_copies(originals)
+    again = [copy.instance.target.text for copy in caseless_copies(originals)]
+    assert [copy.instance.target.text for copy in copies] == again
+    batch = Columns([copy.instance for copy in copies], Vocabulary())
+    assert batch.caseless.all()
+    assert 0 < batch.unspaced.sum() < len(copies)
+    lettered = 0
+    for original, copy in zip(originals, copies, strict=True):
+        if len(copy.instance.target) > len(original.instance.target):  # each letter a token
+            lettered += 1
+        else:
+            assert copy.instance.links == original.instance.links
+            assert copy.gold == original.gold
+        assert "2015" in copy.instance.target.words()
+    assert lettered
+    assert len({copy.instance.target.text for copy in copies}) == len(copies)
+    assert np.isfinite(batch.table).all()
+
+
+@pytest.mark.parametrize("projector", ["default", "link-dice", "align"])
+@pytest.mark.parametrize("name", ["scripts", "long-names"])
+def test_small_cases_in_many_scripts(projector, name):
+    tasks = list(read_values(CASES / f"{name}.jsonl", Task))
+    pipeline = Pipeline(make_projector(projector))
+    for own, answer in zip(tasks, pipeline.predict(tasks), strict=True):
+        assert isinstance(answer, Prediction), answer
+        found = [(entity.start, entity.end, entity.label) for entity in answer.entities]
+        assert found == [(entity.start, entity.end, entity.label) for entity in own.entities or ()], own.id

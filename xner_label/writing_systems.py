@@ -1,0 +1,61 @@
+"""What a word's script says about it: whether it has capitals or spaces, and how it would read in Latin letters.
+
+Names are compared in Latin letters, whatever script they are written in. Romanisation is anyascii's, a table
+without context: vowels that a script leaves out stay out, and Chinese characters are read in Mandarin, in Japanese
+text too. The consonant skeleton is what is left where vowels and the voicing of consonants don't count.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import regex
+from anyascii import anyascii
+
+# Scripts that put no spaces between words.
+UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+# A pattern's character class of them; their shared marks and prolonged sound marks included.
+UNSPACED_CLASS = "".join(rf"\p{{Script_Extensions={script}}}" for script in UNSPACED)
+
+# Georgian letters have capitals in Unicode, but texts don't use them.
+_CASED = regex.compile(r"(?V1)[[\p{Lu}\p{Ll}\p{Lt}]--\p{Script=Georgian}]")
+_UNSPACED = regex.compile(rf"(?V1)[{UNSPACED_CLASS}]")
+_FOREIGN = regex.compile(r"(?V1)[\p{L}--\p{Script=Latin}]")
+_UNREAD = re.compile(r"[^a-z0-9 ]+")
+
+_SOFT_C = re.compile(r"c(?=[eiy])")
+_NASAL = re.compile(r"ng(?![aeiou])")
+_MERGED = str.maketrans("bfvdgcqzxjr", "ppptkkksssl")
+_LEFT_OUT = str.maketrans("", "", "aeiouywh")
+_DOUBLED = re.compile(r"(.)\1+")
+
+
+def has_case(word: str) -> bool:
+    """Whether the word has a letter of a script in which texts distinguish capitals."""
+    return _CASED.search(word) is not None
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether the word has a letter of a script that puts no spaces between words."""
+    return not word.isascii() and _UNSPACED.search(word) is not None
+
+
+def is_romanisable(word: str) -> bool:
+    """Whether the word has a letter of another script than Latin."""
+    return not word.isascii() and _FOREIGN.search(word) is not None
+
+
+@lru_cache(maxsize=1 << 16)
+def romanise(folded: str) -> str:
+    """A folded word in Latin letters; one that has only Latin letters as it is."""
+    if not is_romanisable(folded):
+        return folded
+    return _UNREAD.sub("", anyascii(folded).lower()).strip() or folded
+
+
+@lru_cache(maxsize=1 << 16)
+def consonant_skeleton(latin: str) -> str:
+    """The consonants of a romanised word, in classes: voiced and voiceless ones, l and r don't differ."""
+    hard = _NASAL.sub("n", _SOFT_C.sub("s", latin))
+    return _DOUBLED.sub(r"\1", hard.translate(_MERGED)).translate(_LEFT_OUT)
