@@ -112,7 +112,10 @@ CALLS = (
         f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json "
         "--no-predict",
     ),
-    Call("promote", f"{PROJECT} --run NEWEST --predict"),
+    Call("promote", f"{PROJECT} --training-folder models --run NEWEST --predict"),
+    Call("predict", f"{PROJECT} --training-folder models --with-model"),
+    Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger"),
+    Call("db prune", f"{STORE} --delete --json"),
     Call(
         "predict",
         f"{PROJECT} --with-model",
@@ -181,7 +184,7 @@ CALLS = (
 )
 SERVE = Call(
     "serve",
-    f"{PROJECT} --verbose --preset offline --projector string --json --studio-url "
+    f"{PROJECT} --training-folder models --verbose --preset offline --projector string --json --studio-url "
     "http://127.0.0.1:1 --backend-host 127.0.0.1 --backend-port 0 --backend-user me "
     "--backend-sync-after 0",
 )
