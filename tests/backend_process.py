@@ -14,6 +14,11 @@ import pytest
 
 from demo.studio_server import ROOT
 from xner_label import sample
+from xner_label.entities import Task
+from xner_label.predicting.predictor import Predictor
+from xner_label.settings.table import Settings
+from xner_label.store import projects, tasks
+from xner_label.store.database import Store
 from xner_label.studio.labelling import labelling_config
 
 SECRET = "hook-8d1f"
@@ -96,3 +101,34 @@ def served(
                     process.kill()
 
     return start
+
+
+def asked(number: int, text: object, **data: object) -> dict:
+    """A task as Label Studio sends it."""
+    return {
+        "id": number,
+        "data": {"text": text, **data},
+        "meta": {},
+        "created_at": "2026-11-22T16:00:28.307709Z",
+        "is_labeled": False,
+        "inner_id": number,
+        "total_annotations": 0,
+        "project": 7,
+        "annotations": [],
+        "predictions": [],
+    }
+
+
+@pytest.fixture
+def predicted(store: Store, database_url: str) -> list[Task]:
+    """The sample's dev split in the store, predicted by string similarity."""
+    dev = sample.read_sample(split="dev")
+    with store.write() as session:
+        project = projects.ensure_project(session, "default", sample.LABELS)
+        tasks.add_tasks(session, project.id, [(task, "pool") for task in dev])
+    Predictor(store, settings(database_url)).predict_project()
+    return dev
+
+
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url, aligner="none", projector="string")

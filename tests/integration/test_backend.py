@@ -18,7 +18,8 @@ import pytest
 from sqlalchemy import select
 
 from demo.studio_server import ROOT
-from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN
+from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN, asked, settings
+from tests.backend_process import predicted as predicted
 from tests.store_fixtures import task_of_text
 from xner_label import sample
 from xner_label.entities import Entity, Task
@@ -32,37 +33,6 @@ from xner_label.training.promotion import promote
 from xner_label.training.runs import train
 
 EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED", "PROJECT_UPDATED")
-
-
-def asked(number: int, text: object, **data: object) -> dict:
-    """A task as Label Studio sends it."""
-    return {
-        "id": number,
-        "data": {"text": text, **data},
-        "meta": {},
-        "created_at": "2026-11-22T16:00:28.307709Z",
-        "is_labeled": False,
-        "inner_id": number,
-        "total_annotations": 0,
-        "project": 7,
-        "annotations": [],
-        "predictions": [],
-    }
-
-
-@pytest.fixture
-def predicted(store: Store, database_url: str) -> list[Task]:
-    """The sample's dev split in the store, predicted by string similarity."""
-    dev = sample.read_sample(split="dev")
-    with store.write() as session:
-        project = projects.ensure_project(session, "default", sample.LABELS)
-        tasks.add_tasks(session, project.id, [(task, "pool") for task in dev])
-    Predictor(store, settings(database_url)).predict_project()
-    return dev
-
-
-def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, aligner="none", projector="string")
 
 
 def current_pipeline(store: Store) -> str:

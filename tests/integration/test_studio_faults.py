@@ -214,7 +214,7 @@ def test_two_pushes_at_once_send_nothing_twice(store, studio_settings, api, exam
         ({"LABEL_STUDIO_API_KEY": "0" * 40}, 4, "refused the token"),
         ({"LABEL_STUDIO_API_KEY": ""}, 3, "LABEL_STUDIO_API_KEY"),
         ({"LABEL_STUDIO_URL": "http://127.0.0.1:9"}, 4, "can't reach Label Studio"),
-        ({"LABEL_STUDIO_URL": "127.0.0.1"}, 3, "isn't the address"),
+        ({"LABEL_STUDIO_URL": "127.0.0.1"}, 3, "is not an address"),
         ({"XNER_LABEL_BACKEND_URL": "http://127.0.0.1:9"}, 4, "health check failed"),
     ],
 )
