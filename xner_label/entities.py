@@ -29,10 +29,6 @@ class Span(msgspec.Struct, frozen=True, order=True):
     start: int
     end: int
 
-    def overlaps(self, other: Span) -> bool:
-        """Whether the two share a code point."""
-        return self.start < other.end and other.start < self.end
-
 
 class Entity(msgspec.Struct, frozen=True, omit_defaults=True):
     """A labelled span. ``score`` is the tagger's probability; None means that a person gave the entity.

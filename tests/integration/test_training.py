@@ -20,7 +20,7 @@ from xner_label.entities import Entity, Task
 from xner_label.errors import CheckFailedError, ConfigurationError, PartialError, UsageError
 from xner_label.predicting.predictor import Predictor
 from xner_label.predicting.service import Asked, PredictionService
-from xner_label.predicting.with_model import load_promoted, predict_with_model
+from xner_label.predicting.with_model import load_run, predict_with_model
 from xner_label.settings.table import Settings
 from xner_label.store import gold, migrating, projects, runs, tables, tasks
 from xner_label.store.database import open_store
@@ -32,6 +32,13 @@ from xner_label.training.runs import TrainOptions, load_model, preview, run_fold
 
 PROJECT = "default"
 REVIEWED = 60
+
+
+def load_promoted(store, project, folder):
+    """The promoted model as the backend opens it; None before the first promotion."""
+    with store.read() as session:
+        run = runs.promoted_run(session, projects.get_project(session, project).id)
+    return None if run is None else load_run(run, folder)
 
 
 @pytest.fixture(scope="module")

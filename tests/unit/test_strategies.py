@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xner_label.errors import UsageError
-from xner_label.review.names import name_groups
 from xner_label.review.pool import ReviewPool
+from xner_label.review.span_groups import span_groups
 from xner_label.review.strategies import make_strategy
 from xner_label.settings.choices import STRATEGIES
 
@@ -96,7 +96,7 @@ def test_names_are_grouped_by_text_and_label():
     texts = ["asha", "asha", "asha", "tanga", "asha"]
     labels = ["PER", "PER", "LOC", "LOC", "PER"]
     doubt = np.array([0.1, 0.4, 0.2, 0.45, 0.3])
-    groups = name_groups(texts, labels, 1 - doubt, doubt, np.array([True, True, True, True, False]))
+    groups = span_groups(texts, labels, 1 - doubt, doubt, np.array([True, True, True, True, False]))
     assert [(group.text, group.label, group.rows.tolist()) for group in groups] == [
         ("asha", "PER", [1, 0]),
         ("tanga", "LOC", [3]),

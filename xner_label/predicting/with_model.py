@@ -95,20 +95,6 @@ class _Loaded:
 _LOADED = _Loaded()
 
 
-def load_promoted(
-    store: Store, project: str, folder: Path, where: PlacementRequest = ANYWHERE
-) -> ServedModel | None:
-    """The promoted model; None before the first promotion.
-
-    Asks the store each time and opens the model's files only when another run has been promoted, so that a
-    server takes it over without a restart. Raises UsageError for an unknown project, ConfigurationError when
-    the files are missing from the models' ``folder``.
-    """
-    with store.read() as session:
-        run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else load_run(run, folder, where)
-
-
 def load_run(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) -> ServedModel:
     """The model of a run in the models' ``folder``, to answer ``where`` it is asked to.
 

@@ -23,8 +23,8 @@ from xner_label.projection.fitting.corrections import Spread, spread, unreviewed
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.review.names import name_groups
 from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_NAME, SECONDS_PER_TOKEN, Bools, ReviewPool
+from xner_label.review.span_groups import span_groups
 from xner_label.review.strategies import make_strategy
 from xner_label.simulation.reviewer import SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
@@ -167,7 +167,7 @@ class Simulation:
         texts = text_of(self.observations, chosen)
         labels = [self.observations.labels[place] for place in chosen.label.tolist()]
         pool = self.review_pool(state)
-        groups = name_groups(texts, labels, chosen.confidence, pool.doubt, pool.open[chosen.sentence])
+        groups = span_groups(texts, labels, chosen.confidence, pool.doubt, pool.open[chosen.sentence])
         groups = [group for group in groups if (group.text, group.label) not in state.asked][: max(count, 0)]
         rows = [] if state.names is None else [state.names]
         everywhere: dict[tuple[str, str], list[int]] = {}

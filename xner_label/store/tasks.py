@@ -84,17 +84,6 @@ def identity(session: Session, task_id: int) -> Identity:
     return Identity(task_id, session.scalars(select(Task.text_hash).where(Task.id == task_id)).one())
 
 
-def texts_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, str]:
-    """Texts by external id, for the tasks that exist."""
-    texts: dict[str, str] = {}
-    for chunk in id_batches(external_ids):
-        query = select(Task.external_id, Task.text).where(
-            Task.project_id == project_id, Task.external_id.in_(chunk)
-        )
-        texts.update(session.execute(query).all())
-    return texts
-
-
 def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterator[Task]:
     """The project's tasks in the order they came, without holding them all in memory."""
     query = select(Task).where(Task.project_id == project_id, *where).order_by(Task.id)

@@ -282,10 +282,6 @@ class Sums(NamedTuple):
     entities: Floats
     occurrences: Floats
 
-    def plus(self, other: Sums) -> Sums:
-        """Both together."""
-        return Sums(*(left + right for left, right in zip(self, other, strict=True)))
-
 
 class LooseSpans(NamedTuple):
     """Entities of a corpus that no mention is behind, all (n,): sentence, token range in it, code of the folded

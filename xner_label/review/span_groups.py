@@ -1,4 +1,4 @@
-"""Questions about names: all occurrences of a target text with one label, settled by one answer.
+"""Questions about names in a simulation: all spans of one target text with one label, settled by one answer.
 
 Occurrences with another label are another question, so that senses stay apart. What is asked first is where the
 most wrong entities are expected.
@@ -19,7 +19,7 @@ LEAST_CONFIDENCE = 0.05
 SHOWN = 5
 
 
-class NameGroup(NamedTuple):
+class SpanGroup(NamedTuple):
     """Occurrences of ``text`` with ``label``: ``rows`` are numbers of spans, the most doubtful first, ``doubt`` of
     which are expected to be wrong."""
 
@@ -34,9 +34,9 @@ class NameGroup(NamedTuple):
         return self.rows[:SHOWN]
 
 
-def name_groups(
+def span_groups(
     texts: Sequence[str], labels: Sequence[str], confidence: Floats, doubt: Floats, eligible: Bools
-) -> list[NameGroup]:
+) -> list[SpanGroup]:
     """The groups of some spans, the largest doubt first.
 
     ``texts`` and ``labels`` are those of the spans, texts folded; ``confidence``, ``doubt`` and ``eligible`` have
@@ -49,5 +49,5 @@ def name_groups(
     for (text, label), rows in members.items():
         numbers = np.array(rows, np.int64)
         numbers = numbers[np.argsort(-doubt[numbers], kind="stable")]
-        groups.append(NameGroup(text, label, numbers, float(doubt[numbers].sum())))
+        groups.append(SpanGroup(text, label, numbers, float(doubt[numbers].sum())))
     return sorted(groups, key=lambda group: (-group.doubt, group.text, group.label))
