@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -50,7 +51,7 @@ def running(
         env=dict(environment),
         cwd=folder,
         start_new_session=True,
-        preexec_fn=_end_with_parent if _LIBC else None,
+        preexec_fn=partial(_end_with_parent, os.getpid()) if _LIBC else None,
     )
     try:
         yield process
@@ -99,11 +100,13 @@ def _held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     # Runs between fork and exec. A child inherits the mask of blocked signals: it must be able to be stopped.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     assert _LIBC is not None
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before the kernel knew
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _signal_group(group: int, number: int) -> None:

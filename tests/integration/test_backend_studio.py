@@ -123,5 +123,6 @@ def test_start_training_answers_and_a_promoted_run_is_shown(connected, store, ap
     task = api.tasks.create(project=connection.studio_project, data={"text": text, SOURCE: ""})
     (prediction,) = open_task(api, task.id)
     assert prediction.model_version == run.version
-    assert api.ml.get(connection.backend).model_version == run.version
+    # the backend answers /setup from memory, which follows the store within a second
+    until(lambda: api.ml.get(connection.backend).model_version == run.version)
     assert api.ml.list_model_versions(connection.backend).versions[0] == run.version

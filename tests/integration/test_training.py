@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from tests.checkpoints import save_xlm_roberta
 from xner_label import sample
-from xner_label.checkpoints.devices import PlacementRequest
+from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import Entity, Task
 from xner_label.errors import CheckFailedError, ConfigurationError, PartialError, UsageError
 from xner_label.predicting.predictor import Predictor
@@ -34,11 +34,11 @@ PROJECT = "default"
 REVIEWED = 60
 
 
-def load_promoted(store, project, folder):
+def load_promoted(store, project, folder, where=ANYWHERE):
     """The promoted model as the backend opens it; None before the first promotion."""
     with store.read() as session:
         run = runs.promoted_run(session, projects.get_project(session, project).id)
-    return None if run is None else load_run(run, folder)
+    return None if run is None else load_run(run, folder, where)
 
 
 @pytest.fixture(scope="module")
@@ -343,9 +343,9 @@ def test_a_fine_tuned_checkpoint_is_registered_and_served_like_a_crf(store, tmp_
         settings.write_text('[models]\ndevice = "cuda:77"\n')
         done = run_cli(*command, "--database-url", url, "--config", str(settings), cwd=tmp_path)
         assert (done.returncode, "'cuda:77' can't be used here" in done.stderr) == (3, True), done.stderr
-    service = PredictionService(store, Settings(project=PROJECT, device="cuda:77"))
-    (answer,) = service.predict([Asked("Rais alifika Mombasa.")])
-    assert "'cuda:77' can't be used here" in answer.reason
+    settings = Settings(project=PROJECT, device="cuda:77", training_folder=str(tmp_path / "models"))
+    with pytest.raises(ConfigurationError, match="'cuda:77' can't be used here"):
+        PredictionService(store, settings).predict([Asked("Rais alifika Mombasa.")])
 
 
 def test_nothing_to_learn_from_is_explained(store):
