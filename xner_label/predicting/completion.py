@@ -32,7 +32,7 @@ from xner_label.store.database import Store
 from xner_label.store.stages import add_stage_results, ensure_stage, stage_results
 
 # Tasks per transaction.
-_CHUNK = 500
+_TASKS_PER_WRITE = 500
 
 
 class StoredTask(msgspec.Struct, frozen=True):
@@ -103,8 +103,8 @@ class Completion:
         One batch is tagged while the next is translated.
         """
         batches: list[_Batch] = [
-            [(task, task.given) for task in stored[start : start + _CHUNK]]
-            for start in range(0, len(stored), _CHUNK)
+            [(task, task.given) for task in stored[start : start + _TASKS_PER_WRITE]]
+            for start in range(0, len(stored), _TASKS_PER_WRITE)
         ]
         steps: list[Callable[[_Batch], _Batch]] = []
         if self._translation is not None:
@@ -130,8 +130,8 @@ class Completion:
         if learn and self._alignment.learns:
             self._alignment.learn([task for _, task in ready])
         result: list[tuple[int, Task | RecordError]] = []
-        for start in range(0, len(ready), _CHUNK):
-            batch = [(key, with_cut_words(task)) for key, task in ready[start : start + _CHUNK]]
+        for start in range(0, len(ready), _TASKS_PER_WRITE):
+            batch = [(key, with_cut_words(task)) for key, task in ready[start : start + _TASKS_PER_WRITE]]
             results = StoredStageResults(self._store, {str(task.id): key for key, task in batch})
             additions_of_batch = additions(self._alignment, [task for _, task in batch], results=results)
             result += [

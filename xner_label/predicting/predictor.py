@@ -35,7 +35,7 @@ from xner_label.store.tables import Task
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
 # Tasks per transaction.
-_CHUNK = 500
+_TASKS_PER_WRITE = 500
 # What follows the weights in the signature of a projector that has learned.
 _STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
 
@@ -128,8 +128,8 @@ class Predictor:
         report.known = len(done)
         open_tasks = [(task_id, task) for task_id, task in linked if task_id not in done]
         progress.advance(len(linked) - len(open_tasks))
-        for start in range(0, len(open_tasks), _CHUNK):
-            chunk = open_tasks[start : start + _CHUNK]
+        for start in range(0, len(open_tasks), _TASKS_PER_WRITE):
+            chunk = open_tasks[start : start + _TASKS_PER_WRITE]
             results = pipeline.predict([task for _, task in chunk])
             self._save(dict(chunk), results, report)
             progress.advance(len(chunk))

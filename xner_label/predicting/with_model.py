@@ -21,7 +21,7 @@ from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.runs import load_model, run_folder
 
 # Tasks per transaction.
-_CHUNK = 500
+_TASKS_PER_WRITE = 500
 
 
 class ServedModel:
@@ -135,8 +135,8 @@ def predict_with_model(
     model = load_run(run, folder, where)
     report = ModelPredictReport(run.version, known=len(done))
     progress.begin("predicting", len(open_tasks))
-    for start in range(0, len(open_tasks), _CHUNK):
-        ids = open_tasks[start : start + _CHUNK]
+    for start in range(0, len(open_tasks), _TASKS_PER_WRITE):
+        ids = open_tasks[start : start + _TASKS_PER_WRITE]
         with store.read() as session:
             projected = projections_of(session, ids, pipeline)
             sentences = [

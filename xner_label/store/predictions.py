@@ -15,7 +15,7 @@ from xner_label.store.database import insert_new
 from xner_label.store.pipelines import ensure_pipelines, made_by
 from xner_label.store.tables import Annotation, PipelineVersion, Prediction, ProjectedEntity, Task
 
-_CHUNK = 5_000
+_PREDICTIONS_PER_STATEMENT = 5_000
 
 
 def add_predictions(
@@ -26,8 +26,8 @@ def add_predictions(
     Returns how many predictions were new.
     """
     added = 0
-    for start in range(0, len(predictions), _CHUNK):
-        added += _add_chunk(session, predictions[start : start + _CHUNK], model_run_id)
+    for start in range(0, len(predictions), _PREDICTIONS_PER_STATEMENT):
+        added += _add_chunk(session, predictions[start : start + _PREDICTIONS_PER_STATEMENT], model_run_id)
     return added
 
 
@@ -133,11 +133,11 @@ def find_prediction(session: Session, task_id: int, version: str) -> Prediction 
 def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]:
     """These predictions with their entities and their tasks, in no particular order."""
     pairs: list[tuple[Task, Prediction]] = []
-    for start in range(0, len(ids), _CHUNK):
+    for start in range(0, len(ids), _PREDICTIONS_PER_STATEMENT):
         query = (
             select(Task, Prediction)
             .join(Prediction, Prediction.task_id == Task.id)
-            .where(Prediction.id.in_(ids[start : start + _CHUNK]))
+            .where(Prediction.id.in_(ids[start : start + _PREDICTIONS_PER_STATEMENT]))
             .options(selectinload(Prediction.entities))
         )
         pairs += session.execute(query).all()  # type: ignore[arg-type]
@@ -147,10 +147,10 @@ def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]
 def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[int, Prediction]:
     """The predictions of these tasks by a pipeline version, with their entities, by task id."""
     by_task: dict[int, Prediction] = {}
-    for start in range(0, len(task_ids), _CHUNK):
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
         query = (
             select(Prediction)
-            .where(Prediction.task_id.in_(task_ids[start : start + _CHUNK]), made_by(version))
+            .where(Prediction.task_id.in_(task_ids[start : start + _PREDICTIONS_PER_STATEMENT]), made_by(version))
             .options(selectinload(Prediction.entities))
         )
         by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))

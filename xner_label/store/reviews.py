@@ -24,7 +24,7 @@ from xner_label.store.tables import (
 )
 
 # How many ids go into one IN (...).
-_CHUNK = 5_000
+_IDS_PER_STATEMENT = 5_000
 
 
 def eligible(
@@ -122,10 +122,10 @@ def claim_items(session: Session, items: Sequence[int]) -> set[int]:
 
 def release_items(session: Session, items: Sequence[int]) -> None:
     """Note that these items are not in Label Studio and not on their way either."""
-    for start in range(0, len(items), _CHUNK):
+    for start in range(0, len(items), _IDS_PER_STATEMENT):
         session.execute(
             update(ReviewItem)
-            .where(ReviewItem.id.in_(items[start : start + _CHUNK]), ReviewItem.pushed_at.is_(None))
+            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]), ReviewItem.pushed_at.is_(None))
             .values(sent_at=None, prediction_sent_at=None)
         )
 
@@ -141,9 +141,11 @@ def mark_pushed(session: Session, studio_tasks: Mapping[int, int]) -> None:
         rows = [{"id": task_id, "studio_task": studio_task} for task_id, studio_task in studio_tasks.items()]
         session.execute(update(Task), rows)
     now, ids = utc_now(), list(studio_tasks)
-    for start in range(0, len(ids), _CHUNK):
+    for start in range(0, len(ids), _IDS_PER_STATEMENT):
         session.execute(
-            update(ReviewItem).where(ReviewItem.task_id.in_(ids[start : start + _CHUNK])).values(pushed_at=now)
+            update(ReviewItem)
+            .where(ReviewItem.task_id.in_(ids[start : start + _IDS_PER_STATEMENT]))
+            .values(pushed_at=now)
         )
 
 
@@ -152,10 +154,10 @@ def _take_away(session: Session, studio_tasks: Mapping[int, int]) -> None:
     numbers, ids = list(studio_tasks.values()), list(studio_tasks)
     project = select(Task.project_id).where(Task.id == ids[0]).scalar_subquery()
     displaced: list[int] = []
-    for start in range(0, len(numbers), _CHUNK):
+    for start in range(0, len(numbers), _IDS_PER_STATEMENT):
         holders = (
             update(Task)
-            .where(Task.project_id == project, Task.studio_task.in_(numbers[start : start + _CHUNK]))
+            .where(Task.project_id == project, Task.studio_task.in_(numbers[start : start + _IDS_PER_STATEMENT]))
             .values(studio_task=None)
             .returning(Task.id)
         )
@@ -185,10 +187,10 @@ def mark_shown(session: Session, versions: Mapping[int, str]) -> None:
 
 def forget_sending(session: Session, items: Sequence[int]) -> None:
     """Note that the predictions of these items are not on their way to Label Studio."""
-    for start in range(0, len(items), _CHUNK):
+    for start in range(0, len(items), _IDS_PER_STATEMENT):
         session.execute(
             update(ReviewItem)
-            .where(ReviewItem.id.in_(items[start : start + _CHUNK]))
+            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]))
             .values(prediction_sent_at=None)
         )
 
@@ -197,10 +199,10 @@ def claim_predictions(session: Session, items: Sequence[int], settled: datetime)
     """Note that the predictions of these items are about to be sent; returns those that aren't on their way
     already, sent by another process or by one that was killed later than ``settled``."""
     claimed: set[int] = set()
-    for start in range(0, len(items), _CHUNK):
+    for start in range(0, len(items), _IDS_PER_STATEMENT):
         free = (
             update(ReviewItem)
-            .where(ReviewItem.id.in_(items[start : start + _CHUNK]))
+            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]))
             .where(ReviewItem.prediction_sent_at.is_(None) | (ReviewItem.prediction_sent_at < settled))
             .values(prediction_sent_at=utc_now())
             .returning(ReviewItem.id)
@@ -227,12 +229,12 @@ def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str |
 def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
     """These items with their tasks and predictions, in the order in which they were chosen."""
     outgoing: list[Outgoing] = []
-    for start in range(0, len(items), _CHUNK):
+    for start in range(0, len(items), _IDS_PER_STATEMENT):
         query = (
             select(ReviewItem, Task, Prediction)
             .join(Task, Task.id == ReviewItem.task_id)
             .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
-            .where(ReviewItem.id.in_(items[start : start + _CHUNK]))
+            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]))
             .order_by(ReviewItem.id)
             .options(selectinload(Prediction.entities))
         )
@@ -335,9 +337,10 @@ def unshown_items(session: Session, project_id: int) -> int:
 def blind_tasks(session: Session, task_ids: Sequence[int]) -> set[int]:
     """Those of the tasks that belong to the control slice: people must not see a prediction of them."""
     blind: set[int] = set()
-    for start in range(0, len(task_ids), _CHUNK):
+    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
         query = select(ReviewItem.task_id).where(
-            ReviewItem.task_id.in_(task_ids[start : start + _CHUNK]), ReviewItem.prediction_id.is_(None)
+            ReviewItem.task_id.in_(task_ids[start : start + _IDS_PER_STATEMENT]),
+            ReviewItem.prediction_id.is_(None),
         )
         blind.update(session.scalars(query))
     return blind

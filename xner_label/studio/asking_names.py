@@ -31,7 +31,7 @@ from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
 from xner_label.studio.views import HIDDEN_COLUMNS
 
 # Cards in one request.
-_CHUNK = 200
+_CARDS_PER_REQUEST = 200
 # How long Label Studio may go on with an import after its sender has gone.
 _SETTLE = timedelta(seconds=30)
 _ID = "name-"
@@ -210,8 +210,8 @@ def _send(store: Store, studio: Studio, project_id: int, place: int) -> int:
             names.release_questions(session, lost)
         waiting = [question for question in waiting if question.sent_at is None or question.id in lost]
     sent = 0
-    for start in range(0, len(waiting), _CHUNK):
-        sent += _send_chunk(store, studio, place, waiting[start : start + _CHUNK])
+    for start in range(0, len(waiting), _CARDS_PER_REQUEST):
+        sent += _send_chunk(store, studio, place, waiting[start : start + _CARDS_PER_REQUEST])
     return sent
 
 

@@ -35,7 +35,7 @@ from xner_label.studio.regions import to_studio
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
-_CHUNK = 500
+_TASKS_PER_REQUEST = 500
 
 
 class PushOptions(msgspec.Struct, frozen=True):
@@ -217,10 +217,10 @@ class _Delivery:
             confidences = reviews.open_confidences(session, self._project_id)
         payloads = [self._payload(item.task, item.prediction, confidences) for item in outgoing]
         sent = 0
-        if len(outgoing) > _CHUNK:
+        if len(outgoing) > _TASKS_PER_REQUEST:
             self._progress.begin("pushing", len(outgoing))
-        for start in range(0, len(outgoing), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        for start in range(0, len(outgoing), _TASKS_PER_REQUEST):
+            part = slice(start, start + _TASKS_PER_REQUEST)
             try:
                 sent += self._send(outgoing[part], payloads[part])
             except StudioError as error:

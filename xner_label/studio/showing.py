@@ -29,7 +29,7 @@ from xner_label.studio.labelling import Control
 from xner_label.studio.regions import to_studio
 
 # Predictions in one request: about a second of Label Studio's time.
-_CHUNK = 500
+_TASKS_PER_REQUEST = 500
 # How long Label Studio may go on with a request after its sender has gone.
 SETTLE = timedelta(seconds=30)
 # How often Label Studio may lose predictions before that is an error.
@@ -94,8 +94,8 @@ class Shower:
                 time.sleep(1.0)
                 continue
             payloads = self._payloads(ours)
-            for start in range(0, len(ours), _CHUNK):
-                chunk = slice(start, start + _CHUNK)
+            for start in range(0, len(ours), _TASKS_PER_REQUEST):
+                chunk = slice(start, start + _TASKS_PER_REQUEST)
                 self._progress.advance(len(ours[chunk]))
                 if self._send(ours[chunk], payloads[chunk]):
                     repaired += sum(

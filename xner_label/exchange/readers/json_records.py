@@ -21,7 +21,7 @@ T = TypeVar("T")
 # Turns one record, a JSON object in UTF-8, into a task. Raises RecordError that names the field.
 RecordReader = Callable[[bytes, ReadOptions], ImportedTask]
 
-_CHUNK = 1 << 20
+_CHARACTERS_READ = 1 << 20
 # A whole string, the beginning of one that isn't whole yet, or what divides an array.
 _STEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|"|[\[\]{},]', re.DOTALL)
 
@@ -61,14 +61,14 @@ def numbered_records(stream: BufferedReader) -> Iterator[tuple[int, str, bytes |
 
 def _array_items(text: TextIO) -> Iterator[tuple[int, str, str | RecordError]]:
     """The items of the array that the text is."""
-    opening, _, buffer = text.read(_CHUNK).partition("[")
+    opening, _, buffer = text.read(_CHARACTERS_READ).partition("[")
     number = 1 + _line_ends(opening)
     start = position = depth = index = 0
     while True:
         match = _STEP.search(buffer, position)
         if match is None or match[0] == '"':
             position = len(buffer) if match is None else match.start()
-            chunk = text.read(_CHUNK)
+            chunk = text.read(_CHARACTERS_READ)
             if len(buffer) - start > MAX_LINE or not chunk:
                 problem = "is longer than can be read" if chunk else "isn't closed; the file seems cut off"
                 number += _line_ends(_leading(buffer[start:]))
@@ -92,7 +92,7 @@ def _array_items(text: TextIO) -> Iterator[tuple[int, str, str | RecordError]]:
             number += _line_ends(raw)
             start = position
             if match[0] == "]":
-                if (buffer[position:] + text.read(_CHUNK)).strip():
+                if (buffer[position:] + text.read(_CHARACTERS_READ)).strip():
                     problem = "something stands after the array; write one array, or one object per line"
                     yield number, "", RecordError("json", problem)
                 return
