@@ -1,7 +1,10 @@
 """Migrations on SQLite and PostgreSQL: up, down, and rebuilding a table that others refer to."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -195,3 +198,16 @@ def test_names_of_the_migration_are_those_of_the_store(each_url):
         migrating.upgrade(store)
         with store.read() as session:
             assert pipelines.find_name(session, LONG) == pipelines.readable_name(LONG)
+
+
+def test_two_upgrades_at_once_make_one_schema(each_url):
+    command = [sys.executable, "-m", "xner_label", "db", "upgrade"]
+    environment = os.environ | {"XNER_LABEL_DATABASE_URL": each_url}
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    outcomes = [(*process.communicate(timeout=120), process.returncode) for process in running]
+    assert [code for *_, code in outcomes] == [0, 0, 0], outcomes
+    with open_store(each_url) as store, store.read() as session:
+        assert schema.current_revision(session.connection()) == schema.HEAD

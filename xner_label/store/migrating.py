@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 import xner_label
 from xner_label.errors import UsageError
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
     from xner_label.store.database import Store
+
+
+# Any number, as long as every process takes the same.
+_LOCK = 7_301_952_664
 
 
 def migrations_folder() -> Path:
@@ -42,6 +46,9 @@ def _migrate(store: Store, step: Callable[[Config, str], None], revision: str) -
     from alembic.util import CommandError
 
     with store.rebuild() as connection:
+        if connection.dialect.name == "postgresql":
+            # two at once would both begin with the first revision; SQLite has one writer anyway
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = current_revision(connection)
         try:
             step(_config(connection), revision)
