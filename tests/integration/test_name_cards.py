@@ -148,6 +148,8 @@ def test_cards_of_a_project_that_is_gone_go_out_again_and_answers_stay(asked, st
     say(api, card, "label:ORG")
     sync(store, studio_settings)
     api.projects.delete(place)
+    heard = sync(store, studio_settings).names
+    assert (heard.withdrawn, "push --names" in heard.problems[0]) == (0, True)
     report = ask_names(store, studio_settings, 5)
     assert report.sent == 1
     assert settled(store, asked) == [[("ORG", "Benki ya Dunia")]] * 4

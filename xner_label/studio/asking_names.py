@@ -141,7 +141,7 @@ def _project(store: Store, studio: Studio, project: Project) -> int | None:
     if place is None and not wanted:
         return None
     rows = studio.read(studio.api.projects.list)
-    if place is not None and place.studio_url == studio.url and _is_there(studio, place, rows):
+    if place is not None and place.studio_url == studio.url and is_there(studio, place, rows):
         return place.studio_project
     mark = f"{mark_of(project)}: names"
     found = next((studio.project(row.id) for row in rows if row.description == mark), None)
@@ -186,7 +186,7 @@ def _project(store: Store, studio: Studio, project: Project) -> int | None:
     return chosen
 
 
-def _is_there(studio: Studio, place: NameProject, rows: Sequence[Any]) -> bool:
+def is_there(studio: Studio, place: NameProject, rows: Sequence[Any]) -> bool:
     """Whether the project that was made for the cards still exists, and isn't another one with its number."""
     if not any(row.id == place.studio_project for row in rows):
         return False

@@ -12,6 +12,7 @@ from xner_label.errors import ContractError
 from xner_label.store import names, projects
 from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
+from xner_label.studio.asking_names import is_there
 from xner_label.studio.client import Studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.name_cards import verdict_of
@@ -31,6 +32,9 @@ def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
         known = {(state.question, state.annotation): state for state in names.answer_states(session, project_id)}
         cursor = place.cursor
         number = place.studio_project
+    if place.studio_url != studio.url or not is_there(studio, place, studio.read(studio.api.projects.list)):
+        problem = f"project {number}, which held the name cards, is gone: `xner-label push --names` makes another"
+        return AnswersReport(problems=(problem,))
     began = studio.clock()
     since = None if cursor is None else cursor - _OVERLAP
     changed = [
