@@ -46,6 +46,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "Train a model on gold and silver",
         "promote": "Serve a model run, if it isn't worse",
         "serve": "Answer Label Studio as its ML backend",
+        "annotate": "Find the entities of any text",
+        "export-model": "Write a model to take away, with its card",
         "export": "Write gold and silver to files",
         "evaluate": "Score predictions against gold",
         "simulate": "Try the loop of review on gold, before people do",
