@@ -99,6 +99,10 @@ CALLS = (
         f"{PROJECT} --json",
     ),
     Call(
+        "slips",
+        f"{PROJECT} --limit 5 --json",
+    ),
+    Call(
         "report",
         f"{PROJECT} --output report.html --json",
     ),
