@@ -99,6 +99,14 @@ CALLS = (
         f"{PROJECT} --json",
     ),
     Call(
+        "slips",
+        f"{PROJECT} --limit 5 --json",
+    ),
+    Call(
+        "report",
+        f"{PROJECT} --output report.html --json",
+    ),
+    Call(
         "train",
         f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --dev-share 0.2 --model bert "
         "--epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",

@@ -41,6 +41,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "acknowledge": "Go on without annotations that can't be used",
         "exclude": "Set tasks aside",
         "status": "Say where the project stands",
+        "slips": "List settled entities that deserve a second look",
+        "report": "Write a page on state, quality, errors and people",
         "why": "Show where a task's entities come from",
         "undo": "Withdraw answers and what they moved",
         "train": "Train a model on gold and silver",
