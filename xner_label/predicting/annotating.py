@@ -40,7 +40,9 @@ class Annotator:
             if version is not None:
                 run = runs.find_run(session, project.id, version)
         if version is not None and run is None:
-            raise UsageError(f"the project has no model run {version!r}", hint="`xner-label train` says how a run is called")
+            raise UsageError(
+                f"the project has no model run {version!r}", hint="`xner-label train` says how a run is called"
+            )
         if run is not None:
             where = PlacementRequest(settings.device, settings.dtype)
             self._model = load_run(run, Path(settings.training_folder), where)
