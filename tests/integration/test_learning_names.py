@@ -1,4 +1,4 @@
-"""Answers about names are learned from like sentences: they move their spans, teach others, and go without a trace."""
+"""Answers about names are learned from like sentences: they move their spans, teach others, go without a trace."""
 
 from __future__ import annotations
 
