@@ -95,6 +95,15 @@ CALLS = (
         "string --limit 2 --split pool --json",
     ),
     Call(
+        "predict",
+        "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
+        "--engine embedded --aligner none --json",
+        code=5,
+    ),
+    Call(
+        "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
+    ),
+    Call(
         "status",
         f"{PROJECT} --json",
     ),
