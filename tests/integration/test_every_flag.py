@@ -246,6 +246,7 @@ STUDIO_CALLS = (
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
+    Call("push", f"{PROJECT} --studio-url STUDIO --minutes 5 --dry-run --json"),
     Call(
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
