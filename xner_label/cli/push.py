@@ -110,8 +110,8 @@ def _push_queue(settings: Settings, options: PushOptions, *, as_json: bool) -> N
     answer(
         report,
         f"{report.minutes:.0f} minutes{before}: {_summary(report.tasks)}; {report.audited} tasks to check "
-        f"decisions by name; {report.names.chosen} name cards with {report.names.occurrences} places, {report.names.sent} "
-        f"sent, {report.names.waiting} wait",
+        f"decisions by name; {report.names.chosen} name cards with {report.names.occurrences} places, "
+        f"{report.names.sent} sent, {report.names.waiting} wait",
         as_json=as_json,
     )
     _advise(report.tasks, options.split)
