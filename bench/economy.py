@@ -2,8 +2,8 @@
 
 The product's own loop (`xner-label simulate`) on real text, with weights that never saw the language: every order
 of review at growing budgets, questions about names after them, both in one queue, reviewers who err, and what the
-same answers were worth if each changed its own sentence alone. Most of an hour of CPU for each language; `--quick`:
-the default order alone.
+same answers were worth if each changed its own sentence alone. Most of an hour of CPU for each language;
+`--quick`: the default order alone.
 """
 
 from __future__ import annotations
