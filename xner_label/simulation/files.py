@@ -31,9 +31,9 @@ class SimulationReport(msgspec.Struct, frozen=True):
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """``budgets``: numbers of sentences after which to learn and to judge, 0 for the start; ``names``: numbers of
-    questions about names after each; ``minutes``: times after which to judge one queue of both; ``seeds``: how many
-    draws of each strategy that draws; ``error``: how often a reviewer is wrong; ``text``: whether to train taggers
-    of the text alone, which takes half of the time."""
+    questions about names after each; ``minutes``: times after which to judge one queue of both; ``seeds``: how
+    many draws of each strategy that draws; ``error``: how often a reviewer is wrong; ``text``: whether to train
+    taggers of the text alone, which takes half of the time."""
 
     strategies: Sequence[str]
     budgets: Sequence[int]
