@@ -172,7 +172,7 @@ def _send_again(session: Session, items: ColumnElement[bool]) -> None:
     session.execute(
         update(ReviewItem)
         .where(items, ReviewItem.task_id.not_in(answered))
-        .values(pushed_at=None, sent_at=None, prediction_sent_at=None, shown_version=None)
+        .values(pushed_at=None, sent_at=None, prediction_sent_at=None, shown_version=None, fields_digest=None)
     )
 
 
@@ -220,7 +220,7 @@ def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str |
         .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
         .outerjoin(PipelineVersion, PipelineVersion.id == Prediction.pipeline_id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None))
-        .where(ReviewItem.pushed_at.is_not(None), _unanswered())
+        .where(ReviewItem.pushed_at.is_not(None), unanswered())
         .order_by(ReviewItem.id)
     )
     return [(item, shown, version) for item, shown, version in session.execute(query)]
@@ -248,7 +248,7 @@ def open_confidences(session: Session, project_id: int) -> list[float]:
         select(Prediction.confidence)
         .join(ReviewItem, ReviewItem.prediction_id == Prediction.id)
         .join(Task, Task.id == ReviewItem.task_id)
-        .where(Task.project_id == project_id, _unanswered())
+        .where(Task.project_id == project_id, unanswered())
     )
     return list(session.scalars(query))
 
@@ -265,7 +265,7 @@ def forget_studio(session: Session, project_id: int) -> None:
     set_cursor(session, project_id, None)
 
 
-def _unanswered() -> ColumnElement[bool]:
+def unanswered() -> ColumnElement[bool]:
     """No annotation of the task, skipped or not, is left."""
     later = aliased(Annotation)
     undone = (
@@ -289,7 +289,7 @@ def outdated_items(session: Session, project_id: int, version: str) -> list[Outg
         .join(Task, Task.id == ReviewItem.task_id)
         .join(Prediction, Prediction.task_id == Task.id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None), made_by(version))
-        .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, _unanswered())
+        .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, unanswered())
         .order_by(ReviewItem.id)
         .options(selectinload(Prediction.entities))
     )
@@ -316,7 +316,7 @@ def count_open(session: Session, project_id: int) -> int:
         select(func.count())
         .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
-        .where(Task.project_id == project_id, _unanswered(), Task.id.not_in(select(ExcludedTask.task_id)))
+        .where(Task.project_id == project_id, unanswered(), Task.id.not_in(select(ExcludedTask.task_id)))
         .where(ReviewItem.pushed_at.is_(None) | Task.studio_task.is_not(None))
     )
     return session.scalar(query) or 0
@@ -329,7 +329,7 @@ def unshown_items(session: Session, project_id: int) -> int:
         .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None), ReviewItem.pushed_at.is_not(None))
-        .where(ReviewItem.shown_version.is_(None), _unanswered())
+        .where(ReviewItem.shown_version.is_(None), unanswered())
     )
     return session.scalar(query) or 0
 

@@ -214,7 +214,8 @@ class ReviewItem(Base):
     Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
     which sent it never learned whether it arrived. ``shown_version`` is the version under which Label Studio is
     known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what ``sent_at`` is to
-    the task: Label Studio may store a task and lose the prediction that came with it.
+    the task: Label Studio may store a task and lose the prediction that came with it. ``fields_digest`` names what
+    else it was sent about the task, and ``hints`` lists the possible entities among that.
     """
 
     __tablename__ = "review_items"
@@ -228,6 +229,8 @@ class ReviewItem(Base):
     pushed_at: Mapped[datetime | None]
     prediction_sent_at: Mapped[datetime | None]
     shown_version: Mapped[str | None]
+    fields_digest: Mapped[str | None]
+    hints: Mapped[list[Any] | None]
 
 
 class Annotation(Base):
