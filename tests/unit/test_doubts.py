@@ -28,6 +28,10 @@ def entity(words, label, confidence, source=None):
     return found
 
 
+def place(text, words):
+    return text.index(words), text.index(words) + len(words)
+
+
 def mention(words, label):
     return {"start": SOURCE.index(words), "end": SOURCE.index(words) + len(words), "label": label}
 
@@ -49,19 +53,19 @@ def test_only_doubtful_entities_are_listed_the_worst_first():
     ],
 )
 def test_links_support_an_entity(alignment, share, uncertain):
-    support = link_support(task(), entity("Benki ya Dunia", "ORG", 0.5, "World Bank"), alignment)
+    support = link_support(task(), place(SOURCE, "World Bank"), place(TEXT, "Benki ya Dunia"), alignment)
     assert support.share == pytest.approx(share)
     assert support.uncertain_border is uncertain
 
 
 def test_links_say_nothing_without_a_source_or_about_other_tokens():
-    projected = entity("Kano", "LOC", 0.5, "Kano")
-    assert link_support(task(), projected, None) is None
-    assert link_support(task(), entity("Kano", "LOC", 0.5), "0-0") is None
-    assert link_support(task(), projected, "0-99") is None
-    assert link_support(task(), projected, "nonsense") is None
+    spans = place(SOURCE, "Kano"), place(TEXT, "Kano")
+    assert link_support(task(), *spans, None) is None
+    assert link_support(task(source=None), *spans, "0-0") is None
+    assert link_support(task(), *spans, "0-99") is None
+    assert link_support(task(), *spans, "nonsense") is None
     # the task's own come before computed ones
-    assert link_support(task(alignment="6-6"), projected, "0-0").share == 1.0
+    assert link_support(task(alignment="6-6"), *spans, "0-0").share == 1.0
 
 
 def test_names_that_people_marked_in_several_tasks_are_found_again():

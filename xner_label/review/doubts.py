@@ -40,8 +40,8 @@ class Hint(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LinkSupport(NamedTuple):
-    """What the word alignment says of an entity: ``share`` (0 to 1) of the links of the source mention and of the
-    entity that join the two, and ``beside``, the share of the mention's that land on a neighbouring word."""
+    """What the word alignment says of a span: ``share`` (0 to 1) of the links of the source mention and of the
+    span that join the two, and ``beside``, the share of the mention's that land on a neighbouring word."""
 
     share: float
     beside: float
@@ -52,11 +52,13 @@ class LinkSupport(NamedTuple):
         return self.beside >= _BESIDE
 
 
-def link_support(task: Task, entity: ProjectedEntity, computed: str | None) -> LinkSupport | None:
-    """How the links that came with a task, or else ``computed`` ones (Pharaoh format), support an entity; None
-    where there is nothing to say."""
+def link_support(
+    task: Task, mention: tuple[int, int], span: tuple[int, int], computed: str | None
+) -> LinkSupport | None:
+    """How the links that came with a task, or else ``computed`` ones (Pharaoh format), join a mention of the
+    source with a span of the text (start and end, code points); None where there is nothing to say."""
     alignment = task.alignment or computed
-    if not alignment or entity.source_start is None or entity.source_end is None or task.source is None:
+    if not alignment or task.source is None:
         return None
     counted = task.alignment is not None
     try:
@@ -65,17 +67,16 @@ def link_support(task: Task, entity: ProjectedEntity, computed: str | None) -> L
         links = parse_links(alignment, len(source), len(target))
     except RecordError:
         return None  # links of other tokens
-    mention = set(_inside(source, entity.source_start, entity.source_end))
-    span = set(_inside(target, entity.start, entity.end))
-    if not mention or not span:
+    said, marked = set(_inside(source, *mention)), set(_inside(target, *span))
+    if not said or not marked:
         return None
-    neighbours = {min(span) - 1, max(span) + 1}
+    neighbours = {min(marked) - 1, max(marked) + 1}
     joined = of_mention = of_span = beside = 0.0
     for left, right, weight in links:
-        of_mention += weight * (left in mention)
-        of_span += weight * (right in span)
-        joined += weight * (left in mention and right in span)
-        beside += weight * (left in mention and right in neighbours)
+        of_mention += weight * (left in said)
+        of_span += weight * (right in marked)
+        joined += weight * (left in said and right in marked)
+        beside += weight * (left in said and right in neighbours)
     if not of_mention + of_span:
         return LinkSupport(0.0, 0.0)
     return LinkSupport(2 * joined / (of_mention + of_span), beside / of_mention if of_mention else 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, func, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.base import utc_now
@@ -19,6 +19,7 @@ from xner_label.store.tables import (
     Prediction,
     ReviewBatch,
     ReviewItem,
+    ShownConflict,
     SyncState,
     Task,
 )
@@ -242,6 +243,15 @@ def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
     return outgoing
 
 
+def items_of_tasks(session: Session, task_ids: Sequence[int]) -> list[Outgoing]:
+    """The items of these tasks, where they were chosen for review."""
+    items: list[int] = []
+    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
+        chunk = task_ids[start : start + _IDS_PER_STATEMENT]
+        items += session.scalars(select(ReviewItem.id).where(ReviewItem.task_id.in_(chunk)))
+    return items_by_id(session, items)
+
+
 def open_confidences(session: Session, project_id: int) -> list[float]:
     """The confidences of the predictions that wait for a person, in Label Studio or on their way there."""
     query = (
@@ -260,6 +270,7 @@ def forget_studio(session: Session, project_id: int) -> None:
     """
     ours = select(Task.id).where(Task.project_id == project_id)
     session.execute(update(Task).where(Task.project_id == project_id).values(studio_task=None))
+    session.execute(delete(ShownConflict).where(ShownConflict.task_id.in_(ours)))
     _send_again(session, ReviewItem.task_id.in_(ours))
     # a sync that is under way must find that it was overtaken
     set_cursor(session, project_id, None)

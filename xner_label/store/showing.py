@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from xner_label.entities import Entity
 from xner_label.store.database import id_batches
 from xner_label.store.gold import current_annotations
 from xner_label.store.reviews import unanswered
-from xner_label.store.tables import Correction, ReviewBatch, ReviewItem, Task
+from xner_label.store.tables import Correction, ReviewBatch, ReviewItem, ShownConflict, Task
 
 
 class ShownFields(msgspec.Struct, frozen=True):
@@ -86,3 +86,30 @@ def answered_hints(session: Session, project_id: int) -> list[tuple[list[dict[st
                 added[rows[row.annotation_id]].append(Entity(row.start, row.end, row.label))
         answered += [(stored, added[task]) for task, stored in hints.items()]
     return answered
+
+
+def shown_conflicts(session: Session, project_id: int) -> dict[int, str]:
+    """The tasks that Label Studio shows as disputed, by id, with a digest of what it shows."""
+    query = select(ShownConflict.task_id, ShownConflict.digest).join(Task, Task.id == ShownConflict.task_id)
+    return dict(session.execute(query.where(Task.project_id == project_id)).all())
+
+
+def note_conflicts(session: Session, digests: Mapping[int, str]) -> None:
+    """Record that Label Studio shows these tasks as disputed (task id -> digest)."""
+    forget_conflicts(session, list(digests))
+    session.add_all(ShownConflict(task_id=task, digest=digest) for task, digest in digests.items())
+
+
+def forget_conflicts(session: Session, task_ids: Sequence[int]) -> None:
+    """Record that Label Studio shows these tasks as disputed no more."""
+    for ids in id_batches(task_ids):
+        session.execute(delete(ShownConflict).where(ShownConflict.task_id.in_(ids)))
+
+
+def studio_rows(session: Session, task_ids: Sequence[int]) -> dict[int, int]:
+    """Label Studio's numbers of these tasks, by our id, where it holds them."""
+    rows: dict[int, int] = {}
+    for ids in id_batches(task_ids):
+        query = select(Task.id, Task.studio_task).where(Task.id.in_(ids), Task.studio_task.is_not(None))
+        rows.update((task, row) for task, row in session.execute(query) if row is not None)
+    return rows

@@ -31,8 +31,8 @@ QUEUE = "xner_queue"
 # HTML: what to look at first, and the source with its entities marked.
 LOOK_HTML = "xner_look"
 SOURCE_HTML = "xner_source"
-# Tasks that people review with a prediction, and without one.
-REVIEW, CONTROL_SLICE = "review", "control"
+# Tasks that people review with a prediction, those without one, and those about which they disagree.
+REVIEW, CONTROL_SLICE, CONFLICT = "review", "control", "conflict"
 
 # Told apart in the usual kinds of colour blindness, and dark enough for the white text of a label's hotkey.
 _COLOURS = {"PER": "#2563EB", "ORG": "#D97706", "LOC": "#059669", "DATE": "#9333EA", "MISC": "#DB2777"}

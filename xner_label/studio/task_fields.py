@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.entities import SourceMention
 from xner_label.progress import Progress
-from xner_label.review.doubts import Hint, KnownNames, doubtful, hints, link_support
+from xner_label.review.doubts import Hint, KnownNames, LinkSupport, doubtful, hints, link_support
 from xner_label.store import reviews, showing
 from xner_label.store.database import Store
 from xner_label.store.gold import gold_of
@@ -35,7 +35,7 @@ from xner_label.studio.labelling import (
 from xner_label.studio.marking import look_first, marked_source
 
 if TYPE_CHECKING:
-    from xner_label.store.tables import Project, Task
+    from xner_label.store.tables import Project, ProjectedEntity, Task
 
 # What we put into a task's data beside text and source; of these no old value stays.
 _FIELDS = frozenset({EXTERNAL_ID, RANK, QUEUE, MIN_CONFIDENCE, LOOK_HTML, SOURCE_HTML})
@@ -85,10 +85,16 @@ class FieldMaker:
         if not self._control.guides:
             return TaskFields(data, [])
         found = hints(task, prediction.entities, self._names, self._labels)
-        doubts = [(entity, link_support(task, entity, links)) for entity in doubtful(prediction.entities)]
+        doubts = [(entity, _support(task, entity, links)) for entity in doubtful(prediction.entities)]
         data[LOOK_HTML] = look_first(doubts, found, self._colours)
         data[SOURCE_HTML] = marked_source(task.source or "", _mentions(item), self._colours)
         return TaskFields(data, found)
+
+
+def _support(task: Task, entity: ProjectedEntity, links: str | None) -> LinkSupport | None:
+    if entity.source_start is None or entity.source_end is None:
+        return None
+    return link_support(task, (entity.source_start, entity.source_end), (entity.start, entity.end), links)
 
 
 def _mentions(item: Outgoing) -> list[SourceMention]:
@@ -126,6 +132,11 @@ def refresh_fields(store: Store, studio: Studio, project: Project, control: Cont
     return changed
 
 
+def updated_data(data: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's data with these fields in place of those that we put there before."""
+    return {key: value for key, value in data.items() if key not in _FIELDS} | dict(fields)
+
+
 def _send(
     store: Store, studio: Studio, project: Project, items: Sequence[Outgoing], fields: Mapping[int, TaskFields]
 ) -> int:
@@ -137,7 +148,7 @@ def _send(
     try:
         for row in studio.full_tasks(place, list(by_row), include="id,data"):
             wanted = fields[by_row[row.id]]
-            data = {key: value for key, value in row.data.items() if key not in _FIELDS} | wanted.data
+            data = updated_data(row.data, wanted.data)
             if data != row.data:
                 studio.write(studio.api.tasks.update, str(row.id), data=data)
                 changed += 1

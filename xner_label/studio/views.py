@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from xner_label.studio.client import Studio
-from xner_label.studio.labelling import CONTROL_SLICE, LOOK_HTML, QUEUE, RANK, SOURCE_HTML
+from xner_label.studio.labelling import CONFLICT, CONTROL_SLICE, LOOK_HTML, QUEUE, RANK, SOURCE_HTML
 
 REVIEW_TITLE = "To review"
 CONTROL_TITLE = "Control slice"
+CONFLICTS_TITLE = "Conflicts"
 DONE_TITLE = "Done"
 # Columns of the data manager that say nothing here.
 HIDDEN_COLUMNS = (
@@ -67,6 +68,7 @@ def _views() -> list[tuple[str, str, list[dict[str, Any]]]]:
     return [
         (REVIEW_TITLE, _BY_RANK, waiting),
         (CONTROL_TITLE, _BY_RANK, [_field(QUEUE, CONTROL_SLICE)]),
+        (CONFLICTS_TITLE, _BY_RANK, [_field(QUEUE, CONFLICT)]),
         (DONE_TITLE, "-tasks:updated_at", [_number("total_annotations", "greater", 0)]),
     ]
 
