@@ -13,7 +13,7 @@ from sqlalchemy import select
 from tests.store_fixtures import count_rows
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError
-from xner_label.predicting.settled_names import name_answers
+from xner_label.review.settled_names import name_answers
 from xner_label.store import gold, names, predictions, projects, tables, tasks
 from xner_label.studio.asking_names import ask_names
 from xner_label.studio.connect import ConnectOptions, connect

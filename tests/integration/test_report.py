@@ -17,7 +17,8 @@ from xner_label.cli.main import cli
 from xner_label.errors import UsageError
 from xner_label.reporting.report import report
 from xner_label.reporting.report_page import render
-from xner_label.store import projects
+from xner_label.reporting.second_look import second_looks
+from xner_label.store import projects, tasks
 from xner_label.store.database import Store
 
 
@@ -87,3 +88,17 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each_url: 
     assert document["reliability"]["entities"] == 11
     for wrong in (["-o", "nowhere/report.html"], ["--project", "other"]):
         assert isinstance(CliRunner().invoke(cli, [*options, *wrong]).exception, UsageError)
+
+
+def test_second_looks_name_the_task_in_label_studio(each_store: Store) -> None:
+    report_store.fill(each_store)
+    with each_store.write() as session:
+        row = projects.get_project(session, "default")
+        row.studio_url, row.studio_project = "http://127.0.0.1:8080", 3
+        for task in tasks.iterate_tasks(session, row.id):
+            task.studio_task = 100 + task.id
+    looks = second_looks(each_store, "default", 4)
+    assert len(looks) == 4
+    # Most of the other places called Kenya are places.
+    assert {look.slip.label for look in looks if look.slip.marked} == {"PER"}
+    assert all(look.studio_task and "/projects/3/data?task=1" in look.studio_task for look in looks)

@@ -36,8 +36,11 @@ def command(settings: Settings, as_json: bool) -> None:
     click.echo(f"gold           {report.gold} tasks{conflicts}")
     if report.excluded or report.acknowledged:
         click.echo(f"set aside      {report.excluded} tasks, {report.acknowledged} unusable annotations")
-    if report.unlearned:
-        click.echo(f"not learned    {report.unlearned} tasks with new answers: run `xner-label predict`")
+    if report.unlearned or report.unlearned_names:
+        click.echo(
+            f"not learned    {report.unlearned} tasks and {report.unlearned_names} names with new answers: "
+            "run `xner-label predict`"
+        )
     click.echo(f"corrections    {_counts(report.corrections)}")
     if report.hints.shown:
         click.echo(

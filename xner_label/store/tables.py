@@ -471,7 +471,8 @@ class CorpusState(Base):
     """What the sentences of a project tell of each other, and what was learned from people, at some point.
 
     ``signature`` is part of the pipeline's; ``gold`` is a hash of the answers it knows, ``annotation_id`` the
-    newest annotation among them, 0 before there was any; ``content`` is a document of ``predicting``.
+    newest annotation among them and ``name_answer_id`` the newest answer about a name, 0 before there was any;
+    ``content`` is a document of ``predicting``.
     """
 
     __tablename__ = "corpus_states"
@@ -481,6 +482,7 @@ class CorpusState(Base):
     signature: Mapped[str]
     gold: Mapped[str]
     annotation_id: Mapped[int]
+    name_answer_id: Mapped[int] = mapped_column(default=0, server_default="0")
     content: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
