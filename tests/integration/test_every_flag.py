@@ -196,8 +196,8 @@ CALLS = (
     ),
     Call(
         "simulate",
-        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
-        "--weights w.json --no-text --json",
+        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --minutes 1 --seeds 1 "
+        "--reviewer-error 0.1 --weights w.json --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
@@ -248,6 +248,7 @@ STUDIO_CALLS = (
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
+    Call("push", f"{PROJECT} --studio-url STUDIO --minutes 5 --dry-run --json"),
     Call(
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
