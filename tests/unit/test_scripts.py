@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xner_label.entities import Entity, Prediction, Task, Tokens
 from xner_label.jsonl import read_values
 from xner_label.pipeline.pipeline import Pipeline
-from xner_label.projection.fitting.caseless_copies import caseless_copies
+from xner_label.projection.fitting.caseless_copies import CORPUS, caseless_copies, caseless_corpora
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.columns import CAPITAL, Columns, Vocabulary
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES
@@ -106,31 +106,68 @@ def test_a_name_over_more_letters_than_a_window_of_words_is_a_candidate():
     assert (start, len(tokens)) in spans
 
 
-def test_copies_have_no_capitals_and_the_same_links_and_gold():
+def originals(count):
     own = task(
-        "Anna anaishi Nairobi tangu 2015 .", "Anna lives in Nairobi since 2015", "0-0 3-2", ("Nairobi", "LOC")
+        "Anna Mukasa anaishi Nairobi tangu 2015 .",
+        "Anna Mukasa lives in Nairobi since 2015",
+        "0-0 1-1 4-3",
+        ("Anna Mukasa", "PER"),
+        ("Nairobi", "LOC"),
     )
-    originals = [
-        read_example(msgspec.structs.replace(own, id=number, text=f"{own.text} {'na ' * number}x", tokens=None))
-        for number in range(40)
+    gold = (Entity(0, 11, "PER"), Entity(20, 27, "LOC"))
+    return [
+        read_example(
+            msgspec.structs.replace(
+                own, id=number, text=f"{own.text} {'na ' * number}x", tokens=None, entities=gold
+            )
+        )
+        for number in range(count)
     ]
-    copies = caseless_copies(originals)
-    again = [copy.instance.target.text for copy in caseless_copies(originals)]
-    assert [copy.instance.target.text for copy in copies] == again
+
+
+def test_copies_have_no_capitals_and_the_same_gold():
+    examples = originals(60)
+    copies = caseless_copies(examples)
+    assert [copy.instance.target.text for copy in copies] == [
+        copy.instance.target.text for copy in caseless_copies(examples)
+    ]
     batch = Columns([copy.instance for copy in copies], Vocabulary())
     assert batch.caseless.all()
     assert 0 < batch.unspaced.sum() < len(copies)
-    lettered = 0
-    for original, copy in zip(originals, copies, strict=True):
-        if len(copy.instance.target) > len(original.instance.target):  # each letter a token
+    lettered = dotted = faulty = 0
+    for original, copy in zip(examples, copies, strict=True):
+        instance, (person, place) = copy.instance, copy.gold
+        words = instance.target.words()
+        assert [label for _, _, label in copy.gold] == ["PER", "LOC"]
+        assert place[1] <= instance.target.words().index("2015")
+        has_dot = "·" in words[person[0] : person[1]]
+        dotted += has_dot
+        if len(instance.target) > len(original.instance.target) + has_dot:
             lettered += 1
-        else:
-            assert copy.instance.links == original.instance.links
+        elif not has_dot:
             assert copy.gold == original.gold
-        assert "2015" in copy.instance.target.words()
+            faulty += instance.links != original.instance.links
+        assert all(0 <= target < len(words) for _, target, _ in instance.links)
     assert lettered
+    assert dotted
+    assert 0 < faulty < len(copies) / 2
     assert len({copy.instance.target.text for copy in copies}) == len(copies)
     assert np.isfinite(batch.table).all()
+
+
+def test_a_corpus_is_written_in_one_way():
+    """Else a name would be another one in each of its sentences."""
+    for number in range(8):
+        (corpus,) = caseless_corpora(originals(20), number)
+        names = {
+            "".join(copy.instance.target.words()[first:last])
+            for copy in corpus
+            for first, last, label in copy.gold
+            if label == "LOC"
+        }
+        assert len(names) == 1
+    assert caseless_corpora([], 0) == []
+    assert [len(corpus) for corpus in caseless_corpora(originals(1) * (CORPUS + 1), 0)] == [CORPUS, 1]
 
 
 @pytest.mark.parametrize("projector", ["default", "link-dice", "align"])
