@@ -3,8 +3,9 @@
 Weights that never saw a row's language are fitted beforehand (``shipped_weights.py default --without zh -o
 without-zh.json`` and so on); ``--weights "without-{language}.json"`` judges each row by its own. ``--own-tokens``
 drops tokens and links, cuts words anew and aligns them with eflomal on the row's and further text; gold entities
-that end inside one of our tokens are then lost. The data isn't part of the project: ../shared/data or
-XNER_LABEL_BENCH_DATA.
+that end inside one of our tokens are then lost. Rows such as ``lug.Grek`` are Latin files with the target's
+letters mapped one to one into another script: stand-ins for scripts of which there is no data. The data isn't part
+of the project: ../shared/data or XNER_LABEL_BENCH_DATA.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from lowres import data_folder
 from projection_quality import RESAMPLES, SEED, counts, judge, project
+from projection_quality import ROWS as LATIN
 
 from xner_label import __version__
 from xner_label.entities import Task, Tokens
@@ -33,12 +36,20 @@ from xner_label.projection.projectors import make_projector
 from xner_label.segmentation import segmenter
 
 ROWS = ("zh.pud", "zh.pud.pred", "ar.xsid", "th.eamt")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+ALPHABETS = {
+    "Cyrl": "абцдефгхийклмнопщрстувўжыз",
+    "Grek": "αβψδεφγηιϳκλμνοπϟρστυϝωξύζ",
+    "Geor": "აბცდეფგჰიჯკლმნოპქრსტუვჭხყზ",
+    "Deva": "अबचदएफगहइजकलमनओपखरसतउवठषयझ",
+}
+STAND_INS = tuple(f"{row}.{script}" for row in ("lug", "tsn") for script in ALPHABETS)
 REFERENCES = ("heuristic", "align", "link-dice", "string")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS + STAND_INS)
     parser.add_argument("--weights", default="", help="weights to judge, {language} standing for the row's")
     parser.add_argument("--own-tokens", action="store_true", help="cut words and align anew")
     parser.add_argument("--no-corpus", action="store_true", help="per sentence only")
@@ -50,7 +61,9 @@ def main() -> None:
     for row in options.rows:
         language = row.partition(".")[0]
         weights = Weights.load(options.weights.format(language=language) or None)
-        if options.own_tokens:
+        if row in STAND_INS:
+            examples_of_row = mapped(read_examples(folder / f"{LATIN[language]}.jsonl"), row.partition(".")[2])
+        elif options.own_tokens:
             examples_of_row = own_words(files[row], folder / "scripts" / f"bitext.{language}.jsonl")
         else:
             examples_of_row = read_examples(files[row])
@@ -73,6 +86,18 @@ def main() -> None:
             )
     document = {"version": __version__, "segmenter": segmenter(), "weights": options.weights, "rows": results}
     options.json.write_text(json.dumps(document, indent=1))
+
+
+def mapped(examples: Sequence[Example], script: str) -> list[Example]:
+    """The examples with the target's letters in another script, capitals where it has them."""
+    letters = dict(zip(LETTERS, ALPHABETS[script], strict=True))
+    table = str.maketrans(letters | {own.upper(): other.upper() for own, other in letters.items()})
+    results = []
+    for example in examples:
+        words = [word.translate(table) for word in example.instance.target.words()]
+        target = Tokens.locate(" ".join(words), words)
+        results.append(example._replace(instance=msgspec.structs.replace(example.instance, target=target)))
+    return results
 
 
 def own_words(path: Path, bitext: Path) -> list[Example]:

@@ -2,8 +2,8 @@
 
 Chinese, Japanese, Thai, Lao, Khmer and Burmese words are found by ICU's dictionaries, through icu4py (the extra
 ``segmentation``). Foreign names that no dictionary knows fall to pieces there; in Chinese they are known by the
-characters that spell them, and put together again. Korean particles are found by a list: a name and its particle make one word to the eye, so that
-without it three quarters of Korean names end inside a token.
+characters that spell them, and put together again. Korean particles are found by a list: a name and its particle
+make one word to the eye, so that without it three quarters of Korean names end inside a token.
 """
 
 from __future__ import annotations
