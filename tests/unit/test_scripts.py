@@ -26,6 +26,7 @@ from xner_label.projection.projectors import make_projector
 CASES = Path(__file__).parents[1] / "cases"
 CASE = [name for name in CANDIDATE_FEATURES if name.endswith("*") or "capital" in name]
 CASE += ["upper", "lower_inside"]
+CASELESS_ALONE = ["other_script", "left_joined", "right_joined", "separators", "long_ratio", "long_ratio_gap"]
 
 
 def task(text, source, links, *mentions, tokens=None):
@@ -67,6 +68,35 @@ def test_features_of_case_are_neutral_where_there_is_none():
     assert (batch.columns.table[batch.columns.target, CAPITAL]).any()
     for name in CASE:
         assert not batch.features.candidate[:, CANDIDATE_FEATURES.index(name)].any(), name
+
+
+def features_of(own):
+    """Features by name and window text of a task with one mention."""
+    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    spans = zip(batch.candidates.first.tolist(), batch.candidates.last.tolist(), strict=True)
+    return {
+        "".join(own.tokens[first:last]): dict(zip(CANDIDATE_FEATURES, row, strict=True))
+        for (first, last), row in zip(spans, batch.features.candidate.tolist(), strict=True)
+    }
+
+
+def test_dots_join_names_and_brackets_are_closed():
+    words = ("他", "是", "科瑞", "·", "舒爾曼", "（", "Kori", "）", "、", "王")
+    own = task("".join(words), "He is Kori Schulman", "0-0 1-1 2-2 3-4", ("Kori Schulman", "PER"), tokens=words)
+    features = features_of(own)
+    whole, half, other = features["科瑞·舒爾曼"], features["科瑞"], features["舒爾曼"]
+    assert (whole["left_joined"], whole["right_joined"], whole["separators"]) == (0, 0, 0)
+    assert (half["right_joined"], other["left_joined"]) == (1, 1)
+    assert not any(window.count("（") != window.count("）") for window in features)
+    assert features["科瑞·舒爾曼（Kori）"]["separators"] == 2
+    assert whole["long_ratio"] > half["long_ratio"]
+    assert half["long_ratio_gap"] == pytest.approx(whole["long_ratio"] - half["long_ratio"])
+
+
+def test_what_only_caseless_sentences_are_asked_is_nothing_elsewhere():
+    own = task("Kori · Schulman , kule", "Kori Schulman there", "0-0 1-2", ("Kori Schulman", "PER"))
+    for features in features_of(own).values():
+        assert not any(features[name] for name in CASELESS_ALONE)
 
 
 CONSONANTS = "bcdfgkmnprst"
