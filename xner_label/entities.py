@@ -74,14 +74,16 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``names``: how often the source name occurs in other sentences, and ``votes`` how many of these, by what is
     believed of each, land on the same text; ``tagger``: probability by a tagger of the target language that never
-    saw the sentence. ``settled``: ids of reviewed tasks, a few of them, where people left the same name or text
-    standing with this label, ``settled_count`` of all of them; ``against``, ``against_count`` those where they did
-    not. ``answer``: who settled it by an answer about the name, and when.
+    saw the sentence, ``tagger_label`` the label that it would rather give the same span. ``settled``: ids of
+    reviewed tasks, a few of them, where people left the same name or text standing with this label,
+    ``settled_count`` of all of them; ``against``, ``against_count`` those where they did not. ``answer``: who
+    settled it by an answer about the name, and when.
     """
 
     names: float = 0.0
     votes: float = 0.0
     tagger: float | None = None
+    tagger_label: str | None = None
     settled: tuple[str, ...] = ()
     settled_count: int = 0
     against: tuple[str, ...] = ()

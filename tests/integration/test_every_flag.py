@@ -95,8 +95,25 @@ CALLS = (
         "string --limit 2 --split pool --json",
     ),
     Call(
+        "predict",
+        "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
+        "--engine embedded --aligner none --json",
+        code=5,
+    ),
+    Call(
+        "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
+    ),
+    Call(
         "status",
         f"{PROJECT} --json",
+    ),
+    Call(
+        "slips",
+        f"{PROJECT} --limit 5 --json",
+    ),
+    Call(
+        "report",
+        f"{PROJECT} --output report.html --json",
     ),
     Call(
         "train",
@@ -113,6 +130,17 @@ CALLS = (
         "--no-predict",
     ),
     Call("promote", f"{PROJECT} --training-folder models --run NEWEST --predict"),
+    Call(
+        "annotate",
+        f"raw.jsonl {PROJECT} --run NEWEST --format jsonl --strict --training-folder models --device cpu "
+        "--dtype float32 --output annotated.jsonl --json",
+    ),
+    Call("annotate", f"few.jsonl {PROJECT} --pipeline"),
+    Call(
+        "export-model",
+        f"exported {PROJECT} --run NEWEST --training-folder models --target-language sw --model-licence MIT "
+        "--data-licence CC-BY-4.0 --json",
+    ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source
     Call("db prune", f"{STORE} --delete --json"),
@@ -168,14 +196,16 @@ CALLS = (
     ),
     Call(
         "simulate",
-        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
-        "--weights w.json --no-text --json",
+        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --minutes 1 --seeds 1 "
+        "--reviewer-error 0.1 --weights w.json --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
     Call("why", f"FIRST {PROJECT} --json"),
     Call("undo", f"--annotator me --since 2020-01-01 --dry-run {PROJECT} --json"),
     Call("conflicts", f"{PROJECT} --json"),
+    Call("conflicts", f"{PROJECT} --decided"),
+    Call("conflicts", f"{PROJECT} --agreement"),
     Call("conflicts", f"FIRST {PROJECT} --take 1 --by me --reason a-test", code=2),
     Call(
         "db downgrade",
@@ -218,6 +248,7 @@ STUDIO_CALLS = (
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
+    Call("push", f"{PROJECT} --studio-url STUDIO --minutes 5 --dry-run --json"),
     Call(
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
@@ -285,7 +316,7 @@ def test_every_flag_does_what_it_should(folder: Path) -> None:
     first = json.loads((folder / "few.jsonl").read_text().splitlines()[0])
     replaced = {"CRF": "target.crf", "FIRST": str(first["id"])}
     for call in CALLS:
-        if call.command == "promote":
+        if "NEWEST" in call.arguments:
             replaced["NEWEST"] = max(path.name for path in (folder / "models").iterdir())
         written = carry_out(call, replaced)
         if "--json" in call.arguments and call.code in (0, 6):

@@ -115,6 +115,12 @@ class Settings:
         env=("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
         rule=Form(r"https?://\S+", "an address such as http://127.0.0.1:8080"),
     )
+    disagreements: str = setting(
+        "decide",
+        "studio.disagreements",
+        "What settles it when people disagree: somebody who decides, or more than half of at least three",
+        rule=Choice(("decide", "majority")),
+    )
     studio_api_key: str = setting(
         "",
         "studio.api_key",
@@ -192,6 +198,11 @@ class Settings:
         "training.dev_share",
         "Share of the gold to hold out where no split but test has gold",
         rule=Range(0.0, 0.9),
+    )
+
+    model_licence: str = setting("", "training.model_licence", "Licence of exported models, an SPDX name")
+    data_licence: str = setting(
+        "", "training.data_licence", "Licence of the texts and annotations, an SPDX name; stands in model cards"
     )
 
     device: str = setting(
