@@ -1,0 +1,118 @@
+"""`xner-label benchmark` on real data: the table, what a second run costs, and the table after kills.
+
+    python bench/benchmark.py [--languages lug,tsn] [--limit N] [--kills 20]
+
+Each language's test split, with the links of the data and eflomal's own, and a CRF trained on its gold training
+split for transfer and the ner scores. Times are wall-clock seconds of whole processes, start-up included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from xner_label.entities import Entity, Tokens
+from xner_label.iob2 import tags_of
+from xner_label.stages.tagging.crf import CrfTagger
+
+DATA = Path(os.environ.get("XNER_LABEL_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+METHODS = "string,heuristic,align,align@greedy,align@=,default,corpus,transfer,ner,ner-spans,align+ner"
+SEED = 7
+# What differs between two runs that compute the same.
+COSTS = {"seconds", "mib", "stages"}
+
+
+def command(*arguments: str | Path, cache: Path) -> list[str]:
+    """A call of the command."""
+    return [sys.executable, "-m", "xner_label", "benchmark", *map(str, arguments), "--cache", str(cache), "--json"]
+
+
+def timed(call: list[str]) -> tuple[dict[str, list[dict[str, object]]], float]:
+    """What a call answered, and its seconds."""
+    begun = time.perf_counter()
+    done = subprocess.run(call, check=True, capture_output=True)
+    return json.loads(done.stdout), time.perf_counter() - begun
+
+
+def table(document: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    """The rows without what they cost."""
+    return [{key: value for key, value in row.items() if key not in COSTS} for row in document["rows"]]
+
+
+def train_target_tagger(language: str, folder: Path) -> Path:
+    """A CRF on the language's gold training split."""
+    lines = (DATA / "lowres" / language / "gold_train.jsonl").read_text(encoding="utf-8").splitlines()
+    texts, tags = [], []
+    for row in map(json.loads, lines):
+        tokens = Tokens.of(row["text"], row["tokens"])
+        entities = [Entity(e["start"], e["end"], e["label"]) for e in row["entities"]]
+        texts.append(tokens.words())
+        tags.append(tags_of(tokens, entities))
+    file = folder / f"{language}.crf"
+    file.write_bytes(CrfTagger.train(texts, tags).to_bytes())
+    return file
+
+
+def killed(call: list[str], seconds: float, kills: int) -> dict[str, list[dict[str, object]]]:
+    """What a call answers in the end after being killed at random moments within the time it takes."""
+    generator = random.Random(SEED)
+    struck = 0
+    for _ in range(kills):
+        process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(generator.uniform(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            struck += 1
+        process.wait()
+    print(f"killed {struck} of {kills} runs before they ended")
+    return timed(call)[0]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--languages", default="lug,tsn")
+    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=20)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for language in options.languages.split(","):
+            data = f"{language}={DATA / 'lowres' / language / 'projection.jsonl'}"
+            common = [data, "--split", "test", "--target-taggers", train_target_tagger(language, folder)]
+            if options.limit:
+                common += ["--limit", str(options.limit)]
+            full = [*common, "--aligners", "given,eflomal", "--noise", "drop=0.2,shuffle=0.2", "--methods"]
+            cache = folder / language
+            document, first = timed(command(*full, METHODS, cache=cache))
+            _, again = timed(command(*full, METHODS, cache=cache))
+            more, second = timed(command(*full, f"{METHODS},link-dice", cache=cache))
+            print(
+                f"{language}: first run {first:.1f} s ({len(table(document))} rows), the same again {again:.2f} s,"
+            )
+            print(
+                f"  one more projector {second:.2f} s: {first / again:.1f} and {first / second:.1f} times faster"
+            )
+            for row in more["rows"]:
+                if row["published"]:
+                    continue
+                low, high = row["ci95"]  # type: ignore[misc]
+                print(f"  {row['system']!s:<36} {row['kind']!s:<10} {row['f1']:.3f} {low:.3f} .. {high:.3f}")
+            if options.kills:
+                small = [*common, "--methods", METHODS]
+                expected, seconds = timed(command(*small, cache=folder / f"{language}-whole"))
+                after = killed(command(*small, cache=folder / f"{language}-killed"), seconds, options.kills)
+                print(f"  after kills the same table: {table(after) == table(expected)}")
+
+
+if __name__ == "__main__":
+    main()
