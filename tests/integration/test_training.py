@@ -28,7 +28,8 @@ from xner_label.training import crf, data, promotion
 from xner_label.training.crf import train_crf
 from xner_label.training.data import DataOptions, collect, collect_dev
 from xner_label.training.promotion import promote
-from xner_label.training.runs import TrainOptions, load_model, preview, run_folder, train
+from xner_label.training.run_files import run_folder
+from xner_label.training.runs import TrainOptions, load_model, preview, train
 
 REVIEWED = 60
 

@@ -14,11 +14,13 @@ from xner_label.store.tables import Annotation, Correction, Decision, ExcludedTa
 
 
 class Gold(msgspec.Struct, frozen=True):
-    """A task as people settled it: they agree, or somebody decided. ``annotators`` is how many people answered."""
+    """A task as people settled it: they agree, or somebody decided. ``annotators`` is how many people answered,
+    ``annotations`` the ids of the rows that say so, or that were decided between."""
 
     task: Task
     entities: tuple[Entity, ...]
     annotators: int
+    annotations: tuple[int, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -128,7 +130,7 @@ def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> l
     alone; where people disagree there is no gold until somebody decides. Tasks that are set aside have none.
     """
     return [
-        Gold(task, versions[0].entities, people)
+        Gold(task, versions[0].entities, people, versions[0].annotations)
         for task, versions, people in _settled(session, project_id, *where)
         if len(versions) == 1
     ]

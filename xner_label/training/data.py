@@ -86,7 +86,8 @@ class DataReport(msgspec.Struct):
 
 
 class TrainingData(msgspec.Struct, frozen=True):
-    """Everything a run learns from and is judged by. ``labels`` is the project's label set."""
+    """Everything a run learns from and is judged by. ``labels`` is the project's label set, ``annotations`` the
+    ids of the rows that the learned gold stands in."""
 
     labels: tuple[str, ...]
     gold: Sequence[GoldSentence]
@@ -94,6 +95,7 @@ class TrainingData(msgspec.Struct, frozen=True):
     dev: Sequence[GoldSentence]
     test: Sequence[GoldSentence]
     report: DataReport
+    annotations: Sequence[int] = ()
 
 
 def collect(session: Session, project: str, options: DataOptions | None = None) -> TrainingData:
@@ -112,6 +114,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     skipped = skipped_task_ids(session, row.id) - gold.keys()
 
     learned: list[GoldSentence] = []
+    annotations: list[int] = []
     silver: list[Sentence] = []
     for task in tasks.iterate_tasks(session, row.id, set_aside.not_excluded()):
         if task.split not in TRAINABLE or task.id in held_out:
@@ -121,6 +124,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         elif task.id in gold:
             learned.append(_gold_sentence(gold[task.id], projected, labels, report))
             report.gold_entities += len(learned[-1].entities)
+            annotations += gold[task.id].annotations
         elif task.id in disputed:
             report.conflicts.append(task.external_id)
         elif task.id in skipped:
@@ -139,6 +143,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         _where(judged, is_test, False),
         _where(judged, is_test, True),
         report,
+        annotations,
     )
     report.gold, report.silver = len(learned), len(silver)
     report.dev, report.test = len(data.dev), len(data.test)

@@ -74,10 +74,12 @@ def score(
     )
 
 
-def span_counts(gold: GoldSentence, predicted: Iterable[Entity]) -> tuple[int, int, int]:
-    """Correct, predicted and gold entities of one task, each distinct one counted once."""
+def span_counts(gold: GoldSentence, predicted: Iterable[Entity], label: str | None = None) -> tuple[int, int, int]:
+    """Correct, predicted and gold entities of one task (of one label), each distinct one counted once."""
     truth = {(entity.start, entity.end, entity.label) for entity in gold.entities}
     guesses = {(entity.start, entity.end, entity.label) for entity in predicted}
+    if label is not None:
+        truth, guesses = ({span for span in spans if span[2] == label} for spans in (truth, guesses))
     return len(truth & guesses), len(guesses), len(truth)
 
 
