@@ -24,6 +24,7 @@ from xner_label.predicting.with_model import load_run, predict_with_model
 from xner_label.settings.table import Settings
 from xner_label.store import gold, projects, runs, tables, tasks
 from xner_label.store.database import open_store
+from xner_label.store.labelled import labelled_tasks
 from xner_label.training import crf, data, promotion
 from xner_label.training.crf import train_crf
 from xner_label.training.data import DataOptions, collect, collect_dev
@@ -111,6 +112,9 @@ def test_skipped_tasks_are_left_out_and_conflicts_named(store):
     assert disputed not in used
     assert disputed not in {sentence.task_id for sentence in before.silver}
     assert before.report.skipped == 1
+    exported = {item.task.id for item in labelled_tasks(store, PROJECT, gold=True, silver=True)}
+    assert empty in exported
+    assert not {skipped, disputed} & exported
     assert len(before.report.conflicts) == 1
 
 

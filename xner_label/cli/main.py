@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "report": "Write a page on state, quality, errors and people",
         "why": "Show where a task's entities come from",
         "undo": "Withdraw answers and what they moved",
+        "dataset": "Say what training learns from, and write it",
         "train": "Train a model on gold and silver",
         "runs": "List the model runs, show or compare them",
         "promote": "Serve a model run, if it isn't worse",

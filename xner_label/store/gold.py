@@ -116,9 +116,9 @@ def current_annotations(session: Session, project_id: int, *where: ColumnElement
     return list(session.scalars(query))
 
 
-def skipped_task_ids(session: Session, project_id: int) -> set[int]:
-    """Ids of the tasks that somebody skipped, whatever else people said about them."""
-    states = _states(project_id)
+def skipped_task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> set[int]:
+    """Ids of the tasks that somebody skipped, whatever else people said; ``where`` narrows the tasks."""
+    states = _states(project_id, *where)
     query = select(states.c.task_id).where(states.c.age == 1, states.c.skipped, ~states.c.deleted)
     return set(session.scalars(query))
 

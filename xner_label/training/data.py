@@ -19,6 +19,7 @@ from xner_label.entities import Entity, Tokens
 from xner_label.iob2 import encode
 from xner_label.store import predictions, projects, set_aside, tables, tasks
 from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
+from xner_label.training.near_duplicates import NearDuplicates
 
 TRAINABLE = frozenset({"pool", "train"})
 TEST = "test"
@@ -53,12 +54,14 @@ class DataOptions(msgspec.Struct, frozen=True):
     """Which data a run uses.
 
     ``min_silver_confidence``: projected entities below it become unknown text. ``dev_share``: share of the gold
-    that is held out when no other split than test has any. ``pipeline``: the name of the
+    that is held out when no other split than test has any. ``near_duplicates``: share of runs of letters (Jaccard)
+    from which a text counts as one that is held out; 1: equal texts only. ``pipeline``: the name of the
     pipeline version whose predictions are the silver, the current one when None.
     """
 
     min_silver_confidence: float = 0.3
     dev_share: float = 0.2
+    near_duplicates: float = 0.8
     pipeline: str | None = None
 
 
@@ -78,11 +81,29 @@ class DataReport(msgspec.Struct):
     skipped: int = 0
     unpredicted: int = 0
     same_text_as_held_out: int = 0
+    nearly_held_out: int = 0
     dev: int = 0
     dev_is_share: bool = False
     test: int = 0
     conflicts: list[str] = []
     pipeline: str | None = None
+
+
+def described(report: DataReport) -> str:
+    """The report for people, a line for each kind of data."""
+    share = " (a share of the reviewed tasks)" if report.dev_is_share else ""
+    return "\n".join(
+        [
+            f"gold           {report.gold} tasks, {report.gold_entities} entities",
+            f"silver         {report.silver} tasks, {report.silver_entities} entities, "
+            f"{report.doubtful_entities} doubtful ones unknown",
+            f"judged by      {report.dev} dev{share}, {report.test} test tasks",
+            f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
+            f"{report.same_text_as_held_out} with the text of a held-out task, {report.nearly_held_out} nearly so",
+            f"conflicts      {', '.join(report.conflicts) or 'none'}",
+            f"pipeline       {report.pipeline or 'none: run `xner-label predict`'}",
+        ]
+    )
 
 
 class TrainingData(msgspec.Struct, frozen=True):
@@ -110,6 +131,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out, report.dev_is_share = _held_out(gold, options)
     hidden = {item.task.text_hash for item in held_out.values()}
+    near = NearDuplicates([item.task.text for item in held_out.values()], options.near_duplicates)
     disputed = {item.task.id for item in conflicts_of(session, row.id)}
     skipped = skipped_task_ids(session, row.id) - gold.keys()
 
@@ -121,6 +143,8 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
             continue
         if task.text_hash in hidden:
             report.same_text_as_held_out += 1
+        elif near.has(task.text):
+            report.nearly_held_out += 1
         elif task.id in gold:
             learned.append(_gold_sentence(gold[task.id], projected, labels, report))
             report.gold_entities += len(learned[-1].entities)
@@ -162,6 +186,22 @@ def collect_dev(session: Session, project: str, options: DataOptions | None = No
     projected = projections_of(session, list(dev), options.pipeline or _current(found))
     labels = tuple(found.labels)
     return [_gold_sentence(item, projected, labels, DataReport()) for item in dev.values()]
+
+
+def count_new_gold(
+    session: Session, project: str, known: Collection[int], options: DataOptions | None = None
+) -> int:
+    """How many tasks that training may learn from have gold that isn't in the annotations ``known``.
+
+    Raises UsageError when there is no such project.
+    """
+    options = options or DataOptions()
+    gold = {item.task.id: item for item in gold_of(session, projects.get_project(session, project).id)}
+    held_out, _ = _held_out(gold, options)
+    return sum(
+        item.task.split in TRAINABLE and key not in held_out and not set(known).issuperset(item.annotations)
+        for key, item in gold.items()
+    )
 
 
 def _held_out(gold: Mapping[int, Gold], options: DataOptions) -> tuple[dict[int, Gold], bool]:

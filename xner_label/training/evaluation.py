@@ -48,7 +48,7 @@ def score_split(model: NerModel, gold: Sequence[GoldSentence]) -> SplitScores | 
         tasks=len(gold),
         silver=score(gold, [item.sentence.silver or () for item in gold]) if projected else None,
         model=score(gold, entities_by(model, gold)),
-        text_only=score(gold, entities_by(model, [_without_projection(item) for item in gold])),
+        text_only=score(gold, entities_by(model, [without_projection(item) for item in gold])),
     )
 
 
@@ -88,6 +88,7 @@ def _judged(entity: Entity | ProjectedEntity) -> JudgedEntity:
     return JudgedEntity(entity.start, entity.end, entity.label, confidence)
 
 
-def _without_projection(item: GoldSentence) -> GoldSentence:
+def without_projection(item: GoldSentence) -> GoldSentence:
+    """The same sentence as if nothing had projected it."""
     sentence = msgspec.structs.replace(item.sentence, silver=None)
     return msgspec.structs.replace(item, sentence=sentence)

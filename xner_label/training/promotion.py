@@ -25,7 +25,8 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, GoldSentence, collect_dev
-from xner_label.training.evaluation import entities_by, span_counts
+from xner_label.training.evaluation import entities_by, span_counts, without_projection
+from xner_label.training.model import NerModel
 from xner_label.training.run_files import trained_on
 from xner_label.training.runs import load_model
 
@@ -49,7 +50,8 @@ class TypeComparison(msgspec.Struct, frozen=True):
 
 class Comparison(msgspec.Struct, frozen=True):
     """Two runs on the same ``tasks`` gold tasks. ``difference`` is new minus old F1, ``ci95`` its interval,
-    ``worse`` the share of resamples in which the new run has the lower F1; ``per_type`` the same by label."""
+    ``worse`` the share of resamples in which the new run has the lower F1; ``per_type`` the same by label,
+    ``text_alone`` the same without the tasks' projections (None where they have none)."""
 
     tasks: int
     f1: float
@@ -58,6 +60,7 @@ class Comparison(msgspec.Struct, frozen=True):
     ci95: tuple[float, float]
     worse: float
     per_type: dict[str, TypeComparison] = msgspec.field(default_factory=dict)
+    text_alone: Comparison | None = None
 
 
 class PromotionReport(msgspec.Struct, frozen=True):
@@ -143,7 +146,15 @@ def compare_runs(
             f"no held-out gold with an entity to compare {run.version} with {served.version} on",
             hint="review tasks of a dev split, or promote with --force and a reason",
         )
-    models = (load_model(each, folder, where) for each in (run, served))
+    models = [load_model(each, folder, where) for each in (run, served)]
+    comparison = _compare(models, fresh)
+    if all(item.sentence.silver is None for item in fresh):
+        return comparison
+    text_alone = _compare(models, [without_projection(item) for item in fresh])
+    return msgspec.structs.replace(comparison, text_alone=text_alone)
+
+
+def _compare(models: Sequence[NerModel], fresh: Sequence[GoldSentence]) -> Comparison:
     answers = list(zip(fresh, *(entities_by(model, fresh) for model in models), strict=True))
     _, f1, served_f1, differences = _resampled(answers)
     low, high = np.quantile(differences, [0.025, 0.975])
@@ -191,25 +202,37 @@ def _wanted(session: Session, project_id: int, version: str | None) -> ModelRun:
 
 
 def _verdict(run: ModelRun, served: ModelRun, comparison: Comparison) -> str:
+    summary = _summary(served, comparison)
+    _refuse_if_worse(run, comparison, summary)
+    if comparison.text_alone is not None:
+        from_text = f"from texts alone {_summary(served, comparison.text_alone)}"
+        _refuse_if_worse(run, comparison.text_alone, from_text)
+        summary = f"{summary}; {from_text}"
+    return summary
+
+
+def _summary(served: ModelRun, comparison: Comparison) -> str:
     low, high = comparison.ci95
-    summary = (
+    return (
         f"F1 {comparison.f1:.3f} against {comparison.served_f1:.3f} of {served.version} "
         f"on {comparison.tasks} tasks "
         f"(difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
     )
+
+
+def _refuse_if_worse(run: ModelRun, comparison: Comparison, summary: str) -> None:
     if comparison.worse > MAX_WORSE:
         raise CheckFailedError(
             f"{run.version} is worse: {summary}",
             hint="review more tasks and train again, or promote with --force and a reason",
         )
-    given_up = [label for label, item in comparison.per_type.items() if item.worse > MAX_WORSE]
+    given_up = [
+        f"{label} {item.f1:.3f} against {item.served_f1:.3f}"
+        for label, item in comparison.per_type.items()
+        if item.worse > MAX_WORSE
+    ]
     if given_up:
-        named = ", ".join(
-            f"{label} {comparison.per_type[label].f1:.3f} against {comparison.per_type[label].served_f1:.3f}"
-            for label in given_up
-        )
         raise CheckFailedError(
-            f"{run.version} is worse by more than {TYPE_MARGIN} on {named}, though overall {summary}",
+            f"{run.version} is worse by more than {TYPE_MARGIN} on {', '.join(given_up)}; overall {summary}",
             hint="look at the answers about this type, or promote with --force and a reason",
         )
-    return summary

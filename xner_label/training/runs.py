@@ -25,7 +25,7 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training import crf, fine_tuning
-from xner_label.training.data import DataOptions, DataReport, TrainingData, collect
+from xner_label.training.data import DataOptions, DataReport, TrainingData, collect, count_new_gold
 from xner_label.training.evaluation import SplitScores, score_split
 from xner_label.training.fine_tuning import FineTuningOptions
 from xner_label.training.model import NerModel
@@ -65,6 +65,17 @@ def preview(store: Store, project: str, options: TrainOptions) -> DataReport:
     """Which data a run would use. Raises UsageError when there is no such project."""
     with store.read() as session:
         return collect(session, project, options.data).report
+
+
+def new_gold(store: Store, project: str, options: DataOptions | None = None) -> int:
+    """How many tasks have gold that the newest run of a project hasn't learned from.
+
+    Raises UsageError when there is no such project.
+    """
+    with store.read() as session:
+        known = runs.model_runs(session, projects.get_project(session, project).id)[-1:]
+        learned = {row.id for run in known for row in runs.annotations_of(session, run)}
+        return count_new_gold(session, project, learned, options)
 
 
 def train(
