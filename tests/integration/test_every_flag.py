@@ -127,6 +127,11 @@ CALLS = (
     ),
     Call("train", f"{PROJECT} --if-new-gold 100"),
     Call(
+        "curve",
+        f"{PROJECT} --draws 1 --plot curve.svg --min-silver-confidence 0.3 --dev-share 0.3 --near-duplicates 0.9 "
+        "--json",
+    ),
+    Call(
         "dataset",
         f"{PROJECT} --min-silver-confidence 0.3 --dev-share 0.3 --near-duplicates 0.9 "
         "--format conll --output data --json",

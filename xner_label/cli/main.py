@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "undo": "Withdraw answers and what they moved",
         "dataset": "Say what training learns from, and write it",
         "train": "Train a model on gold and silver",
+        "curve": "Say what more review would buy",
         "runs": "List the model runs, show or compare them",
         "promote": "Serve a model run, if it isn't worse",
         "rollback": "Serve the model run before again",
