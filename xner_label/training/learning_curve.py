@@ -16,7 +16,7 @@ from xner_label.entities import Entity
 from xner_label.errors import MissingExtraError, UsageError
 from xner_label.evaluation.metrics import f1_score
 from xner_label.progress import SILENCE, Progress
-from xner_label.training.crf import train_crf
+from xner_label.training.crf_recipes import train_crf
 from xner_label.training.data import GoldSentence, TrainingData
 from xner_label.training.evaluation import entities_by, span_counts, without_projection
 

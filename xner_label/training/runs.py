@@ -24,7 +24,7 @@ from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
-from xner_label.training import crf, fine_tuning
+from xner_label.training import crf, crf_recipes, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect, count_new_gold
 from xner_label.training.evaluation import SplitScores, score_split
 from xner_label.training.fine_tuning import FineTuningOptions
@@ -184,7 +184,7 @@ def _fit(
 ) -> NerModel:
     cut = options.data.min_silver_confidence
     if options.checkpoint is None:
-        return crf.train_crf(data, cut)
+        return crf_recipes.train_crf(data, cut)
     folder = workspace / "fine-tuned"
     return fine_tuning.fine_tune(data, options.checkpoint, folder, cut, options.fine_tuning, progress, where)
 
