@@ -2,16 +2,16 @@
 
 For texts alone:
 
-- *weighted mix*: gold, three times, and silver side by side. Best wherever the silver is good, as that of corpus mode
-  is, at any amount of gold (docs/measurements.md).
-- *staged*: gold alone, what a teacher of silver alone says being a feature (stacking, Wolpert 1992; that gold comes
-  last: Liang et al. 2020, arXiv 2106.08977). Silver helps as evidence where it would hurt as truth.
+- *weighted mix*: gold, three times, and silver side by side. Best wherever the silver is good, as that of corpus
+  mode is, at any amount of gold (docs/measurements.md).
+- *staged*: gold alone, what a teacher of silver alone says being a feature (stacking, Wolpert 1992; in Liang et
+  al. 2020, arXiv 2106.08977, gold comes last too). Silver helps as evidence where it would hurt as truth.
 - *gold only*, *silver only*: where there is nothing else; gold only also where the silver is worth nothing.
 
-The mix is the default. Another recipe takes its place where cross-validation on the gold says so. People often review
-what the projection was least sure of, and on such sentences whatever trusts the silver looks worse than it is
-elsewhere; so the other recipe has to be better in nine of ten resamples. A student that sees the projection has to be
-as much better than the projection itself, which otherwise stands as it is.
+The mix is the default. Another recipe takes its place where cross-validation on the gold says so. People often
+review what the projection was least sure of, and on such sentences whatever trusts the silver looks worse than
+it is elsewhere; so the other recipe has to be better in nine of ten resamples. A student that sees the
+projection has to be as much better than the projection itself, which otherwise stands as it is.
 """
 
 from __future__ import annotations
