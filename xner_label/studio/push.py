@@ -15,12 +15,9 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
-from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.progress import SILENCE, Progress
-from xner_label.review.name_audit import is_drawn
-from xner_label.review.name_groups import NameKey, name_form
-from xner_label.review.queue import QueuedSpan, QueuedTask, order_tasks
+from xner_label.review.queue import order_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
@@ -29,11 +26,13 @@ from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
 from xner_label.store.showing import mark_fields
-from xner_label.store.tables import Project, ProjectedEntity
+from xner_label.store.tables import Project
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
+from xner_label.studio.queued import queued_tasks
+from xner_label.studio.ranking import rank_waiting
 from xner_label.studio.regions import to_studio
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
 from xner_label.studio.task_fields import FieldMaker, TaskFields, refresh_fields
@@ -64,9 +63,10 @@ class PushOptions(msgspec.Struct, frozen=True):
 class PushReport(msgspec.Struct, frozen=True):
     """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction; ``resumed`` had been
     chosen by an earlier push; ``pushed`` went to Label Studio now; ``refreshed`` were waiting there and got the
-    prediction of a newer ``version``; ``repaired`` had lost their prediction; ``waiting`` is the length of the
-    queue. ``elsewhere`` counts, by split, what could be chosen from other splits, and ``unpredicted`` the tasks
-    that the promoted run has yet to predict before its predictions are shown."""
+    prediction of a newer ``version``, for which ``reordered`` of those that wait stand elsewhere now; ``repaired``
+    had lost their prediction; ``waiting`` is the length of the queue. ``elsewhere`` counts, by split, what could
+    be chosen from other splits, and ``unpredicted`` the tasks that the promoted run has yet to predict before its
+    predictions are shown."""
 
     project: str
     version: str | None
@@ -75,6 +75,7 @@ class PushReport(msgspec.Struct, frozen=True):
     resumed: int
     pushed: int
     refreshed: int
+    reordered: int
     repaired: int
     waiting: int
     lowest_confidence: float | None
@@ -116,11 +117,14 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
             choice = _choose(session, project, options, control)
             if choice.items and not options.dry_run:
                 reviews.add_batch(session, project.id, options.strategy, choice.items)
-        pushed = refreshed = repaired = 0
+        pushed = refreshed = repaired = reordered = 0
         if not options.dry_run and choice.version is not None:
             shower = Shower(store, studio, project, control, choice.version, progress)
             pushed = _Delivery(store, studio, project, control, choice.version, progress).run()
             refreshed = shower.follow()
+            if refreshed:
+                with store.write() as session:
+                    reordered = rank_waiting(session, project.id)
             repaired = shower.complete()
             show_version(studio, studio_project, choice.version)
             refresh_fields(store, studio, project, control, progress)
@@ -137,6 +141,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
         pushed=pushed,
         refreshed=refreshed,
         repaired=repaired,
+        reordered=reordered,
         waiting=waiting,
         lowest_confidence=min(choice.confidences, default=None),
         highest_confidence=max(choice.confidences, default=None),
@@ -179,31 +184,6 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         to_studio(task.text, prediction, control)
     items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
     return _Choice(version, items, [confidence for _, _, confidence in found])
-
-
-def queued_tasks(session: Session, found: Sequence[tuple[int, int, float]]) -> list[QueuedTask]:
-    """What could be chosen, as the orders of review see it."""
-    pairs = predictions.by_id(session, [prediction for _, prediction, _ in found])
-    stored = {prediction.id: (task, prediction) for task, prediction in pairs}
-    queued = []
-    for _, prediction_id, confidence in found:
-        task, prediction = stored[prediction_id]
-        spans = [_queued_span(task.id, row) for row in prediction.entities]
-        queued.append(QueuedTask(len(Tokens.of(task.text, task.tokens)), confidence, spans))
-    return queued
-
-
-def _queued_span(task_id: int, row: ProjectedEntity) -> QueuedSpan:
-    provenance = row.provenance or {}
-    settled = bool(provenance.get("answer"))
-    key = NameKey(name_form(row.source_text or ""), name_form(row.text), row.label)
-    return QueuedSpan(
-        name=row.source_text or row.text,
-        confidence=row.confidence,
-        tagger=provenance.get("tagger"),
-        key=None if settled else key,
-        audited=settled and is_drawn(task_id, row.start),
-    )
 
 
 def _ordered(
