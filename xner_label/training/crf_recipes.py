@@ -58,7 +58,10 @@ def train_crf(data: TrainingData, min_silver_confidence: float, options: CrfOpti
     stages: dict[str, CrfTagger] = {}
     if data.gold:
         gold = _GoldSet(data.gold, [hints_of(item.sentence.tokens.words(), teacher) for item in data.gold])
-        stages |= _for_texts(gold, silver_words, silver, options) if teacher else {"gold": gold.train(options)}
+        if teacher is None:
+            stages["gold"] = gold.train(options)
+        else:
+            stages |= _for_texts(gold, teacher, silver_words, silver, options)
         stages |= _for_projections(data.gold, gold, options)
     if teacher is not None and (not data.gold or "text" in stages or "projected" in stages):
         stages["teacher"] = teacher
@@ -117,18 +120,25 @@ class _GoldSet:
 
 
 def _for_texts(
-    gold: _GoldSet, words: Sequence[Sequence[str]], silver: Sequence[Tags], options: CrfOptions
+    gold: _GoldSet,
+    teacher: CrfTagger,
+    words: Sequence[Sequence[str]],
+    silver: Sequence[Tags],
+    options: CrfOptions,
 ) -> dict[str, CrfTagger]:
     """The stage that answers texts alone, by name: the mix, or what is clearly better."""
     if len(gold) >= options.min_gold:
-        mixed = gold.cross_validated(lambda fold: gold.mix(words, silver, options, fold), hints=False)
         rivals = {
             "text": gold.cross_validated(lambda fold: gold.train(options, fold)),
             "gold": gold.cross_validated(lambda fold: gold.train(options, fold, hints=False), hints=False),
         }
         best = max(rivals, key=lambda name: _f1(rivals[name], gold.tags))
-        if share_better(rivals[best], mixed, gold.tags) >= options.min_better:
-            return {best: gold.train(options, hints=best == "text")}
+        silver_only = [teacher.tag_words(sentence) for sentence in gold.words]
+        # what isn't clearly better than silver alone isn't than the mix, which takes long to cross-validate
+        if share_better(rivals[best], silver_only, gold.tags) >= options.min_better:
+            mixed = gold.cross_validated(lambda fold: gold.mix(words, silver, options, fold), hints=False)
+            if share_better(rivals[best], mixed, gold.tags) >= options.min_better:
+                return {best: gold.train(options, hints=best == "text")}
     return {"mixed": gold.mix(words, silver, options)}
 
 
