@@ -39,10 +39,10 @@ class PipelineVersion(Base):
 class Project(Base):
     """A labelling project, and where it lives in Label Studio once connected.
 
-    ``pipeline`` made its newest complete prediction: what is pushed, served and exported.
-    ``studio_created_at`` is when the project was made over there, by that server's clock: another project with the
-    same number, on a server that began anew, was made at another time. ``studio_source_field`` is the field of a
-    task's data in which a joined project shows the source; None: ours.
+    ``pipeline`` made its newest complete prediction: what is pushed, served and exported. ``studio_created_at``
+    is when the project was made over there, by that server's clock: another project with the same number, on a
+    server that began anew, was made at another time. ``studio_source_field`` is the field of a task's data in
+    which a joined project shows the source; None: ours.
     """
 
     __tablename__ = "projects"
@@ -68,9 +68,9 @@ class Project(Base):
 class Task(Base):
     """One target-language text. ``external_id`` is the user's id, as text; ``text_hash`` its SHA-256 in hex.
 
-    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run. ``translator_id``
-    and ``tagger_id`` name the stage that made the source and its entities; None where people gave them, as they
-    did ``tokens``, ``source_tokens`` and ``alignment``.
+    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run.
+    ``translator_id`` and ``tagger_id`` name the stage that made the source and its entities; None where people
+    gave them, as they did ``tokens``, ``source_tokens`` and ``alignment``.
     """
 
     __tablename__ = "tasks"
@@ -208,13 +208,14 @@ class ReviewBatch(Base):
 
 
 class ReviewItem(Base):
-    """A task chosen for review; ``prediction_id`` is None where it is served blind.
+    """A task chosen for review; ``prediction_id`` is None where it is served blind; ``drawn`` at random from all
+    that could be chosen.
 
     A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
-    Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
-    which sent it never learned whether it arrived. ``shown_version`` is the version under which Label Studio is
-    known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what ``sent_at`` is to
-    the task: Label Studio may store a task and lose the prediction that came with it.
+    Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the
+    process which sent it never learned whether it arrived. ``shown_version`` is the version under which Label
+    Studio is known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what
+    ``sent_at`` is to the task: Label Studio may store a task and lose the prediction that came with it.
     """
 
     __tablename__ = "review_items"
@@ -224,6 +225,7 @@ class ReviewItem(Base):
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), unique=True)
     prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"), index=True)
     position: Mapped[int]
+    drawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     sent_at: Mapped[datetime | None]
     pushed_at: Mapped[datetime | None]
     prediction_sent_at: Mapped[datetime | None]
@@ -233,9 +235,10 @@ class ReviewItem(Base):
 class Annotation(Base):
     """One state of an annotation in Label Studio, or imported gold (then ``studio_annotation`` is None).
 
-    A changed annotation adds a row, and so does gold that is imported again with other entities; the row with the
-    newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's result
-    list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it there.
+    A changed annotation adds a row, and so does gold that is imported again with other entities; the row with
+    the newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's
+    result list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it
+    there.
     """
 
     __tablename__ = "annotations"
@@ -379,9 +382,9 @@ class Decision(Base):
 class NameQuestion(Base):
     """One question about all occurrences of a name, and its card in Label Studio.
 
-    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data as
-    it goes out. ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process which
-    sent it never learned whether it arrived.
+    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data
+    as it goes out. ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process
+    which sent it never learned whether it arrived.
     """
 
     __tablename__ = "name_questions"
@@ -406,8 +409,8 @@ class NameQuestion(Base):
 class NameAnswer(Base):
     """One state of an answer to a name card; the newest row of an annotation counts.
 
-    ``kind`` and ``value`` are the verdict (see :class:`xner_label.review.name_answers.Verdict`); ``lead_time`` is
-    in seconds. ``withdrawn`` says that the annotation was deleted, or that the answer was taken back here.
+    ``kind`` and ``value`` are the verdict (see :class:`xner_label.review.name_answers.Verdict`); ``lead_time``
+    is in seconds. ``withdrawn`` says that the annotation was deleted, or that the answer was taken back here.
     """
 
     __tablename__ = "name_answers"
