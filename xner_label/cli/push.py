@@ -39,7 +39,14 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
     show_default=True,
     help="Share of the tasks drawn at random and shown without a prediction: the control slice",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the control slice")
+@click.option(
+    "--audit-share",
+    type=_PROBABILITY,
+    default=0.0,
+    show_default=True,
+    help="Share of the tasks drawn at random and shown with it: the audit slice, on which estimates rest",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of both slices")
 @click.option("--dry-run", is_flag=True, help="Only say what would be pushed")
 @with_settings("database_url", "project", "studio_url")
 @json_option
@@ -48,9 +55,9 @@ def command(
 ) -> None:
     """Send the least confident predictions to Label Studio, until --limit tasks wait there for review.
 
-    Pushing again adds nothing until some of them are done and synced. What an interrupted push chose goes first,
-    no task is sent twice, and tasks that wait already get the newest predictions. With --names it is questions
-    about names that go out, to a project of their own.
+    Pushing again adds nothing until some of them are done and synced. What an interrupted push chose goes
+    first, no task is sent twice, and tasks that wait already get the newest predictions. With --names it is
+    questions about names that go out, to a project of their own.
     """
     from xner_label.store.database import open_store
     from xner_label.studio.push import PushOptions, push
@@ -102,6 +109,8 @@ def _summary(report: PushReport) -> str:
     parts = [f"{report.chosen} tasks {'would be chosen' if report.dry_run else 'chosen'}"]
     if report.lowest_confidence is not None:
         parts.append(f"confidence {report.lowest_confidence:.2f} to {report.highest_confidence:.2f}")
+    if report.drawn:
+        parts.append(f"{report.drawn} of them drawn at random")
     if report.blind:
         parts.append(f"{report.blind} of them blind")
     if report.resumed:

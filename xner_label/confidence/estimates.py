@@ -43,6 +43,18 @@ class TaskCounts(NamedTuple):
     right: Floats
     gold: Floats
 
+    @property
+    def doubt(self) -> Floats:
+        """(S,) shown entities that are expected to be wrong."""
+        doubt: Floats = np.maximum(self.shown - self.expected, 0.0)
+        return doubt
+
+    @property
+    def changes(self) -> Floats:
+        """(S,) what people had to change in reviewed tasks, 0 in others: entities that were wrong or missing."""
+        changes: Floats = np.maximum(self.shown - self.right, self.gold - self.right) * self.reviewed
+        return changes
+
 
 class Interval(msgspec.Struct, frozen=True):
     """A number and what it lies between with the stated probability."""

@@ -15,21 +15,22 @@ from sqlalchemy.orm import Session
 
 from xner_label.confidence.anchoring import Anchoring, SliceCounts, anchoring
 from xner_label.confidence.calibration import MIN_ENTITIES, Calibrated, Calibrator, calibrate
-from xner_label.confidence.estimates import Estimates, Interval, TaskCounts, estimate
+from xner_label.confidence.estimates import Estimates, TaskCounts, estimate
 from xner_label.confidence.guarantee import Promise, outlook, promise, promises
-from xner_label.confidence.lead_times import LeadTimes, fit_lead_times
-from xner_label.confidence.planning import Forecast, TaskHistory, forecast, plan
 from xner_label.confidence.quality import Band, Quality, bands, quality, quality_by
-from xner_label.confidence.stopping import Verdict, judge
-from xner_label.errors import UsageError
+from xner_label.errors import CheckFailedError, UsageError
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 from xner_label.review.evidence import Evidence, expected_sentences, read_evidence
-from xner_label.store import corpus_states, desk, predictions, projects
+from xner_label.store import corpus_states, desk, projects
 from xner_label.store.database import Store
 
 # Audited sentences whose worth a promise tells beforehand.
-_MORE_SENTENCES = 50
+MORE_SENTENCES = 50
+_PLURALS = {"entity": "entities", "sentence": "sentences"}
+
+# (start, end, label) of entities, by task id.
+Accepted = dict[int, set[tuple[int, int, str]]]
 
 
 class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,43 +66,19 @@ class GuaranteeReport(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     after_more: float
 
+    def lines(self) -> list[str]:
+        """The promises in words, one a line, and what more audited sentences would bring."""
+        found = [_in_words(row) for row in self.promises]
+        found.append(
+            f"{self.share:.0%} of what nobody reviewed is accepted; {MORE_SENTENCES} more audited sentences would "
+            f"make that about {self.after_more:.0%}: `xner-label push --limit {MORE_SENTENCES} --audit-share 1`"
+        )
+        return found
+
     @property
     def cuts(self) -> dict[str, float]:
         """The least confidence that is accepted, by label; labels without a promise are absent."""
         return {row.label: row.cut for row in self.promises if row.label is not None and row.cut is not None}
-
-
-class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan for so many ``minutes``: ``tasks`` (external ids, in order) with ``changes`` expected in them, and
-    the corpus's F1 now and after it, without what the answers teach the other sentences; None without an audit
-    slice. ``annotation_id`` is the newest answer that it knew."""
-
-    signature: str
-    project: str
-    version: str
-    annotation_id: int
-    minutes: float
-    tasks: list[str]
-    task_ids: list[int]
-    changes: Interval
-    f1_now: Interval | None
-    f1_after: Interval | None
-    lead_times: LeadTimes
-    forecast: Forecast
-
-
-class PlanOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored plan against what people did since: of ``planned`` tasks ``answered`` were, with ``changes``
-    where ``expected`` were foreseen for just these; ``minutes`` they took by their lead times (None: unknown)
-    where ``expected_minutes`` were. ``held``: whether the changes lie in the interval."""
-
-    planned: int
-    answered: int
-    changes: int
-    expected: Interval
-    held: bool
-    minutes: float | None
-    expected_minutes: float
 
 
 class View(NamedTuple):
@@ -125,6 +102,12 @@ class View(NamedTuple):
         evidence = self.evidence
         data = data_hash([self.annotation_id, len(evidence.ids), len(evidence.signals.task)])
         return signature(data=data, version=evidence.version, answers=self.annotation_id)
+
+
+def is_predicted(store: Store, name: str) -> bool:
+    """Whether a project has predictions to look at."""
+    with store.read() as session:
+        return projects.get_project(session, name).pipeline is not None
 
 
 def view(session: Session, name: str) -> View:
@@ -218,7 +201,7 @@ def guarantee_report(
     signals, confidence = evidence.signals, seen.calibrated.confidence
     audited, unread = evidence.audited_entities, evidence.unread
     drawn = int((evidence.audited & evidence.reviewed).sum())
-    factor = (drawn + _MORE_SENTENCES) / max(drawn, 1)
+    factor = (drawn + MORE_SENTENCES) / max(drawn, 1)
     promised = partial(promise, max_error=max_error, level=level)
     if per == "sentence":
         counts, sure = seen.counts, expected_sentences(evidence, seen.calibrated)
@@ -257,7 +240,41 @@ def guarantee_report(
     )
 
 
-def accepted_regions(seen: View, report: GuaranteeReport) -> dict[int, set[tuple[int, int, str]]]:
+def _in_words(row: Promise) -> str:
+    what = row.label or ("sentences" if row.unit == "sentence" else "all labels")
+    if row.cut is None:
+        missing = f" ({row.more} are missing)" if row.more else ""
+        return f"{what}: no promise: {row.reason}{missing}"
+    return (
+        f"{what}: at most {row.max_error:.0%} of the {_PLURALS[row.unit]} from "
+        f"{row.cut:.3f} on are wrong, {row.level:.0%} sure ({row.wrong} of {row.above} audited ones were, give or "
+        f"take {row.deviation:.1%}); that is {row.share:.0%} of {row.open}"
+    )
+
+
+def acceptance(
+    store: Store, name: str, max_error: float, *, level: float = 0.95, per: str = "entity", together: bool = False
+) -> tuple[GuaranteeReport, Accepted]:
+    """What may be accepted unseen, see :func:`accept`."""
+    with store.read() as session:
+        seen = view(session, name)
+    return accept(seen, max_error, level=level, per=per, together=together)
+
+
+def accept(
+    seen: View, max_error: float, *, level: float = 0.95, per: str = "entity", together: bool = False
+) -> tuple[GuaranteeReport, Accepted]:
+    """The promises, and what they allow to be accepted. Raises CheckFailedError where they allow nothing."""
+    report = guarantee_report(seen, max_error, level=level, per=per, together=together)
+    if all(row.cut is None for row in report.promises):
+        raise CheckFailedError(
+            f"nothing can be promised at {max_error:.0%}: " + "; ".join(map(_in_words, report.promises)),
+            hint=report.lines()[-1],
+        )
+    return report, accepted_regions(seen, report)
+
+
+def accepted_regions(seen: View, report: GuaranteeReport) -> Accepted:
     """What may be accepted of tasks nobody reviewed: (start, end, label) of entities by task id. With a promise
     for sentences only accepted tasks are in it."""
     evidence = seen.evidence
@@ -275,7 +292,7 @@ def accepted_regions(seen: View, report: GuaranteeReport) -> dict[int, set[tuple
     else:
         cut = np.array([report.cuts.get(name, 2.0) for name in evidence.labels] or [2.0])
         accepted &= confidence >= cut[signals.label] if len(signals.label) else accepted
-    regions: dict[int, set[tuple[int, int, str]]] = {int(evidence.ids[task]): set() for task in tasks}
+    regions: Accepted = {int(evidence.ids[task]): set() for task in tasks}
     for row in np.flatnonzero(accepted).tolist():
         start, end = evidence.span[row].tolist()
         task_id = int(evidence.ids[signals.task[row]])

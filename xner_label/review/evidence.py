@@ -25,11 +25,11 @@ _SAMPLE = 300
 class Evidence(NamedTuple):
     """Every labelled task of a project that a pipeline version predicted, and its entities.
 
-    signals: (n,) columns, whose ``task`` is a place in the columns of tasks; span: (n, 2) start and end in code
-    points; labels: names of ``signals.label`` ids: (S,) the tasks' ids; reviewed, audited, blind: (S,) whether
-    people settled it, it was drawn at random before that, and people didn't see the prediction; open: (S,)
-    whether nobody has been asked about it; gold: (S,) settled entities; tokens: (S,) lengths, about; seconds:
-    (S,) what people took, NaN where unknown
+    signals: (n,) columns, whose ``task`` is a place in the columns of tasks span: (n, 2) start and end in code
+    points labels: names of ``signals.label`` ids, confidence: (S,) the tasks' ids, and P(all of it is right) by
+    the pipeline reviewed, audited, blind: (S,) whether people settled it, it was drawn at random before that,
+    and people didn't see the prediction open: (S,) whether nobody has been asked about it gold: (S,) settled
+    entities tokens: (S,) lengths, about seconds: (S,) what people took, NaN where unknown
     """
 
     version: str
@@ -37,6 +37,7 @@ class Evidence(NamedTuple):
     span: Ints
     labels: list[str]
     ids: Ints
+    confidence: Floats
     reviewed: Bools
     audited: Bools
     blind: Bools
@@ -84,10 +85,11 @@ def read_evidence(session: Session, project_id: int, version: str) -> Evidence:
         span=span,
         labels=labels,
         ids=np.array([row[0] for row in rows], np.int64),
+        confidence=np.array([row[2] for row in rows], np.float64),
         reviewed=np.array([row[0] in settled for row in rows], bool),
-        audited=np.array([bool(row[2]) for row in rows], bool),
-        blind=np.array([bool(row[3]) for row in rows], bool),
-        open=np.array([row[2] is None and row[0] not in settled for row in rows], bool),
+        audited=np.array([bool(row[3]) for row in rows], bool),
+        blind=np.array([bool(row[4]) for row in rows], bool),
+        open=np.array([row[3] is None and row[0] not in settled for row in rows], bool),
         gold=np.array([len(settled[row[0]].entities) if row[0] in settled else 0 for row in rows], np.float64),
         tokens=lengths / _code_points_per_token(session, [row[0] for row in rows[:_SAMPLE]]),
         seconds=np.array([lead_times.get(row[0], np.nan) for row in rows], np.float64),

@@ -1,6 +1,7 @@
 """What answers about names settle: each moves every occurrence of its group, and takes it back when it goes.
 
-An answer isn't gold. It stands in an entity's provenance; a sentence that somebody reviewed keeps what they said.
+An answer isn't gold. It stands in an entity's provenance; a sentence that somebody reviewed keeps what they
+said.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class NameAnswer(msgspec.Struct, frozen=True):
 
 
 class NameAnswers:
-    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without any."""
+    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without
+    any."""
 
     def __init__(self, answers: Iterable[NameAnswer]) -> None:
         self._answers = {answer.key: answer for answer in answers if answer.verdict.kind is not Kind.DEPENDS}
@@ -69,7 +71,8 @@ class NameAnswers:
         return self.apply(prediction)[0]
 
     def apply(self, prediction: Prediction) -> tuple[Prediction, int]:
-        """A task's prediction in the light of the answers, and how many of its entities they moved or confirmed.
+        """A task's prediction in the light of the answers, and how many of its entities they moved or
+        confirmed.
 
         An entity whose group isn't answered stays as it is, unless a
         settled one now covers its place. Without an answer for any entity the prediction itself comes back.

@@ -44,8 +44,8 @@ def order_tasks(
 
 
 def review_pool(tasks: Sequence[QueuedTask]) -> ReviewPool:
-    """Spans below the cut aren't stored one by one: what a task's confidence lacks beside that of its spans stands
-    for all of them together, under a name of its own."""
+    """Spans below the cut aren't stored one by one: what a task's confidence lacks beside that of its spans
+    stands for all of them together, under a name of its own."""
     codes: dict[object, int] = {}
     sentence: list[int] = []
     confidence: list[float] = []

@@ -20,8 +20,8 @@ SHOWN = 5
 
 
 class SpanGroup(NamedTuple):
-    """Occurrences of ``text`` with ``label``: ``rows`` are numbers of spans, the most doubtful first, ``doubt`` of
-    which are expected to be wrong."""
+    """Occurrences of ``text`` with ``label``: ``rows`` are numbers of spans, the most doubtful first, ``doubt``
+    of which are expected to be wrong."""
 
     text: str
     label: str
@@ -39,8 +39,8 @@ def span_groups(
 ) -> list[SpanGroup]:
     """The groups of some spans, the largest doubt first.
 
-    ``texts`` and ``labels`` are those of the spans, texts folded; ``confidence``, ``doubt`` and ``eligible`` have
-    the shape (n,).
+    ``texts`` and ``labels`` are those of the spans, texts folded; ``confidence``, ``doubt`` and ``eligible``
+    have the shape (n,).
     """
     members: dict[tuple[str, str], list[int]] = {}
     for row in np.flatnonzero(eligible & (confidence >= LEAST_CONFIDENCE)).tolist():

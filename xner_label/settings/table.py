@@ -187,6 +187,12 @@ class Settings:
         "Projected entities below it are unknown text to training",
         rule=Range(0.0, 1.0),
     )
+    max_error: float = setting(
+        1.0,
+        "training.max_error",
+        "Train only on silver of which at most this share is wrong, promised from the audit slice; 1: on all",
+        rule=Range(0.0, 1.0),
+    )
     dev_share: float = setting(
         0.2,
         "training.dev_share",

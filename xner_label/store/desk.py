@@ -3,7 +3,7 @@ outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from xner_label.store import set_aside
 from xner_label.store.base import Base, utc_now
-from xner_label.store.database import insert_new
+from xner_label.store.database import id_batches, insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import Annotation, Prediction, ProjectedEntity, ReviewItem, Task
 
@@ -50,17 +50,19 @@ class ReviewPlan(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
-TaskRow = tuple[int, int, bool | None, bool]
+TaskRow = tuple[int, int, float, bool | None, bool]
 EntityRow = tuple[int, int, int, str, str, float, float | None]
 
 
 def predicted_tasks(session: Session, project_id: int, version: str) -> Iterator[TaskRow]:
-    """(task id, length in code points, whether it was drawn at random for review: None where it wasn't chosen
-    at all, whether it was served blind) of every labelled task that a version predicted, in task order."""
+    """(task id, length in code points, confidence, whether it was drawn at random for review: None where it
+    wasn't chosen at all, whether it was served blind) of every labelled task that a version predicted, in task
+    order."""
     query = (
         select(
             Task.id,
             func.length(Task.text),
+            Prediction.confidence,
             ReviewItem.drawn,
             ReviewItem.id.is_not(None) & ReviewItem.prediction_id.is_(None),
         )
@@ -95,6 +97,15 @@ def predicted_entities(session: Session, project_id: int, version: str) -> Itera
     )
     for row in session.execute(query.execution_options(yield_per=_ROWS)):
         yield row._tuple()
+
+
+def external_ids(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
+    """The tasks' external ids by their ids."""
+    found: dict[int, str] = {}
+    for batch in id_batches(task_ids):
+        query = select(Task.id, Task.external_id).where(Task.id.in_(batch))
+        found.update((task_id, external_id) for task_id, external_id in session.execute(query))
+    return found
 
 
 def lead_times(session: Session, project_id: int) -> dict[int, float]:
