@@ -26,7 +26,7 @@ def command(settings: Settings, as_json: bool) -> None:
     a fit that never saw their task; those of the audit slice (tasks drawn at random) are the honest ones, since
     people review what is doubtful. Below 50 reviewed entities confidences stay as they are.
     """
-    from xner_label.review.desk import calibrate_project
+    from xner_label.review.finishing import calibrate_project
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
@@ -42,7 +42,7 @@ def command(settings: Settings, as_json: bool) -> None:
 
 
 def _text(report: CalibrationReport) -> str:
-    lines = [f"{'confidences':<22}{'n':>6}{'wrong':>7}{'AUROC':>22}{'AP of errors':>22}{'Brier':>22}{'ECE':>22}"]
+    lines = [f"{'confidences':<18}{'n':>6}{'wrong':>7}{'AUROC':>25}{'AP of errors':>25}{'Brier':>25}{'ECE':>25}"]
     rows = {"pipeline": report.raw, "calibrated": report.calibrated, "of them audited": report.audited}
     rows |= {f"  {label}": found for label, found in report.per_label.items()}
     lines += [_quality(name, found) for name, found in rows.items() if found is not None]
@@ -70,13 +70,13 @@ def _text(report: CalibrationReport) -> str:
 
 def _quality(name: str, found: Quality) -> str:
     figures = "".join(map(_figure, (found.auroc, found.ap_errors, found.brier, found.ece)))
-    return f"{name:<22}{found.n:>6}{found.errors:>7}{figures}"
+    return f"{name:<18}{found.n:>6}{found.errors:>7}{figures}"
 
 
 def _figure(found: Figure) -> str:
     if found.value is None:
-        return f"{'-':>22}"
-    return f"{f'{found.value:.3f} ({found.low:.3f} to {found.high:.3f})':>22}"
+        return f"{'-':>25}"
+    return f"{f'{found.value:.3f} ({found.low:.3f} to {found.high:.3f})':>25}"
 
 
 def _interval(found: Interval) -> str:

@@ -44,14 +44,14 @@ def command(settings: Settings, as_json: bool, minutes: float, strategy: str, se
         now, after = report.f1_now, report.f1_after
         click.echo(
             f"F1 of the whole corpus: {now.value:.3f} ({now.low:.3f} to {now.high:.3f}) now, "
-            f"{after.value:.3f} ({after.low:.3f} to {after.high:.3f}) then, and more by what the answers teach the others"
+            f"{after.value:.3f} ({after.low:.3f} to {after.high:.3f}) then; what the answers teach is extra"
         )
     else:
         say("quality isn't estimated: fewer than 30 tasks drawn at random are reviewed (`push --audit-share 0.2`)")
     times = report.lead_times
     measured = f"{times.measured} measured tasks" if times.measured else "usual ones, nothing is measured yet"
     click.echo(
-        f"times: {times.per_token:.2f} s a token, {times.per_change:.1f} s a change, {times.per_task:.1f} s a task "
-        f"({measured}, {times.interrupted} with a break left out)"
+        f"times: {times.per_token:.2f} s a token, {times.per_change:.1f} s a change, {times.per_task:.1f} s a "
+        f"task ({measured}, {times.interrupted} with a break left out)"
     )
     click.echo(report.signature)

@@ -38,6 +38,8 @@ def command(settings: Settings, as_json: bool) -> None:
         click.echo(f"set aside      {report.excluded} tasks, {report.acknowledged} unusable annotations")
     if report.unlearned:
         click.echo(f"not learned    {report.unlearned} tasks with new answers: run `xner-label predict`")
+    if report.verdict is not None:
+        click.echo(f"verdict        {report.verdict.line}")
     click.echo(f"corrections    {_counts(report.corrections)}")
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
     click.echo(report.signature)

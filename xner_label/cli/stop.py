@@ -37,7 +37,7 @@ def command(settings: Settings, as_json: bool, exit_code: bool, min_gain: float)
     if as_json:
         write_json(report)
     else:
-        click.echo(f"{'stop' if verdict.stop else 'go on'}: {'; '.join(verdict.reasons)}")
+        click.echo(verdict.line)
         if verdict.errors_left is not None:
             click.echo(f"about {verdict.errors_left:.0f} errors are left in what nobody has read")
         hour = report.next_hour

@@ -67,7 +67,8 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
 
 def _tell_desk(settings: Settings) -> None:
     """Calibrate on the new answers, and hold the last plan against them."""
-    from xner_label.review.desk import calibrate_project, is_predicted
+    from xner_label.review.desk import is_predicted
+    from xner_label.review.finishing import calibrate_project
     from xner_label.review.plans import compare_plan
     from xner_label.store.database import open_store
 

@@ -28,6 +28,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     stability: float | None
     errors_left: float | None
 
+    @property
+    def line(self) -> str:
+        """The verdict in one line."""
+        return f"{'stop' if self.stop else 'go on'}: {'; '.join(self.reasons)}"
+
 
 def judge(
     now: Estimates | None, after_hour: Estimates | None, stability: float | None, min_gain: float = MIN_GAIN

@@ -6,8 +6,9 @@ from datetime import datetime
 
 import msgspec
 
+from xner_label.confidence.stopping import Verdict
 from xner_label.evaluation.signature import data_hash, signature
-from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, tasks
+from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
@@ -17,8 +18,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
     ``pipelines`` holds the full signature of each. Of the ``chosen`` tasks ``pushed`` are in Label Studio and
     ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
-    ``unpredicted`` lack the promoted run's. ``advice`` says what to do next, in words. ``signature`` names
-    version, labels and a hash of all that."""
+    ``unpredicted`` lack the promoted run's. ``verdict``: whether the review may stop, by the newest
+    calibration. ``advice`` says what to do next, in words. ``signature`` names version, labels and a hash of
+    all that."""
 
     signature: str
     project: str
@@ -43,6 +45,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     corrections: dict[str, int]
     model_runs: int
     promoted: str | None
+    verdict: Verdict | None
 
     @property
     def advice(self) -> list[str]:
@@ -66,6 +69,7 @@ def status(store: Store, project: str) -> Status:
         gold = count_gold(session, row.id)
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
+        noted = desk.newest_calibration(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
         found = Status(
             signature="",
@@ -93,6 +97,7 @@ def status(store: Store, project: str) -> Status:
             corrections=count_corrections(session, row.id),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
+            verdict=None if not noted else msgspec.convert(noted.content["verdict"], Verdict),
         )
     labels = ",".join(found.labels)
     # the same data has the same hash, whenever it was last looked at

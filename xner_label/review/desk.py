@@ -22,7 +22,7 @@ from xner_label.errors import CheckFailedError, UsageError
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 from xner_label.review.evidence import Evidence, expected_sentences, read_evidence
-from xner_label.store import corpus_states, desk, projects
+from xner_label.store import corpus_states, projects
 from xner_label.store.database import Store
 
 # Audited sentences whose worth a promise tells beforehand.
@@ -119,18 +119,6 @@ def view(session: Session, name: str) -> View:
     newest = corpus_states.newest_annotation(session, project.id)
     calibrated = calibrate(evidence.signals, evidence.audited_entities)
     return View(project.name, project.id, project.pipeline.id, newest, evidence, calibrated)
-
-
-def calibrate_project(store: Store, name: str) -> CalibrationReport:
-    """Calibrate the confidences of a project's current pipeline on everything people settled, and store it."""
-    with store.read() as session:
-        seen = view(session, name)
-    report = calibration_report(seen)
-    with store.write() as session:
-        desk.add_calibration(
-            session, seen.project_id, seen.pipeline_id, seen.annotation_id, msgspec.to_builtins(report)
-        )
-    return report
 
 
 def calibration_report(seen: View) -> CalibrationReport:

@@ -1,4 +1,4 @@
-"""Whether the review of a stored project may stop."""
+"""What is noted of a stored project whenever there are new answers, and whether its review may stop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from xner_label.confidence.estimates import Estimates, Interval, estimate
 from xner_label.confidence.stopping import MIN_GAIN, Verdict, judge
 from xner_label.projection.loglinear.columns import Bools
-from xner_label.review.desk import View, view
+from xner_label.review.desk import CalibrationReport, View, calibration_report, view
 from xner_label.review.plans import forecast_of, lead_times_of, planned
-from xner_label.store import predictions, runs
+from xner_label.store import desk, predictions, runs
 from xner_label.store.database import Store
 
 
@@ -25,6 +25,27 @@ class StopReport(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     estimates: Estimates | None
     next_hour: Interval
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What a calibration is stored as: the report, and the verdict at that time."""
+
+    report: CalibrationReport
+    verdict: Verdict
+
+
+def calibrate_project(store: Store, name: str) -> CalibrationReport:
+    """Calibrate the confidences of a project's current pipeline on everything people settled, and store it with
+    the verdict on stopping. The same answers are stored once. Raises UsageError where nothing is predicted."""
+    with store.read() as session:
+        seen = view(session, name)
+        stability = _stability(session, seen)
+    noted = Noted(calibration_report(seen), judged(seen, stability).verdict)
+    with store.write() as session:
+        desk.add_calibration(
+            session, seen.project_id, seen.pipeline_id, seen.annotation_id, msgspec.to_builtins(noted)
+        )
+    return noted.report
 
 
 def stop_report(store: Store, name: str, *, min_gain: float = MIN_GAIN) -> StopReport:

@@ -72,8 +72,7 @@ def predicted_tasks(session: Session, project_id: int, version: str) -> Iterator
         .where(set_aside.not_excluded())
         .order_by(Task.id)
     )
-    for row in session.execute(query.execution_options(yield_per=_ROWS)):
-        yield row._tuple()
+    yield from session.execute(query.execution_options(yield_per=_ROWS))
 
 
 def predicted_entities(session: Session, project_id: int, version: str) -> Iterator[EntityRow]:
@@ -95,8 +94,7 @@ def predicted_entities(session: Session, project_id: int, version: str) -> Itera
         .where(set_aside.not_excluded())
         .order_by(Prediction.task_id, ProjectedEntity.position)
     )
-    for row in session.execute(query.execution_options(yield_per=_ROWS)):
-        yield row._tuple()
+    yield from session.execute(query.execution_options(yield_per=_ROWS))
 
 
 def external_ids(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
@@ -146,10 +144,10 @@ def add_calibration(
     return insert_new(session, StoredCalibration, [row]) > 0
 
 
-def calibrations(session: Session, project_id: int) -> list[StoredCalibration]:
-    """All calibrations of a project, oldest first."""
+def newest_calibration(session: Session, project_id: int) -> StoredCalibration | None:
+    """The calibration that was made last."""
     query = select(StoredCalibration).where(StoredCalibration.project_id == project_id)
-    return list(session.scalars(query.order_by(StoredCalibration.id)))
+    return session.scalars(query.order_by(StoredCalibration.id.desc()).limit(1)).first()
 
 
 def add_plan(session: Session, project_id: int, annotation_id: int, content: dict[str, Any]) -> None:
