@@ -6,8 +6,8 @@ import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
-from xner_label.confidence.stopping import MIN_GAIN
 from xner_label.errors import CheckFailedError
+from xner_label.settings.choices import MIN_GAIN
 from xner_label.settings.table import Settings
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from xner_label.confidence.estimates import Estimates
+from xner_label.settings.choices import MIN_GAIN
 
-# An hour that buys less F1 than this isn't worth it, and predictions are stable from this share on.
-MIN_GAIN, STABLE = 0.01, 0.97
+# Predictions are stable from this share on.
+STABLE = 0.97
 # The estimate must be known this well, half an interval in F1, before anything is called finished.
 _WIDEST = 0.10
 

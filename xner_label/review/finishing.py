@@ -7,10 +7,11 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from xner_label.confidence.estimates import Estimates, Interval, estimate
-from xner_label.confidence.stopping import MIN_GAIN, Verdict, judge
+from xner_label.confidence.stopping import Verdict, judge
 from xner_label.projection.loglinear.columns import Bools
 from xner_label.review.desk import CalibrationReport, View, calibration_report, view
 from xner_label.review.plans import forecast_of, lead_times_of, planned
+from xner_label.settings.choices import MIN_GAIN
 from xner_label.store import desk, predictions, runs
 from xner_label.store.database import Store
 
