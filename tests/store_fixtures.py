@@ -129,7 +129,7 @@ def fill_every_table(session: Session) -> None:
     )
     session.add_all([said, place])
     state = corpus_states.add_state(
-        session, project.id, corpus_states.NewState(signature="s", gold="g", annotation_id=1, content=b"c")
+        session, project.id, corpus_states.NewState("s", "g", 1, b"c", name_answer_id=1)
     )
     corpus_states.add_additions(session, state.id, {ids["2"]: b"a"})
     desk.add_calibration(session, project.id, prediction.pipeline_id, 1, {})

@@ -1,4 +1,4 @@
-"""How words look: their shape, and the form in which names are compared."""
+"""The form in which names are compared."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import unicodedata
 from functools import lru_cache
 
 import regex
-
-_SHAPES = {True: "X", False: "x"}
 
 # Letters with a stroke and the like, which don't decompose; variants of an Arabic letter; quotation marks that
 # serve as apostrophes and in Hebrew abbreviations.
@@ -26,19 +24,6 @@ _DIACRITIC = regex.compile(
 )
 _INVISIBLE = regex.compile(r"\p{Cf}+")
 _DIGIT = regex.compile(r"[^\P{Nd}0-9]")
-
-
-def shape(word: str) -> str:
-    """The word's shape: capitals X, other letters x, digits 9, the rest as it stands; runs longer than two cut."""
-    kept: list[str] = []
-    for character in word:
-        if character.isalpha():
-            character = _SHAPES[character.isupper()]
-        elif character.isdigit():
-            character = "9"
-        if kept[-2:] != [character, character]:
-            kept.append(character)
-    return "".join(kept)
 
 
 @lru_cache(maxsize=1 << 16)

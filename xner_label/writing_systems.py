@@ -1,4 +1,4 @@
-"""What a word's script says about it: whether it has capitals or spaces, and how it would read in Latin letters.
+"""What a word's script says about it: whether it has spaces, and how it would read in Latin letters.
 
 Names are compared in Latin letters, whatever script they are written in. Romanisation is anyascii's, a table
 without context: vowels that a script leaves out stay out, and Chinese characters are read in Mandarin, in Japanese
@@ -18,8 +18,6 @@ UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 # A pattern's character class of them; their shared marks and prolonged sound marks included.
 UNSPACED_CLASS = "".join(rf"\p{{Script_Extensions={script}}}" for script in UNSPACED)
 
-# Georgian letters have capitals in Unicode, but texts don't use them.
-_CASED = regex.compile(r"(?V1)[[\p{Lu}\p{Ll}\p{Lt}]--\p{Script=Georgian}]")
 _UNSPACED = regex.compile(rf"(?V1)[{UNSPACED_CLASS}]")
 _FOREIGN = regex.compile(r"(?V1)[\p{L}--\p{Script=Latin}]")
 _UNREAD = re.compile(r"[^a-z0-9 ]+")
@@ -29,11 +27,6 @@ _NASAL = re.compile(r"ng(?![aeiou])")
 _MERGED = str.maketrans("bfvdgcqzxjr", "ppptkkksssl")
 _LEFT_OUT = str.maketrans("", "", "aeiouywh")
 _DOUBLED = re.compile(r"(.)\1+")
-
-
-def has_case(word: str) -> bool:
-    """Whether the word has a letter of a script in which texts distinguish capitals."""
-    return _CASED.search(word) is not None
 
 
 def is_unspaced(word: str) -> bool:

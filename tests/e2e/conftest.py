@@ -32,18 +32,24 @@ def artifacts() -> Path:
 
 
 @pytest.fixture
-def page(chromium: str, label_studio: StudioServer) -> Iterator[Any]:
-    """A page of headless Chromium, signed in to Label Studio; nothing but loopback can be reached from it."""
+def browser(chromium: str) -> Iterator[Any]:
+    """Headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS.split())
-        page = browser.new_page(viewport={"width": 1300, "height": 640})
-        page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
-        page.goto(f"{label_studio.url}/user/login", wait_until="domcontentloaded")
-        page.fill("input[name=email]", label_studio.user)
-        page.fill("input[name=password]", label_studio.password)
-        page.click("button[type=submit]")
-        page.wait_for_url(re.compile(r"/$|/projects"), wait_until="commit")
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, label_studio: StudioServer) -> Any:
+    """A page of headless Chromium, signed in to Label Studio; nothing but loopback can be reached from it."""
+    page = browser.new_page(viewport={"width": 1300, "height": 640})
+    page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+    page.goto(f"{label_studio.url}/user/login", wait_until="domcontentloaded")
+    page.fill("input[name=email]", label_studio.user)
+    page.fill("input[name=password]", label_studio.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(re.compile(r"/$|/projects"), wait_until="commit")
+    return page

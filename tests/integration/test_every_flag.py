@@ -95,12 +95,29 @@ CALLS = (
         "string --limit 2 --split pool --json",
     ),
     Call(
+        "predict",
+        "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
+        "--engine embedded --aligner none --json",
+        code=5,
+    ),
+    Call(
+        "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
+    ),
+    Call(
         "status",
         f"{PROJECT} --json",
     ),
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call(
+        "slips",
+        f"{PROJECT} --limit 5 --json",
+    ),
+    Call(
+        "report",
+        f"{PROJECT} --output report.html --json",
+    ),
     Call(
         "train",
         f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
@@ -116,6 +133,17 @@ CALLS = (
         "--no-predict",
     ),
     Call("promote", f"{PROJECT} --training-folder models --run NEWEST --predict"),
+    Call(
+        "annotate",
+        f"raw.jsonl {PROJECT} --run NEWEST --format jsonl --strict --training-folder models --device cpu "
+        "--dtype float32 --output annotated.jsonl --json",
+    ),
+    Call("annotate", f"few.jsonl {PROJECT} --pipeline"),
+    Call(
+        "export-model",
+        f"exported {PROJECT} --run NEWEST --training-folder models --target-language sw --model-licence MIT "
+        "--data-licence CC-BY-4.0 --json",
+    ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source
     Call("db prune", f"{STORE} --delete --json"),
@@ -176,8 +204,8 @@ CALLS = (
     ),
     Call(
         "simulate",
-        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
-        "--weights w.json --no-text --json",
+        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --minutes 1 --seeds 1 "
+        "--reviewer-error 0.1 --weights w.json --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
@@ -226,6 +254,7 @@ STUDIO_CALLS = (
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
+    Call("push", f"{PROJECT} --studio-url STUDIO --minutes 5 --dry-run --json"),
     Call(
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
@@ -293,7 +322,7 @@ def test_every_flag_does_what_it_should(folder: Path) -> None:
     first = json.loads((folder / "few.jsonl").read_text().splitlines()[0])
     replaced = {"CRF": "target.crf", "FIRST": str(first["id"])}
     for call in CALLS:
-        if call.command == "promote":
+        if "NEWEST" in call.arguments:
             replaced["NEWEST"] = max(path.name for path in (folder / "models").iterdir())
         written = carry_out(call, replaced)
         if "--json" in call.arguments and call.code in (0, 6):

@@ -26,6 +26,7 @@ TASK = '{"id": 1, "text": "Amina Nairobi", "source": "Amina Nairobi", "source_en
     [
         ("label_studio_sdk", "connect --database-url sqlite:///{folder}/store.db", "studio"),
         ("fastapi", "serve --database-url sqlite:///{folder}/store.db", "backend"),
+        ("matplotlib", "report --database-url sqlite:///{folder}/store.db", "report"),
         ("psycopg", "db upgrade --database-url postgresql://nobody@127.0.0.1:1/none", "postgres"),
         ("eflomal", "align --aligner eflomal -", "eflomal"),
         ("transformers", "align --aligner simalign --model nobody/has-downloaded-this -", "models"),

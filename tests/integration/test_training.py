@@ -14,15 +14,15 @@ import pytest
 from sqlalchemy import update
 
 from tests.checkpoints import save_xlm_roberta
+from tests.sample_store import PROJECT, prepare_sample_store
 from xner_label import sample
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import Entity, Task
 from xner_label.errors import CheckFailedError, ConfigurationError, PartialError, UsageError
-from xner_label.predicting.predictor import Predictor
 from xner_label.predicting.service import Asked, PredictionService
 from xner_label.predicting.with_model import load_run, predict_with_model
 from xner_label.settings.table import Settings
-from xner_label.store import gold, migrating, projects, runs, tables, tasks
+from xner_label.store import gold, projects, runs, tables, tasks
 from xner_label.store.database import open_store
 from xner_label.training import crf, data, promotion
 from xner_label.training.crf import train_crf
@@ -30,7 +30,6 @@ from xner_label.training.data import DataOptions, collect, collect_dev
 from xner_label.training.promotion import promote
 from xner_label.training.runs import TrainOptions, load_model, preview, run_folder, train
 
-PROJECT = "default"
 REVIEWED = 60
 
 
@@ -45,22 +44,7 @@ def load_promoted(store, project, folder, where=ANYWHERE):
 def prepared(tmp_path_factory):
     """A store with the sample imported and predicted, all gold of dev and test, and 60 reviewed pool tasks."""
     file = tmp_path_factory.mktemp("training") / "store.db"
-    url = f"sqlite:///{file}"
-    with open_store(url, check=False) as store:
-        migrating.upgrade(store)
-        everything = sample.read_sample()
-        with store.write() as session:
-            project = projects.ensure_project(session, PROJECT, sample.LABELS)
-            plain = [(msgspec.structs.replace(task, entities=None), task.split) for task in everything]
-            tasks.add_tasks(session, project.id, plain)
-            pool = [task.id for task in everything if task.split == "pool"]
-            reviewed = set(pool[:REVIEWED]) | {task.id for task in everything if task.split != "pool"}
-            ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in everything])
-            gold.add_imported_gold(
-                session, {ids[str(task.id)]: task.entities for task in everything if task.id in reviewed}
-            )
-        settings = Settings(database_url=url, aligner="none", projector="string")
-        Predictor(store, settings).predict_project()
+    prepare_sample_store(file, REVIEWED)
     return file
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.stages.tagging.crf import CrfTagger, features
-from xner_label.word_forms import shape
+from xner_label.letter_case import shape
+from xner_label.stages.tagging.crf import CrfTagger
+from xner_label.stages.tagging.crf_features import features
 
 NAMES = ["Amina", "Juma", "Neema", "Baraka", "Zawadi", "Rehema"]
 TOWNS = ["Arusha", "Dodoma", "Mwanza", "Tanga"]

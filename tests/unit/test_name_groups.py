@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from xner_label.entities import Prediction, ProjectedEntity, Provenance, SourceMention, Span
 from xner_label.errors import ContractError
 from xner_label.review.name_answers import (
-    SETTLED_CONFIDENCE,
+    ANSWERED,
     Kind,
     NameAnswer,
     NameAnswers,
@@ -106,9 +106,9 @@ def test_a_label_settles_every_occurrence_and_is_no_gold():
     )
     assert touched == 1
     assert [(item.text, item.label) for item in found.entities] == [("Benki ya Dunia", "ORG"), ("Dodoma", "ORG")]
-    assert found.entities[0].confidence == SETTLED_CONFIDENCE
+    assert found.entities[0].confidence == ANSWERED
     assert found.entities[0].provenance == Provenance(answer="ann@example.org, 2026-11-30")
-    assert found.confidence == pytest.approx(SETTLED_CONFIDENCE * 0.6)
+    assert found.confidence == pytest.approx(ANSWERED * 0.6)
 
 
 def test_a_confirmed_label_makes_surer_and_never_less_sure():

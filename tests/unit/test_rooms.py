@@ -12,6 +12,7 @@ GROUND = {
     "errors",
     "entities",
     "tokenization",
+    "letter_case",
     "word_forms",
     "writing_systems",
     "segmentation",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from xner_label.errors import UsageError
+from xner_label.review.name_groups import NameKey
 from xner_label.review.pool import ReviewPool
 from xner_label.review.span_groups import span_groups
 from xner_label.review.strategies import make_strategy
@@ -92,13 +93,19 @@ def test_an_unknown_strategy_is_named():
         make_strategy("best")
 
 
-def test_names_are_grouped_by_text_and_label():
-    texts = ["asha", "asha", "asha", "tanga", "asha"]
-    labels = ["PER", "PER", "LOC", "LOC", "PER"]
+def test_spans_are_grouped_by_source_name_text_and_label():
+    one, other_label, other_name = (
+        NameKey("Asha", "asha", "PER"),
+        NameKey("Asha", "asha", "LOC"),
+        NameKey("Aisha", "asha", "PER"),
+    )
+    keys = [one, one, other_label, other_name, one]
     doubt = np.array([0.1, 0.4, 0.2, 0.45, 0.3])
-    groups = span_groups(texts, labels, 1 - doubt, doubt, np.array([True, True, True, True, False]))
-    assert [(group.text, group.label, group.rows.tolist()) for group in groups] == [
-        ("asha", "PER", [1, 0]),
-        ("tanga", "LOC", [3]),
-        ("asha", "LOC", [2]),
+    open_ = np.array([True, True, True, True, False])
+    groups = span_groups(keys, 1 - doubt, doubt, open_, least=1)
+    assert [(group.key, group.rows.tolist()) for group in groups] == [
+        (one, [1, 0]),
+        (other_name, [3]),
+        (other_label, [2]),
     ]
+    assert [group.key for group in span_groups(keys, 1 - doubt, doubt, open_)] == [one]

@@ -109,9 +109,9 @@ def test_encodings_that_do_not_fit_are_refused(read: Any) -> None:
     with pytest.raises(UsageError, match="isn't ascii throughout"):
         read("a.txt", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", encoding="ascii")
     for content, what in (
-        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x1f\x8b\x08", "gzip file that can't be unpacked"),
         (b"PK\x03\x04", "zip"),
-        (b"PAR1", "Parquet"),
+        (b"PAR1", "Parquet file that can't be read"),
         (b"%PDF-1", "PDF"),
     ):
         with pytest.raises(UsageError, match=what):

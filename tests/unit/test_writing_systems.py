@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xner_label.letter_case import has_case
 from xner_label.projection.similarity import similarity
 from xner_label.word_forms import fold
-from xner_label.writing_systems import consonant_skeleton, has_case, is_romanisable, is_unspaced, romanise
+from xner_label.writing_systems import consonant_skeleton, is_romanisable, is_unspaced, romanise
 
 
 @pytest.mark.parametrize(

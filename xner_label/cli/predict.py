@@ -1,26 +1,72 @@
-"""`xner-label predict`: run the pipeline over the stored tasks."""
+"""`xner-label predict`: run the pipeline over the stored tasks, or over files of any size."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
-from xner_label.cli.progress import console_progress
+from xner_label.cli.progress import console_progress, count_lines
 from xner_label.errors import PartialError, UsageError
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
+    from xner_label.bulk.options import RayCluster
     from xner_label.predicting.predictor import PredictReport
     from xner_label.predicting.with_model import ModelPredictReport
 
+_FORMATS = ("jsonl", "csv", "text", "conll", "hf", "label-studio", "doccano", "prodigy")
+_PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
+
 
 @click.command(name="predict")
+@click.argument("input_paths", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    "output_path",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where the predictions of files go, a part for each batch",
+)
+@click.option(
+    "--format",
+    "input_format",
+    type=click.Choice(_FORMATS),
+    help="Format of the files [default: what each says itself]",
+)
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of the files [default: UTF-8, or the byte order mark's]"
+)
+@click.option(
+    "--part-format",
+    type=click.Choice(_PART_FORMATS),
+    default="jsonl",
+    show_default=True,
+    help="Format of the parts",
+)
+@click.option(
+    "--part-size",
+    type=click.IntRange(min=1),
+    default=5_000,
+    show_default=True,
+    help="Records of a part: what an interruption may cost",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["embedded", "ray"]),
+    default="embedded",
+    show_default=True,
+    help="What files are predicted on: this process, or Ray (extra `ray`)",
+)
+@click.option("--address", default="", help="Ray cluster, for instance auto [default: one of its own]")
+@click.option("--actors", type=click.IntRange(min=1), default=1, show_default=True, help="Pipelines that Ray runs")
+@click.option("--gpus", type=click.FloatRange(min=0), default=0.0, show_default=True, help="GPUs of each of them")
 @with_settings(
-    "database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"
+    *("database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"),
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many tasks, each projected on its own")
 @click.option("--split", help="Only tasks of this split, each projected on its own")
@@ -34,6 +80,16 @@ if TYPE_CHECKING:
 @json_option
 def command(
     settings: Settings,
+    input_paths: tuple[Path, ...],
+    output_path: Path | None,
+    input_format: str | None,
+    encoding: str | None,
+    part_format: str,
+    part_size: int,
+    engine: str,
+    address: str,
+    actors: int,
+    gpus: float,
     limit: int | None,
     split: str | None,
     again: tuple[str, ...],
@@ -47,7 +103,38 @@ def command(
     anew by itself, where the one before did it. Interrupt it freely: it goes on
     where it stopped. What --limit and --split choose is there for a look: it becomes what `push` sends only
     where nothing else was predicted before.
+
+    With FILEs it works without a store: their records (as `import` takes them; gzip, Zstandard and Parquet too)
+    are predicted batch by batch, each on its own, into the parts of a FOLDER, and what can't be into its
+    _rejected.jsonl, with reasons. Run again it makes only the parts that are missing, whatever stopped it; its
+    _manifest.json is there once all of them are. Links come with the tasks, or from an aligner that needs no
+    training.
     """
+    if input_paths or output_path is not None:
+        if limit is not None or split is not None or again or with_model:
+            raise UsageError(
+                "files are predicted whole, by the pipeline",
+                hint="leave --limit, --split, --again and --with-model out",
+            )
+        if not input_paths or output_path is None:
+            raise UsageError(
+                "predicting files needs FILEs and a folder", hint="xner-label predict FILE... -o FOLDER"
+            )
+        cluster = None
+        if engine == "ray":
+            from xner_label.bulk.options import RayCluster
+
+            cluster = RayCluster(address, actors, gpus)
+        options = {
+            "format": input_format,
+            "encoding": encoding,
+            "part_format": part_format,
+            "part_size": part_size,
+        }
+        _predict_files(settings, input_paths, output_path, options, cluster, as_json)
+        return
+    if engine != "embedded":
+        raise UsageError("Ray predicts files", hint="xner-label predict FILE... -o FOLDER --engine ray")
     if with_model and (limit is not None or split is not None or again):
         raise UsageError("the model predicts all tasks", hint="leave --limit, --split and --again out")
     if with_model:
@@ -69,6 +156,32 @@ def command(
     if report.left_out:
         raise PartialError(
             "some tasks have no prediction", hint="complete them and run `xner-label predict` again"
+        )
+
+
+def _predict_files(
+    settings: Settings,
+    files: tuple[Path, ...],
+    output: Path,
+    options: dict[str, Any],
+    cluster: RayCluster | None,
+    as_json: bool,
+) -> None:
+    from xner_label.bulk.options import BulkOptions
+    from xner_label.bulk.prediction import predict_files
+
+    with console_progress(announce=True) as progress:
+        counts = [count_lines(path) if path.suffix in (".jsonl", ".txt") else None for path in files]
+        records = None if None in counts else sum(count or 0 for count in counts)
+        report = predict_files(
+            settings, files, output, BulkOptions(**options), progress, cluster=cluster, records=records
+        )
+    words = f"{report.predicted} records predicted in {report.parts} parts, {report.made} of them made now"
+    answer(report, words, as_json=as_json)
+    if report.rejected:
+        raise PartialError(
+            f"{report.rejected} records have no prediction",
+            hint=f"see {output / '_rejected.jsonl'}; correct them and run the same command again",
         )
 
 

@@ -36,8 +36,15 @@ def command(settings: Settings, as_json: bool) -> None:
     click.echo(f"gold           {report.gold} tasks{conflicts}")
     if report.excluded or report.acknowledged:
         click.echo(f"set aside      {report.excluded} tasks, {report.acknowledged} unusable annotations")
-    if report.unlearned:
-        click.echo(f"not learned    {report.unlearned} tasks with new answers: run `xner-label predict`")
+    if report.unlearned or report.unlearned_names:
+        click.echo(
+            f"not learned    {report.unlearned} tasks and {report.unlearned_names} names with new answers: "
+            "run `xner-label predict`"
+        )
+    by_name = report.name_decisions
+    if by_name.error is not None:
+        share = f"{by_name.error:.0%} ({by_name.low:.0%} to {by_name.high:.0%})"
+        click.echo(f"by name        {by_name.wrong} of {by_name.checked} decisions read are wrong: {share}")
     if report.verdict is not None:
         click.echo(f"verdict        {report.verdict.line}")
     click.echo(f"corrections    {_counts(report.corrections)}")

@@ -22,7 +22,7 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 def command(
     settings: Settings, annotator: str | None, since: datetime | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Withdraw answers, by a person, from a moment on, or both.
+    """Withdraw answers, those about names too, by a person, from a moment on, or both.
 
     They stay in the history and count no more; `xner-label predict` then forgets what they moved in other tasks.
     An answer counts again when it is changed in Label Studio.
@@ -35,7 +35,8 @@ def command(
         report = undo(store, settings.project, annotator=annotator, since=moment, dry_run=dry_run)
     of_whom = ", ".join(f"{count} by {name}" for name, count in report.annotators.items())
     done = "would be withdrawn" if dry_run else "withdrawn"
-    text = f"{report.answers} answers in {report.tasks} tasks {done}" + (f": {of_whom}" if of_whom else "")
+    about = f" and {report.names} about names" if report.names else ""
+    text = f"{report.answers} answers in {report.tasks} tasks{about} {done}" + (f": {of_whom}" if of_whom else "")
     answer(report, text, as_json=as_json)
-    if report.answers and not dry_run:
+    if (report.answers or report.names) and not dry_run:
         say("run `xner-label predict` to forget what they moved")

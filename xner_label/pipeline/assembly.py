@@ -84,7 +84,8 @@ def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[Labelled
 
 
 def _trained_crf(cache: Cache, labelled: Sequence[LabelledText]) -> CrfTagger:
-    from xner_label.stages.tagging.crf import FEATURES_VERSION, CrfTagger
+    from xner_label.stages.tagging.crf import CrfTagger
+    from xner_label.stages.tagging.crf_features import FEATURES_VERSION
 
     namespace = f"source-crf:{FEATURES_VERSION}"
     key = hashlib.sha256(msgspec.json.encode(labelled)).hexdigest()

@@ -17,6 +17,8 @@ from xner_label.progress import SILENCE, Progress
 
 T = TypeVar("T")
 Batch = list[Numbered[bytes]]
+# Makes a task of a line and its number, or says what is wrong with it.
+Reader = Callable[[int, bytes | RecordError], Task | RecordError]
 
 BATCH_LINES = 512
 _OUTPUT_FIELDS = frozenset(Prediction.__struct_fields__)
@@ -67,6 +69,30 @@ def project_stream(
     return _answer(batches, sink, pipeline.predict, write, strict, report, progress)
 
 
+def answer_stream(
+    source: IO[bytes],
+    sink: IO[bytes],
+    answer: Callable[[Sequence[Task]], Sequence[Prediction | RecordError]],
+    *,
+    plain_text: bool = False,
+    strict: bool = False,
+    report: Callable[[RecordError], None],
+    progress: Progress = SILENCE,
+) -> StreamSummary:
+    """Write one prediction line for each good line of ``source``: a task, or with ``plain_text`` a bare text.
+
+    A bare text is named after its line's number. Bad lines go to ``report``; with ``strict`` the first one is
+    raised instead.
+    """
+    encode_into = msgspec.json.Encoder().encode_into
+
+    def write(prediction: Prediction, _: bytes, output: bytearray) -> None:
+        encode_into(prediction, output, -1)
+
+    read = _text_of_line if plain_text else _task_of_line
+    return _answer(line_batches(source), sink, answer, write, strict, report, progress, read)
+
+
 def annotate_stream(
     source: IO[bytes],
     sink: IO[bytes],
@@ -103,11 +129,13 @@ def _answer(
     strict: bool,
     report: Callable[[RecordError], None],
     progress: Progress,
+    read: Reader | None = None,
 ) -> StreamSummary:
     """Decode each batch, ``answer`` its tasks, let ``write`` append each answer (given its line) to the output."""
     answered = bad = incomplete = 0
+    read = read or _task_of_line
     for batch in batches:
-        decoded = [_decoded(line) for _, line in batch]
+        decoded = [read(number, line) for number, line in batch]
         results = iter(answer([task for task in decoded if not isinstance(task, RecordError)]))
         output = bytearray()
         for (number, line), task in zip(batch, decoded, strict=True):
@@ -134,8 +162,8 @@ def _answer(
 _TASKS = msgspec.json.Decoder(Task)
 
 
-def _decoded(line: bytes | RecordError) -> Task | RecordError:
-    """The task of a line, or what is wrong with it; the caller knows the number."""
+def _task_of_line(_: int, line: bytes | RecordError) -> Task | RecordError:
+    """The task of a JSON line, or what is wrong with it; the caller knows the number."""
     if isinstance(line, RecordError):
         return line
     try:
@@ -144,9 +172,19 @@ def _decoded(line: bytes | RecordError) -> Task | RecordError:
         return error
 
 
+def _text_of_line(number: int, line: bytes | RecordError) -> Task | RecordError:
+    """The line as a task's text."""
+    if isinstance(line, RecordError):
+        return line
+    try:
+        return Task(id=number, text=line.decode())
+    except UnicodeDecodeError as error:
+        return RecordError("text", f"not UTF-8 ({error.reason} at byte {error.start}); convert it with `iconv`")
+
+
 def _readable(batches: Iterable[Batch]) -> list[Task]:
     """The tasks of all lines that can be read; the others are reported when their turn comes."""
-    decoded = (_decoded(line) for _, line in chain.from_iterable(batches))
+    decoded = (_task_of_line(*line) for line in chain.from_iterable(batches))
     return [task for task in decoded if not isinstance(task, RecordError)]
 
 

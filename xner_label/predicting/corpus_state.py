@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,11 +22,11 @@ from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
 from xner_label.projection.corpus.rounds import (
-    SILVER,
     ChosenSpans,
     RoundModel,
     evidence_from,
     first_opinion,
+    project_corpus,
     project_round,
 )
 from xner_label.projection.corpus.settled import clamped, settle
@@ -35,6 +36,9 @@ from xner_label.projection.fitting.corrections import spread, unreviewed
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import Instance, Projection, Projections
+from xner_label.review.name_answers import NO_ANSWERS, NameAnswers
+from xner_label.review.name_groups import NameKey
+from xner_label.review.name_occurrences import Occurrences, SpanPlace, answers_on, occurrences_of
 from xner_label.stages.tagging.crf import CrfTagger
 
 # A state made of fewer of a project's tasks than this share is made anew.
@@ -42,7 +46,8 @@ _ENOUGH = 0.8
 
 
 class _Span(msgspec.Struct, array_like=True, frozen=True):
-    """A span of a task of the state: place of its mention among those given (-1 for none), tokens, label."""
+    """A span of a task of the state: place of its mention among those given (-1 for none), tokens, label;
+    ``matched``: the mention's place among those that take part, -1 for none."""
 
     mention: int
     first: int
@@ -51,10 +56,13 @@ class _Span(msgspec.Struct, array_like=True, frozen=True):
     score: float
     confidence: float
     provenance: Provenance | None
+    matched: int = -1
 
 
 class CorpusState(msgspec.Struct, kw_only=True):
-    """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on."""
+    """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on; ``known``: what
+    it knows of people, a hash for each answer; ``asked``: the spans of the answered questions about names, as rows
+    of matched mention and tokens, by task and question."""
 
     signature: str
     weights: str
@@ -64,6 +72,9 @@ class CorpusState(msgspec.Struct, kw_only=True):
     tally: Tally
     witnesses: Witnesses
     spans: dict[str, list[_Span]]
+    names: str = ""
+    known: dict[str, str] = {}
+    asked: dict[str, list[tuple[NameKey, int, int, int]]] = {}
 
     def dump(self) -> bytes:
         """As :meth:`load` reads it."""
@@ -78,6 +89,10 @@ class CorpusState(msgspec.Struct, kw_only=True):
             raise ConfigurationError(
                 "what the project has learned was stored by another version", hint="run `xner-label predict` again"
             ) from error
+
+    def knows(self, gold: Mapping[str, Sequence[Entity]], names: NameAnswers) -> bool:
+        """Whether it was made of these answers."""
+        return (self.gold, self.names) == (gold_digest(gold), names.signature)
 
     def covers(self, instances: Sequence[Instance]) -> bool:
         """Whether it was made of enough of these."""
@@ -99,10 +114,7 @@ def key_of(instance: Instance) -> str:
 
 def gold_digest(gold: Mapping[str, Sequence[Entity]]) -> str:
     """A hash of what people settled, by task id; empty for nothing."""
-    if not gold:
-        return ""
-    rows = sorted((task_id, msgspec.to_builtins(list(entities))) for task_id, entities in gold.items())
-    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:20]
+    return _hash(sorted(_answers(gold).items())) if gold else ""
 
 
 def learn_corpus(
@@ -111,36 +123,51 @@ def learn_corpus(
     instances: Sequence[Instance],
     settled_entities: Mapping[str, Sequence[Entity]],
     before: CorpusState | None = None,
+    names: NameAnswers = NO_ANSWERS,
 ) -> CorpusState:
-    """Project a corpus in the light of what people settled in some of its tasks, by task id.
+    """Project a corpus in the light of what people settled in some of its tasks, by task id, and of ``names``.
 
-    ``before``: an earlier state, whose projections the tagger of the target language learns from; without one, or
-    where it covers too little, the rounds without gold are run first. The same input gives the same state.
+    ``before``: an earlier state, whose projections the tagger of the target language learns from; without one,
+    where it covers too little, and where an answer that it knows is gone or another one now, so that nothing it
+    moved may stay, the rounds without answers are run first. The same input gives the same state.
     """
+    settled_entities = {task_id: settled_entities[task_id] for task_id in ids if task_id in settled_entities}
     gold: dict[int, list[TokenSpan]] = {}
     for number, (task_id, instance) in enumerate(zip(ids, instances, strict=True)):
         if task_id in settled_entities:
             gold[number] = _token_spans(instance, settled_entities[task_id])
-    labels = {label for spans in gold.values() for _, _, label in spans}
+    labels = {label for spans in gold.values() for _, _, label in spans} | names.labels
     observations = Observations(instances, [Model(weights)], [0] * len(instances), more_labels=labels)
     keys = [key_of(instance) for instance in instances]
-    start = None
-    if before is not None and before.weights == weights.digest and before.covers(instances):
-        start = _spans_of(observations, keys, before)
-    if gold:
-        result = spread(observations, weights.rounds, gold, start)
-    else:
+    known = _answers(settled_entities) | names.hashes
+    earlier = before
+    if before is not None and not (
+        before.weights == weights.digest and before.covers(instances) and before.known.items() <= known.items()
+    ):
+        before = None
+    if not known:
+        occurrences, moved = {}, None
         result = unreviewed(observations, weights.rounds)
-    settled = settle(observations, gold)
+    else:
+        if before is None:
+            start, _ = project_corpus(observations, weights.rounds)
+        else:
+            start = _spans_of(observations, keys, before)
+        asked = {} if earlier is None else _asked_before(observations, keys, earlier)
+        occurrences = occurrences_of(observations, start, names.verdicts.keys(), gold.keys(), asked)
+        moved = answers_on(observations, occurrences, names.verdicts)
+        result = spread(observations, weights.rounds, gold, start, moved)
+    settled = settle(observations, gold, moved)
     belief = clamped(observations, first_opinion(observations), settled)
     witnesses = Witnesses.of(observations, settled, gold, ids)
-    history = "" if start is None or before is None else before.signature
-    digest = gold_digest({task_id: settled_entities[task_id] for task_id in ids if task_id in settled_entities})
-    content = "\n".join([weights.digest, history, digest, *sorted(keys)])
+    history = "" if earlier is None else earlier.signature
+    digest = gold_digest(settled_entities)
+    content = "\n".join([weights.digest, history, digest, names.signature, *sorted(keys)])
     sums = sums_elsewhere(
         observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
     )
     reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids)
+    reasons = _with_answers(observations, result.chosen, reasons, occurrences, names)
     return CorpusState(
         signature=hashlib.sha256(content.encode()).hexdigest()[:10],
         weights=weights.digest,
@@ -150,6 +177,9 @@ def learn_corpus(
         tally=Tally.of(observations, belief, settled),
         witnesses=witnesses,
         spans=_stored(observations, keys, result.chosen, reasons),
+        names=names.signature,
+        known=known,
+        asked=_asked(observations, keys, occurrences),
     )
 
 
@@ -223,6 +253,7 @@ def _stored(
 ) -> dict[str, list[_Span]]:
     spans: dict[str, list[_Span]] = {key: [] for key in keys}
     first_of = {key: number for number, key in reversed(list(enumerate(keys)))}
+    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys)))
     for row, number in enumerate(chosen.sentence.tolist()):
         if first_of[keys[number]] != number:
             continue  # equal tasks have equal answers
@@ -237,18 +268,27 @@ def _stored(
                 float(chosen.score[row]),
                 float(chosen.confidence[row]),
                 reasons[row],
+                mention - int(first_mention[number]) if mention >= 0 else -1,
             )
         )
     return spans
 
 
 def _spans_of(observations: Observations, keys: Sequence[str], state: CorpusState) -> ChosenSpans:
-    """The spans of an earlier state, as far as a tagger learns from them."""
+    """The spans of an earlier state."""
+    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys)))
     rows = [
-        (number, -1, span.first, span.last, observations.labels.index(span.label), span.confidence)
+        (
+            number,
+            int(first_mention[number]) + span.matched if span.matched >= 0 else -1,
+            span.first,
+            span.last,
+            observations.labels.index(span.label),
+            span.confidence,
+        )
         for number, key in enumerate(keys)
         for span in state.spans.get(key, ())
-        if span.confidence >= SILVER and span.label in observations.labels
+        if span.label in observations.labels
     ]
     table = np.array([row[:5] for row in rows], np.int64).reshape(-1, 5)
     sure = np.array([row[5] for row in rows], np.float64)
@@ -264,6 +304,61 @@ def _spans_of(observations: Observations, keys: Sequence[str], state: CorpusStat
         confidence=sure,
         exact=np.ones(len(sure), bool),
     )
+
+
+def _asked(
+    observations: Observations, keys: Sequence[str], occurrences: Occurrences
+) -> dict[str, list[tuple[NameKey, int, int, int]]]:
+    """The spans of questions as a state keeps them."""
+    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys))).tolist()
+    asked: dict[str, list[tuple[NameKey, int, int, int]]] = {}
+    for key, places in occurrences.items():
+        for sentence, mention, first, last in places:
+            matched = mention - first_mention[sentence] if mention >= 0 else -1
+            asked.setdefault(keys[sentence], []).append((key, matched, first, last))
+    return asked
+
+
+def _asked_before(
+    observations: Observations, keys: Sequence[str], state: CorpusState
+) -> dict[NameKey, list[SpanPlace]]:
+    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys))).tolist()
+    occurrences: dict[NameKey, list[SpanPlace]] = {}
+    for number, key in enumerate(keys):
+        for name, matched, first, last in dict.fromkeys(state.asked.get(key, ())):
+            mention = first_mention[number] + matched if matched >= 0 else -1
+            occurrences.setdefault(name, []).append(SpanPlace(number, mention, first, last))
+    return occurrences
+
+
+def _with_answers(
+    observations: Observations,
+    chosen: ChosenSpans,
+    reasons: Sequence[Provenance],
+    occurrences: Occurrences,
+    names: NameAnswers,
+) -> list[Provenance]:
+    """The provenances, with who settled the spans that answers about names moved or confirmed."""
+    settled: dict[tuple[int, int, int], str] = {}
+    for key, places in occurrences.items():
+        moved = answers_on(observations, {key: places}, names.verdicts)
+        if moved is not None:
+            for sentence, first, last in zip(moved.sentence, moved.first, moved.last, strict=True):
+                settled[int(sentence), int(first), int(last)] = names.provenance(key)
+    spans = zip(chosen.sentence.tolist(), chosen.first.tolist(), chosen.last.tolist(), strict=True)
+    return [
+        msgspec.structs.replace(reason, answer=settled[span]) if span in settled else reason
+        for span, reason in zip(spans, reasons, strict=True)
+    ]
+
+
+def _answers(gold: Mapping[str, Sequence[Entity]]) -> dict[str, str]:
+    """A hash of what people settled in each task."""
+    return {task_id: _hash(msgspec.to_builtins(list(entities))) for task_id, entities in gold.items()}
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:20]
 
 
 def _projections(spans: Sequence[_Span]) -> Projections:

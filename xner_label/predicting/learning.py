@@ -18,7 +18,6 @@ from xner_label.errors import ConfigurationError, RecordError
 from xner_label.predicting.corpus_state import (
     CorpusState,
     LearnedProjector,
-    gold_digest,
     key_of,
     learn_corpus,
 )
@@ -28,6 +27,7 @@ from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_wei
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import build_instance
+from xner_label.review.settled_names import name_answers
 from xner_label.store import corpus_states
 from xner_label.store.database import Store
 from xner_label.store.gold import gold_of
@@ -61,15 +61,17 @@ class ProjectKnowledge:
             ids.append(str(task.id))
         with self._store.read() as session:
             newest = corpus_states.newest_annotation(session, self._project)
+            newest_name = corpus_states.newest_name_answer(session, self._project)
             settled = self._settled(session)
+            names = name_answers(session, self._project)
         settled = {task_id: settled[task_id] for task_id in ids if task_id in settled}
         row, before = self._stored()
-        if row is None or before is None or before.gold != gold_digest(settled) or not before.covers(instances):
-            state = learn_corpus(self._weights, ids, instances, settled, before)
-            row = self._store_state(state, newest)
+        if row is None or before is None or not before.knows(settled, names) or not before.covers(instances):
+            state = learn_corpus(self._weights, ids, instances, settled, before, names)
+            self._store_state(state, newest, newest_name)
             self._projector = None
-        elif row.annotation_id < newest:
-            self._store_state(before, newest)
+        elif row.annotation_id < newest or row.name_answer_id < newest_name:
+            self._store_state(before, newest, newest_name)
         projector = self.current()
         if projector is None:
             raise ConfigurationError("what was learned is gone", hint="run `xner-label predict` again")
@@ -132,9 +134,11 @@ class ProjectKnowledge:
         with self._store.read() as session:
             return corpus_states.newest_state(session, self._project)
 
-    def _store_state(self, state: CorpusState, annotation_id: int) -> StoredState:
+    def _store_state(self, state: CorpusState, annotation_id: int, name_answer_id: int) -> StoredState:
         """Store a state; one that is there already is the same, and knows the newest answers now."""
-        new = corpus_states.NewState(state.signature, state.gold, annotation_id, state.dump())
+        new = corpus_states.NewState(
+            state.signature, state.gold, annotation_id, state.dump(), name_answer_id=name_answer_id
+        )
         with self._store.write() as session:
             return corpus_states.add_state(session, self._project, new)
 

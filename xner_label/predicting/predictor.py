@@ -18,11 +18,11 @@ from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_
 from xner_label.pipeline.pipeline import Pipeline, names_signature
 from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
 from xner_label.predicting.learning import ProjectKnowledge
-from xner_label.predicting.settled_names import name_answers
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode
+from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks

@@ -5,22 +5,28 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from sqlalchemy.orm import Session
 
 from xner_label.confidence.stopping import Verdict
 from xner_label.evaluation.signature import data_hash, signature
+from xner_label.pipeline.pipeline import names_signature
+from xner_label.review.name_audit import NameDecisions, measured_decisions
+from xner_label.review.settled_names import name_answers
 from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
+from xner_label.store.tables import Project
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
     ``pipelines`` holds the full signature of each. Of the ``chosen`` tasks ``pushed`` are in Label Studio and
     ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
-    ``unpredicted`` lack the promoted run's. ``verdict``: whether the review may stop, by the newest
-    calibration. ``advice`` says what to do next, in words. ``signature`` names version, labels and a hash of
-    all that."""
+    ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
+    answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong; ``verdict``
+    whether the review may stop, by the newest calibration. ``advice`` says what to do next, in words. ``signature``
+    names version, labels and a hash of all that."""
 
     signature: str
     project: str
@@ -38,6 +44,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     unpredicted: int
     gold: int
     unlearned: int
+    unlearned_names: int
+    name_decisions: NameDecisions
     conflicts: int
     excluded: int
     acknowledged: int
@@ -90,6 +98,8 @@ def status(store: Store, project: str) -> Status:
             unpredicted=runs.count_unpredicted(session, row, "pool"),
             gold=gold.tasks,
             unlearned=corpus_states.count_unlearned(session, row.id),
+            unlearned_names=_unlearned_names(session, row),
+            name_decisions=measured_decisions(session, row.id),
             conflicts=gold.conflicts,
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
@@ -103,3 +113,11 @@ def status(store: Store, project: str) -> Status:
     # the same data has the same hash, whenever it was last looked at
     data = data_hash(msgspec.structs.replace(found, last_sync=None))
     return msgspec.structs.replace(found, signature=signature(data=data, labels=labels))
+
+
+def _unlearned_names(session: Session, project: Project) -> int:
+    """Questions whose answers the current predictions don't know; at least one where these are others."""
+    known = "" if project.pipeline is None else names_signature(project.pipeline.signature)
+    if name_answers(session, project.id).signature == known:
+        return 0
+    return max(1, corpus_states.count_unlearned_names(session, project.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 import msgspec
@@ -12,12 +13,14 @@ from xner_label.store.database import Store
 
 
 class UndoReport(msgspec.Struct, frozen=True):
-    """``answers`` of ``tasks`` were withdrawn, or would be; ``annotators``: how many of each person's."""
+    """``answers`` of ``tasks`` and ``names``, answers about names, were withdrawn, or would be; ``annotators``:
+    how many of each person's, of both kinds."""
 
     answers: int
     tasks: int
     annotators: dict[str, int]
     dry_run: bool
+    names: int = 0
 
 
 def undo(
@@ -35,11 +38,12 @@ def undo(
     if annotator is None and since is None:
         raise UsageError("undo needs to know whose answers, or since when", hint="give --annotator or --since")
     with store.read() if dry_run else store.write() as session:
-        answers = withdrawing.answers_of(session, projects.get_project(session, project).id, annotator, since)
+        project_id = projects.get_project(session, project).id
+        answers = withdrawing.answers_of(session, project_id, annotator, since)
+        names = withdrawing.name_answers_of(session, project_id, annotator, since)
         if not dry_run:
             withdrawing.withdraw(session, answers)
-    annotators: dict[str, int] = {}
-    for answer in answers:
-        name = answer.annotator or "imported"
-        annotators[name] = annotators.get(name, 0) + 1
-    return UndoReport(len(answers), len({answer.task_id for answer in answers}), annotators, dry_run)
+            withdrawing.withdraw_name_answers(session, names)
+    people = [answer.annotator or "imported" for answer in answers] + [state.annotator or "" for state in names]
+    tasks = {answer.task_id for answer in answers}
+    return UndoReport(len(answers), len(tasks), dict(Counter(people)), dry_run, len(names))

@@ -61,8 +61,8 @@ def decide(
 ) -> tuple[Entity, ...]:
     """Let version ``number`` (from 1) of a disputed task be its gold; returns its entities.
 
-    The decision holds until somebody annotates the task anew and says something else. Raises UsageError when
-    the task isn't disputed or has no such version.
+    The decision holds until somebody annotates the task anew and says something else. Raises UsageError when the
+    task isn't disputed or has no such version.
     """
     with store.write() as session:
         row = projects.get_project(session, project)

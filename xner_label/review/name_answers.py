@@ -1,7 +1,6 @@
 """What answers about names settle: each moves every occurrence of its group, and takes it back when it goes.
 
-An answer isn't gold. It stands in an entity's provenance; a sentence that somebody reviewed keeps what they
-said.
+An answer isn't gold. It stands in an entity's provenance; a sentence that somebody reviewed keeps what they said.
 """
 
 from __future__ import annotations
@@ -13,11 +12,8 @@ from enum import StrEnum
 import msgspec
 
 from xner_label.entities import Prediction, ProjectedEntity, Provenance, Span
+from xner_label.projection.corpus.settled import ANSWERED
 from xner_label.review.name_groups import NameKey, name_form, place_of
-
-# What an entity settled by a name's answer is taken to be right with. Answers are given for a whole group by a few
-# of its occurrences: docs/measurements.md has how often the group agrees with them.
-SETTLED_CONFIDENCE = 0.95
 
 
 class Kind(StrEnum):
@@ -51,17 +47,32 @@ class NameAnswer(msgspec.Struct, frozen=True):
 
 
 class NameAnswers:
-    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without
-    any."""
+    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without any.
+
+    ``verdicts`` and ``hashes`` hold those that settle anything, by question and by a text that names it.
+    """
 
     def __init__(self, answers: Iterable[NameAnswer]) -> None:
         self._answers = {answer.key: answer for answer in answers if answer.verdict.kind is not Kind.DEPENDS}
+        self.verdicts = {key: answer.verdict for key, answer in self._answers.items()}
+        self.hashes = {
+            "\t".join(("name", key.source, key.target, key.label)): f"{verdict.kind}:{verdict.value}"
+            for key, verdict in self.verdicts.items()
+        }
         self.signature = ""
         if self._answers:
-            listed = sorted(
-                (answer.key, answer.verdict.kind, answer.verdict.value) for answer in self._answers.values()
-            )
+            listed = sorted((key, verdict.kind, verdict.value) for key, verdict in self.verdicts.items())
             self.signature = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:8]
+
+    @property
+    def labels(self) -> set[str]:
+        """The labels of the questions and of the answers."""
+        given = {verdict.value for verdict in self.verdicts.values() if verdict.kind is Kind.LABEL}
+        return given | {key.label for key in self.verdicts}
+
+    def provenance(self, key: NameKey) -> str:
+        """Who settled a question, and when."""
+        return self._answers[key].provenance
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -71,11 +82,11 @@ class NameAnswers:
         return self.apply(prediction)[0]
 
     def apply(self, prediction: Prediction) -> tuple[Prediction, int]:
-        """A task's prediction in the light of the answers, and how many of its entities they moved or
-        confirmed.
+        """A task's prediction in the light of the answers, and how many of its entities they moved or confirmed.
 
-        An entity whose group isn't answered stays as it is, unless a
-        settled one now covers its place. Without an answer for any entity the prediction itself comes back.
+        An entity whose group isn't answered, or that an answer moved when the project learned, stays as it is,
+        unless a settled one now covers its place. Without an answer for any entity the prediction itself comes
+        back.
         """
         if not self._answers:
             return prediction, 0
@@ -84,7 +95,7 @@ class NameAnswers:
         touched = 0
         for entity in prediction.entities:
             answer = self._answers.get(key_of(entity))
-            if answer is None:
+            if answer is None or _is_settled(entity):
                 others.append(entity)
                 continue
             outcome = _outcome(entity, prediction.text, answer)
@@ -103,6 +114,9 @@ class NameAnswers:
         ), touched
 
 
+NO_ANSWERS = NameAnswers(())
+
+
 def key_of(entity: ProjectedEntity) -> NameKey:
     """The group of a projected entity."""
     name = "" if entity.source is None else entity.source.text
@@ -115,6 +129,10 @@ def verdict_in_force(by_annotator: Mapping[str, Verdict]) -> Verdict | None:
     return verdicts.pop() if len(verdicts) == 1 else None
 
 
+def _is_settled(entity: ProjectedEntity) -> bool:
+    return entity.provenance is not msgspec.UNSET and entity.provenance.answer is not None
+
+
 def _outcome(entity: ProjectedEntity, text: str, answer: NameAnswer) -> ProjectedEntity | None:
     """The entity as the answer has it: None for no name, itself where another span isn't there."""
     verdict = answer.verdict
@@ -122,7 +140,7 @@ def _outcome(entity: ProjectedEntity, text: str, answer: NameAnswer) -> Projecte
         return None
     before = Provenance() if entity.provenance is msgspec.UNSET else entity.provenance
     change: dict[str, object] = {
-        "confidence": max(entity.confidence, SETTLED_CONFIDENCE),
+        "confidence": max(entity.confidence, ANSWERED),
         "provenance": msgspec.structs.replace(before, answer=answer.provenance),
     }
     if verdict.kind is Kind.LABEL:

@@ -99,8 +99,8 @@ def group_names(occurrences: Iterable[Occurrence], *, least: int = MIN_OCCURRENC
 def other_labels(key: NameKey, groups: Mapping[NameKey, int], labels: Sequence[str]) -> list[str]:
     """The labels that the group's words could have instead, likeliest first.
 
-    ``groups`` counts the occurrences of every group: labels that the same words carry elsewhere come first,
-    then the others in the order of the label set.
+    ``groups`` counts the occurrences of every group: labels that the same words carry elsewhere come first, then
+    the others in the order of the label set.
     """
     elsewhere: Counter[str] = Counter()
     for other, count in groups.items():
@@ -113,8 +113,8 @@ def other_labels(key: NameKey, groups: Mapping[NameKey, int], labels: Sequence[s
 def other_spans(group: NameGroup, keys: Collection[NameKey] = ()) -> list[str]:
     """Other target texts for the group's name, likeliest first, as they stand in the texts.
 
-    These are the group's text with up to two words more, or less, at either end, where most occurrences have
-    them; first those that the same source name landed on elsewhere (``keys``).
+    These are the group's text with up to two words more, or less, at either end, where most occurrences have them;
+    first those that the same source name landed on elsewhere (``keys``).
     """
     group_name = group.key.target
     counts: Counter[str] = Counter()

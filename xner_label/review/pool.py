@@ -21,10 +21,11 @@ SECONDS_PER_NAME = 6.0
 class ReviewPool(NamedTuple):
     """The sentences of a project and the spans that a pipeline sees in them, those below the cut, too.
 
-    tokens: (S,), length of each sentence; open: (S,), whether it may be chosen sentence, confidence, name: (n,)
-    per span, the number of its sentence, P(exactly right), and a code that spans of one name share; cut: the
-    confidence below which spans are left out disagreement: (S,), expected number of spans that a tagger of the
-    target language would change; None where no such tagger was at work
+    tokens: (S,), length of each sentence; open: (S,), whether it may be chosen
+    sentence, confidence, name: (n,) per span, the number of its sentence, P(exactly right), and a code that spans
+    of one name share; cut: the confidence below which spans are left out
+    disagreement: (S,), expected number of spans that a tagger of the target language would change; None where no
+    such tagger was at work
     """
 
     tokens: Ints

@@ -1,7 +1,6 @@
-"""Questions about names in a simulation: all spans of one target text with one label, settled by one answer.
+"""Questions about names in a simulation: the spans of one group, settled by one answer.
 
-Occurrences with another label are another question, so that senses stay apart. What is asked first is where the
-most wrong entities are expected.
+What is asked first is where the most wrong entities are expected.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xner_label.review.name_groups import MIN_OCCURRENCES, NameKey
 from xner_label.review.pool import Bools, Floats, Ints
 
 # A span less likely than this belongs to no group: nobody sees it, and hardly any is right.
@@ -20,11 +20,10 @@ SHOWN = 5
 
 
 class SpanGroup(NamedTuple):
-    """Occurrences of ``text`` with ``label``: ``rows`` are numbers of spans, the most doubtful first, ``doubt``
-    of which are expected to be wrong."""
+    """The occurrences of a group: ``rows`` are numbers of spans, the most doubtful first, ``doubt`` of which are
+    expected to be wrong."""
 
-    text: str
-    label: str
+    key: NameKey
     rows: Ints
     doubt: float
 
@@ -35,19 +34,19 @@ class SpanGroup(NamedTuple):
 
 
 def span_groups(
-    texts: Sequence[str], labels: Sequence[str], confidence: Floats, doubt: Floats, eligible: Bools
+    keys: Sequence[NameKey], confidence: Floats, doubt: Floats, eligible: Bools, least: int = MIN_OCCURRENCES
 ) -> list[SpanGroup]:
-    """The groups of some spans, the largest doubt first.
+    """The groups of at least ``least`` spans, the largest doubt first.
 
-    ``texts`` and ``labels`` are those of the spans, texts folded; ``confidence``, ``doubt`` and ``eligible``
-    have the shape (n,).
+    ``keys`` are those of the spans; ``confidence``, ``doubt`` and ``eligible`` have the shape (n,).
     """
-    members: dict[tuple[str, str], list[int]] = {}
+    members: dict[NameKey, list[int]] = {}
     for row in np.flatnonzero(eligible & (confidence >= LEAST_CONFIDENCE)).tolist():
-        members.setdefault((texts[row], labels[row]), []).append(row)
+        members.setdefault(keys[row], []).append(row)
     groups = []
-    for (text, label), rows in members.items():
-        numbers = np.array(rows, np.int64)
-        numbers = numbers[np.argsort(-doubt[numbers], kind="stable")]
-        groups.append(SpanGroup(text, label, numbers, float(doubt[numbers].sum())))
-    return sorted(groups, key=lambda group: (-group.doubt, group.text, group.label))
+    for key, rows in members.items():
+        if len(rows) >= least:
+            numbers = np.array(rows, np.int64)
+            numbers = numbers[np.argsort(-doubt[numbers], kind="stable")]
+            groups.append(SpanGroup(key, numbers, float(doubt[numbers].sum())))
+    return sorted(groups, key=lambda group: (-group.doubt, group.key))

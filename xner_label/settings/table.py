@@ -200,6 +200,11 @@ class Settings:
         rule=Range(0.0, 0.9),
     )
 
+    model_licence: str = setting("", "training.model_licence", "Licence of exported models, an SPDX name")
+    data_licence: str = setting(
+        "", "training.data_licence", "Licence of the texts and annotations, an SPDX name; stands in model cards"
+    )
+
     device: str = setting(
         "auto",
         "models.device",

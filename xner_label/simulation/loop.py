@@ -18,13 +18,17 @@ from xner_label.evaluation import metrics
 from xner_label.iob2 import TokenSpan, decode, encode
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.rounds import text_of
-from xner_label.projection.corpus.settled import NameAnswers
 from xner_label.projection.fitting.corrections import Spread, spread, unreviewed
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.review.costs import Costs
+from xner_label.review.name_answers import Kind, Verdict
+from xner_label.review.name_groups import NameKey
+from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
+from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_NAME, SECONDS_PER_TOKEN, Bools, ReviewPool
-from xner_label.review.span_groups import span_groups
+from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy
 from xner_label.simulation.reviewer import SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
@@ -32,6 +36,9 @@ from xner_label.training.data import DataOptions
 
 # A model that sees text alone: what `train` makes of gold and silver mixed.
 _C2, _ITERATIONS = 0.05, 60
+
+# What stands for a strategy where sentences and names share one queue.
+ONE_QUEUE = "one-queue"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +73,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class _State(NamedTuple):
     reviewed: Bools
     answers: dict[int, list[TokenSpan]]
-    names: NameAnswers | None
+    verdicts: dict[NameKey, Verdict]
+    occurrences: Occurrences
     spread: Spread
     seconds: float
-    asked: frozenset[tuple[str, str]]
 
 
 class Simulation:
@@ -114,7 +121,7 @@ class Simulation:
         generator = np.random.default_rng(seed)
         reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
         nobody = np.zeros(len(self.words), bool)
-        state = _State(nobody, {}, None, self._base, 0.0, frozenset())
+        state = _State(nobody, {}, {}, {}, self._base, 0.0)
         for budget in sorted(set(budgets)):
             wanted = budget - int(state.reviewed.sum())
             if wanted > 0:
@@ -124,8 +131,27 @@ class Simulation:
             after = state
             for count in sorted(set(names)):
                 if count:
-                    after = self._after_names(after, count - len(after.asked), reviewer)
+                    after = self._after_names(after, count - len(after.verdicts), reviewer)
                     yield self._judge(after, strategy, seed, count, text)
+
+    def run_queue(
+        self, minutes: Sequence[float], *, seed: int = 0, error: float = 0.0, text: bool = True
+    ) -> Iterator[Run]:
+        """The states of a loop whose people get sentences and names in one queue, after so many minutes each."""
+        reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
+        state = _State(np.zeros(len(self.words), bool), {}, {}, {}, self._base, 0.0)
+        for limit in sorted(set(minutes)):
+            groups = self._questions(state)
+            plan = plan_queue(
+                self.review_pool(state),
+                [Question(group.rows) for group in groups],
+                60.0 * limit - state.seconds,
+                Costs(),
+            )
+            state = self._read(state, plan.sentences, reviewer)
+            state = self._ask(state, [groups[number] for number in plan.questions], reviewer)
+            state = self._learned(state)
+            yield self._judge(state, ONE_QUEUE, seed, len(state.verdicts), text)
 
     def review_pool(self, state: _State) -> ReviewPool:
         """What a strategy is shown."""
@@ -149,6 +175,13 @@ class Simulation:
         )
 
     def _after_sentences(self, state: _State, chosen: Sequence[int], reviewer: SimulatedReviewer) -> _State:
+        return self._learned(self._read(state, chosen, reviewer))
+
+    def _after_names(self, state: _State, count: int, reviewer: SimulatedReviewer) -> _State:
+        return self._learned(self._ask(state, self._questions(state)[: max(count, 0)], reviewer))
+
+    def _read(self, state: _State, chosen: Sequence[int], reviewer: SimulatedReviewer) -> _State:
+        """What people said about sentences, not learned yet."""
         shown = self._shown(state)
         answers = dict(state.answers)
         seconds = state.seconds
@@ -159,44 +192,35 @@ class Simulation:
             seconds += SECONDS_PER_TOKEN * float(self.size[number]) + SECONDS_PER_CHANGE * max(wrong, missing)
         reviewed = state.reviewed.copy()
         reviewed[list(chosen)] = True
-        result = spread(self.observations, self.rounds, answers, state.spread.chosen, state.names)
-        return state._replace(reviewed=reviewed, answers=answers, spread=result, seconds=seconds)
+        return state._replace(reviewed=reviewed, answers=answers, seconds=seconds)
 
-    def _after_names(self, state: _State, count: int, reviewer: SimulatedReviewer) -> _State:
+    def _questions(self, state: _State) -> list[SpanGroup]:
+        """The names that could be asked about, the most doubtful first."""
+        chosen, pool = state.spread.chosen, self.review_pool(state)
+        keys = keys_of_spans(self.observations, chosen)
+        groups = span_groups(keys, chosen.confidence, pool.doubt, pool.open[chosen.sentence])
+        return [group for group in groups if group.key not in state.verdicts]
+
+    def _ask(self, state: _State, groups: Sequence[SpanGroup], reviewer: SimulatedReviewer) -> _State:
+        """What people said about names, not learned yet."""
         chosen = state.spread.chosen
-        texts = text_of(self.observations, chosen)
-        labels = [self.observations.labels[place] for place in chosen.label.tolist()]
-        pool = self.review_pool(state)
-        groups = span_groups(texts, labels, chosen.confidence, pool.doubt, pool.open[chosen.sentence])
-        groups = [group for group in groups if (group.text, group.label) not in state.asked][: max(count, 0)]
-        rows = [] if state.names is None else [state.names]
-        everywhere: dict[tuple[str, str], list[int]] = {}
-        for row, key in enumerate(zip(texts, labels, strict=True)):
-            if not state.reviewed[chosen.sentence[row]]:
-                everywhere.setdefault(key, []).append(row)
+        verdicts = dict(state.verdicts)
         for group in groups:
-            shown = [
-                (int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown
-            ]
-            label = reviewer.name(shown)
-            place = -1 if label is None else self.observations.labels.index(label)
-            moved = np.array(everywhere[group.text, group.label], np.int64)
-            rows.append(
-                NameAnswers(
-                    chosen.sentence[moved],
-                    chosen.mention[moved],
-                    chosen.first[moved],
-                    chosen.last[moved],
-                    np.full(len(moved), place),
-                )
+            label = reviewer.name(
+                [(int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown]
             )
-        names = NameAnswers(*(np.concatenate(column) for column in zip(*rows, strict=True))) if rows else None
-        return state._replace(
-            names=names,
-            spread=spread(self.observations, self.rounds, state.answers, chosen, names),
-            seconds=state.seconds + SECONDS_PER_NAME * len(groups),
-            asked=state.asked | {(group.text, group.label) for group in groups},
+            verdicts[group.key] = Verdict(Kind.NO_NAME) if label is None else Verdict(Kind.LABEL, label)
+        return state._replace(verdicts=verdicts, seconds=state.seconds + SECONDS_PER_NAME * len(groups))
+
+    def _learned(self, state: _State) -> _State:
+        """What all answers make of the corpus."""
+        before = state.spread.chosen
+        occurrences = occurrences_of(
+            self.observations, before, state.verdicts.keys(), state.answers.keys(), state.occurrences
         )
+        names = answers_on(self.observations, occurrences, state.verdicts)
+        result = spread(self.observations, self.rounds, state.answers, before, names)
+        return state._replace(occurrences=occurrences, spread=result)
 
     def _shown(self, state: _State, cut: float | None = None) -> list[set[TokenSpan]]:
         chosen = state.spread.chosen

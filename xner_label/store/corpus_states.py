@@ -9,7 +9,15 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from xner_label.store.database import insert_new
-from xner_label.store.tables import Annotation, CorpusAddition, CorpusState, Correction, Task
+from xner_label.store.tables import (
+    Annotation,
+    CorpusAddition,
+    CorpusState,
+    Correction,
+    NameAnswer,
+    NameQuestion,
+    Task,
+)
 
 # States that are kept beside the newest, so that a prediction that is still shown can be explained.
 _KEPT = 3
@@ -22,6 +30,7 @@ class NewState(msgspec.Struct, frozen=True):
     gold: str
     annotation_id: int
     content: bytes
+    name_answer_id: int = 0
 
 
 def add_state(session: Session, project_id: int, state: NewState) -> CorpusState:
@@ -33,6 +42,7 @@ def add_state(session: Session, project_id: int, state: NewState) -> CorpusState
     )
     stored = session.scalars(query).one()
     stored.annotation_id = max(stored.annotation_id, state.annotation_id)
+    stored.name_answer_id = max(stored.name_answer_id, state.name_answer_id)
     session.flush()
     ids = list(
         session.scalars(
@@ -69,6 +79,24 @@ def newest_annotation(session: Session, project_id: int) -> int:
         select(func.max(Annotation.id))
         .join(Task, Task.id == Annotation.task_id)
         .where(Task.project_id == project_id)
+    )
+    return session.scalar(query) or 0
+
+
+def newest_name_answer(session: Session, project_id: int) -> int:
+    """The id of the newest state of an answer about a name, 0 without any."""
+    query = select(func.max(NameAnswer.id)).join(NameQuestion).where(NameQuestion.project_id == project_id)
+    return session.scalar(query) or 0
+
+
+def count_unlearned_names(session: Session, project_id: int) -> int:
+    """How many questions about names have answers that the newest state doesn't know: new, changed or deleted."""
+    state = newest_state(session, project_id)
+    newest = 0 if state is None else state.name_answer_id
+    query = (
+        select(func.count(func.distinct(NameAnswer.question_id)))
+        .join(NameQuestion)
+        .where(NameQuestion.project_id == project_id, NameAnswer.id > newest)
     )
     return session.scalar(query) or 0
 

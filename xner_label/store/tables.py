@@ -39,10 +39,10 @@ class PipelineVersion(Base):
 class Project(Base):
     """A labelling project, and where it lives in Label Studio once connected.
 
-    ``pipeline`` made its newest complete prediction: what is pushed, served and exported. ``studio_created_at``
-    is when the project was made over there, by that server's clock: another project with the same number, on a
-    server that began anew, was made at another time. ``studio_source_field`` is the field of a task's data in
-    which a joined project shows the source; None: ours.
+    ``pipeline`` made its newest complete prediction: what is pushed, served and exported.
+    ``studio_created_at`` is when the project was made over there, by that server's clock: another project with the
+    same number, on a server that began anew, was made at another time. ``studio_source_field`` is the field of a
+    task's data in which a joined project shows the source; None: ours.
     """
 
     __tablename__ = "projects"
@@ -68,9 +68,9 @@ class Project(Base):
 class Task(Base):
     """One target-language text. ``external_id`` is the user's id, as text; ``text_hash`` its SHA-256 in hex.
 
-    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run.
-    ``translator_id`` and ``tagger_id`` name the stage that made the source and its entities; None where people
-    gave them, as they did ``tokens``, ``source_tokens`` and ``alignment``.
+    ``source_entities`` is a list of {start, end, label, score?}; None where no tagger has run. ``translator_id``
+    and ``tagger_id`` name the stage that made the source and its entities; None where people gave them, as they
+    did ``tokens``, ``source_tokens`` and ``alignment``.
     """
 
     __tablename__ = "tasks"
@@ -212,10 +212,10 @@ class ReviewItem(Base):
     that could be chosen.
 
     A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
-    Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the
-    process which sent it never learned whether it arrived. ``shown_version`` is the version under which Label
-    Studio is known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what
-    ``sent_at`` is to the task: Label Studio may store a task and lose the prediction that came with it.
+    Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
+    which sent it never learned whether it arrived. ``shown_version`` is the version under which Label Studio is
+    known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what ``sent_at`` is to
+    the task: Label Studio may store a task and lose the prediction that came with it.
     """
 
     __tablename__ = "review_items"
@@ -235,10 +235,9 @@ class ReviewItem(Base):
 class Annotation(Base):
     """One state of an annotation in Label Studio, or imported gold (then ``studio_annotation`` is None).
 
-    A changed annotation adds a row, and so does gold that is imported again with other entities; the row with
-    the newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's
-    result list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it
-    there.
+    A changed annotation adds a row, and so does gold that is imported again with other entities; the row with the
+    newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's result
+    list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it there.
     """
 
     __tablename__ = "annotations"
@@ -382,9 +381,9 @@ class Decision(Base):
 class NameQuestion(Base):
     """One question about all occurrences of a name, and its card in Label Studio.
 
-    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data
-    as it goes out. ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process
-    which sent it never learned whether it arrived.
+    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data as
+    it goes out. ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process which
+    sent it never learned whether it arrived.
     """
 
     __tablename__ = "name_questions"
@@ -409,8 +408,8 @@ class NameQuestion(Base):
 class NameAnswer(Base):
     """One state of an answer to a name card; the newest row of an annotation counts.
 
-    ``kind`` and ``value`` are the verdict (see :class:`xner_label.review.name_answers.Verdict`); ``lead_time``
-    is in seconds. ``withdrawn`` says that the annotation was deleted, or that the answer was taken back here.
+    ``kind`` and ``value`` are the verdict (see :class:`xner_label.review.name_answers.Verdict`); ``lead_time`` is
+    in seconds. ``withdrawn`` says that the annotation was deleted, or that the answer was taken back here.
     """
 
     __tablename__ = "name_answers"
@@ -458,7 +457,8 @@ class CorpusState(Base):
     """What the sentences of a project tell of each other, and what was learned from people, at some point.
 
     ``signature`` is part of the pipeline's; ``gold`` is a hash of the answers it knows, ``annotation_id`` the
-    newest annotation among them, 0 before there was any; ``content`` is a document of ``predicting``.
+    newest annotation among them and ``name_answer_id`` the newest answer about a name, 0 before there was any;
+    ``content`` is a document of ``predicting``.
     """
 
     __tablename__ = "corpus_states"
@@ -468,6 +468,7 @@ class CorpusState(Base):
     signature: Mapped[str]
     gold: Mapped[str]
     annotation_id: Mapped[int]
+    name_answer_id: Mapped[int] = mapped_column(default=0, server_default="0")
     content: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
 from sqlalchemy.orm import Session
 
+from xner_label.store import names
 from xner_label.store.gold import current_annotations
+from xner_label.store.names import AnswerState
 from xner_label.store.tables import Annotation
 
 
@@ -36,6 +39,24 @@ def withdraw(session: Session, answers: list[Annotation]) -> None:
         )
         for answer in answers
     )
+
+
+def name_answers_of(
+    session: Session, project_id: int, annotator: str | None = None, since: datetime | None = None
+) -> list[AnswerState]:
+    """The answers about names that count now, by a person and from a moment on; None as in :func:`answers_of`."""
+    return [
+        state
+        for state in names.answer_states(session, project_id)
+        if not state.withdrawn
+        and annotator in (None, state.annotator)
+        and (since is None or state.updated_at >= since)
+    ]
+
+
+def withdraw_name_answers(session: Session, answers: list[AnswerState]) -> None:
+    """Say that answers about names count no more, until they change in Label Studio."""
+    names.add_answers(session, [msgspec.structs.replace(state, withdrawn=True) for state in answers], {})
 
 
 def _moment(row: Annotation) -> datetime:

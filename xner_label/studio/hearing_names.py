@@ -66,8 +66,8 @@ def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
 
 
 def _is_news(state: AnswerState, stored: AnswerState | None) -> bool:
-    """Whether a fetched answer is newer than the stored one, or counted as deleted there."""
-    return stored is None or stored.withdrawn or state.updated_at > stored.updated_at
+    """Whether a fetched answer is newer than the stored one; one that was withdrawn here stays so until then."""
+    return stored is None or state.updated_at > stored.updated_at
 
 
 def _read_answers(

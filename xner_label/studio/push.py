@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.progress import SILENCE, Progress
+from xner_label.review.name_audit import is_drawn
+from xner_label.review.name_groups import NameKey, name_form
 from xner_label.review.queue import QueuedSpan, QueuedTask, order_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
@@ -26,7 +28,7 @@ from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
-from xner_label.store.tables import Prediction, Project, Task
+from xner_label.store.tables import Prediction, Project, ProjectedEntity, Task
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
@@ -39,12 +41,12 @@ _TASKS_PER_REQUEST = 500
 
 
 class PushOptions(msgspec.Struct, frozen=True):
-    """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds
-    nothing until some are done; ``strategy`` orders what could be chosen (see
-    :mod:`xner_label.review.strategies`), and no more is chosen than people can do in ``minutes``.
-    ``max_confidence`` leaves out what is surer than that. ``blind_share`` of the chosen ones are drawn at
-    random from all that could be chosen and shown without a prediction: the control slice; ``audit_share`` are
-    drawn in the same way and shown with it: the audit slice."""
+    """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds nothing
+    until some are done; ``strategy`` orders what could be chosen (see :mod:`xner_label.review.strategies`), and no
+    more is chosen than people can do in ``minutes``. ``max_confidence`` leaves out what is surer than that.
+    ``tasks`` names those to choose, by id and in their order, instead of a strategy.
+    ``blind_share`` of the chosen ones are drawn at random from all that could be chosen and shown without a
+    prediction: the control slice; ``audit_share`` are drawn in the same way and shown with it: the audit slice."""
 
     limit: int
     strategy: str = DEFAULT_STRATEGY
@@ -55,6 +57,7 @@ class PushOptions(msgspec.Struct, frozen=True):
     audit_share: float = 0.0
     seed: int = 0
     dry_run: bool = False
+    tasks: tuple[int, ...] | None = None
 
 
 class PushReport(msgspec.Struct, frozen=True):
@@ -160,7 +163,10 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
     found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
-    if (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
+    if options.tasks is not None:
+        by_task = {item[0]: item for item in found}
+        found = [by_task[task] for task in options.tasks if task in by_task]
+    elif (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
         found = _ordered(session, found, options, wanted)
     blind: set[int] = set()
     drawn: set[int] = set()
@@ -174,7 +180,7 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         drawn = {task for task, _, _ in sample}
         found = [*sample, *(item for item in found if item[0] not in drawn)]
     found = found[:wanted]
-    if options.strategy == "random" and options.max_confidence is None:
+    if options.strategy == "random" and options.max_confidence is None and options.tasks is None:
         drawn = {task for task, _, _ in found}
     for task, prediction in predictions.by_id(session, [item[1] for item in found]):
         to_studio(task.text, prediction, control)
@@ -182,20 +188,36 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     return _Choice(version, items, [confidence for _, _, confidence in found], frozenset(drawn))
 
 
-def _ordered(
-    session: Session, found: Sequence[tuple[int, int, float]], options: PushOptions, wanted: int
-) -> list[tuple[int, int, float]]:
-    """What could be chosen, in the order of the strategy."""
+def queued_tasks(session: Session, found: Sequence[tuple[int, int, float]]) -> list[QueuedTask]:
+    """What could be chosen, as the orders of review see it."""
     pairs = predictions.by_id(session, [prediction for _, prediction, _ in found])
     stored = {prediction.id: (task, prediction) for task, prediction in pairs}
     queued = []
     for _, prediction_id, confidence in found:
         task, prediction = stored[prediction_id]
-        spans = [
-            QueuedSpan(row.source_text or row.text, row.confidence, (row.provenance or {}).get("tagger"))
-            for row in prediction.entities
-        ]
+        spans = [_queued_span(task.id, row) for row in prediction.entities]
         queued.append(QueuedTask(len(Tokens.of(task.text, task.tokens)), confidence, spans))
+    return queued
+
+
+def _queued_span(task_id: int, row: ProjectedEntity) -> QueuedSpan:
+    provenance = row.provenance or {}
+    settled = bool(provenance.get("answer"))
+    key = NameKey(name_form(row.source_text or ""), name_form(row.text), row.label)
+    return QueuedSpan(
+        name=row.source_text or row.text,
+        confidence=row.confidence,
+        tagger=provenance.get("tagger"),
+        key=None if settled else key,
+        audited=settled and is_drawn(task_id, row.start),
+    )
+
+
+def _ordered(
+    session: Session, found: Sequence[tuple[int, int, float]], options: PushOptions, wanted: int
+) -> list[tuple[int, int, float]]:
+    """What could be chosen, in the order of the strategy."""
+    queued = queued_tasks(session, found)
     order = order_tasks(queued, options.strategy, wanted, options.seed, options.minutes)
     return [found[number] for number in order]
 

@@ -27,7 +27,8 @@ from xner_label.entities import Entity, ProjectedEntity
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.iob2 import decode, encode, tags_of
-from xner_label.stages.tagging.crf import FEATURES_VERSION, SERVED_VERSIONS, CrfTagger, scored_entities
+from xner_label.stages.tagging.crf import SERVED_VERSIONS, CrfTagger, scored_entities
+from xner_label.stages.tagging.crf_features import FEATURES_VERSION, tag_observations
 from xner_label.training.data import GoldSentence, Sentence, TrainingData, silver_tags
 from xner_label.training.model import TaggedText
 
@@ -78,6 +79,10 @@ class CrfModel:
     def stages(self) -> tuple[str, ...]:
         """The names of the stages there are."""
         return tuple(self._stages)
+
+    def without(self, stage: str) -> CrfModel:
+        """The model without a stage, should it have it. Raises UsageError where nothing else is left."""
+        return CrfModel({name: tagger for name, tagger in self._stages.items() if name != stage})
 
     def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
         """One answer per sentence; an entity's score is the lowest marginal of its tags."""
@@ -210,13 +215,13 @@ def hints_of(words: Sequence[str], teacher: CrfTagger | None) -> Hints:
     """What the teacher thinks of each word, as observations; empty without a teacher."""
     if teacher is None:
         return [[] for _ in words]
-    return _observations("teacher", teacher.tag_words(words))
+    return tag_observations("teacher", teacher.tag_words(words))
 
 
 def projection_hints(sentence: Sentence) -> Hints:
     """What the pipeline projected onto each word, and how sure it was, as observations."""
     tags = projected_tags(sentence)
-    hints = _observations("silver", tags)
+    hints = tag_observations("silver", tags)
     for entity in sentence.silver or ():
         first, last, _ = sentence.tokens.covering(entity.start, entity.end)
         step = min(int(entity.confidence * _CONFIDENCE_STEPS), _CONFIDENCE_STEPS - 1)
@@ -246,11 +251,3 @@ def _as_projected(silver: Sequence[ProjectedEntity]) -> TaggedText:
     """The projection itself, for want of a student that knows better."""
     entities = tuple(Entity(item.start, item.end, item.label, item.confidence) for item in silver)
     return TaggedText(entities, prod(item.confidence for item in silver))
-
-
-def _observations(name: str, tags: Sequence[str]) -> Hints:
-    padded = ["^", *tags, "$"]
-    return [
-        [f"{name}={padded[index]}", f"{name}-1={padded[index - 1]}", f"{name}+1={padded[index + 1]}"]
-        for index in range(1, len(padded) - 1)
-    ]

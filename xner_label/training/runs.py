@@ -35,6 +35,8 @@ from xner_label.training.fine_tuning import FineTuningOptions
 from xner_label.training.model import NerModel
 
 _TRAINED_ON = "trained-on.json"
+# Files of a run that are no part of its model.
+INTERNAL_FILES = (_TRAINED_ON,)
 
 
 class TrainOptions(msgspec.Struct, frozen=True):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import msgspec
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.readers import conll, hugging_face, label_studio, span_records
 from xner_label.exchange.readers.interface import Numbered, Reader, ReadOptions
-from xner_label.exchange.readers.json_records import numbered_records, read_records
+from xner_label.exchange.readers.json_records import RecordReader, numbered_records, read_records
 from xner_label.exchange.readers.lines import HEAD, stream_of, utf8_stream
+from xner_label.exchange.readers.packed import PARQUET, parquet_records, unpacked
 from xner_label.exchange.readers.plain_text import read_text
 from xner_label.exchange.readers.tables import header_of, read_table
 from xner_label.exchange.readers.task_lines import read_task
@@ -57,6 +58,8 @@ _BY_SUFFIX = {
     **dict.fromkeys((".conll", ".conllu", ".bio", ".iob", ".iob2", ".bioes", ".bilou", ".bmes", ".ner"), "conll"),
     ".txt": "text",
 }
+# What the rows of a Parquet file may be.
+_OF_ROWS: Mapping[str, RecordReader] = {"jsonl": read_task, "hf": hugging_face.read_tagged}
 # How many records of a JSON file its format is judged by.
 _JUDGED = 50
 _SLASHED = re.compile(r"(\S+[/|_](O|[BIESLUM]-[^\s/|]+)\s*)+")
@@ -66,11 +69,38 @@ _SLASHED = re.compile(r"(\S+[/|_](O|[BIESLUM]-[^\s/|]+)\s*)+")
 def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterator[Numbered]]]:
     """The name of a file's format, and its records. ``-`` is standard input.
 
-    Raises UsageError when the file can't be read, isn't text, or leaves its format open.
+    gzip and Zstandard are unpacked on the way; the rows of a Parquet file are read as records of our own format or
+    as Hugging Face's, whichever they are. Raises UsageError when the file can't be read, isn't text, or leaves its
+    format open, MissingExtraError where unpacking it needs an optional package.
     """
-    with open_input(path) as stream, utf8_stream(stream, options.encoding, str(path)) as (head, utf8):
-        name = options.format or detect_format(head, path)
-        yield name, FORMATS[name].read(utf8, options)
+    with open_input(path) as packed:
+        if path.is_file() and packed.peek(4)[:4] == PARQUET:  # type: ignore[attr-defined]
+            yield _parquet(path, options)
+            return
+        with (
+            unpacked(packed, path) as (stream, inner),
+            utf8_stream(stream, options.encoding, str(path)) as (head, utf8),
+        ):
+            name = options.format or detect_format(head, inner)
+            yield name, FORMATS[name].read(utf8, options)
+
+
+def _parquet(path: Path, options: ReadOptions) -> tuple[str, Iterator[Numbered]]:
+    """The format of a Parquet file's rows, and their records, numbered from 1."""
+    rows = parquet_records(path)
+    first = list(islice(rows, _JUDGED))
+    name = options.format or _json_format("\n".join(row.decode() for row in first)) or "jsonl"
+    if name not in _OF_ROWS:
+        raise UsageError(f"a Parquet file can't be read as {name}", hint=f"give --format {'|'.join(_OF_ROWS)}")
+    return name, _read_rows(chain(first, rows), _OF_ROWS[name], options)
+
+
+def _read_rows(rows: Iterable[bytes], read: RecordReader, options: ReadOptions) -> Iterator[Numbered]:
+    for number, row in enumerate(rows, 1):
+        try:
+            yield number, read(row, options)
+        except RecordError as error:
+            yield number, error.at_line(number)
 
 
 def detect_format(head: str, path: Path) -> str:

@@ -31,9 +31,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _BINARY = (
-    (b"\x1f\x8b", "a gzip archive", "unpack it first (gzip -d)"),
     (b"PK\x03\x04", "a zip archive or an office document", "unpack it, or save the table as CSV"),
-    (b"PAR1", "a Parquet file", "convert it to JSON Lines first"),
     (b"SQLite format 3\0", "a SQLite database", "export what you want to import as JSON Lines or CSV"),
     (b"\xd0\xcf\x11\xe0", "an old office document", "save the table as CSV"),
     (b"%PDF", "a PDF document", "extract its text first, one sentence a line"),

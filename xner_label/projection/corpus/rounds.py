@@ -198,7 +198,7 @@ def with_answers(chosen: ChosenSpans, answers: NameAnswers) -> ChosenSpans:
     of_tagger = {span for span, mention in zip(spans, answers.mention.tolist(), strict=True) if mention < 0}
     rows = zip(chosen.sentence.tolist(), chosen.first.tolist(), chosen.last.tolist(), strict=True)
     keep = [
-        mention not in settled if mention >= 0 else span not in of_tagger
+        mention not in settled and span not in of_tagger
         for span, mention in zip(rows, chosen.mention.tolist(), strict=True)
     ]
     entities = NameAnswers(*(column[answers.label >= 0] for column in answers))

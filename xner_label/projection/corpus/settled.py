@@ -107,9 +107,10 @@ def settle(observations: Observations, gold: Gold, answers: NameAnswers | None =
     if answers is not None:
         for number, mention, first, last, place in zip(*(column.tolist() for column in answers), strict=True):
             if mention >= 0 and not reviewed[number]:
-                answered[mention] = True
-                if place >= 0:
-                    candidate[mention], label[mention] = _candidate_on(observations, mention, first, last), place
+                landed = _candidate_on(observations, mention, first, last) if place >= 0 else -1
+                if landed >= 0 or place < 0:
+                    answered[mention] = True
+                    candidate[mention], label[mention] = landed, place
     right = np.zeros(len(candidates.mention), bool)
     right[candidate[candidate >= 0]] = True
     loose = _loose(observations, spans, taken)
@@ -131,7 +132,7 @@ def clamped(observations: Observations, belief: Opinion, settled: Settled) -> Op
 
 
 def _candidate_on(observations: Observations, mention: int, first: int, last: int) -> int:
-    """The candidate of a mention on a token range of its sentence; every span of a mention is one."""
+    """The candidate of a mention on a token range of its sentence, -1 where it has none there."""
     candidates = observations.candidates
     start = int(observations.target_at[observations.sentence[mention]])
     rows = np.arange(candidates.at[mention], candidates.at[mention + 1])

@@ -17,10 +17,11 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from xner_label.letter_case import has_case, shape
 from xner_label.projection.loglinear.mentions import NAMELESS
 from xner_label.projection.problem import Instance
-from xner_label.word_forms import fold, shape
-from xner_label.writing_systems import consonant_skeleton, has_case, is_romanisable, is_unspaced, romanise
+from xner_label.word_forms import fold
+from xner_label.writing_systems import consonant_skeleton, is_romanisable, is_unspaced, romanise
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -1,0 +1,108 @@
+"""Answers about names are learned from like sentences: they move their spans, teach others, go without a trace."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from tests.integration.test_learning import (
+    COUNT,
+    SETTINGS,
+    add,
+    command,
+    predict,
+    predicted,
+    records,
+    right,
+    settle_tasks,
+    spans,
+    store,  # noqa: F401
+    unseen,
+)
+from tests.misnamed_corpus import TITLED, WRONG
+from xner_label.reporting.status import status
+from xner_label.review.name_answers import key_of
+from xner_label.review.name_audit import STRATEGY, NameDecisions, is_drawn
+from xner_label.store import names, predictions, projects
+from xner_label.store.database import Store
+from xner_label.store.names import AnswerState
+from xner_label.store.reviews import add_batch
+
+pytestmark = pytest.mark.usefixtures("store")
+ANN, DAY = "ann@example.org", datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+def answer(opened: Store, version: str, task_id: str, kind: str, value: str) -> None:
+    """As a sync would: the question about the first entity of a task, answered."""
+    key = key_of(predicted(opened, version)[task_id].entities[0])
+    with opened.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        row = {"source_name": key.source, "target_text": key.target, "label": key.label}
+        names.add_questions(session, project.id, [{**row, "occurrences": 20, "card": {}, "created_at": DAY}])
+        question = max(names.questions(session, project.id))
+        names.add_answers(session, [AnswerState(question, question, DAY, ANN, kind, value, withdrawn=False)], {})
+
+
+def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store) -> None:  # noqa: F811
+    found = records()
+    add(store, found)
+    start = predict(store)
+    titled, wrong = (next(task for task in found if name in task.text) for name in (TITLED, WRONG))
+    answer(store, start.version, str(titled.id), "span", TITLED)
+    answer(store, start.version, str(wrong.id), "label", "PER")
+    assert status(store, SETTINGS.project).unlearned_names == 2
+
+    after = predict(store)
+    assert status(store, SETTINGS.project).unlearned_names == 0
+    assert after.learned is not None
+    assert (after.learned.answers, after.learned.names, after.learned.tasks) == (0, 2, 20)
+    answers = predicted(store, after.version)
+    assert all(right(task, answers[str(task.id)]) for task in found)
+    settled = [entity for task in answers.values() for entity in task.entities if entity.provenance.answer]
+    assert {entity.text for entity in settled} == {TITLED, WRONG}
+    assert {entity.provenance.answer for entity in settled} == {f"{ANN}, 2026-11-30"}
+    assert f"settled by name, {ANN}, 2026-11-30" in command(store, "why", str(titled.id)).stdout
+
+    # learning anew on top of what the answers moved keeps them, and so does a sentence that came later
+    reviewed = [task for task in found if TITLED not in task.text][:20]
+    settle_tasks(store, reviewed)
+    add(store, [unseen(records(COUNT + 8)[COUNT + 4])])
+    later = predicted(store, predict(store).version)
+    assert all(right(task, later[str(task.id)]) for task in found)
+    assert len(later) == COUNT + 1
+
+    undone = command(store, "undo", "--annotator", ANN)
+    assert "0 answers in 0 tasks and 2 about names withdrawn" in undone.stdout
+    assert status(store, SETTINGS.project).unlearned_names == 2
+    command(store, "undo", "--since", "2020-01-01")
+    back = predicted(store, predict(store).version)
+    before = predicted(store, start.version)
+    assert {key: spans(prediction) for key, prediction in before.items()} == {
+        key: spans(back[key]) for key in before
+    }
+
+
+def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> None:  # noqa: F811
+    found = records()
+    add(store, found)
+    version = predict(store).version
+    assert status(store, SETTINGS.project).name_decisions == NameDecisions(0, 0, None, None, None)
+    answer(store, version, "t004", "span", TITLED)
+    moved = predict(store).version
+    with store.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        rows = list(predictions.predictions_of(session, project.id, moved))
+        items = [(task.id, row.id) for task, row in rows if TITLED in task.text]
+        add_batch(session, project.id, STRATEGY, items)
+        checked = [task.external_id for task, _ in rows if TITLED in task.text and is_drawn(task.id, 3)]
+    assert 0 < len(checked) < len(items)
+    wrong = [replace(task, entities=()) for task in found if task.id == checked[0]]
+    settle_tasks(store, [*wrong, *(task for task in found if TITLED in task.text and task.id != checked[0])])
+    measured = status(store, SETTINGS.project).name_decisions
+    assert (measured.checked, measured.wrong) == (len(checked), 1)
+    assert measured.low is not None
+    assert measured.high is not None
+    assert measured.low < 1 / len(checked) <= measured.high
+    assert "decisions read are wrong" in command(store, "status").stdout

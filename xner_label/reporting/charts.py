@@ -1,0 +1,132 @@
+"""The report's plots, drawn by matplotlib as SVG.
+
+Colours are placeholders that the page replaces by its own, light or dark; every series also has a marker or a
+hatching of its own, so that nothing depends on colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+from zlib import crc32
+
+# Placeholders that matplotlib understands, and the variables of the page's style sheet that take their place.
+_INK, _GRID, _FIRST, _SECOND, _FILL = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
+_VARIABLES = {_INK: "--ink", _GRID: "--grid", _FIRST: "--first", _SECOND: "--second", _FILL: "--fill"}
+_SIZE = (5.6, 3.4)  # inches
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "xner-label",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "hatch.color": _INK,
+    "hatch.linewidth": 0.5,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
+
+
+def reliability(bins: Sequence[tuple[float, float, float, float, int]]) -> str:
+    """Share of right entities over mean confidence: (confidence, share, low, high, count) of each bin."""
+    figure = _Figure("Mean confidence of the bin", "Share that is right")
+    axes = figure.axes
+    axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1, label="as it should be")
+    shown = [row for row in bins if row[4]]
+    x, y = [row[0] for row in shown], [row[1] for row in shown]
+    errors = [[max(row[1] - row[2], 0.0) for row in shown], [max(row[3] - row[1], 0.0) for row in shown]]
+    axes.errorbar(
+        x, y, yerr=errors, color=_FIRST, marker="o", linewidth=1.5, capsize=3, label="measured, 95 % interval"
+    )
+    for confidence, share, _, _, count in shown:
+        axes.annotate(
+            str(count), (confidence, share), (5, -12), textcoords="offset points", fontsize=8, color=_INK
+        )
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.05))
+    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    return figure.svg()
+
+
+def histogram(edges: Sequence[float], right: Sequence[int], wrong: Sequence[int]) -> str:
+    """Entities by confidence, right and wrong ones stacked."""
+    figure = _Figure("Confidence", "Reviewed entities")
+    axes = figure.axes
+    width = [high - low for low, high in pairwise(edges)]
+    style = {"width": width, "align": "edge", "edgecolor": _INK, "linewidth": 0.6}
+    axes.bar(edges[:-1], right, color=_FIRST, label="right", **style)
+    axes.bar(edges[:-1], wrong, bottom=right, color=_SECOND, hatch="///", label="wrong", **style)
+    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    return figure.svg()
+
+
+def curve(points: Sequence[tuple[float, float, float | None, float | None]], across: str, up: str) -> str:
+    """A line through (x, y, low, high); an interval that is None is left out."""
+    figure = _Figure(across, up)
+    axes = figure.axes
+    x, y = [row[0] for row in points], [row[1] for row in points]
+    axes.plot(x, y, color=_FIRST, marker="o", linewidth=1.5)
+    bounds = [(row[0], row[2], row[3]) for row in points if row[2] is not None and row[3] is not None]
+    if bounds:
+        axes.vlines(
+            [row[0] for row in bounds],
+            [row[1] for row in bounds],
+            [row[2] for row in bounds],
+            color=_FIRST,
+            linewidth=1,
+        )
+    axes.margins(x=0.08, y=0.15)
+    return figure.svg()
+
+
+def bars(names: Sequence[str], values: Sequence[float], along: str) -> str:
+    """Horizontal bars with their values, the first on top."""
+    figure = _Figure(along, "", height=0.6 + 0.36 * max(len(names), 1))
+    axes = figure.axes
+    axes.barh(list(names), values, color=_FILL, edgecolor=_INK, linewidth=0.6)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    for row, value in enumerate(values):
+        axes.annotate(f"{value:g}", (value, row), (4, 0), textcoords="offset points", va="center", color=_INK)
+    axes.margins(x=0.12)
+    return figure.svg()
+
+
+class _Figure:
+    """An empty figure in the page's style."""
+
+    def __init__(self, across: str, up: str, height: float = _SIZE[1]) -> None:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+
+        with rc_context(_STYLE):
+            self._figure = Figure(figsize=(_SIZE[0], height), layout="constrained")
+            self.axes: Any = self._figure.subplots()
+            self.axes.set(xlabel=across, ylabel=up)
+            self.axes.patch.set_alpha(0.0)
+            self.axes.grid(visible=True, color=_GRID, linewidth=0.6)
+            self.axes.set_axisbelow(True)
+            self.axes.spines[["top", "right"]].set_visible(False)
+
+    def svg(self) -> str:
+        """The finished plot."""
+        from matplotlib import rc_context
+
+        buffer = io.StringIO()
+        with rc_context(_STYLE):
+            self._figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        return _for_page(buffer.getvalue())
+
+
+def _for_page(svg: str) -> str:
+    """The SVG element alone, in the page's colours, as wide as its place."""
+    element = svg[svg.index("<svg") :]
+    for placeholder, variable in _VARIABLES.items():
+        element = element.replace(placeholder, f"var({variable})")
+    element = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', element, count=1
+    )
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL).replace('xlink:href="', 'href="')
+    # Several charts stand on one page, and an id may stand there once.
+    prefix = f"c{crc32(element.encode()):08x}-"
+    return re.sub(r'( id="|"#|url\(#)', rf"\g<1>{prefix}", element)

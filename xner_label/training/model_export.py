@@ -1,0 +1,94 @@
+"""A model run as a folder that people take away: it runs without us, and its card says what it is.
+
+A CRF comes with the code of its features and needs python-crfsuite alone; a fine-tuned checkpoint is a folder that
+transformers' own pipeline loads.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from xner_label import letter_case
+from xner_label.errors import UsageError
+from xner_label.stages.tagging import crf_features
+from xner_label.store import projects, runs
+from xner_label.store.database import Store
+from xner_label.store.tables import ModelRun
+from xner_label.training import bundled_tagger, crf
+from xner_label.training.model_card import CardFacts, model_card
+from xner_label.training.runs import INTERNAL_FILES, load_model, run_folder
+
+# The files of code beside a CRF, and the names that they import each other by there.
+_CODE = {"tagger.py": bundled_tagger, "features.py": crf_features, "letter_case.py": letter_case}
+# The student that looks at projections is of no use without the pipeline.
+_NEEDS_PIPELINE = "projected"
+
+
+class ModelExport(msgspec.Struct, frozen=True):
+    """What was written: the run's ``version``, its ``kind``, the ``folder`` and the names of its ``files``."""
+
+    version: str
+    kind: str
+    folder: str
+    files: list[str]
+
+
+def export_model(
+    store: Store, project: str, models: Path, output: Path, facts: CardFacts, version: str | None = None
+) -> ModelExport:
+    """Write a run, the promoted one when ``version`` is None, into the new folder ``output``, whole or not at all.
+
+    Raises UsageError for an unknown project or run, or where ``output`` has something in it; ConfigurationError
+    when the run's files are missing or damaged.
+    """
+    with store.read() as session:
+        row = projects.get_project(session, project)
+        labels = tuple(row.labels)
+        run = runs.find_run(session, row.id, version) if version else runs.promoted_run(session, row.id)
+    if run is None:
+        raise UsageError(
+            f"the project has no model run {version!r}" if version else "no model run is promoted",
+            hint="name one with --run, as `xner-label train` called it",
+        )
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} isn't an empty folder", hint="choose a new one")
+    load_model(run, models)  # a damaged model isn't given away
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    except OSError as error:
+        raise UsageError(f"can't write {output}: {error.strerror}", hint="check the folder") from None
+    try:
+        _write(run, models, beside)
+        (beside / "README.md").write_text(model_card(run, labels, facts), encoding="utf-8")
+        beside.chmod(0o755)
+        os.replace(beside, output)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    files = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    return ModelExport(run.version, run.kind, str(output), files)
+
+
+def _write(run: ModelRun, models: Path, folder: Path) -> None:
+    source = run_folder(run, models)
+    if run.kind != crf.KIND:
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*INTERNAL_FILES))
+        return
+    model = crf.CrfModel.load(source)
+    model.without(_NEEDS_PIPELINE).save(folder)
+    for name, module in _CODE.items():
+        (folder / name).write_text(_standing_alone(inspect.getsource(module)), encoding="utf-8")
+
+
+def _standing_alone(code: str) -> str:
+    """The code with its imports of ours turned into those of the files beside it."""
+    for name, module in _CODE.items():
+        code = code.replace(f"from {module.__name__} import", f"from {name.removesuffix('.py')} import")
+    return code
