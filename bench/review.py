@@ -28,7 +28,7 @@ from lowres import read_corpus
 import xner_label
 from xner_label.confidence.calibration import calibrate
 from xner_label.confidence.estimates import TaskCounts, estimate
-from xner_label.confidence.guarantee import promise, promises, weights_like
+from xner_label.confidence.guarantee import promise, promises
 from xner_label.confidence.planning import TaskHistory, forecast
 from xner_label.confidence.signals import EntitySignals, codes_of
 from xner_label.confidence.stopping import judge
@@ -234,24 +234,16 @@ def guarantees(desk: Desk, draws: int, size: int, generator) -> list[dict[str, o
 
 
 def real_promises(desk: Desk) -> list[dict[str, object]]:
-    """What the answers of this very loop promise, by the audit alone and by all of them weighted, and the
-    truth."""
+    """What the answers of this very loop promise, and the truth: by the audit alone, and, as a warning, by all."""
     signals, confidence = desk.signals, desk.calibrated.confidence
     open_ = desk.rest[signals.task]
     result = []
     for max_error in (0.05, 0.1):
-        for evidence, rows in (
-            ("audit", desk.audited[signals.task]),
-            ("reviewed", signals.reviewed),
-            ("weighted", signals.reviewed),
-        ):
+        for evidence, rows in (("audit", desk.audited[signals.task]), ("reviewed", signals.reviewed)):
             accepted, held = 0, []
             for place in range(len(desk.simulation.observations.labels)):
                 known, rest = rows & (signals.label == place), open_ & (signals.label == place)
-                weight = weights_like(confidence[known], confidence[rest]) if evidence == "weighted" else None
-                one = promise(
-                    confidence[known], desk.truth[known], confidence[rest], max_error=max_error, weight=weight
-                )
+                one = promise(confidence[known], desk.truth[known], confidence[rest], max_error=max_error)
                 if one.cut is not None:
                     inside = rest & (confidence >= one.cut)
                     accepted += int(inside.sum())

@@ -24,8 +24,7 @@ MIN_ENTITIES, ISOTONIC = 50, 1_000
 # Reviewed entities of the audit slice from which on it alone decides on bias and slope.
 MIN_AUDITED = 50
 FOLDS = 5
-# Learned on Europarl and two African languages that weights were left out for; precisions of the prior around
-# it.
+# What Luganda teaches weights that never saw it, rounded; and precisions of the prior around it.
 POOLED = (-0.3, 1.0, 0.2, 1.3, -0.7)
 PRECISION = (1.0, 5.0, 5.0, 5.0, 5.0)
 # ... and of the audit's own correction of bias and slope.

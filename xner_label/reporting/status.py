@@ -25,8 +25,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
     ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
     answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong; ``verdict``
-    whether the review may stop, by the newest calibration. ``advice`` says what to do next, in words. ``signature``
-    names version, labels and a hash of all that."""
+    whether the review may stop, by the newest calibration. ``advice`` says what to do next, in words.
+    ``signature`` names version, labels and a hash of all that."""
 
     signature: str
     project: str

@@ -20,6 +20,8 @@ from xner_label.word_forms import fold
 
 # Tasks that tell how many code points a token has.
 _SAMPLE = 300
+# Entities that wait to become arrays.
+_CHUNK = 100_000
 
 
 class Evidence(NamedTuple):
@@ -105,13 +107,23 @@ def _signals(
         task_id: {(entity.start, entity.end, entity.label) for entity in gold.entities}
         for task_id, gold in settled.items()
     }
-    numbers: list[tuple[int, int, int, int, int, bool, bool]] = []
-    odds: list[tuple[float, float]] = []
+    numbers = [np.zeros((0, 7), np.int64)]
+    probabilities = [np.zeros((0, 2))]
+    waiting: list[tuple[int, int, int, int, int, bool, bool]] = []
+    sure: list[tuple[float, float]] = []
+
+    def keep() -> None:
+        """Rows of Python numbers take ten times the room of arrays."""
+        numbers.append(np.array(waiting, np.int64).reshape(-1, 7))
+        probabilities.append(np.array(sure, np.float64).reshape(-1, 2))
+        waiting.clear()
+        sure.clear()
+
     for task_id, start, end, label, text, confidence, tagger in entities:
         if task_id not in place:
             continue
         gold = right_of.get(task_id)
-        numbers.append(
+        waiting.append(
             (
                 place[task_id],
                 texts.setdefault(fold(text), len(texts)),
@@ -122,13 +134,15 @@ def _signals(
                 gold is not None and (start, end, label) in gold,
             )
         )
-        odds.append((confidence, np.nan if tagger is None else tagger))
-    table = np.array(numbers, np.int64).reshape(-1, 7)
-    sure = np.array(odds, np.float64).reshape(-1, 2)
+        sure.append((confidence, np.nan if tagger is None else tagger))
+        if len(waiting) == _CHUNK:
+            keep()
+    keep()
+    table, odds = np.concatenate(numbers), np.concatenate(probabilities)
     signals = EntitySignals(
         task=table[:, 0],
-        confidence=sure[:, 0],
-        tagger=sure[:, 1],
+        confidence=odds[:, 0],
+        tagger=odds[:, 1],
         text=table[:, 1],
         label=table[:, 2],
         reviewed=table[:, 5].astype(bool),

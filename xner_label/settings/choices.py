@@ -27,4 +27,4 @@ STRATEGIES = ("least-confident", "leverage", "disagreement", "diversity", "rando
 DEFAULT_STRATEGY = "least-confident"
 
 # What an hour of review must add to F1 to be worth it.
-MIN_GAIN = 0.01
+MIN_GAIN = 0.02
