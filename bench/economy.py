@@ -20,8 +20,9 @@ from lowres import CorpusTask, left_out_weights, read_corpus
 
 import xner_label
 from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.review.queue import ONE_QUEUE
 from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
-from xner_label.simulation.loop import ONE_QUEUE, Run, Simulation
+from xner_label.simulation.loop import Run, Simulation
 
 BUDGETS = (0, 50, 100, 200, 500)
 MINUTES = (5, 10, 20, 30, 40, 50, 60)  # of the one queue

@@ -212,6 +212,8 @@ CALLS = (
     Call("why", f"FIRST {PROJECT} --json"),
     Call("undo", f"--annotator me --since 2020-01-01 --dry-run {PROJECT} --json"),
     Call("conflicts", f"{PROJECT} --json"),
+    Call("conflicts", f"{PROJECT} --decided"),
+    Call("conflicts", f"{PROJECT} --agreement"),
     Call("conflicts", f"FIRST {PROJECT} --take 1 --by me --reason a-test", code=2),
     Call(
         "db downgrade",

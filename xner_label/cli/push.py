@@ -153,6 +153,8 @@ def _summary(report: PushReport) -> str:
         parts.append(f"{report.pushed} pushed")
     if report.refreshed:
         parts.append(f"{report.refreshed} waiting ones refreshed")
+    if report.reordered:
+        parts.append(f"{report.reordered} of them moved in the queue")
     if report.repaired:
         parts.append(f"{report.repaired} predictions that Label Studio lacked sent again")
     return f"{', '.join(parts)}; {report.waiting} wait for review"

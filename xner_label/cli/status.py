@@ -48,6 +48,10 @@ def command(settings: Settings, as_json: bool) -> None:
     if report.verdict is not None:
         click.echo(f"verdict        {report.verdict.line}")
     click.echo(f"corrections    {_counts(report.corrections)}")
+    if report.hints.shown:
+        click.echo(
+            f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"
+        )
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
     click.echo(report.signature)
     for advice in report.advice:
