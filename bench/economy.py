@@ -1,8 +1,9 @@
 """What corrections are worth when they spread: `python bench/economy.py --languages lug tsn --json economy.json`.
 
 The product's own loop (`xner-label simulate`) on real text, with weights that never saw the language: every order
-of review at growing budgets, questions about names after some of them, reviewers who err, and what the same
-answers were worth if each changed its own sentence alone. Hours of CPU; `--quick`: the default order alone.
+of review at growing budgets, questions about names after them, both in one queue, reviewers who err, and what the
+same answers were worth if each changed its own sentence alone. Most of an hour of CPU for each language;
+`--quick`: the default order alone.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from lowres import CorpusTask, left_out_weights, read_corpus
 
 import xner_label
 from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.review.queue import ONE_QUEUE
 from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
 from xner_label.simulation.loop import Run, Simulation
 
-BUDGETS = (0, 50, 100, 150, 200, 500)
+BUDGETS = (0, 50, 100, 200, 500)
+MINUTES = (5, 10, 20, 30, 40, 50, 60)  # of the one queue
 NAMES = 100  # ten minutes of them
 DRAWN = frozenset({"random", "mix"})  # strategies that draw, so that one seed says little
 
@@ -82,6 +85,10 @@ def loops(language: str, weights: Weights, options: argparse.Namespace) -> Itera
                 runs = simulation.run(strategy, budgets, names=names, seed=seed, error=error, text=not error)
                 for run in runs:
                     yield Row(language, error, round(time.process_time() - start, 1), run)
+    if not options.quick:
+        start = time.process_time()
+        for run in simulation.run_queue(MINUTES, text=False):
+            yield Row(language, 0.0, round(time.process_time() - start, 1), run)
 
 
 def split_of(corpus: Sequence[CorpusTask], split: str) -> list[CorpusTask]:
@@ -123,15 +130,17 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     for language, line_of_axes in zip(languages, axes, strict=True):
         for axis, (name, title) in zip(line_of_axes, panels.items(), strict=True):
             for strategy in dict.fromkeys(row.run.strategy for row in rows):
-                by_budget: dict[int, list[tuple[float, float]]] = {}
+                states: dict[tuple[int, int], list[tuple[float, float]]] = {}
                 for row in rows:
-                    score = getattr(row.run, name)
-                    if (row.language, row.run.strategy, row.run.names) == (language, strategy, 0) and score:
-                        by_budget.setdefault(row.run.budget, []).append((row.run.minutes, score))
+                    run, score = row.run, getattr(row.run, name)
+                    wanted = (row.language, run.strategy) == (language, strategy) and score
+                    if wanted and (not run.names or strategy == ONE_QUEUE):
+                        states.setdefault((run.budget, run.names), []).append((run.minutes, score))
                 points = [
-                    [sum(column) / len(column) for column in zip(*own, strict=True)] for own in by_budget.values()
+                    [sum(column) / len(column) for column in zip(*draws, strict=True)] for draws in states.values()
                 ]
-                axis.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=strategy)
+                if points:
+                    axis.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=strategy)
             axis.set(title=f"{language}: {title}", xlabel="minutes of review")
     axes[0][0].set_ylabel("strict span F1")
     axes[0][0].legend(fontsize=7)

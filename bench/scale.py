@@ -1,9 +1,10 @@
 """What corpus mode loses by learning from a sample, and how time and memory grow with a project.
 
-`python bench/scale.py quality --languages lug,tsn --shares 1,0.5,0.25`: F1 of the project's projection where a share
-of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the differences.
-`python bench/scale.py store --tasks 10000,40000 --corpus-limit 1000`: real sentences, repeated with a number at the
-end so that no two are the same, through import and predict in a process of their own; then one new task in a hundred.
+`python bench/scale.py quality --languages lug,tsn --shares 1,0.5,0.25`: F1 of the project's projection where a
+share of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the
+differences. `python bench/scale.py store --tasks 10000,40000 --corpus-limit 1000`: real sentences, repeated with a
+number at the end so that no two are the same, through import and predict in a process of their own; then one new
+task in a hundred.
 """
 
 from __future__ import annotations

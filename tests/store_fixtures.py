@@ -110,7 +110,8 @@ def fill_every_table(session: Session) -> None:
         project_id=project.id, studio_annotation=2, studio_updated_at=moment, problem="offsets", reason="of no use"
     )
     decision = tables.Decision(task_id=ids["a"], entities=[], annotations=[1], decided_by="third")
-    session.add_all([excluded, acknowledged, decision])
+    shown = tables.ShownConflict(task_id=ids["a"], digest="d")
+    session.add_all([excluded, acknowledged, decision, shown])
     session.add_all([run, annotation, tables.CacheEntry(namespace="n", key="k", value=b"v")])
     session.flush()
     session.add(tables.Promotion(project_id=project.id, model_run_id=run.id, reason="first"))

@@ -25,6 +25,8 @@ TEXTS = {
     ),
 }
 
+SOURCE = "<script>alert('x')</script> & Stallion Group, <b>Lagos</b>"
+
 
 @pytest.fixture
 def rows(store, studio_settings, api):
@@ -32,9 +34,9 @@ def rows(store, studio_settings, api):
         project = projects.ensure_project(session, "default", studio_settings.labels)
         for key, (text, words, label) in TEXTS.items():
             start = text.index(words)
-            source = SourceMention(0, len(words), label, words)
+            source = SourceMention(30, 44, label, SOURCE[30:44])
             entity = ProjectedEntity(start, start + len(words), label, words, 1.0, 0.48, source)
-            tasks.add_tasks(session, project.id, [(Task(id=key, text=text, source="<b>The source</b>"), "pool")])
+            tasks.add_tasks(session, project.id, [(Task(id=key, text=text, source=SOURCE), "pool")])
             ids = tasks.ids_by_external(session, project.id, [key])
             predictions.add_predictions(session, [(ids[key], Prediction(key, text, (entity,), 0.48, "p-1"))])
         project.pipeline = ensure_pipeline(session, "p-1")
@@ -93,11 +95,27 @@ def test_the_source_can_be_read_in_both_themes(page, rows, label_studio, artifac
     page.add_init_script(f"localStorage.setItem('preferred-color-scheme', '{theme.title()}')")
     open_task(page, label_studio.url, row.project, row.id)
     page.evaluate(f"() => document.documentElement.setAttribute('data-color-scheme', '{theme}')")
-    assert page.inner_text(".xner-source .lsf-htx-richtext").strip() == "<b>The source</b>"
+    assert page.inner_text(".xner-source .lsf-htx-richtext").strip() == SOURCE
     page.wait_for_timeout(500)
     page.screenshot(path=artifacts / f"view-{theme}.png")
     assert contrast(page, ".xner-source .lsf-htx-richtext") > 4.5
     assert contrast(page, ".xner-text .lsf-htx-richtext") > 4.5
+    assert contrast(page, ".xner-source mark") > 4.5
+    assert contrast(page, ".xner-look mark") > 4.5
+    assert "doubtful (0.48)" in page.inner_text(".xner-look")
+    assert not page.locator(".xner-plain").is_visible(), "the source is shown once"
+    assert page.locator(".xner-source mark").inner_text() == "Stallion Group"
+    assert page.locator(".xner-source script").count() == 0
+
+
+def test_a_task_that_people_made_shows_its_source_and_no_empty_box(page, rows, label_studio, api):
+    project = rows["latin"].project
+    data = {"text": "Juma yuko Lagos.", "source_text": "Juma is in Lagos."}
+    answer = api.projects.import_tasks(project, request=[{"data": data}], return_task_ids=True)
+    page.goto(f"{label_studio.url}/projects/{project}/data?task={answer.task_ids[0]}")
+    page.wait_for_selector(".xner-text >> text=Juma yuko", timeout=60_000)
+    assert page.locator(".xner-plain >> text=Juma is in Lagos.").is_visible()
+    assert "undefined" not in page.inner_text(".lsf-main-view__annotation")
 
 
 def test_text_runs_from_right_to_left_where_its_script_does(
@@ -109,6 +127,8 @@ def test_text_runs_from_right_to_left_where_its_script_does(
     text, words, _ = TEXTS["arabic"]
     first, name, last = (place(page, part) for part in (text[:3], words, text[-6:-1]))
     assert last[1] < name[0] < name[1] <= first[0], "words run from right to left"
+    box = page.locator(".xner-text").bounding_box()
+    assert box["x"] + box["width"] - first[1] < 40, "and the text begins at the right"
     ((start, shown, label, _),) = shown_entities(page)
     assert (start, shown, label) == (text.index(words), words, "PER")
     page.click("button:has-text('Submit')")

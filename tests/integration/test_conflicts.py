@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,13 @@ from tests.integration.test_studio_faults import shell
 from tests.integration.test_studio_loop import listed, region
 from xner_label.errors import UsageError
 from xner_label.exchange.exporting import export
-from xner_label.review.conflicts import decide, disputed
-from xner_label.store import gold
+from xner_label.review.conflicts import decide, decided, disputed
+from xner_label.store import gold, showing
 from xner_label.studio.connect import ConnectOptions, connect
+from xner_label.studio.labelling import LOOK_HTML, QUEUE
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
+from xner_label.studio.views import CONFLICTS_TITLE
 
 pytestmark = pytest.mark.studio
 
@@ -109,3 +112,56 @@ def test_ground_truth_wins(store, studio_settings, api, annotator, row):
     sync(store, studio_settings)
     assert settled(store) == []
     assert len(disputed(store, "default")) == 1
+
+
+def test_a_third_person_sees_both_versions_and_gives_one_the_star(store, studio_settings, api, annotator, row):
+    result = row.predictions[0].result
+    api.annotations.create(row.id, result=result)
+    other = annotator().annotations.create(row.id, result=result[:1])
+    assert sync(store, studio_settings).conflicts_shown == 1
+    assert sync(store, studio_settings).conflicts_shown == 0
+    shown = api.tasks.get(str(row.id)).data
+    assert shown[QUEUE] == "conflict"
+    assert "only one has it" in shown[LOOK_HTML]
+    assert shown[LOOK_HTML].count("Nairobi</bdi></mark>") == 2, "in the first version, and as what differs"
+    (view,) = [view for view in api.views.list(project=row.project) if view.data["title"] == CONFLICTS_TITLE]
+    assert [task.id for task in api.tasks.list(project=row.project, view=view.id)] == [row.id]
+
+    third = annotator()
+    third.annotations.update(other.id, ground_truth=True)
+    assert sync(store, studio_settings).conflicts_shown == 1
+    assert settled(store) == [["PER"]]
+    (decision,) = decided(store, "default")
+    assert (decision.how, decision.at is not None) == ("star", True)
+    assert decision.by == third.users.whoami().email
+    after = api.tasks.get(str(row.id)).data
+    assert after == row.data, "as before the dispute"
+
+    # disputed again, and then deleted: nothing is left behind
+    third.annotations.update(other.id, ground_truth=False)
+    assert sync(store, studio_settings).conflicts_shown == 1
+    api.tasks.delete(str(row.id))
+    sync(store, studio_settings, allow_deletions=True)
+    with store.read() as session:
+        assert showing.shown_conflicts(session, 1) == {}
+
+
+def test_three_people_outvote_one_where_the_settings_let_them(store, studio_settings, api, annotator, row):
+    result = row.predictions[0].result
+    settings = replace(studio_settings, disagreements="majority")
+    api.annotations.create(row.id, result=result)
+    annotator().annotations.create(row.id, result=result[:1])
+    sync(store, settings)
+    assert settled(store) == [], "of two neither is the majority"
+    annotator().annotations.create(row.id, result=result[:1])
+    sync(store, settings)
+    assert settled(store) == [["PER"]]
+    (decision,) = decided(store, "default")
+    assert (decision.how, decision.by.count("@")) == ("majority", 3)
+    sync(store, studio_settings)
+    assert settled(store) == []
+    assert len(disputed(store, "default")) == 1
+    decide(store, "default", disputed(store, "default")[0].id, 1, "third")
+    sync(store, settings)
+    assert [found.how for found in decided(store, "default")] == ["command"]
+    assert settled(store) == [["PER", "LOC"]]

@@ -196,14 +196,16 @@ CALLS = (
     ),
     Call(
         "simulate",
-        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --seeds 1 --reviewer-error 0.1 "
-        "--weights w.json --no-text --json",
+        "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --minutes 1 --seeds 1 "
+        "--reviewer-error 0.1 --weights w.json --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
     Call("why", f"FIRST {PROJECT} --json"),
     Call("undo", f"--annotator me --since 2020-01-01 --dry-run {PROJECT} --json"),
     Call("conflicts", f"{PROJECT} --json"),
+    Call("conflicts", f"{PROJECT} --decided"),
+    Call("conflicts", f"{PROJECT} --agreement"),
     Call("conflicts", f"FIRST {PROJECT} --take 1 --by me --reason a-test", code=2),
     Call(
         "db downgrade",
@@ -246,6 +248,7 @@ STUDIO_CALLS = (
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
+    Call("push", f"{PROJECT} --studio-url STUDIO --minutes 5 --dry-run --json"),
     Call(
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",

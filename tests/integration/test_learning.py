@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.misnamed_corpus import TITLED, misnamed_corpus
+from tests.soak import rounds
 from xner_label import entities
 from xner_label.entities import Entity
 from xner_label.predicting import corpus_state
@@ -180,23 +181,30 @@ def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) 
     settle_tasks(store, found[:REVIEWED])
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
-    for delay in (0.8, 1.4, 2.0, 2.6, 3.2):
+    settled = REVIEWED
+    for number in range(rounds(5)):
         process = subprocess.Popen(
             PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(delay)
+        time.sleep(0.8 + 2.6 * (0.618 * number % 1))
         process.send_signal(signal.SIGKILL)
         assert process.wait() in (0, -signal.SIGKILL)
         with store.read() as session:
             project = projects.get_project(session, SETTINGS.project)
+            assert project.pipeline is not None
+            whole = len(predictions.predicted_task_ids(session, project.id, project.pipeline.name))
             state = corpus_states.newest_state(session, project.id)
             assert state is not None
             corpus_state.CorpusState.load(state.content)
+        assert whole == COUNT  # what is current is complete
+        assert status(store, SETTINGS.project).gold == settled
+        settle_tasks(store, found[settled : settled + 1])
+        settled += 1
     done = predict(store)
     answers = predicted(store, done.version)
     assert len(answers) == COUNT
     assert status(store, SETTINGS.project).unlearned == 0
-    assert sum(right(task, answers[str(task.id)]) for task in found[REVIEWED:]) == COUNT - REVIEWED
+    assert sum(right(task, answers[str(task.id)]) for task in found[settled:]) == COUNT - settled
 
 
 def test_counts_of_parts_are_those_of_the_whole() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from tests.integration.test_learning import (
     COUNT,
@@ -23,9 +24,11 @@ from tests.integration.test_learning import (
 from tests.misnamed_corpus import TITLED, WRONG
 from xner_label.reporting.status import status
 from xner_label.review.name_answers import key_of
-from xner_label.store import names, projects
+from xner_label.review.name_audit import STRATEGY, NameDecisions, is_drawn
+from xner_label.store import names, predictions, projects
 from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
+from xner_label.store.reviews import add_batch
 
 pytestmark = pytest.mark.usefixtures("store")
 ANN, DAY = "ann@example.org", datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -79,3 +82,27 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store)
     assert {key: spans(prediction) for key, prediction in before.items()} == {
         key: spans(back[key]) for key in before
     }
+
+
+def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> None:  # noqa: F811
+    found = records()
+    add(store, found)
+    version = predict(store).version
+    assert status(store, SETTINGS.project).name_decisions == NameDecisions(0, 0, None, None, None)
+    answer(store, version, "t004", "span", TITLED)
+    moved = predict(store).version
+    with store.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        rows = list(predictions.predictions_of(session, project.id, moved))
+        items = [(task.id, row.id) for task, row in rows if TITLED in task.text]
+        add_batch(session, project.id, STRATEGY, items)
+        checked = [task.external_id for task, _ in rows if TITLED in task.text and is_drawn(task.id, 3)]
+    assert 0 < len(checked) < len(items)
+    wrong = [replace(task, entities=()) for task in found if task.id == checked[0]]
+    settle_tasks(store, [*wrong, *(task for task in found if TITLED in task.text and task.id != checked[0])])
+    measured = status(store, SETTINGS.project).name_decisions
+    assert (measured.checked, measured.wrong) == (len(checked), 1)
+    assert measured.low is not None
+    assert measured.high is not None
+    assert measured.low < 1 / len(checked) <= measured.high
+    assert "decisions read are wrong" in command(store, "status").stdout

@@ -13,11 +13,15 @@ from sqlalchemy import select
 from tests.store_fixtures import count_rows
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError
+from xner_label.review.costs import Costs
 from xner_label.review.settled_names import name_answers
 from xner_label.store import gold, names, predictions, projects, tables, tasks
+from xner_label.studio import pushing_queue
 from xner_label.studio.asking_names import ask_names
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.name_cards import CARD, OPTIONS
+from xner_label.studio.push import PushOptions
+from xner_label.studio.pushing_queue import push_queue
 from xner_label.studio.sync import sync
 
 pytestmark = pytest.mark.studio
@@ -117,6 +121,29 @@ def test_nothing_is_asked_twice_and_gold_is_left_alone(asked, store, studio_sett
         gold.add_imported_gold(session, {identity: [Entity(0, 1, "LOC")] for identity in ids.values()})
     # three of its four sentences are reviewed: a question for one place isn't worth a card
     assert ask_names(store, studio_settings, 5).chosen == 0
+
+
+def test_minutes_alone_send_sentences_and_cards_together(store, studio_settings, api, monkeypatch):
+    # sentences of three words are soon read: cards must be sooner answered to come first
+    monkeypatch.setattr(pushing_queue, "measured_costs", lambda *_: Costs(name=1.0))
+    add_occurrences(store, studio_settings)
+    add_occurrences(store, studio_settings, "Nairobi", "PER", "Nairobi", first=10)
+    connect(store, studio_settings, ConnectOptions(backend=False))
+    looked = push_queue(store, studio_settings, 0.05, PushOptions(limit=0, dry_run=True))
+    assert (looked.tasks.chosen, looked.names.chosen, looked.names.sent) == (0, 2, 0)
+    sent = push_queue(store, studio_settings, 0.2, PushOptions(limit=0))
+    assert (sent.names.chosen, sent.names.sent) == (2, 2)
+    assert 0 < sent.tasks.chosen == sent.tasks.pushed < 8
+    assert sent.minutes <= 0.2
+    again = push_queue(store, studio_settings, 0.2, PushOptions(limit=0))
+    assert (again.tasks.chosen, again.names.chosen) == (0, 0)
+    assert again.waiting_minutes >= 0.1
+    for card in cards(api, store)[1]:
+        say(api, card, "no-name")
+    sync(store, studio_settings)
+    more = push_queue(store, studio_settings, 5, PushOptions(limit=0))
+    assert more.names.chosen == 0
+    assert more.tasks.waiting == 8
 
 
 def test_a_dry_run_writes_nothing(store, studio_settings):

@@ -13,7 +13,7 @@ from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
-from xner_label.studio.views import DONE_TITLE, VIEW_TITLE
+from xner_label.studio.views import CONFLICTS_TITLE, CONTROL_TITLE, DONE_TITLE, REVIEW_TITLE
 
 pytestmark = pytest.mark.studio
 
@@ -53,7 +53,7 @@ def test_connecting_twice_leaves_one_of_everything(store, studio_settings, api, 
     assert sorted(hook.actions) == sorted(WEBHOOK_ACTIONS)
     assert not hook.send_for_all_actions
     views = api.views.list(project=first.studio_project)
-    assert [view.data["title"] for view in views] == [VIEW_TITLE, DONE_TITLE]
+    assert [view.data["title"] for view in views] == [REVIEW_TITLE, CONTROL_TITLE, CONFLICTS_TITLE, DONE_TITLE]
     assert views[0].id == first.view
     project = api.projects.get(first.studio_project)
     assert (project.sampling, project.show_collab_predictions) == ("Uncertainty sampling", True)

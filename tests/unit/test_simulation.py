@@ -57,6 +57,16 @@ def test_more_answers_leave_fewer_errors(simulation):
     assert reviewed.text_f1 is not None
 
 
+def test_one_queue_of_sentences_and_names_keeps_to_its_time(simulation):
+    runs = list(simulation.run_queue([0, 2, 6], text=False))
+    assert [run.strategy for run in runs] == ["one-queue"] * 3
+    start, early, late = runs
+    assert (start.budget, start.names, start.minutes) == (0, 0, 0)
+    assert early.names > 0
+    assert start.pool_f1 < early.pool_f1 <= late.pool_f1
+    assert early.minutes <= 3
+
+
 def test_the_same_seed_gives_the_same_loop(simulation):
     first, second = (list(simulation.run("random", [20], seed=4, error=0.1, text=False)) for _ in range(2))
     assert first == second

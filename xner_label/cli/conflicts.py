@@ -12,7 +12,8 @@ from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
-    from xner_label.review.conflicts import DisputedTask
+    from xner_label.review.agreement import PairAgreement
+    from xner_label.review.conflicts import Decided, DisputedTask
 
 
 @click.command(name="conflicts")
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--take", "number", type=click.IntRange(min=1), help="The version of TASK that is right")
 @click.option("--by", "decided_by", metavar="WHO", help="Who decides; recorded")
 @click.option("--reason", help="Why; recorded")
+@click.option("--decided", "settled", is_flag=True, help="List what was decided instead, by whom and when")
+@click.option("--agreement", "agreement_asked", is_flag=True, help="How far each pair of people agrees, by type")
 @with_settings("database_url", "project")
 @json_option
 def command(
@@ -28,14 +31,18 @@ def command(
     number: int | None,
     decided_by: str | None,
     reason: str | None,
+    settled: bool,
+    agreement_asked: bool,
     as_json: bool,
 ) -> None:
     """List the tasks about which people disagree, entity by entity, or decide about one.
 
-    Such a task is no gold until somebody decides: here, or in Label Studio by marking the right annotation as
-    ground truth (the star) and `sync`.
+    Such a task is no gold until somebody decides: here, or in Label Studio, where the view "Conflicts" shows what
+    each side says, by marking the right annotation as ground truth (the star) and `sync`. With the setting
+    studio.disagreements = "majority" more than half of at least three people decide.
     """
-    from xner_label.review.conflicts import decide, disputed
+    from xner_label.review.agreement import agreement
+    from xner_label.review.conflicts import decide, decided, disputed
     from xner_label.store.database import open_store
 
     if (number is None) != (decided_by is None) or (number is not None and task_id is None):
@@ -46,8 +53,31 @@ def command(
             text = f"{task_id}: version {number} with {len(entities)} entities is gold"
             answer({"task": task_id, "version": number, "entities": entities}, text, as_json=as_json)
             return
+        if agreement_asked:
+            pairs = agreement(store, settings.project)
+            text = "\n".join(map(_agreed, pairs)) or "no two people answered the same task"
+            answer(pairs, text, as_json=as_json)
+            return
+        if settled:
+            found = [item for item in decided(store, settings.project) if task_id in (None, item.id)]
+            answer(found, "\n".join(map(_told, found)) or "nothing was decided", as_json=as_json)
+            return
         listed = [item for item in disputed(store, settings.project) if task_id in (None, item.id)]
     answer(listed, "\n".join(map(_shown, listed)) or "nobody disagrees", as_json=as_json)
+
+
+def _agreed(pair: PairAgreement) -> str:
+    exact, overlap = ("-" if value is None else f"{value:.3f}" for value in (pair.exact, pair.overlap))
+    who = f"{pair.first} and {pair.second}, {pair.tasks} tasks"
+    return (
+        f"{pair.label:6} exact F1 {exact}, overlap F1 {overlap} ({pair.first_marked}, {pair.second_marked}): {who}"
+    )
+
+
+def _told(item: Decided) -> str:
+    when = f", {item.at:%Y-%m-%d %H:%M} UTC" if item.at else ""
+    why = f" ({item.reason})" if item.reason else ""
+    return f"{item.id}: {len(item.entities)} entities by {item.how} of {item.by}{when}{why}"
 
 
 def _shown(task: DisputedTask) -> str:

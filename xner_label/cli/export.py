@@ -37,9 +37,9 @@ def command(
     require_file(output_path, as_json=as_json)
     with open_store(settings.database_url) as store:
         report = export(store, settings.project, output_path, gold=gold, silver=silver, format=format, full=full)
-    widened = f", {report.widened} widened to whole tokens" if report.widened else ""
+    cut = f", {report.cut_tokens} tokens cut where entities begin or end" if report.cut_tokens else ""
     left_out = f", {report.left_out} left out" if report.left_out else ""
-    words = f"{report.tasks} tasks with {report.entities} entities exported{widened}{left_out}"
+    words = f"{report.tasks} tasks with {report.entities} entities exported{cut}{left_out}"
     if output_path == "-":
         say(words)
     else:

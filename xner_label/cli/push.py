@@ -14,7 +14,7 @@ from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
-    from xner_label.studio.push import PushReport
+    from xner_label.studio.push import PushOptions, PushReport
 
 _PROBABILITY = click.FloatRange(0.0, 1.0)
 
@@ -29,7 +29,11 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 @click.option(
     "--strategy", default=DEFAULT_STRATEGY, show_default=True, help=f"Order of review: {', '.join(STRATEGIES)}"
 )
-@click.option("--minutes", type=click.FloatRange(min=0.0), help="No more tasks than people can do in this time")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.0),
+    help="No more than people can do in this time; alone: tasks and name cards in one queue",
+)
 @click.option("--max-confidence", type=_PROBABILITY, help="Leave out tasks that are surer than this")
 @click.option("--split", default="pool", show_default=True, help="Choose from this split")
 @click.option(
@@ -48,6 +52,9 @@ def command(
 ) -> None:
     """Send the least confident predictions to Label Studio, until --limit tasks wait there for review.
 
+    With --minutes alone sentences and name cards go out together, whatever puts most errors right per second,
+    until what waits takes people that long: by measured times, once there are enough of them.
+
     Pushing again adds nothing until some of them are done and synced. What an interrupted push chose goes first,
     no task is sent twice, and tasks that wait already get the newest predictions. With --names it is questions
     about names that go out, to a project of their own.
@@ -55,12 +62,18 @@ def command(
     from xner_label.store.database import open_store
     from xner_label.studio.push import PushOptions, push
 
-    if (limit is None) == (names is None):
-        raise UsageError("push sends tasks or name cards", hint="give --limit 100, or --names 50")
+    minutes = options["minutes"]
+    if (limit is not None and names is not None) or limit is names is minutes:
+        raise UsageError(
+            "push sends tasks, name cards, or both", hint="give --limit 100, --names 50, or --minutes 60"
+        )
     if names is not None:
         _push_names(settings, names, dry_run=dry_run, as_json=as_json)
         return
-    options |= {"limit": limit, "dry_run": dry_run}
+    options |= {"limit": limit or 0, "dry_run": dry_run}
+    if limit is None:
+        _push_queue(settings, PushOptions(**options), as_json=as_json)  # type: ignore[arg-type]
+        return
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
         report = push(
             store,
@@ -70,17 +83,38 @@ def command(
         )
     nothing = report.version is None
     answer(report, "nothing to push" if nothing else _summary(report), as_json=as_json)
-    if nothing:
+    _advise(report, str(options["split"]))
+
+
+def _advise(report: PushReport, split: str) -> None:
+    if report.version is None:
         say("nothing is predicted yet: run `xner-label predict` first")
     if report.elsewhere:
         found = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
         first = next(iter(report.elsewhere))
-        say(f"no predicted task to choose in split {options['split']}; {found}: --split {first}")
+        say(f"no predicted task to choose in split {split}; {found}: --split {first}")
     if report.unpredicted:
         say(
             f"the promoted model hasn't predicted {report.unpredicted} tasks, so the older predictions are shown: "
             "run `xner-label predict --with-model`, then push again"
         )
+
+
+def _push_queue(settings: Settings, options: PushOptions, *, as_json: bool) -> None:
+    from xner_label.store.database import open_store
+    from xner_label.studio.pushing_queue import push_queue
+
+    with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
+        report = push_queue(store, settings, options.minutes or 0.0, options, progress)
+    before = f", beside {report.waiting_minutes:.0f} minutes that waited" if report.waiting_minutes else ""
+    answer(
+        report,
+        f"{report.minutes:.0f} minutes{before}: {_summary(report.tasks)}; {report.audited} tasks to check "
+        f"decisions by name; {report.names.chosen} name cards with {report.names.occurrences} places, "
+        f"{report.names.sent} sent, {report.names.waiting} wait",
+        as_json=as_json,
+    )
+    _advise(report.tasks, options.split)
 
 
 def _push_names(settings: Settings, count: int, *, dry_run: bool, as_json: bool) -> None:
@@ -110,6 +144,8 @@ def _summary(report: PushReport) -> str:
         parts.append(f"{report.pushed} pushed")
     if report.refreshed:
         parts.append(f"{report.refreshed} waiting ones refreshed")
+    if report.reordered:
+        parts.append(f"{report.reordered} of them moved in the queue")
     if report.repaired:
         parts.append(f"{report.repaired} predictions that Label Studio lacked sent again")
     return f"{', '.join(parts)}; {report.waiting} wait for review"

@@ -34,6 +34,12 @@ _HEAD = (
     help="Sentences reviewed, after which everything is learned from and judged",
 )
 @click.option("--names", callback=comma_separated, metavar="N,...", help="Questions about names after each budget")
+@click.option(
+    "--minutes",
+    callback=comma_separated,
+    metavar="N,...",
+    help="Minutes of one queue of sentences and names, after which the same is done",
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Draws of each strategy")
 @click.option(
     "--reviewer-error",
@@ -52,6 +58,7 @@ def command(
     budgets: tuple[str, ...],
     names: tuple[str, ...] | None,
     seeds: int,
+    minutes: tuple[str, ...] | None,
     reviewer_error: float,
     weights: Path | None,
     no_text: bool,
@@ -68,6 +75,7 @@ def command(
         strategies=strategies,
         budgets=_numbers("--budgets", budgets),
         names=_numbers("--names", names or ()),
+        minutes=_numbers("--minutes", minutes or ()),
         seeds=seeds,
         error=reviewer_error,
         text=not no_text,

@@ -41,7 +41,15 @@ def command(settings: Settings, as_json: bool) -> None:
             f"not learned    {report.unlearned} tasks and {report.unlearned_names} names with new answers: "
             "run `xner-label predict`"
         )
+    by_name = report.name_decisions
+    if by_name.error is not None:
+        share = f"{by_name.error:.0%} ({by_name.low:.0%} to {by_name.high:.0%})"
+        click.echo(f"by name        {by_name.wrong} of {by_name.checked} decisions read are wrong: {share}")
     click.echo(f"corrections    {_counts(report.corrections)}")
+    if report.hints.shown:
+        click.echo(
+            f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"
+        )
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
     click.echo(report.signature)
     for advice in report.advice:

@@ -82,16 +82,18 @@ def provenances(
         agreeing = sorted({task for task, where, named in elsewhere if (where, named) == (text, label)})
         against = sorted({task for task, where, named in elsewhere if (where, named) != (text, label)})
         marginals = None if tagged is None else tagged.marginals[number]
-        tagger = (
-            None
-            if marginals is None
-            else round(float(span_probability(marginals, first, last)[chosen.label[row]]), 4)
-        )
+        tagger = rather = None
+        if marginals is not None:
+            probabilities = span_probability(marginals, first, last)
+            tagger = round(float(probabilities[chosen.label[row]]), 4)
+            best = int(probabilities.argmax())
+            rather = observations.labels[best] if probabilities[best] > probabilities[chosen.label[row]] else None
         provenances.append(
             Provenance(
                 names=names,
                 votes=votes,
                 tagger=tagger,
+                tagger_label=rather,
                 settled=tuple(agreeing[:_NAMED]),
                 settled_count=len(agreeing),
                 against=tuple(against[:_NAMED]),

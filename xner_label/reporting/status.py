@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.pipeline.pipeline import names_signature
+from xner_label.review.doubts import HintCounts, count_accepted
+from xner_label.review.name_audit import NameDecisions, measured_decisions
 from xner_label.review.settled_names import name_answers
-from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, tasks
+from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, showing, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
@@ -20,9 +22,11 @@ from xner_label.store.tables import Project
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
     ``pipelines`` holds the full signature of each. Of the ``chosen`` tasks ``pushed`` are in Label Studio and
-    ``waiting`` have no answer; ``unlearned`` tasks and ``unlearned_names`` questions about names have answers that
-    the predictions don't know; ``unshown`` of these aren't known to show the prediction they should,
-    ``unpredicted`` lack the promoted run's. ``advice`` says what to do next, in words. ``signature`` names
+    ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
+    ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
+    answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong.
+    ``hints`` counts possible missed entities that people saw in tasks they answered. ``advice`` says what to do
+    next, in words. ``signature`` names
     version, labels and a hash of all that."""
 
     signature: str
@@ -42,11 +46,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     gold: int
     unlearned: int
     unlearned_names: int
+    name_decisions: NameDecisions
     conflicts: int
     excluded: int
     acknowledged: int
     last_sync: datetime | None
     corrections: dict[str, int]
+    hints: HintCounts
     model_runs: int
     promoted: str | None
 
@@ -93,11 +99,13 @@ def status(store: Store, project: str) -> Status:
             gold=gold.tasks,
             unlearned=corpus_states.count_unlearned(session, row.id),
             unlearned_names=_unlearned_names(session, row),
+            name_decisions=measured_decisions(session, row.id),
             conflicts=gold.conflicts,
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
             last_sync=reviews.last_sync(session, row.id),
             corrections=count_corrections(session, row.id),
+            hints=count_accepted(showing.answered_hints(session, row.id)),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -11,7 +12,8 @@ from xner_label.entities import Entity
 from xner_label.errors import UsageError
 from xner_label.store import projects, tables
 from xner_label.store.database import Store
-from xner_label.store.gold import Conflict, add_decision, conflicts_of
+from xner_label.store.gold import Conflict, add_decision, conflicts_of, decisions_of
+from xner_label.store.majority import stretches
 
 Kind = Literal["agreed", "border", "label", "missing"]
 
@@ -38,6 +40,30 @@ class DisputedTask(msgspec.Struct, frozen=True):
     studio_task: int | None
     versions: tuple[str, ...]
     differences: tuple[Difference, ...]
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """A disagreement that is settled. ``how``: ``command`` (`xner-label conflicts --take`), ``star`` (ground truth
+    in Label Studio) or ``majority``; of the latter ``by`` are all who answered."""
+
+    id: str
+    how: Literal["command", "star", "majority"]
+    by: str
+    at: datetime | None
+    reason: str | None
+    entities: tuple[Entity, ...]
+
+
+def decided(store: Store, project: str) -> list[Decided]:
+    """Every disagreement that somebody, or a majority, settled, in task order.
+
+    Raises UsageError when the store has no such project.
+    """
+    with store.read() as session:
+        return [
+            Decided(item.task.external_id, item.how, item.by, item.at, item.reason, item.entities)
+            for item in decisions_of(session, projects.get_project(session, project).id)
+        ]
 
 
 def disputed(store: Store, project: str) -> list[DisputedTask]:
@@ -91,19 +117,8 @@ def differences(versions: Sequence[Sequence[Entity]]) -> list[Difference]:
     every = sorted({(entity.start, entity.end) for version in versions for entity in version})
     return [
         _difference(start, end, [tuple(_inside(version, start, end)) for version in versions])
-        for start, end in _stretches(every)
+        for start, end in stretches(every)
     ]
-
-
-def _stretches(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Sorted spans joined where they overlap."""
-    joined: list[tuple[int, int]] = []
-    for start, end in spans:
-        if joined and start < joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def _inside(version: Sequence[Entity], start: int, end: int) -> Iterable[Entity]:

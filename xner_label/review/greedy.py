@@ -10,7 +10,7 @@ from xner_label.review.pool import ReviewPool
 
 # What an answer about a name does to the others of that name: the share of their doubt that it removes in
 # expectation, how much less a second question is worth, and what is left of the doubt after one.
-_REMOVES, _AGAIN, _LEFT = 0.5, 0.5, 0.75
+REMOVES, AGAIN, LEFT = 0.5, 0.5, 0.75
 
 
 def choose_greedily(pool: ReviewPool, count: int, *, spreads: bool) -> list[int]:
@@ -40,7 +40,7 @@ def choose_greedily(pool: ReviewPool, count: int, *, spreads: bool) -> list[int]
                 total += of_span
                 if code not in counted:
                     rest = max(elsewhere[code] - of_span, 0.0)
-                    total += _REMOVES * worth[code] * min(1.0, 2.0 * of_span) * rest
+                    total += REMOVES * worth[code] * min(1.0, 2.0 * of_span) * rest
             counted.add(code)
         return float(total / seconds[number])
 
@@ -55,6 +55,6 @@ def choose_greedily(pool: ReviewPool, count: int, *, spreads: bool) -> list[int]
             continue
         chosen.append(number)
         for code in {int(name[row]) for row in rows[number]}:
-            worth[code] *= _AGAIN
-            elsewhere[code] *= _LEFT
+            worth[code] *= AGAIN
+            elsewhere[code] *= LEFT
     return chosen

@@ -7,17 +7,26 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from xner_label.review.costs import Costs
+from xner_label.review.name_groups import MIN_OCCURRENCES, NameKey
+from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import ReviewPool
 from xner_label.review.strategies import make_strategy
+
+# What stands in the store for the order of sentences that share a queue with names.
+ONE_QUEUE = "one-queue"
 
 
 class QueuedSpan(msgspec.Struct, frozen=True):
     """A predicted entity: its name (source, or text where there is none), P(right), and P by a tagger of the
-    target language, None without one."""
+    target language, None without one. ``key``: the group that a question could be about, None where there is none
+    to ask; ``audited``: whether it is one of those by which decisions by name are measured."""
 
     name: str
     confidence: float
     tagger: float | None
+    key: NameKey | None = None
+    audited: bool = False
 
 
 class QueuedTask(msgspec.Struct, frozen=True):
@@ -41,6 +50,30 @@ def order_tasks(
         return chosen
     spent = np.cumsum(pool.seconds[chosen]) if chosen else np.zeros(0)
     return chosen[: int((spent <= 60.0 * minutes).sum())]
+
+
+class MixedQueue(msgspec.Struct, frozen=True):
+    """What people should see next: numbers of tasks, and groups of names; ``seconds`` is what it should take."""
+
+    tasks: Sequence[int]
+    names: Sequence[NameKey]
+    seconds: float
+
+
+def plan_tasks_and_names(tasks: Sequence[QueuedTask], seconds: float, costs: Costs) -> MixedQueue:
+    """The sentences and the questions about names, of at least two occurrences, that are worth most in a time."""
+    rows: dict[NameKey, list[int]] = {}
+    row = 0
+    for task in tasks:
+        for span in task.spans:
+            if span.key is not None:
+                rows.setdefault(span.key, []).append(row)
+            row += 1
+        row += 1  # what isn't shown
+    keys = sorted(key for key, members in rows.items() if len(members) >= MIN_OCCURRENCES)
+    questions = [Question(np.array(rows[key], np.int64)) for key in keys]
+    plan = plan_queue(review_pool(tasks), questions, seconds, costs)
+    return MixedQueue(plan.sentences, [keys[number] for number in plan.questions], plan.seconds)
 
 
 def review_pool(tasks: Sequence[QueuedTask]) -> ReviewPool:

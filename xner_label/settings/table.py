@@ -115,6 +115,12 @@ class Settings:
         env=("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST"),
         rule=Form(r"https?://\S+", "an address such as http://127.0.0.1:8080"),
     )
+    disagreements: str = setting(
+        "decide",
+        "studio.disagreements",
+        "What settles it when people disagree: somebody who decides, or more than half of at least three",
+        rule=Choice(("decide", "majority")),
+    )
     studio_api_key: str = setting(
         "",
         "studio.api_key",

@@ -31,12 +31,14 @@ class SimulationReport(msgspec.Struct, frozen=True):
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """``budgets``: numbers of sentences after which to learn and to judge, 0 for the start; ``names``: numbers of
-    questions about names after each; ``seeds``: how many draws of each strategy that draws; ``error``: how often a
-    reviewer is wrong; ``text``: whether to train taggers of the text alone, which takes half of the time."""
+    questions about names after each; ``minutes``: times after which to judge one queue of both; ``seeds``: how
+    many draws of each strategy that draws; ``error``: how often a reviewer is wrong; ``text``: whether to train
+    taggers of the text alone, which takes half of the time."""
 
     strategies: Sequence[str]
     budgets: Sequence[int]
     names: Sequence[int] = ()
+    minutes: Sequence[int] = ()
     seeds: int = 1
     error: float = 0.0
     text: bool = True
@@ -60,16 +62,21 @@ def simulate_files(
     runs: list[Run] = []
     for strategy in options.strategies:
         for seed in range(options.seeds):
-            for run in simulation.run(
+            loop = simulation.run(
                 strategy,
                 options.budgets,
                 names=options.names,
                 seed=seed,
                 error=options.error,
                 text=options.text,
-            ):
+            )
+            for run in loop:
                 runs.append(run)
                 progress(run)
+    if options.minutes:
+        for run in simulation.run_queue(options.minutes, error=options.error, text=options.text):
+            runs.append(run)
+            progress(run)
     return SimulationReport(f"xner-label/{__version__} {simulation.signature}", runs)
 
 

@@ -22,11 +22,14 @@ from xner_label.projection.fitting.corrections import Spread, spread, unreviewed
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.review.costs import Costs
 from xner_label.review.name_answers import Kind, Verdict
 from xner_label.review.name_groups import NameKey
 from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
+from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_NAME, SECONDS_PER_TOKEN, Bools, ReviewPool
-from xner_label.review.span_groups import span_groups
+from xner_label.review.queue import ONE_QUEUE
+from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy
 from xner_label.simulation.reviewer import SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
@@ -129,6 +132,25 @@ class Simulation:
                     after = self._after_names(after, count - len(after.verdicts), reviewer)
                     yield self._judge(after, strategy, seed, count, text)
 
+    def run_queue(
+        self, minutes: Sequence[float], *, seed: int = 0, error: float = 0.0, text: bool = True
+    ) -> Iterator[Run]:
+        """The states of a loop whose people get sentences and names in one queue, after so many minutes each."""
+        reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
+        state = _State(np.zeros(len(self.words), bool), {}, {}, {}, self._base, 0.0)
+        for limit in sorted(set(minutes)):
+            groups = self._questions(state)
+            plan = plan_queue(
+                self.review_pool(state),
+                [Question(group.rows) for group in groups],
+                60.0 * limit - state.seconds,
+                Costs(),
+            )
+            state = self._read(state, plan.sentences, reviewer)
+            state = self._ask(state, [groups[number] for number in plan.questions], reviewer)
+            state = self._learned(state)
+            yield self._judge(state, ONE_QUEUE, seed, len(state.verdicts), text)
+
     def review_pool(self, state: _State) -> ReviewPool:
         """What a strategy is shown."""
         chosen = state.spread.chosen
@@ -151,6 +173,13 @@ class Simulation:
         )
 
     def _after_sentences(self, state: _State, chosen: Sequence[int], reviewer: SimulatedReviewer) -> _State:
+        return self._learned(self._read(state, chosen, reviewer))
+
+    def _after_names(self, state: _State, count: int, reviewer: SimulatedReviewer) -> _State:
+        return self._learned(self._ask(state, self._questions(state)[: max(count, 0)], reviewer))
+
+    def _read(self, state: _State, chosen: Sequence[int], reviewer: SimulatedReviewer) -> _State:
+        """What people said about sentences, not learned yet."""
         shown = self._shown(state)
         answers = dict(state.answers)
         seconds = state.seconds
@@ -161,23 +190,25 @@ class Simulation:
             seconds += SECONDS_PER_TOKEN * float(self.size[number]) + SECONDS_PER_CHANGE * max(wrong, missing)
         reviewed = state.reviewed.copy()
         reviewed[list(chosen)] = True
-        state = state._replace(reviewed=reviewed, answers=answers, seconds=seconds)
-        return self._learned(state)
+        return state._replace(reviewed=reviewed, answers=answers, seconds=seconds)
 
-    def _after_names(self, state: _State, count: int, reviewer: SimulatedReviewer) -> _State:
-        chosen = state.spread.chosen
-        pool = self.review_pool(state)
+    def _questions(self, state: _State) -> list[SpanGroup]:
+        """The names that could be asked about, the most doubtful first."""
+        chosen, pool = state.spread.chosen, self.review_pool(state)
         keys = keys_of_spans(self.observations, chosen)
         groups = span_groups(keys, chosen.confidence, pool.doubt, pool.open[chosen.sentence])
-        groups = [group for group in groups if group.key not in state.verdicts][: max(count, 0)]
+        return [group for group in groups if group.key not in state.verdicts]
+
+    def _ask(self, state: _State, groups: Sequence[SpanGroup], reviewer: SimulatedReviewer) -> _State:
+        """What people said about names, not learned yet."""
+        chosen = state.spread.chosen
         verdicts = dict(state.verdicts)
         for group in groups:
             label = reviewer.name(
                 [(int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown]
             )
             verdicts[group.key] = Verdict(Kind.NO_NAME) if label is None else Verdict(Kind.LABEL, label)
-        seconds = state.seconds + SECONDS_PER_NAME * len(groups)
-        return self._learned(state._replace(verdicts=verdicts, seconds=seconds))
+        return state._replace(verdicts=verdicts, seconds=state.seconds + SECONDS_PER_NAME * len(groups))
 
     def _learned(self, state: _State) -> _State:
         """What all answers make of the corpus."""

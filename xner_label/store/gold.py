@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
 
 import msgspec
 from sqlalchemy import ColumnElement, Subquery, func, select
@@ -10,7 +12,8 @@ from sqlalchemy.orm import Session, defer
 
 from xner_label.entities import Entity
 from xner_label.store.database import id_batches, insert_new
-from xner_label.store.tables import Annotation, Correction, Decision, ExcludedTask, Task
+from xner_label.store.majority import majority
+from xner_label.store.tables import Annotation, Correction, Decision, ExcludedTask, Project, Task
 
 
 class Gold(msgspec.Struct, frozen=True):
@@ -36,6 +39,18 @@ class Conflict(msgspec.Struct, frozen=True):
 
     task: Task
     versions: tuple[Version, ...]
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """A task about which people say different things, and what settled it: ``how`` is ``star``, ``command`` or
+    ``majority``; ``at`` is None for the latter, which no single moment decides."""
+
+    task: Task
+    how: Literal["command", "star", "majority"]
+    by: str
+    at: datetime | None
+    reason: str | None
+    entities: tuple[Entity, ...]
 
 
 class GoldImport(msgspec.Struct, frozen=True):
@@ -125,22 +140,59 @@ def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> l
     """The gold of a project, in task order; ``where`` narrows the tasks.
 
     A person's newer annotation replaces their older one; the annotation that is marked as ground truth counts
-    alone; where people disagree there is no gold until somebody decides. Tasks that are set aside have none.
+    alone; where people disagree there is no gold until somebody decides, or a majority where the project lets it.
+    Tasks that are set aside have none.
     """
     return [
-        Gold(task, versions[0].entities, people)
-        for task, versions, people in _settled(session, project_id, *where)
-        if len(versions) == 1
+        Gold(answered.task, answered.standing[0].entities, len(answered.people))
+        for answered in _settled(session, project_id, *where)
+        if len(answered.standing) == 1
     ]
 
 
 def conflicts_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[Conflict]:
     """The tasks about which people disagree, in task order; ``where`` narrows the tasks."""
     return [
-        Conflict(task, versions)
-        for task, versions, _ in _settled(session, project_id, *where)
-        if len(versions) > 1
+        Conflict(answered.task, answered.standing)
+        for answered in _settled(session, project_id, _may_be_disputed(project_id), *where)
+        if len(answered.standing) > 1
     ]
+
+
+def answers_of(session: Session, project_id: int) -> list[dict[str, tuple[Entity, ...]]]:
+    """What each person says about each task that several of them answered."""
+    told = []
+    for answered in _settled(session, project_id, _may_be_disputed(project_id)):
+        said = {_person(row): _entities_of(row) for row in answered.people if row.origin == "studio"}
+        if len(said) > 1:
+            told.append(said)
+    return told
+
+
+def decisions_of(session: Session, project_id: int) -> list[Decided]:
+    """The tasks about which people say different things and something settled it, in task order."""
+    return [
+        decided
+        for answered in _settled(session, project_id, _may_be_disputed(project_id))
+        if len(answered.standing) == 1 and (decided := _decided(answered)) is not None
+    ]
+
+
+def _decided(answered: _Answered) -> Decided | None:
+    standing, decision = answered.standing[0], answered.decision
+    if len({_entities_of(row) for row in answered.people}) < 2:
+        return None
+    by_id = {row.id: row for row in answered.people}
+    starred = [by_id[row] for row in standing.annotations if row in by_id and by_id[row].ground_truth]
+    if starred:
+        row = starred[-1]
+        by = row.ground_truth_by or row.annotator or "somebody"
+        return Decided(answered.task, "star", by, row.studio_updated_at, None, standing.entities)
+    if decision is not None:
+        return Decided(
+            answered.task, "command", decision.decided_by, decision.created_at, decision.reason, standing.entities
+        )
+    return Decided(answered.task, "majority", standing.annotator, None, None, standing.entities)
 
 
 def add_decision(
@@ -158,11 +210,36 @@ def add_decision(
     )
 
 
-def _settled(
-    session: Session, project_id: int, *where: ColumnElement[bool]
-) -> Iterator[tuple[Task, tuple[Version, ...], int]]:
-    """Each answered task, the versions of it that stand against each other (one: it is settled), and how many
-    people answered."""
+class _Answered(msgspec.Struct, frozen=True):
+    """A task with the newest annotation of each person, the versions of it that stand against each other (one: it
+    is settled), and the decision about it, if any."""
+
+    task: Task
+    people: list[Annotation]
+    standing: tuple[Version, ...]
+    decision: Decision | None
+
+
+def _may_be_disputed(project_id: int) -> ColumnElement[bool]:
+    """Tasks with several answers or a decision: few of them all."""
+    answered = _answer_counts(project_id)
+    one_answer = (answered.c.answers == 1) & answered.c.task_id.not_in(select(Decision.task_id))
+    return Task.id.in_(select(answered.c.task_id).where(~one_answer))
+
+
+def _answer_counts(project_id: int) -> Subquery:
+    """How many answers each task has that isn't set aside."""
+    states = _states(project_id, Task.id.not_in(select(ExcludedTask.task_id)))
+    return (
+        select(states.c.task_id, func.count().label("answers"))
+        .where(_usable(states))
+        .group_by(states.c.task_id)
+        .subquery()
+    )
+
+
+def _settled(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterator[_Answered]:
+    """Each answered task, in task order."""
     by_task: dict[int, list[Annotation]] = {}
     for row in current_annotations(session, project_id, *where):
         by_task.setdefault(row.task_id, []).append(row)
@@ -175,11 +252,27 @@ def _settled(
             .order_by(Decision.id)
         )
     }
+    by_majority = session.scalar(select(Project.majority).where(Project.id == project_id)) or False
     for ids in id_batches(sorted(by_task)):
         query = select(Task).where(Task.id.in_(ids), Task.id.not_in(select(ExcludedTask.task_id)))
         for task in session.scalars(query.order_by(Task.id)):
-            people = _of_each_person(by_task[task.id])
-            yield task, _standing(people, decisions.get(task.id)), len(people)
+            people, decision = _of_each_person(by_task[task.id]), decisions.get(task.id)
+            standing = _standing(people, decision)
+            if by_majority and len(standing) > 1 and decision is None:
+                standing = _outvoted(people) or standing
+            yield _Answered(task, people, standing, decision)
+
+
+def _outvoted(people: Sequence[Annotation]) -> tuple[Version, ...] | None:
+    """What the majority says, as the only version; None where there is none."""
+    entities = majority([_entities_of(row) for row in people])
+    if entities is None:
+        return None
+    return (Version(", ".join(map(_person, people)), entities, tuple(row.id for row in people), None),)
+
+
+def _entities_of(row: Annotation) -> tuple[Entity, ...]:
+    return _sorted(msgspec.convert(row.entities, list[Entity]))
 
 
 def _of_each_person(rows: Iterable[Annotation]) -> list[Annotation]:
@@ -208,7 +301,7 @@ def _standing(people: Sequence[Annotation], decision: Decision | None) -> tuple[
         entities = _sorted(msgspec.convert(decision.entities, list[Entity]))
         versions[entities] = Version(decision.decided_by, entities, tuple(decided), None)
     for row in counting:
-        entities = _sorted(msgspec.convert(row.entities, list[Entity]))
+        entities = _entities_of(row)
         before = versions.get(entities)
         versions[entities] = Version(
             _person(row) if before is None else f"{before.annotator}, {_person(row)}",
@@ -232,18 +325,10 @@ class GoldCounts(msgspec.Struct, frozen=True):
 
 def count_gold(session: Session, project_id: int) -> GoldCounts:
     """How much gold a project has; reads those tasks alone that have several answers or a decision."""
-    states = _states(project_id, Task.id.not_in(select(ExcludedTask.task_id)))
-    answered = (
-        select(states.c.task_id, func.count().label("answers"))
-        .where(_usable(states))
-        .group_by(states.c.task_id)
-        .subquery()
-    )
-    decided = select(Decision.task_id)
-    one_answer = (answered.c.answers == 1) & answered.c.task_id.not_in(decided)
+    answered = _answer_counts(project_id)
+    one_answer = (answered.c.answers == 1) & answered.c.task_id.not_in(select(Decision.task_id))
     settled = session.scalar(select(func.count()).select_from(answered).where(one_answer)) or 0
-    others = select(answered.c.task_id).where(~one_answer)
-    versions = [len(different) for _, different, _ in _settled(session, project_id, Task.id.in_(others))]
+    versions = [len(task.standing) for task in _settled(session, project_id, _may_be_disputed(project_id))]
     conflicts = sum(count > 1 for count in versions)
     return GoldCounts(settled + len(versions) - conflicts, conflicts)
 

@@ -20,6 +20,8 @@ from xner_label.store.tables import (
     NameQuestion,
     Prediction,
     ProjectedEntity,
+    ReviewBatch,
+    ReviewItem,
     Task,
 )
 
@@ -51,20 +53,42 @@ class AnswerState(msgspec.Struct, frozen=True):
 
 
 def open_occurrences(session: Session, project_id: int, version: str) -> Iterator[Occurrence]:
-    """The entities that a pipeline version predicts in tasks that nobody has reviewed."""
+    """The entities that a version predicts in tasks that nobody has reviewed, but those that an answer settled."""
     reviewed = select(Annotation.id).where(Annotation.task_id == Task.id).exists()
     query = (
         select(
             *(Task.id, Task.text, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label),
             *(ProjectedEntity.confidence, Task.source, ProjectedEntity.source_start, ProjectedEntity.source_end),
+            ProjectedEntity.provenance,
         )
         .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
         .join(Task, Task.id == Prediction.task_id)
         .where(Task.project_id == project_id, made_by(version), ~reviewed)
         .order_by(Task.id, ProjectedEntity.position)
     )
-    for row in session.execute(query).yield_per(1000):
-        yield Occurrence(*row)
+    for *row, provenance in session.execute(query).yield_per(1000):
+        if not (provenance or {}).get("answer"):
+            yield Occurrence(*row)
+
+
+def shown_settled(session: Session, project_id: int, strategy: str) -> dict[int, list[tuple[int, int, str]]]:
+    """(start, end, label) of the entities that an answer about a name had settled, by task, as batches of a
+    strategy showed them."""
+    query = (
+        select(
+            *(ReviewItem.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label),
+            ProjectedEntity.provenance,
+        )
+        .join(ReviewBatch, ReviewBatch.id == ReviewItem.batch_id)
+        .join(ProjectedEntity, ProjectedEntity.prediction_id == ReviewItem.prediction_id)
+        .where(ReviewBatch.project_id == project_id, ReviewBatch.strategy == strategy)
+        .order_by(ReviewItem.task_id, ProjectedEntity.position)
+    )
+    found: dict[int, list[tuple[int, int, str]]] = {}
+    for task, start, end, label, provenance in session.execute(query):
+        if (provenance or {}).get("answer"):
+            found.setdefault(task, []).append((start, end, label))
+    return found
 
 
 def asked_names(session: Session, project_id: int) -> set[tuple[str, str, str]]:

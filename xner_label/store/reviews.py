@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, func, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.base import utc_now
@@ -19,6 +19,7 @@ from xner_label.store.tables import (
     Prediction,
     ReviewBatch,
     ReviewItem,
+    ShownConflict,
     SyncState,
     Task,
 )
@@ -172,7 +173,7 @@ def _send_again(session: Session, items: ColumnElement[bool]) -> None:
     session.execute(
         update(ReviewItem)
         .where(items, ReviewItem.task_id.not_in(answered))
-        .values(pushed_at=None, sent_at=None, prediction_sent_at=None, shown_version=None)
+        .values(pushed_at=None, sent_at=None, prediction_sent_at=None, shown_version=None, fields_digest=None)
     )
 
 
@@ -220,7 +221,7 @@ def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str |
         .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
         .outerjoin(PipelineVersion, PipelineVersion.id == Prediction.pipeline_id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None))
-        .where(ReviewItem.pushed_at.is_not(None), _unanswered())
+        .where(ReviewItem.pushed_at.is_not(None), unanswered())
         .order_by(ReviewItem.id)
     )
     return [(item, shown, version) for item, shown, version in session.execute(query)]
@@ -242,13 +243,22 @@ def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
     return outgoing
 
 
+def items_of_tasks(session: Session, task_ids: Sequence[int]) -> list[Outgoing]:
+    """The items of these tasks, where they were chosen for review."""
+    items: list[int] = []
+    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
+        chunk = task_ids[start : start + _IDS_PER_STATEMENT]
+        items += session.scalars(select(ReviewItem.id).where(ReviewItem.task_id.in_(chunk)))
+    return items_by_id(session, items)
+
+
 def open_confidences(session: Session, project_id: int) -> list[float]:
     """The confidences of the predictions that wait for a person, in Label Studio or on their way there."""
     query = (
         select(Prediction.confidence)
         .join(ReviewItem, ReviewItem.prediction_id == Prediction.id)
         .join(Task, Task.id == ReviewItem.task_id)
-        .where(Task.project_id == project_id, _unanswered())
+        .where(Task.project_id == project_id, unanswered())
     )
     return list(session.scalars(query))
 
@@ -260,12 +270,13 @@ def forget_studio(session: Session, project_id: int) -> None:
     """
     ours = select(Task.id).where(Task.project_id == project_id)
     session.execute(update(Task).where(Task.project_id == project_id).values(studio_task=None))
+    session.execute(delete(ShownConflict).where(ShownConflict.task_id.in_(ours)))
     _send_again(session, ReviewItem.task_id.in_(ours))
     # a sync that is under way must find that it was overtaken
     set_cursor(session, project_id, None)
 
 
-def _unanswered() -> ColumnElement[bool]:
+def unanswered() -> ColumnElement[bool]:
     """No annotation of the task, skipped or not, is left."""
     later = aliased(Annotation)
     undone = (
@@ -289,7 +300,7 @@ def outdated_items(session: Session, project_id: int, version: str) -> list[Outg
         .join(Task, Task.id == ReviewItem.task_id)
         .join(Prediction, Prediction.task_id == Task.id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None), made_by(version))
-        .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, _unanswered())
+        .where(ReviewItem.pushed_at.is_not(None), ReviewItem.prediction_id != Prediction.id, unanswered())
         .order_by(ReviewItem.id)
         .options(selectinload(Prediction.entities))
     )
@@ -316,7 +327,7 @@ def count_open(session: Session, project_id: int) -> int:
         select(func.count())
         .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
-        .where(Task.project_id == project_id, _unanswered(), Task.id.not_in(select(ExcludedTask.task_id)))
+        .where(Task.project_id == project_id, unanswered(), Task.id.not_in(select(ExcludedTask.task_id)))
         .where(ReviewItem.pushed_at.is_(None) | Task.studio_task.is_not(None))
     )
     return session.scalar(query) or 0
@@ -329,7 +340,7 @@ def unshown_items(session: Session, project_id: int) -> int:
         .select_from(ReviewItem)
         .join(Task, Task.id == ReviewItem.task_id)
         .where(Task.project_id == project_id, Task.studio_task.is_not(None), ReviewItem.pushed_at.is_not(None))
-        .where(ReviewItem.shown_version.is_(None), _unanswered())
+        .where(ReviewItem.shown_version.is_(None), unanswered())
     )
     return session.scalar(query) or 0
 

@@ -42,7 +42,8 @@ class Project(Base):
     ``pipeline`` made its newest complete prediction: what is pushed, served and exported.
     ``studio_created_at`` is when the project was made over there, by that server's clock: another project with the
     same number, on a server that began anew, was made at another time. ``studio_source_field`` is the field of a
-    task's data in which a joined project shows the source; None: ours.
+    task's data in which a joined project shows the source; None: ours. ``majority`` says whether more than half
+    of at least three people settle what they disagree about.
     """
 
     __tablename__ = "projects"
@@ -58,6 +59,7 @@ class Project(Base):
     studio_created_at: Mapped[datetime | None]
     studio_text_field: Mapped[str | None]
     studio_source_field: Mapped[str | None]
+    majority: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
     pipeline: Mapped[PipelineVersion | None] = relationship(lazy="selectin")
@@ -214,7 +216,8 @@ class ReviewItem(Base):
     Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
     which sent it never learned whether it arrived. ``shown_version`` is the version under which Label Studio is
     known to hold the prediction (of a blind task: an empty one), and ``prediction_sent_at`` what ``sent_at`` is to
-    the task: Label Studio may store a task and lose the prediction that came with it.
+    the task: Label Studio may store a task and lose the prediction that came with it. ``fields_digest`` names what
+    else it was sent about the task, and ``hints`` lists the possible entities among that.
     """
 
     __tablename__ = "review_items"
@@ -228,6 +231,8 @@ class ReviewItem(Base):
     pushed_at: Mapped[datetime | None]
     prediction_sent_at: Mapped[datetime | None]
     shown_version: Mapped[str | None]
+    fields_digest: Mapped[str | None]
+    hints: Mapped[list[Any] | None]
 
 
 class Annotation(Base):
@@ -235,7 +240,8 @@ class Annotation(Base):
 
     A changed annotation adds a row, and so does gold that is imported again with other entities; the row with the
     newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's result
-    list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it there.
+    list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it there,
+    ``ground_truth_by`` who changed it last, which the star is a change of.
     """
 
     __tablename__ = "annotations"
@@ -249,6 +255,7 @@ class Annotation(Base):
     skipped: Mapped[bool] = mapped_column(default=False)
     deleted: Mapped[bool] = mapped_column(default=False)
     ground_truth: Mapped[bool] = mapped_column(default=False, server_default=false())
+    ground_truth_by: Mapped[str | None]
     lead_time: Mapped[float | None]
     regions: Mapped[list[Any]]
     entities: Mapped[list[Any]]
@@ -374,6 +381,15 @@ class Decision(Base):
     decided_by: Mapped[str]
     reason: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ShownConflict(Base):
+    """A task that Label Studio shows as disputed; ``digest`` names what it shows of the dispute."""
+
+    __tablename__ = "shown_conflicts"
+
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[str]
 
 
 class NameQuestion(Base):

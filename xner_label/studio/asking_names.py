@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.entities import Span
 from xner_label.errors import ConfigurationError, StudioError
-from xner_label.review.name_groups import NameGroup, Occurrence, group_names, other_labels, other_spans
+from xner_label.review.name_groups import NameGroup, NameKey, Occurrence, group_names, other_labels, other_spans
 from xner_label.settings.table import Settings
 from xner_label.store import names, projects, runs
 from xner_label.store.base import utc_now
@@ -56,18 +56,27 @@ class AskReport(msgspec.Struct, frozen=True):
     url: str | None
 
 
-def ask_names(store: Store, settings: Settings, limit: int, *, dry_run: bool = False) -> AskReport:
+def ask_names(
+    store: Store,
+    settings: Settings,
+    limit: int,
+    *,
+    dry_run: bool = False,
+    only: Sequence[NameKey] | None = None,
+) -> AskReport:
     """Ask about names until ``limit`` cards wait for an answer, those with the most expected errors first.
 
-    Raises StudioError, ConfigurationError when the project isn't connected.
+    ``only``: the groups to ask about, in their order, however many wait. Raises StudioError, ConfigurationError
+    when the project isn't connected.
     """
     with open_studio(settings) as studio:
         with store.read() if dry_run else store.write() as session:
             project, _ = projects.connected_project(session, settings.project, studio.url)
             if not dry_run:
                 projects.lock_project(session, project.id)
-            waiting = _count_waiting(session, project.id)
-            chosen = _choose(session, project, max(0, limit - waiting))
+            waiting = count_waiting(session, project.id)
+            count = max(0, limit - waiting) if only is None else len(only)
+            chosen = _choose(session, project, count, only)
             if not dry_run:
                 names.add_questions(session, project.id, [row for _, row in chosen])
         sent, url = 0, None
@@ -77,7 +86,7 @@ def ask_names(store: Store, settings: Settings, limit: int, *, dry_run: bool = F
                 url = studio.project_url(place)
                 sent = _send(store, studio, project.id, place)
         with store.read() as session:
-            waiting = _count_waiting(session, project.id)
+            waiting = count_waiting(session, project.id)
     groups = [group for group, _ in chosen]
     return AskReport(
         project=project.name,
@@ -90,7 +99,9 @@ def ask_names(store: Store, settings: Settings, limit: int, *, dry_run: bool = F
     )
 
 
-def _choose(session: Session, project: Project, count: int) -> list[tuple[NameGroup, dict[str, Any]]]:
+def _choose(
+    session: Session, project: Project, count: int, only: Sequence[NameKey] | None
+) -> list[tuple[NameGroup, dict[str, Any]]]:
     """The next groups to ask about, each with the columns of its question."""
     version = runs.reviewed_version(session, project, "pool")
     if not count or version is None:
@@ -100,7 +111,11 @@ def _choose(session: Session, project: Project, count: int) -> list[tuple[NameGr
     every = group_names(found, least=1)
     counts = {group.key: len(group.occurrences) for group in every}
     chosen: list[tuple[NameGroup, dict[str, Any]]] = []
-    for group in group_names(found):
+    groups = group_names(found)
+    if only is not None:
+        by_key = {group.key: group for group in groups}
+        groups = [by_key[key] for key in only if key in by_key]
+    for group in groups:
         key = group.key
         if len(chosen) == count:
             break
@@ -127,7 +142,7 @@ def _occurrence(row: names.Occurrence) -> Occurrence:
     return Occurrence(row.task, row.text, row.start, row.end, row.label, row.confidence, row.source, mention)
 
 
-def _count_waiting(session: Session, project_id: int) -> int:
+def count_waiting(session: Session, project_id: int) -> int:
     """Questions without an answer in force."""
     answered = {state.question for state in names.answer_states(session, project_id) if not state.withdrawn}
     return len(names.questions(session, project_id).keys() - answered)

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.progress import SILENCE
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, tasks
 from xner_label.store.database import Store
@@ -32,7 +33,9 @@ from xner_label.studio.labelling import (
     find_control,
     labelling_config,
     shown_fields,
+    upgraded_config,
 )
+from xner_label.studio.task_fields import refresh_fields
 from xner_label.studio.views import ensure_views
 
 # Serve the least confident task first, and open it with its prediction.
@@ -86,6 +89,9 @@ def connect(store: Store, settings: Settings, options: ConnectOptions) -> Connec
         }
         if options.replace_config:
             changes["label_config"] = labelling_config(settings.labels, settings.source_language)
+        elif upgraded := upgraded_config(studio_row.label_config):
+            changes["label_config"] = upgraded
+            control = msgspec.structs.replace(control, guides=True)
         changes |= _instructed(store, studio_row, project, settings)
         already_pushed = {} if same or created else _already_there(store, studio, project, studio_row.id, control)
         if changes:
@@ -93,19 +99,21 @@ def connect(store: Store, settings: Settings, options: ConnectOptions) -> Connec
         notes: list[str] = []
         backend, webhook = attach(studio, studio_row.id, settings, notes) if options.backend else (None, None)
         view = ensure_views(studio, studio_row.id)
-    with store.write() as session:
-        stored = projects.get_project(session, settings.project)
-        if not same:
-            _leave(session, stored, notes)
-            projects.release_studio_project(session, studio.url, studio_row.id, stored)
-        stored.labels = list(settings.labels)
-        stored.studio_url, stored.studio_project = studio.url, studio_row.id
-        stored.studio_created_at = moment(studio_row.created_at)
-        stored.studio_text_field = options.text_field or (stored.studio_text_field if same else None)
-        stored.studio_source_field = None if control.source_key == SOURCE else control.source_key
-        if options.backend:
-            stored.studio_backend, stored.studio_webhook = backend, webhook
-        reviews.mark_pushed(session, already_pushed)
+        with store.write() as session:
+            stored = projects.get_project(session, settings.project)
+            if not same:
+                _leave(session, stored, notes)
+                projects.release_studio_project(session, studio.url, studio_row.id, stored)
+            stored.labels = list(settings.labels)
+            stored.studio_url, stored.studio_project = studio.url, studio_row.id
+            stored.studio_created_at = moment(studio_row.created_at)
+            stored.studio_text_field = options.text_field or (stored.studio_text_field if same else None)
+            stored.studio_source_field = None if control.source_key == SOURCE else control.source_key
+            if options.backend:
+                stored.studio_backend, stored.studio_webhook = backend, webhook
+            reviews.mark_pushed(session, already_pushed)
+        if same:
+            refresh_fields(store, studio, stored, control, SILENCE)
     return Connection(
         settings.project,
         studio_row.id,

@@ -25,13 +25,22 @@ TEXT = "text"
 SOURCE = "source_text"
 EXTERNAL_ID = "xner_id"
 MIN_CONFIDENCE = "min_conf"
+# The place in the queue, and the part of it: see below.
+RANK = "xner_rank"
+QUEUE = "xner_queue"
+# HTML: what to look at first, and the source with its entities marked.
+LOOK_HTML = "xner_look"
+SOURCE_HTML = "xner_source"
+# Tasks that people review with a prediction, those without one, and those about which they disagree.
+REVIEW, CONTROL_SLICE, CONFLICT = "review", "control", "conflict"
 
 # Told apart in the usual kinds of colour blindness, and dark enough for the white text of a label's hotkey.
 _COLOURS = {"PER": "#2563EB", "ORG": "#D97706", "LOC": "#059669", "DATE": "#9333EA", "MISC": "#DB2777"}
 _FURTHER_COLOURS = ("#0891B2", "#65A30D", "#DC2626", "#4B5563", "#7C2D12", "#4338CA", "#BE185D", "#A16207")
 
 # Translucent, so that it reads on a light and on a dark page. Chromium's own style sheet hides <area>, which are
-# the handles that drag a region's border. Lines run as their own script does.
+# the handles that drag a region's border. Lines run as their own script does, and are as wide as the page, so that
+# they begin at the side where it begins.
 _STYLE = (
     ".xner-source { background: rgba(128, 128, 128, .12); border-left: 4px solid rgba(128, 128, 128, .5); "
     "border-radius: 4px; padding: 8px 14px; margin-bottom: 14px } "
@@ -40,30 +49,40 @@ _STYLE = (
     ".xner-text [class*=richtext__line], .xner-text [class*=richtext__container] "
     "{ unicode-bidi: plaintext; text-align: start } "
     ".xner-text [class*=richtext__line], .xner-text [class*=richtext__container] "
-    "{ font-size: 18px; line-height: 2.2 }"
+    "{ font-size: 18px; line-height: 2.2 } "
+    "[class*=richtext__line] { min-width: 100% } "
+    ".xner-control, .xner-undefined { display: none } "
+    ".xner-source:has(.xner-review, .xner-conflict) .xner-plain { display: none } "
+    ".xner-source .xner-review, .xner-source .xner-conflict { white-space: pre-wrap } "
+    ".xner-look .xner-review:not(:empty), .xner-look .xner-conflict { border-left: 4px solid #D97706; "
+    "background: rgba(217, 119, 6, .10); border-radius: 4px; padding: 6px 14px; margin-bottom: 14px }"
 )
 # A labelling configuration of this many characters has thousands of labels.
 LONGEST_CONFIG = 1_000_000
 
 
 class Control(msgspec.Struct, frozen=True):
-    """The Labels control of a project: its name, the Text it labels, the data key shown there, its labels, and the
-    data key of the source."""
+    """The Labels control of a project: its name, the Text it labels, the data key shown there, its labels, the
+    data key of the source, and whether the project shows what to look at first and the marked source."""
 
     from_name: str
     to_name: str
     text_key: str
     labels: tuple[str, ...]
     source_key: str = SOURCE
+    guides: bool = False
 
 
 def labelling_config(labels: Sequence[str], source_language: str = "en") -> str:
     """The configuration of a new project, as XML."""
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Style").text = _STYLE
+    view.append(_look())
     source = ElementTree.SubElement(view, "View", className="xner-source")
     ElementTree.SubElement(source, "Header", value=f"Source ({source_language})", size="5")
-    ElementTree.SubElement(source, "Text", name="source", value=f"${SOURCE}")
+    source.append(_optional_html("marked", SOURCE_HTML))
+    plain = ElementTree.SubElement(source, "View", className="xner-plain")
+    ElementTree.SubElement(plain, "Text", name="source", value=f"${SOURCE}")
     control = ElementTree.SubElement(view, "Labels", name="label", toName="text", showInline="true")
     for label, colour in zip(labels, _colours(labels), strict=True):
         ElementTree.SubElement(control, "Label", value=label, background=colour)
@@ -75,7 +94,52 @@ def labelling_config(labels: Sequence[str], source_language: str = "en") -> str:
 
 def our_control(labels: Sequence[str]) -> Control:
     """The control of a project that has :func:`labelling_config`."""
-    return Control("label", "text", TEXT, tuple(labels))
+    return Control("label", "text", TEXT, tuple(labels), guides=True)
+
+
+def upgraded_config(label_config: str) -> str | None:
+    """A configuration that we made for an earlier version as we make it now, everything that people changed in it
+    left as it is; None for one that is up to date or isn't ours. Raises ConfigurationError."""
+    root = _parsed(label_config)
+    place = next((view for view in root.iter("View") if view.get("className") == "xner-source"), None)
+    if place is None or _guides(root):
+        return None
+    source = next((text for text in place.iter("Text") if text.get("value") == f"${SOURCE}"), None)
+    if source is None or source not in list(place):
+        return None
+    position = list(place).index(source)
+    place.remove(source)
+    plain = ElementTree.Element("View", className="xner-plain")
+    plain.append(source)
+    place.insert(position, _optional_html("marked", SOURCE_HTML))
+    place.insert(position + 1, plain)
+    root.insert(list(root).index(place) if place in list(root) else 0, _look())
+    for style in root.iter("Style"):
+        if (style.text or "").strip().startswith(".xner-source {"):
+            style.text = _STYLE
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _look() -> ElementTree.Element:
+    view = ElementTree.Element("View", className="xner-look")
+    view.append(_optional_html("look", LOOK_HTML))
+    return view
+
+
+def _optional_html(name: str, key: str) -> ElementTree.Element:
+    """HTML of the field ``key``, hidden where the task doesn't have it.
+
+    Label Studio refuses tasks that lack a field which an object's value names as ``$key``, such as those that
+    people make by hand. It doesn't look into ``$[key]``, which its browser side reads all the same and writes as
+    "undefined" where it is missing: the style hides that.
+    """
+    value = f'<div class="xner-$[{QUEUE}]">$[{key}]</div>'
+    return ElementTree.Element("HyperText", name=name, value=value, inline="true")
+
+
+def _guides(root: ElementTree.Element) -> bool:
+    return any(f"$[{LOOK_HTML}]" in element.get("value", "") for element in root.iter("HyperText"))
 
 
 def control_of_project(studio_row: Any, project: Project) -> Control:
@@ -136,8 +200,9 @@ def _controls(label_config: str) -> tuple[Control, ...]:
         for element in root.iter("Text")
         if element.get("value", "").startswith("$")
     }
+    guides = _guides(root)
     return tuple(
-        Control(element.get("name", ""), target, texts[target], _offered(element))
+        Control(element.get("name", ""), target, texts[target], _offered(element), guides=guides)
         for element in root.iter("Labels")
         if (target := element.get("toName", "")) in texts
     )
@@ -168,3 +233,8 @@ def _offered(element: ElementTree.Element) -> tuple[str, ...]:
 def _colours(labels: Sequence[str]) -> list[str]:
     further = iter(_FURTHER_COLOURS * (len(labels) // len(_FURTHER_COLOURS) + 1))
     return [_COLOURS.get(label) or next(further) for label in labels]
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """The colour (#RRGGBB) of each label in the configurations that we make."""
+    return dict(zip(labels, _colours(labels), strict=True))

@@ -15,10 +15,9 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
-from xner_label.entities import Tokens
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.progress import SILENCE, Progress
-from xner_label.review.queue import QueuedSpan, QueuedTask, order_tasks
+from xner_label.review.queue import order_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
@@ -26,13 +25,17 @@ from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
-from xner_label.store.tables import Prediction, Project, Task
+from xner_label.store.showing import mark_fields
+from xner_label.store.tables import Project
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
-from xner_label.studio.labelling import EXTERNAL_ID, MIN_CONFIDENCE, Control, control_of_project
+from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
+from xner_label.studio.queued import queued_tasks
+from xner_label.studio.ranking import rank_waiting
 from xner_label.studio.regions import to_studio
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
+from xner_label.studio.task_fields import FieldMaker, TaskFields, refresh_fields
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
 _TASKS_PER_REQUEST = 500
@@ -42,6 +45,7 @@ class PushOptions(msgspec.Struct, frozen=True):
     """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds nothing
     until some are done; ``strategy`` orders what could be chosen (see :mod:`xner_label.review.strategies`), and no
     more is chosen than people can do in ``minutes``. ``max_confidence`` leaves out what is surer than that.
+    ``tasks`` names those to choose, by id and in their order, instead of a strategy.
     ``blind_share`` of the chosen ones are drawn at random from all that could be chosen and shown without a
     prediction: the control slice."""
 
@@ -53,14 +57,16 @@ class PushOptions(msgspec.Struct, frozen=True):
     blind_share: float = 0.0
     seed: int = 0
     dry_run: bool = False
+    tasks: tuple[int, ...] | None = None
 
 
 class PushReport(msgspec.Struct, frozen=True):
     """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction; ``resumed`` had been
     chosen by an earlier push; ``pushed`` went to Label Studio now; ``refreshed`` were waiting there and got the
-    prediction of a newer ``version``; ``repaired`` had lost their prediction; ``waiting`` is the length of the
-    queue. ``elsewhere`` counts, by split, what could be chosen from other splits, and ``unpredicted`` the tasks
-    that the promoted run has yet to predict before its predictions are shown."""
+    prediction of a newer ``version``, for which ``reordered`` of those that wait stand elsewhere now; ``repaired``
+    had lost their prediction; ``waiting`` is the length of the queue. ``elsewhere`` counts, by split, what could
+    be chosen from other splits, and ``unpredicted`` the tasks that the promoted run has yet to predict before its
+    predictions are shown."""
 
     project: str
     version: str | None
@@ -69,6 +75,7 @@ class PushReport(msgspec.Struct, frozen=True):
     resumed: int
     pushed: int
     refreshed: int
+    reordered: int
     repaired: int
     waiting: int
     lowest_confidence: float | None
@@ -110,13 +117,17 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
             choice = _choose(session, project, options, control)
             if choice.items and not options.dry_run:
                 reviews.add_batch(session, project.id, options.strategy, choice.items)
-        pushed = refreshed = repaired = 0
+        pushed = refreshed = repaired = reordered = 0
         if not options.dry_run and choice.version is not None:
             shower = Shower(store, studio, project, control, choice.version, progress)
-            pushed = _Delivery(store, studio, project.id, studio_project, control, choice.version, progress).run()
+            pushed = _Delivery(store, studio, project, control, choice.version, progress).run()
             refreshed = shower.follow()
+            if refreshed:
+                with store.write() as session:
+                    reordered = rank_waiting(session, project.id)
             repaired = shower.complete()
             show_version(studio, studio_project, choice.version)
+            refresh_fields(store, studio, project, control, progress)
         with store.read() as session:
             waiting = reviews.count_open(session, project.id)
             elsewhere = {} if choice.items else _elsewhere(session, project, choice.version, options)
@@ -130,6 +141,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
         pushed=pushed,
         refreshed=refreshed,
         repaired=repaired,
+        reordered=reordered,
         waiting=waiting,
         lowest_confidence=min(choice.confidences, default=None),
         highest_confidence=max(choice.confidences, default=None),
@@ -154,7 +166,10 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
     found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
-    if (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
+    if options.tasks is not None:
+        by_task = {item[0]: item for item in found}
+        found = [by_task[task] for task in options.tasks if task in by_task]
+    elif (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
         found = _ordered(session, found, options, wanted)
     blind = set()
     if options.blind_share:
@@ -175,16 +190,7 @@ def _ordered(
     session: Session, found: Sequence[tuple[int, int, float]], options: PushOptions, wanted: int
 ) -> list[tuple[int, int, float]]:
     """What could be chosen, in the order of the strategy."""
-    pairs = predictions.by_id(session, [prediction for _, prediction, _ in found])
-    stored = {prediction.id: (task, prediction) for task, prediction in pairs}
-    queued = []
-    for _, prediction_id, confidence in found:
-        task, prediction = stored[prediction_id]
-        spans = [
-            QueuedSpan(row.source_text or row.text, row.confidence, (row.provenance or {}).get("tagger"))
-            for row in prediction.entities
-        ]
-        queued.append(QueuedTask(len(Tokens.of(task.text, task.tokens)), confidence, spans))
+    queued = queued_tasks(session, found)
     order = order_tasks(queued, options.strategy, wanted, options.seed, options.minutes)
     return [found[number] for number in order]
 
@@ -196,26 +202,30 @@ class _Delivery:
         self,
         store: Store,
         studio: Studio,
-        project_id: int,
-        studio_project: int,
+        project: Project,
         control: Control,
         version: str,
         progress: Progress,
     ) -> None:
+        assert project.studio_project is not None
         self._store = store
         self._studio = studio
-        self._project_id = project_id
-        self._studio_project = studio_project
+        self._project = project
+        self._project_id = project.id
+        self._studio_project = project.studio_project
         self._control = control
         self._version = version
         self._progress = progress
+        self._fields: dict[int, TaskFields] = {}
 
     def run(self) -> int:
         """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
         outgoing = self._after_looking()
         with self._store.read() as session:
             confidences = reviews.open_confidences(session, self._project_id)
-        payloads = [self._payload(item.task, item.prediction, confidences) for item in outgoing]
+            if outgoing:
+                self._fields = FieldMaker(session, self._project, self._control).fields(outgoing)
+        payloads = [self._payload(item, confidences) for item in outgoing]
         sent = 0
         if len(outgoing) > _TASKS_PER_REQUEST:
             self._progress.begin("pushing", len(outgoing))
@@ -291,6 +301,7 @@ class _Delivery:
             )
         with self._store.write() as session:
             reviews.mark_pushed(session, {item.task.id: row for (item, _), row in zip(ours, ids, strict=True)})
+            mark_fields(session, {item.item.id: self._fields[item.item.id].shown for item, _ in ours})
             if answer.prediction_count == len(ours):
                 reviews.mark_shown(session, {item.item.id: self._shown(item) for item, _ in ours})
             else:
@@ -301,15 +312,12 @@ class _Delivery:
     def _shown(self, item: Outgoing) -> str:
         return readable_name(self._version if item.prediction is None else item.prediction.pipeline.name)
 
-    def _payload(self, task: Task, prediction: Prediction | None, confidences: Sequence[float]) -> dict[str, Any]:
-        """A task as Label Studio imports it. A blind one must not give its confidence away either."""
-        data: dict[str, Any] = {
-            self._control.source_key: task.source or "",
-            EXTERNAL_ID: task.external_id,
-            self._control.text_key: task.text,
+    def _payload(self, item: Outgoing, confidences: Sequence[float]) -> dict[str, Any]:
+        """A task as Label Studio imports it."""
+        data = {
+            self._control.source_key: item.task.source or "",
+            self._control.text_key: item.task.text,
+            **self._fields[item.item.id].data,
         }
-        if prediction is not None:
-            lowest = min((entity.confidence for entity in prediction.entities), default=prediction.confidence)
-            data[MIN_CONFIDENCE] = round(lowest, 4)
-        shown = prediction_of(task, prediction, self._control, self._version, confidences)
+        shown = prediction_of(item.task, item.prediction, self._control, self._version, confidences)
         return {"data": data, "predictions": [shown]}

@@ -8,38 +8,44 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from xner_label.entities import Provenance
+from xner_label.review.doubts import DOUBTFUL
 
 if TYPE_CHECKING:
     from xner_label.store.tables import ProjectedEntity
 
-# Probabilities from which an entity counts as sure, and as fairly sure.
-_SURE, _FAIRLY = 0.9, 0.7
+# The probability from which an entity counts as sure.
+_SURE = 0.9
 
 
 def reasons(entity: ProjectedEntity) -> str:
     """One line: the source, how sure that is, and why."""
-    return "; ".join([_origin(entity), _confidence(entity.confidence), *_witnesses(entity)])
+    return "; ".join([origin(entity), confidence(entity.confidence), *witnesses(entity)])
 
 
-def _origin(entity: ProjectedEntity) -> str:
+def origin(entity: ProjectedEntity) -> str:
+    """Which entity of the source it was projected from, if any."""
     if entity.source_text:
         return f"<- {entity.source_text} ({entity.source_label})"
     return "not from the source text: the name was learned from other texts or found by a model"
 
 
-def _confidence(probability: float) -> str:
-    words = "sure" if probability >= _SURE else "fairly sure" if probability >= _FAIRLY else "doubtful"
+def confidence(probability: float) -> str:
+    """A probability (0 to 1) in a word and as a number."""
+    words = "sure" if probability >= _SURE else "fairly sure" if probability >= DOUBTFUL else "doubtful"
     return f"{words} ({probability:.2f})"
 
 
-def _witnesses(entity: ProjectedEntity) -> Iterator[str]:
+def witnesses(entity: ProjectedEntity) -> Iterator[str]:
+    """What speaks for an entity or against it beside its own sentence."""
     if not entity.provenance:
         return
     found = msgspec.convert(entity.provenance, Provenance)
     if found.names >= 1:
         yield f"{found.votes:.0f} of {found.names:.0f} other places of the name agree"
     if found.tagger is not None:
-        yield f"a model of the language says {found.tagger:.2f}"
+        yield f"a model of the language says {found.tagger:.2f}" + (
+            f" and would rather say {found.tagger_label}" if found.tagger_label else ""
+        )
     if found.settled_count:
         yield f"people settled it so {found.settled_count} times"
     if found.against_count:

@@ -181,16 +181,18 @@ class Recorder:
             return
         shown = None if skipped else _shown(task, annotation, result, predictions, served)
         changes = compare(shown.entities, reviewed) if shown is not None else []
-        author = annotation["completed_by"]
         self._session.add(
             Annotation(
                 task_id=task.id,
                 origin="studio",
                 studio_annotation=annotation["id"],
                 studio_updated_at=updated_at,
-                annotator=self._fetched.users.get(author, str(author)) if author is not None else None,
+                annotator=self._user(annotation["completed_by"]),
                 skipped=skipped,
                 ground_truth=bool(annotation.get("ground_truth")),
+                ground_truth_by=self._user(annotation.get("updated_by"))
+                if annotation.get("ground_truth")
+                else None,
                 lead_time=annotation["lead_time"],
                 regions=result,
                 entities=[
@@ -207,6 +209,10 @@ class Recorder:
         else:
             self._report.updated += 1
         self._report.corrections.update(change.kind for change in changes)
+
+    def _user(self, number: int | None) -> str | None:
+        """A user of Label Studio by their e-mail address, or by number where the token may not list users."""
+        return None if number is None else self._fetched.users.get(number, str(number))
 
     def _entities(self, task: Task, row: Any, result: Iterable[Mapping[str, Any]]) -> list[ReviewedEntity]:
         if row.data.get(self._control.text_key) != task.text:

@@ -24,6 +24,7 @@ from xner_label.studio.hearing_names import sync_names
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import Control, control_of_project
 from xner_label.studio.recording import Recorder
+from xner_label.studio.showing_conflicts import show_conflicts
 from xner_label.studio.sync_report import SyncReport
 
 # A request that began before ours may commit after it, and several servers' clocks may differ a little.
@@ -55,8 +56,10 @@ def sync(
             report = _attempt(store, studio, settings, progress, full=full, allow_deletions=allow_deletions)
             if report is not None:
                 with store.read() as session:
-                    project_id = projects.get_project(session, settings.project).id
-                report.names = sync_names(store, studio, project_id)
+                    project, number = projects.connected_project(session, settings.project, studio.url)
+                report.names = sync_names(store, studio, project.id)
+                control = control_of_project(studio.project(number), project)
+                report.conflicts_shown = show_conflicts(store, studio, project, control)
                 return report
     raise PartialError(
         f"{_ATTEMPTS} other syncs were quicker than this one; it has written nothing",
@@ -109,6 +112,7 @@ def _attempt(
             return None
         stored = projects.get_project(session, project.name)
         stored.studio_created_at = moment(found.created_at)
+        stored.majority = settings.disagreements == "majority"
         _write(session, project.id, control, fetched, report, allow_deletions=allow_deletions)
         blocked = {rejected.studio_task for rejected in report.rejected}
         held = [moment(task.updated_at) for task in fetched.changed if task.id in blocked]

@@ -40,7 +40,7 @@ class SyncReport(msgspec.Struct):
     a person passed over, ``revived`` those that counted as deleted and exist; ``corrections`` counts by kind those
     of added and updated annotations; ``acknowledged`` annotations can't be used and somebody said so. ``cursor``
     is the server's time from which the next sync goes on; it waits for rejected annotations. ``names`` is about
-    answers to name cards."""
+    answers to name cards. Of ``conflicts_shown`` tasks the dispute, or its end, was shown in Label Studio."""
 
     project: str
     changed_tasks: int = 0
@@ -57,3 +57,4 @@ class SyncReport(msgspec.Struct):
     doubled: list[Doubled] = msgspec.field(default_factory=list)
     cursor: datetime | None = None
     names: AnswersReport = AnswersReport()
+    conflicts_shown: int = 0

@@ -119,7 +119,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         if task.text_hash in hidden:
             report.same_text_as_held_out += 1
         elif task.id in gold:
-            learned.append(_gold_sentence(gold[task.id], projected, labels, report))
+            learned.append(_with_fitting_tokens(_gold_sentence(gold[task.id], projected, labels, report)))
             report.gold_entities += len(learned[-1].entities)
         elif task.id in disputed:
             report.conflicts.append(task.external_id)
@@ -214,6 +214,16 @@ def _gold_sentence(
     known = tuple(entity for entity in gold.entities if entity.label in labels)
     report.foreign_entities += len(gold.entities) - len(known)
     return GoldSentence(to_sentence(gold.task, projected), known)
+
+
+def _with_fitting_tokens(item: GoldSentence) -> GoldSentence:
+    """What is learned from has its tokens cut where people saw a name begin or end inside one.
+
+    What is judged on keeps its tokens: a cut would give the border away.
+    """
+    borders = (border for entity in item.entities for border in (entity.start, entity.end))
+    tokens = item.sentence.tokens.cut_at(borders)
+    return msgspec.structs.replace(item, sentence=msgspec.structs.replace(item.sentence, tokens=tokens))
 
 
 def _count_silver(sentence: Sentence, options: DataOptions, report: DataReport) -> None:

@@ -1,0 +1,41 @@
+"""How long people took: the times that Label Studio measured while a sentence or a card was open."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from xner_label.entities import Tokens
+from xner_label.store.tables import Annotation, Correction, NameAnswer, NameQuestion, Task
+
+# The newest times of each kind: people get quicker.
+_NEWEST = 500
+
+
+def sentence_times(session: Session, project_id: int) -> list[tuple[float, int, int]]:
+    """(seconds, tokens, entities put right) of answers to sentences, the newest ones."""
+    changes = func.count(Correction.id).filter(Correction.kind != "kept")
+    query = (
+        select(Annotation.lead_time, Task.text, Task.tokens, changes)
+        .join(Task, Task.id == Annotation.task_id)
+        .outerjoin(Correction, Correction.annotation_id == Annotation.id)
+        .where(Task.project_id == project_id, Annotation.lead_time.is_not(None), ~Annotation.deleted)
+        .group_by(Annotation.id, Task.id)
+        .order_by(Annotation.id.desc())
+        .limit(_NEWEST)
+    )
+    return [
+        (seconds, len(Tokens.of(text, tokens)), count) for seconds, text, tokens, count in session.execute(query)
+    ]
+
+
+def name_times(session: Session, project_id: int) -> list[float]:
+    """Seconds of answers to name cards, the newest ones."""
+    query = (
+        select(NameAnswer.lead_time)
+        .join(NameQuestion)
+        .where(NameQuestion.project_id == project_id, NameAnswer.lead_time.is_not(None), ~NameAnswer.withdrawn)
+        .order_by(NameAnswer.id.desc())
+        .limit(_NEWEST)
+    )
+    return [seconds for seconds in session.scalars(query) if seconds]
