@@ -173,6 +173,15 @@ CALLS = (
         "few.jsonl --output w.json --from-scratch --corpus --json",
     ),
     Call(
+        "benchmark",
+        "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
+        "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
+        "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
+        f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --source-language en "
+        "--target-language sw --device cpu --dtype float32 --json",
+    ),
+    Call("benchmark", "tasks.jsonl --methods string --cache kept --dry-run"),
+    Call(
         "translate",
         f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again",
     ),
@@ -303,6 +312,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
+    (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
     (tmp_path / "numbers.jsonl").write_text('{"id": "n", "tokens": ["Anna", "anaishi"], "ner_tags": [1, 0]}\n')
     return tmp_path

@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "export": "Write gold and silver to files",
         "evaluate": "Score predictions against gold",
         "simulate": "Try the loop of review on gold, before people do",
+        "benchmark": "Compare systems on gold: which method for my language?",
         "choose-projector": "Find the projector that suits a language",
         "fit-projector": "Learn the projector's weights from gold",
         "translate": "Translate tasks (JSON Lines in and out)",

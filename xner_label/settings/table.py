@@ -182,7 +182,8 @@ class Settings:
     corpus_limit: int = setting(
         50_000,
         "pipeline.corpus_limit",
-        "Up to this many tasks of a project inform each other in `predict` (default projector); 0: none do",
+        "Tasks that teach corpus mode in `predict` (default projector); the others inform each other through "
+        "counts; 0: every task stands alone",
         rule=Range(0),
     )
 
