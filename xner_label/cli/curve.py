@@ -17,7 +17,7 @@ from xner_label.settings.table import Settings
     "--draws", type=click.IntRange(1), default=3, show_default=True, help="Draws of each part of the gold"
 )
 @click.option("--plot", "file", type=click.Path(path_type=Path), help="Draw the curve into this file")
-@with_settings("database_url", "project", "min_silver_confidence", "dev_share", "near_duplicates")
+@with_settings("database_url", "project", "min_silver_confidence", "max_error", "dev_share", "near_duplicates")
 @json_option
 def command(settings: Settings, draws: int, file: Path | None, as_json: bool) -> None:
     """Train on parts of the gold there is and say what the next 100 reviewed tasks would buy.
@@ -28,7 +28,7 @@ def command(settings: Settings, draws: int, file: Path | None, as_json: bool) ->
     from xner_label.training.data import DataOptions, collect
     from xner_label.training.learning_curve import advice, learning_curve, plot
 
-    options = DataOptions(settings.min_silver_confidence, settings.dev_share, settings.near_duplicates)
+    options = DataOptions.of(settings)
     with open_store(settings.database_url) as store, store.read() as session:
         data = collect(session, settings.project, options)
     with console_progress() as progress:

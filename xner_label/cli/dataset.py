@@ -25,7 +25,7 @@ from xner_label.settings.table import Settings
     default="jsonl",
     show_default=True,
 )
-@with_settings("database_url", "project", "min_silver_confidence", "dev_share", "near_duplicates")
+@with_settings("database_url", "project", "min_silver_confidence", "max_error", "dev_share", "near_duplicates")
 @json_option
 def command(settings: Settings, folder: Path | None, format: str, as_json: bool) -> None:
     """Say what a training would learn from and be judged by, and why other tasks are left out; write it as files.
@@ -36,7 +36,7 @@ def command(settings: Settings, folder: Path | None, format: str, as_json: bool)
     from xner_label.training.data import DataOptions, described
     from xner_label.training.dataset import make_dataset
 
-    options = DataOptions(settings.min_silver_confidence, settings.dev_share, settings.near_duplicates)
+    options = DataOptions.of(settings)
     with open_store(settings.database_url) as store:
         report = make_dataset(store, settings.project, options, folder, format)
     answer(report, described(report.data), as_json=as_json)

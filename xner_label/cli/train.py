@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command(name="train")
 @with_settings(
-    *("database_url", "project", "training_folder", "min_silver_confidence", "dev_share", "near_duplicates"),
-    *("device", "dtype"),
+    *("database_url", "project", "training_folder", "min_silver_confidence", "max_error", "dev_share"),
+    *("near_duplicates", "device", "dtype"),
 )
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
@@ -56,7 +56,7 @@ def command(
     from xner_label.training.fine_tuning import FineTuningOptions
     from xner_label.training.runs import TrainOptions, new_gold, preview, train
 
-    data = DataOptions(settings.min_silver_confidence, settings.dev_share, settings.near_duplicates)
+    data = DataOptions.of(settings)
     chosen = {name: value for name, value in fine_tuning.items() if value is not None}
     if chosen and checkpoint is None:
         raise UsageError(
