@@ -25,3 +25,5 @@ WEIGHTED_PROJECTORS = ("default", "corpus")
 # Orders of review.
 STRATEGIES = ("least-confident", "leverage", "disagreement", "diversity", "random", "mix")
 DEFAULT_STRATEGY = "least-confident"
+# What a worker does.
+JOB_KINDS = ("sync", "predict", "train")

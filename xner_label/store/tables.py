@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from xner_label.store.base import Base, probability_check, utc_now
+from xner_label.store.job_table import Job as Job
 
 
 class PipelineVersion(Base):
