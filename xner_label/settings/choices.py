@@ -27,3 +27,6 @@ STRATEGIES = ("least-confident", "leverage", "disagreement", "diversity", "rando
 DEFAULT_STRATEGY = "least-confident"
 # What a worker does.
 JOB_KINDS = ("sync", "predict", "train")
+
+# What an hour of review must add to F1 to be worth it.
+MIN_GAIN = 0.02
