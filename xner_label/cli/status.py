@@ -45,6 +45,8 @@ def command(settings: Settings, as_json: bool) -> None:
     if by_name.error is not None:
         share = f"{by_name.error:.0%} ({by_name.low:.0%} to {by_name.high:.0%})"
         click.echo(f"by name        {by_name.wrong} of {by_name.checked} decisions read are wrong: {share}")
+    if report.verdict is not None:
+        click.echo(f"verdict        {report.verdict.line}")
     click.echo(f"corrections    {_counts(report.corrections)}")
     if report.hints.shown:
         click.echo(

@@ -47,6 +47,8 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
             say(problem)
     if report.revived:
         say(f"{report.revived} annotations that counted as deleted are there")
+    if report.added or report.updated or report.deleted:
+        _tell_desk(settings)
     for doubled in report.doubled:
         say(
             f"task {doubled.studio_task} brings the xner_id {doubled.xner_id!r} of another one: "
@@ -60,4 +62,27 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
             f"{len(report.rejected)} annotations were left out; everything else is saved",
             hint="correct them in Label Studio and run `xner-label sync` again, or set them aside with "
             "`xner-label acknowledge`",
+        )
+
+
+def _tell_desk(settings: Settings) -> None:
+    """Calibrate on the new answers, and hold the last plan against them."""
+    from xner_label.review.desk import is_predicted
+    from xner_label.review.finishing import calibrate_project
+    from xner_label.review.plans import compare_plan
+    from xner_label.store.database import open_store
+
+    with open_store(settings.database_url) as store:
+        if not is_predicted(store, settings.project):
+            return
+        calibrated = calibrate_project(store, settings.project)
+        outcome = compare_plan(store, settings.project)
+    if calibrated.calibrated is not None:
+        entities, audited = calibrated.calibrator.entities, calibrated.calibrator.audited
+        say(f"confidences calibrated on {entities} reviewed entities, {audited} of them of the audit slice")
+    if outcome is not None:
+        say(
+            f"the plan: {outcome.answered} of {outcome.planned} tasks answered, {outcome.changes} entities put "
+            f"right where {outcome.expected.value:.0f} were expected ({outcome.expected.low:.0f} to "
+            f"{outcome.expected.high:.0f})"
         )

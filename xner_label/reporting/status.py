@@ -7,12 +7,13 @@ from datetime import datetime
 import msgspec
 from sqlalchemy.orm import Session
 
+from xner_label.confidence.stopping import Verdict
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.pipeline.pipeline import names_signature
 from xner_label.review.doubts import HintCounts, count_accepted
 from xner_label.review.name_audit import NameDecisions, measured_decisions
 from xner_label.review.settled_names import name_answers
-from xner_label.store import corpus_states, predictions, projects, reviews, runs, set_aside, showing, tasks
+from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, showing, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.pipelines import signatures_by_name
@@ -25,8 +26,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
     ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
     answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong.
-    ``hints`` counts possible missed entities that people saw in tasks they answered. ``advice`` says what to do
-    next, in words. ``signature`` names
+    ``hints`` counts possible missed entities that people saw in tasks they answered. ``verdict``: whether the
+    review may stop, by the newest calibration. ``advice`` says what to do next, in words. ``signature`` names
     version, labels and a hash of all that."""
 
     signature: str
@@ -55,6 +56,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     hints: HintCounts
     model_runs: int
     promoted: str | None
+    verdict: Verdict | None
 
     @property
     def advice(self) -> list[str]:
@@ -78,6 +80,7 @@ def status(store: Store, project: str) -> Status:
         gold = count_gold(session, row.id)
         chosen, pushed = reviews.count_items(session, row.id)
         promoted = runs.promoted_run(session, row.id)
+        noted = desk.newest_calibration(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
         found = Status(
             signature="",
@@ -108,6 +111,7 @@ def status(store: Store, project: str) -> Status:
             hints=count_accepted(showing.answered_hints(session, row.id)),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
+            verdict=None if not noted else msgspec.convert(noted.content["verdict"], Verdict),
         )
     labels = ",".join(found.labels)
     # the same data has the same hash, whenever it was last looked at
