@@ -110,6 +110,14 @@ CALLS = (
         "status",
         f"{PROJECT} --json",
     ),
+    Call("calibrate", f"{PROJECT} --json"),
+    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
+    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call(
+        "worker",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --json",
+    ),
     Call(
         "slips",
         f"{PROJECT} --limit 5 --json",
@@ -120,8 +128,8 @@ CALLS = (
     ),
     Call(
         "train",
-        f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --dev-share 0.2 --model bert "
-        "--epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",
+        f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
+        "--model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",
     ),
     Call(
         "train",
@@ -154,6 +162,11 @@ CALLS = (
     Call(
         "export",
         f"{PROJECT} --gold --silver --full --format jsonl --output export.jsonl --json",
+    ),
+    Call(
+        "export",
+        f"{PROJECT} --silver --max-error 0.1 --level 0.9 --per sentence --together -o promised.jsonl",
+        code=6,
     ),
     Call(
         "evaluate",
@@ -256,7 +269,7 @@ STUDIO_CALLS = (
     Call(
         "push",
         f"{PROJECT} --studio-url STUDIO --limit 3 --minutes 5 --strategy least-confident "
-        "--max-confidence 1 --split pool --blind-share 0.3 "
+        "--max-confidence 1 --split pool --blind-share 0.3 --audit-share 0.3 "
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
@@ -265,6 +278,7 @@ STUDIO_CALLS = (
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("sync", f"{PROJECT} --watch 0", code=2),
     Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
     Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )
