@@ -111,6 +111,11 @@ CALLS = (
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
     Call(
+        "worker",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --json",
+    ),
+    Call(
         "slips",
         f"{PROJECT} --limit 5 --json",
     ),
@@ -270,6 +275,7 @@ STUDIO_CALLS = (
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("sync", f"{PROJECT} --watch 0", code=2),
     Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
     Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )

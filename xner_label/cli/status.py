@@ -53,6 +53,8 @@ def command(settings: Settings, as_json: bool) -> None:
             f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"
         )
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
+    if report.jobs:
+        click.echo(f"jobs           {', '.join(f'{job.kind} {job.state}' for job in report.jobs)}")
     click.echo(report.signature)
     for advice in report.advice:
         say(advice)
