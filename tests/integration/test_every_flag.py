@@ -54,6 +54,10 @@ CALLS = (
         "db upgrade",
         f"{STORE} --revision head --json",
     ),
+    Call("db backup", f"copy.db {STORE} --json"),
+    Call("db upgrade", f"{STORE} --backup before.db"),
+    Call("db restore", f"copy.db {STORE} --yes --json"),
+    Call("db check", f"{STORE} --json"),
     Call(
         "db current",
         f"{STORE} --json",
@@ -98,7 +102,6 @@ CALLS = (
         "predict",
         "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
         "--engine embedded --aligner none --json",
-        code=5,
     ),
     Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
