@@ -50,7 +50,7 @@ REPEATS = 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=["aligner", "tagger", "scoring", "training"])
-    parser.add_argument("--pairs", type=int, default=20_000)
+    parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--tokenizer", default="", help="folder of a tokenizer; the default is MiniLM's")
     parser.add_argument("--device", default="cuda", help="cpu tries the script out, with tiny shapes")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well, after each part")

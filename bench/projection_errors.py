@@ -21,9 +21,8 @@ from lowres import data_folder
 from projection_quality import ROWS, project
 
 from xner_label.projection.corpus.projector import LogLinearCorpusProjector
-from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import Example, read_examples
-from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.fitting.files import cased_part, fit_part
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.columns import Vocabulary
 from xner_label.projection.loglinear.mentions import matched_mentions
@@ -44,8 +43,7 @@ def main() -> None:
     results = []
     for row in options.rows:
         others = [examples for name, examples in files.items() if name.split(".")[0] != row.split(".")[0]]
-        simulated = simulate_tagger(others)
-        weights = fit_rounds(others, fit_weights(others, "", simulated=simulated), simulated=simulated)
+        weights = fit_part(cased_part(others, simulate_tagger(others)), "", None, True)
         for overlooked in (False, True):
             bounds = oracles(files[row], overlooked=overlooked)
             results.append({"row": row, "overlooked": overlooked, "oracles": bounds})

@@ -19,9 +19,8 @@ from lowres import data_folder
 from xner_label import __version__
 from xner_label.evaluation import metrics
 from xner_label.projection.corpus.projector import LogLinearCorpusProjector
-from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import Example, read_examples
-from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.fitting.files import cased_part, fit_part
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
@@ -53,10 +52,8 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for language in sorted({row.split(".")[0] for row in options.rows}):
         others = [examples for row, examples in files.items() if row.split(".")[0] != language]
-        simulated = simulate_tagger(others)
-        left_out = fit_weights(others, "", simulated=simulated)
-        if not options.no_corpus:
-            left_out = fit_rounds(others, left_out, simulated=simulated)
+        part = cased_part(others, simulate_tagger(others))
+        left_out = fit_part(part, "", None, not options.no_corpus)
         for row in options.rows:
             if row.split(".")[0] == language:
                 results += judge_row(row, files[row], shipped, left_out)

@@ -7,8 +7,8 @@ Python strings count them. Token ranges are half-open too.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, count
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, count, pairwise
 from operator import add, sub
 from typing import Annotated
 
@@ -256,6 +256,17 @@ class Tokens:
             return first, first, False
         exact = self.starts[first] >= start and self.ends[last - 1] <= end
         return first, last, exact
+
+    def cut_at(self, borders: Iterable[int]) -> Tokens:
+        """The tokens, those that hold one of the borders inside cut there, so that spans with them fit exactly."""
+        cuts = sorted(set(borders))
+        spans: list[tuple[int, int]] = []
+        for start, end in zip(self.starts, self.ends, strict=True):
+            inside = cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
+            spans += pairwise([start, *inside, end])
+        if len(spans) == len(self):
+            return self
+        return Tokens(self.text, [start for start, _ in spans], [end for _, end in spans])
 
     def span(self, first: int, last: int) -> Span:
         """The code points from token ``first`` up to, not including, token ``last``."""

@@ -18,6 +18,11 @@ UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 # A pattern's character class of them; their shared marks and prolonged sound marks included.
 UNSPACED_CLASS = "".join(rf"\p{{Script_Extensions={script}}}" for script in UNSPACED)
 
+# What stands between the parts of a foreign name in Chinese and Japanese.
+NAME_DOTS = frozenset("·・･‧•゠＝")
+# Brackets that texts close; of quotation marks only those of East Asia, which are brackets in form.
+OPENING, CLOSING = frozenset("(（﹙﴾［｛〈《「『【〔〖"), frozenset(")）﹚﴿］｝〉》」』】〕〗")
+
 _UNSPACED = regex.compile(rf"(?V1)[{UNSPACED_CLASS}]")
 _FOREIGN = regex.compile(r"(?V1)[\p{L}--\p{Script=Latin}]")
 _UNREAD = re.compile(r"[^a-z0-9 ]+")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 import uvicorn
 
 from xner_label.errors import ConfigurationError
+from xner_label.jobs.interrupts import terminating_interrupts
 from xner_label.predicting.service import PredictionService
 from xner_label.settings.table import Settings
 from xner_label.store.database import Store
-from xner_label.studio.sync import sync
 from xner_label_backend.app import create_app
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +46,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
         )
     service = PredictionService(store, settings)
     service.check()
-    with _terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
+    with terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if not ipaddress.ip_address(host.partition("%")[0]).is_loopback and not settings.backend_user:
@@ -60,7 +57,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             )
         # many threads that read the store would each keep the event loop waiting for the default 5 ms
         sys.setswitchinterval(_SWITCH)
-        app = create_app(service, settings, lambda: _synchronise(store, settings))
+        app = create_app(service, settings, store)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
         )
@@ -73,18 +70,6 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
                 raise
         finally:
             app.state.backend.close(_GRACE / 2)
-
-
-def _synchronise(store: Store, settings: Settings) -> None:
-    report = sync(store, settings)
-    _LOG.info("synchronised: %d added, %d updated, %d deleted", report.added, report.updated, report.deleted)
-    for rejected in report.rejected:
-        # the problem quotes the task, whose text doesn't belong into a log
-        _LOG.warning(
-            "task %d, annotation %d can't be used: `xner-label sync` says why",
-            rejected.studio_task,
-            rejected.annotation,
-        )
 
 
 class _Server(uvicorn.Server):
@@ -102,20 +87,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
         await super().shutdown(sockets)
-
-
-@contextmanager
-def _terminating_interrupts() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -54,6 +54,10 @@ CALLS = (
         "db upgrade",
         f"{STORE} --revision head --json",
     ),
+    Call("db backup", f"copy.db {STORE} --json"),
+    Call("db upgrade", f"{STORE} --backup before.db"),
+    Call("db restore", f"copy.db {STORE} --yes --json"),
+    Call("db check", f"{STORE} --json"),
     Call(
         "db current",
         f"{STORE} --json",
@@ -98,7 +102,6 @@ CALLS = (
         "predict",
         "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
         "--engine embedded --aligner none --json",
-        code=5,
     ),
     Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
@@ -106,6 +109,14 @@ CALLS = (
     Call(
         "status",
         f"{PROJECT} --json",
+    ),
+    Call("calibrate", f"{PROJECT} --json"),
+    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
+    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call(
+        "worker",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --json",
     ),
     Call(
         "slips",
@@ -117,8 +128,8 @@ CALLS = (
     ),
     Call(
         "train",
-        f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --dev-share 0.2 --model bert "
-        "--epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",
+        f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
+        "--model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",
     ),
     Call(
         "train",
@@ -153,6 +164,11 @@ CALLS = (
         f"{PROJECT} --gold --silver --full --format jsonl --output export.jsonl --json",
     ),
     Call(
+        "export",
+        f"{PROJECT} --silver --max-error 0.1 --level 0.9 --per sentence --together -o promised.jsonl",
+        code=6,
+    ),
+    Call(
         "evaluate",
         "tasks.jsonl tasks.jsonl --labels PER,LOC --json",
     ),
@@ -164,6 +180,15 @@ CALLS = (
         "fit-projector",
         "few.jsonl --output w.json --from-scratch --corpus --json",
     ),
+    Call(
+        "benchmark",
+        "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
+        "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
+        "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
+        f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --source-language en "
+        "--target-language sw --device cpu --dtype float32 --json",
+    ),
+    Call("benchmark", "tasks.jsonl --methods string --cache kept --dry-run"),
     Call(
         "translate",
         f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again",
@@ -244,7 +269,7 @@ STUDIO_CALLS = (
     Call(
         "push",
         f"{PROJECT} --studio-url STUDIO --limit 3 --minutes 5 --strategy least-confident "
-        "--max-confidence 1 --split pool --blind-share 0.3 "
+        "--max-confidence 1 --split pool --blind-share 0.3 --audit-share 0.3 "
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
@@ -253,6 +278,7 @@ STUDIO_CALLS = (
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("sync", f"{PROJECT} --watch 0", code=2),
     Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
     Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )
@@ -295,6 +321,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
+    (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
     (tmp_path / "numbers.jsonl").write_text('{"id": "n", "tokens": ["Anna", "anaishi"], "ner_tags": [1, 0]}\n')
     return tmp_path

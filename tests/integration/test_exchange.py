@@ -277,6 +277,20 @@ def test_columns_say_what_they_cannot_hold(run, tmp_path):
     assert "name a file with -o" in run("export", "--gold", "--json", code=2).stderr
 
 
+def test_names_that_begin_inside_a_word_keep_their_borders(run, tmp_path):
+    """Arabic writes "in" on to the name: people mark the name alone."""
+    row = {"id": "a", "text": "سافر بنيروبي", "entities": [{"start": 6, "end": 12, "label": "LOC"}]}
+    run("import", lines(tmp_path / "a.jsonl", row), "--gold", "--labels", "LOC", "--project", "inside")
+    done = run("export", "--gold", "--format", "conll", "-o", "a.conll", "--project", "inside")
+    assert "1 tokens cut" in done.stdout + done.stderr
+    assert (tmp_path / "a.conll").read_text() == "سافر\tO\nب\tO\nنيروبي\tB-LOC\n\n"
+    back = json.loads(run("export", "--gold", "--project", "inside").stdout)
+    assert back["entities"] == row["entities"]
+    studio = json.loads(run("export", "--gold", "--format", "label-studio", "--project", "inside").stdout)
+    value = studio[0]["annotations"][0]["result"][0]["value"]
+    assert (value["start"], value["end"], value["text"]) == (6, 12, "نيروبي")
+
+
 def test_numbers_as_ids_come_back_as_the_same_ids(run, tmp_path):
     file = CASES / "int-ids.jsonl"
     run("import", file)

@@ -113,6 +113,19 @@ def test_skipped_tasks_are_left_out_and_conflicts_named(store):
     assert len(before.report.conflicts) == 1
 
 
+def test_tokens_are_cut_where_people_saw_a_name_begin(store):
+    with store.write() as session:
+        project = projects.get_project(session, PROJECT)
+        task_id = pool_ids(session, project)[-1]
+        tokens = collect(session, PROJECT, DataOptions(pipeline=None)).silver[-1].tokens
+        start, end = next(span for span in zip(tokens.starts, tokens.ends, strict=True) if span[1] - span[0] > 3)
+        annotate(session, task_id, 1, [Entity(start + 1, end, "LOC")])
+        gold_items = {item.sentence.task_id: item for item in collect(session, PROJECT).gold}
+    cut = gold_items[task_id].sentence.tokens
+    assert cut.covering(start + 1, end)[2]
+    assert len(cut) == len(tokens) + 1
+
+
 def test_tasks_with_the_text_of_held_out_gold_are_left_out(store):
     with store.write() as session:
         project = projects.get_project(session, PROJECT)

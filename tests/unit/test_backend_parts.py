@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from xner_label.errors import StudioError
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials
-from xner_label_backend.jobs import Debouncer
 from xner_label_backend.protocol import PredictRequest
 
 
@@ -77,30 +76,6 @@ def test_closing_drops_what_waits():
     gate.open.set()
     assert running.result(10) == 10
     assert waiting.cancelled()
-
-
-def test_notes_are_joined_and_a_failed_job_runs_again_after_the_next():
-    done = threading.Semaphore(0)
-    runs = []
-
-    def job():
-        runs.append(len(runs))
-        done.release()
-        if len(runs) == 1:
-            raise StudioError("unreachable")
-        if len(runs) == 2:
-            raise ValueError("unforeseen")
-
-    debouncer = Debouncer(job, quiet=0.02)
-    for _ in range(5):
-        debouncer.note()
-    assert done.acquire(timeout=10)
-    for _ in range(2):
-        debouncer.note()
-        assert done.acquire(timeout=10)
-    debouncer.close(10)
-    debouncer.note()
-    assert runs == [0, 1, 2]
 
 
 @given(st.text(min_size=1).filter(lambda user: ":" not in user), st.text(min_size=1), st.text())

@@ -12,9 +12,8 @@ from xner_label.entities import Task
 from xner_label.errors import ConfigurationError
 from xner_label.projection.corpus.evidence import elsewhere
 from xner_label.projection.corpus.projector import LogLinearCorpusProjector
-from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import read_example
-from xner_label.projection.fitting.sentence_weights import fit_weights
+from xner_label.projection.fitting.files import cased_part, fit_part
 from xner_label.projection.loglinear.mentions import NAMELESS
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import build_instance
@@ -96,9 +95,9 @@ def test_weights_without_rounds_are_refused(weights):
 
 def test_rounds_are_fitted_deterministically():
     examples = [read_example(task) for task in corpus(120)]
-    base = fit_weights([examples], "synthetic")
-    fitted = fit_rounds([examples], base)
-    assert fitted.dump() == fit_rounds([examples], base).dump()
+    part = cased_part([examples], [])
+    fitted = fit_part(part, "synthetic", None, True)
+    assert fitted.dump() == fit_part(part, "synthetic", None, True).dump()
     assert len(fitted.rounds) == 3
     projector = LogLinearCorpusProjector(fitted)
     sentences = [example.instance for example in examples]

@@ -52,6 +52,18 @@ def test_covering_widens_to_whole_tokens():
     assert tokens.covering(2, 3) == (1, 1, False)
 
 
+@given(st.text(st.sampled_from("ab 'Üب中"), max_size=12), st.sets(st.integers(-1, 14)))
+def test_tokens_are_cut_where_a_border_lies_inside(text, borders):
+    tokens = Tokens.tokenize(text)
+    pieces = tokens.cut_at(borders)
+    assert "".join(pieces) == "".join(tokens)
+    assert {*tokens.starts, *tokens.ends} <= {*pieces.starts, *pieces.ends}
+    for start, end in zip(pieces.starts, pieces.ends, strict=True):
+        assert text[start:end] in pieces.words()
+        assert not any(start < border < end for border in borders)
+        assert start in borders or start in tokens.starts
+
+
 @given(st.text(st.sampled_from("ab 'Ü١ก中\u200b\u200c\u200d\ufeff\u00ad\u0301\u200f\x00\n👩🏽"), max_size=12))
 def test_the_built_in_tokens_are_found_again(text):
     """`align` writes the built-in tokens of a text, `project` looks them up in it."""

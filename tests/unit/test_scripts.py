@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xner_label.entities import Entity, Prediction, Task, Tokens
 from xner_label.jsonl import read_values
 from xner_label.pipeline.pipeline import Pipeline
-from xner_label.projection.fitting.caseless_copies import caseless_copies
+from xner_label.projection.fitting.caseless_copies import CORPUS, caseless_copies, caseless_corpora
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.columns import CAPITAL, Columns, Vocabulary
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES
@@ -26,6 +26,7 @@ from xner_label.projection.projectors import make_projector
 CASES = Path(__file__).parents[1] / "cases"
 CASE = [name for name in CANDIDATE_FEATURES if name.endswith("*") or "capital" in name]
 CASE += ["upper", "lower_inside"]
+CASELESS_ALONE = ["other_script", "left_joined", "right_joined", "separators", "long_ratio", "long_ratio_gap"]
 
 
 def task(text, source, links, *mentions, tokens=None):
@@ -69,8 +70,37 @@ def test_features_of_case_are_neutral_where_there_is_none():
         assert not batch.features.candidate[:, CANDIDATE_FEATURES.index(name)].any(), name
 
 
+def features_of(own):
+    """Features by name and window text of a task with one mention."""
+    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    spans = zip(batch.candidates.first.tolist(), batch.candidates.last.tolist(), strict=True)
+    return {
+        "".join(own.tokens[first:last]): dict(zip(CANDIDATE_FEATURES, row, strict=True))
+        for (first, last), row in zip(spans, batch.features.candidate.tolist(), strict=True)
+    }
+
+
+def test_dots_join_names_and_brackets_are_closed():
+    words = ("他", "是", "科瑞", "·", "舒爾曼", "（", "Kori", "）", "、", "王")
+    own = task("".join(words), "He is Kori Schulman", "0-0 1-1 2-2 3-4", ("Kori Schulman", "PER"), tokens=words)
+    features = features_of(own)
+    whole, half, other = features["科瑞·舒爾曼"], features["科瑞"], features["舒爾曼"]
+    assert (whole["left_joined"], whole["right_joined"], whole["separators"]) == (0, 0, 0)
+    assert (half["right_joined"], other["left_joined"]) == (1, 1)
+    assert not any(window.count("（") != window.count("）") for window in features)
+    assert features["科瑞·舒爾曼（Kori）"]["separators"] == 2
+    assert whole["long_ratio"] > half["long_ratio"]
+    assert half["long_ratio_gap"] == pytest.approx(whole["long_ratio"] - half["long_ratio"])
+
+
+def test_what_only_caseless_sentences_are_asked_is_nothing_elsewhere():
+    own = task("Kori · Schulman , kule", "Kori Schulman there", "0-0 1-2", ("Kori Schulman", "PER"))
+    for features in features_of(own).values():
+        assert not any(features[name] for name in CASELESS_ALONE)
+
+
 CONSONANTS = "bcdfgkmnprst"
-GEORGIAN = "ბცდფგკმნპრსტ"
+CASELESS_LETTERS = ("ბცდფგკმნპრსტ", "בגדזכלמנפצקר", "कगचजटडतदनपबम", "በገደዘከለመነፐጸቀረ", "بتجدرزسفكلمن")
 WORDS = st.text(alphabet=CONSONANTS, min_size=4, max_size=7)
 
 
@@ -85,7 +115,9 @@ def test_letters_do_not_matter_where_links_are_the_only_evidence(data):
     first = data.draw(st.integers(0, count - 1))
     name = source.split()[first]
     alignment = " ".join(f"{i}-{j}" for i, j in sorted(links))
-    letters = str.maketrans(CONSONANTS, "".join(data.draw(st.permutations(GEORGIAN))))
+    letters = str.maketrans(
+        CONSONANTS, "".join(data.draw(st.permutations(data.draw(st.sampled_from(CASELESS_LETTERS)))))
+    )
     other = [word.translate(letters) for word in words]
     tasks = [task(" ".join(text), source, alignment, (name, "LOC")) for text in (words, other)]
     plain, mapped = LogLinearProjector(Weights.load()).project([build_instance(own)[0] for own in tasks])
@@ -106,31 +138,68 @@ def test_a_name_over_more_letters_than_a_window_of_words_is_a_candidate():
     assert (start, len(tokens)) in spans
 
 
-def test_copies_have_no_capitals_and_the_same_links_and_gold():
+def originals(count):
     own = task(
-        "Anna anaishi Nairobi tangu 2015 .", "Anna lives in Nairobi since 2015", "0-0 3-2", ("Nairobi", "LOC")
+        "Anna Mukasa anaishi Nairobi tangu 2015 .",
+        "Anna Mukasa lives in Nairobi since 2015",
+        "0-0 1-1 4-3",
+        ("Anna Mukasa", "PER"),
+        ("Nairobi", "LOC"),
     )
-    originals = [
-        read_example(msgspec.structs.replace(own, id=number, text=f"{own.text} {'na ' * number}x", tokens=None))
-        for number in range(40)
+    gold = (Entity(0, 11, "PER"), Entity(20, 27, "LOC"))
+    return [
+        read_example(
+            msgspec.structs.replace(
+                own, id=number, text=f"{own.text} {'na ' * number}x", tokens=None, entities=gold
+            )
+        )
+        for number in range(count)
     ]
-    copies = caseless_copies(originals)
-    again = [copy.instance.target.text for copy in caseless_copies(originals)]
-    assert [copy.instance.target.text for copy in copies] == again
+
+
+def test_copies_have_no_capitals_and_the_same_gold():
+    examples = originals(60)
+    copies = caseless_copies(examples)
+    assert [copy.instance.target.text for copy in copies] == [
+        copy.instance.target.text for copy in caseless_copies(examples)
+    ]
     batch = Columns([copy.instance for copy in copies], Vocabulary())
     assert batch.caseless.all()
     assert 0 < batch.unspaced.sum() < len(copies)
-    lettered = 0
-    for original, copy in zip(originals, copies, strict=True):
-        if len(copy.instance.target) > len(original.instance.target):  # each letter a token
+    lettered = dotted = faulty = 0
+    for original, copy in zip(examples, copies, strict=True):
+        instance, (person, place) = copy.instance, copy.gold
+        words = instance.target.words()
+        assert [label for _, _, label in copy.gold] == ["PER", "LOC"]
+        assert place[1] <= instance.target.words().index("2015")
+        has_dot = "·" in words[person[0] : person[1]]
+        dotted += has_dot
+        if len(instance.target) > len(original.instance.target) + has_dot:
             lettered += 1
-        else:
-            assert copy.instance.links == original.instance.links
+        elif not has_dot:
             assert copy.gold == original.gold
-        assert "2015" in copy.instance.target.words()
+            faulty += instance.links != original.instance.links
+        assert all(0 <= target < len(words) for _, target, _ in instance.links)
     assert lettered
+    assert dotted
+    assert 0 < faulty < len(copies) / 2
     assert len({copy.instance.target.text for copy in copies}) == len(copies)
     assert np.isfinite(batch.table).all()
+
+
+def test_a_corpus_is_written_in_one_way():
+    """Else a name would be another one in each of its sentences."""
+    for number in range(8):
+        (corpus,) = caseless_corpora(originals(20), number)
+        names = {
+            "".join(copy.instance.target.words()[first:last])
+            for copy in corpus
+            for first, last, label in copy.gold
+            if label == "LOC"
+        }
+        assert len(names) == 1
+    assert caseless_corpora([], 0) == []
+    assert [len(corpus) for corpus in caseless_corpora(originals(1) * (CORPUS + 1), 0)] == [CORPUS, 1]
 
 
 @pytest.mark.parametrize("projector", ["default", "link-dice", "align"])

@@ -47,6 +47,21 @@ def test_words_of_scripts_without_spaces():
     assert "".join(words("𠮷野家で東京に行った")) == "𠮷野家で東京に行った"
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("奧巴馬的助理科瑞·舒爾曼", ["奧巴馬", "的", "助理", "科瑞", "·", "舒爾曼"]),
+        ("穿越波托馬克河", ["穿越", "波托馬克", "河"]),
+        ("希拉里和特朗普", ["希拉里", "和", "特朗普"]),
+        ("他達到了", ["他", "達到", "了"]),  # words, though each of these characters spells names, too
+        ("加拿大和西班牙", ["加拿大", "和", "西班牙"]),
+    ],
+)
+def test_foreign_names_that_no_dictionary_knows_are_whole(text, tokens):
+    pytest.importorskip("icu4py")
+    assert words(text) == tokens
+
+
 def test_without_the_library_letters_are_tokens(monkeypatch):
     segmentation.word_lengths.cache_clear()
     monkeypatch.setattr(segmentation, "_breaker", lambda: None)

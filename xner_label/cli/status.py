@@ -45,12 +45,16 @@ def command(settings: Settings, as_json: bool) -> None:
     if by_name.error is not None:
         share = f"{by_name.error:.0%} ({by_name.low:.0%} to {by_name.high:.0%})"
         click.echo(f"by name        {by_name.wrong} of {by_name.checked} decisions read are wrong: {share}")
+    if report.verdict is not None:
+        click.echo(f"verdict        {report.verdict.line}")
     click.echo(f"corrections    {_counts(report.corrections)}")
     if report.hints.shown:
         click.echo(
             f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"
         )
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
+    if report.jobs:
+        click.echo(f"jobs           {', '.join(f'{job.kind} {job.state}' for job in report.jobs)}")
     click.echo(report.signature)
     for advice in report.advice:
         say(advice)

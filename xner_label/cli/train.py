@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 @click.command(name="train")
 @with_settings(
-    "database_url", "project", "training_folder", "min_silver_confidence", "dev_share", "device", "dtype"
+    "database_url",
+    "project",
+    "training_folder",
+    "min_silver_confidence",
+    "max_error",
+    "dev_share",
+    "device",
+    "dtype",
 )
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
@@ -44,7 +51,11 @@ def command(
     from xner_label.training.fine_tuning import FineTuningOptions
     from xner_label.training.runs import TrainOptions, preview, train
 
-    data = DataOptions(min_silver_confidence=settings.min_silver_confidence, dev_share=settings.dev_share)
+    data = DataOptions(
+        min_silver_confidence=settings.min_silver_confidence,
+        dev_share=settings.dev_share,
+        max_error=settings.max_error,
+    )
     chosen = {name: value for name, value in fine_tuning.items() if value is not None}
     if chosen and checkpoint is None:
         raise UsageError(

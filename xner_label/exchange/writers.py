@@ -1,7 +1,7 @@
 """The formats that `export` writes: each turns labelled tasks into bytes, one after the other.
 
 Tags can't express everything: entities that overlap a longer one, or cover no token, are left out and named in the
-report; borders inside a token widen to it. The formats with spans hold everything.
+report; a token that holds a border inside is cut there. The formats with spans hold everything.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class ExportedTask(msgspec.Struct, frozen=True, omit_defaults=True):
 class ExportReport(msgspec.Struct):
     """What an export wrote.
 
-    ``widened`` counts entities whose border lay inside a token, ``left_out`` those that tags can't express;
-    ``named`` says which, the first ``NAMED`` of them.
+    ``cut_tokens`` counts tokens that an entity begins or ends inside, ``left_out`` entities that tags can't
+    express; ``named`` says which, the first ``NAMED`` of them.
     """
 
     tasks: int = 0
     entities: int = 0
-    widened: int = 0
+    cut_tokens: int = 0
     left_out: int = 0
     named: list[str] = msgspec.field(default_factory=list)
 
@@ -81,7 +81,7 @@ def write_conll(tasks: Iterable[ExportedTask], report: ExportReport) -> Iterator
     Every line has both columns: tokens that hold white space are written as several.
     """
     for task in tasks:
-        tokens = _without_white_space(Tokens.of(task.text, task.tokens))
+        tokens = _cut(task, _without_white_space(Tokens.of(task.text, task.tokens)), report)
         rows = zip(tokens, _tags(task, tokens, report), strict=True)
         yield "".join([*(f"{word}\t{tag}\n" for word, tag in rows), "\n"]).encode()
 
@@ -89,7 +89,7 @@ def write_conll(tasks: Iterable[ExportedTask], report: ExportReport) -> Iterator
 def write_hugging_face(tasks: Iterable[ExportedTask], report: ExportReport) -> Iterator[bytes]:
     """JSON Lines with ``tokens`` and ``ner_tags`` as names, for `datasets.load_dataset("json", ...)`."""
     for task in tasks:
-        tokens = Tokens.of(task.text, task.tokens)
+        tokens = _cut(task, Tokens.of(task.text, task.tokens), report)
         yield _line(
             id=task.id,
             text=task.text,
@@ -157,14 +157,19 @@ def _without_white_space(tokens: Tokens) -> Tokens:
     return Tokens(tokens.text, [start for start, _ in spans], [end for _, end in spans])
 
 
+def _cut(task: ExportedTask, tokens: Tokens, report: ExportReport) -> Tokens:
+    """The tokens, cut where an entity begins or ends inside one: Arabic and Hebrew prefixes, endings."""
+    pieces = tokens.cut_at(border for entity in task.entities for border in (entity.start, entity.end))
+    report.cut_tokens += len(pieces) - len(tokens)
+    return pieces
+
+
 def _tags(task: ExportedTask, tokens: Tokens, report: ExportReport) -> Sequence[str]:
     """The tags of a task's tokens; what they can't express goes into the report."""
     ranges = [tokens.covering(entity.start, entity.end) for entity in task.entities]
     spans = [(first, last, entity.label) for entity, (first, last, _) in zip(task.entities, ranges, strict=True)]
     tags, placed = place(spans, len(tokens))
-    for entity, (first, last, exact), is_placed in zip(task.entities, ranges, placed, strict=True):
+    for entity, (first, last, _), is_placed in zip(task.entities, ranges, placed, strict=True):
         if not is_placed:
             report.leave_out(task, entity, "overlaps another entity" if first < last else "covers no token")
-        elif not exact:
-            report.widened += 1
     return tags

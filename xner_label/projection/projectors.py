@@ -12,7 +12,11 @@ from xner_label.settings.rules import weighted_sum
 from xner_label.stages.interfaces import TranslationScorer
 
 if TYPE_CHECKING:
+    from xner_label.projection.handmade.matching_projector import Solver
     from xner_label.projection.handmade.scores import Score
+
+# What may stand behind @ in a projector's name: how candidates are matched, see MatchingProjector.
+SOLVERS: Mapping[str, Solver] = {"<=": "<=", "greedy": "greedy", "=": "=", ">=": ">="}
 
 # The paper's fusions. The last one is its best.
 _FUSIONS: dict[str, Mapping[str, float]] = {
@@ -40,7 +44,8 @@ def make_projector(
     """The projector of that name, or that matches by a weighted sum of scores (``0.5*align+0.1*casing``).
 
     ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
-    `xner-label fit-projector` wrote; empty: the shipped one. Raises UsageError for an unknown projector,
+    `xner-label fit-projector` wrote; empty: the shipped one. ``@`` and one of :data:`SOLVERS` behind the name of a
+    projector that matches candidates choose how (``align@>=``). Raises UsageError for an unknown projector,
     ConfigurationError where it needs a translation scorer and has none, or the weights can't be read.
     """
     if name in WEIGHTED_PROJECTORS:
@@ -55,23 +60,27 @@ def make_projector(
         return LogLinearProjector(loaded)
     if weights:
         raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
-    if name in _FUSIONS:
-        return make_fusion(name, _FUSIONS[name], translation_scorer=translation_scorer)
-    if weights_of_sum := weighted_sum(name):
-        return make_fusion("fusion", weights_of_sum, translation_scorer=translation_scorer)
+    base, at, solver_name = name.partition("@")
+    solver = SOLVERS.get(solver_name) if at else "<="
+    if solver is None:
+        raise UsageError(f"there is no way {solver_name!r} to match", hint=f"choose among {', '.join(SOLVERS)}")
+    if base in _FUSIONS:
+        return make_fusion(base, _FUSIONS[base], translation_scorer=translation_scorer, solver=solver)
+    if weights_of_sum := weighted_sum(base):
+        return make_fusion("fusion", weights_of_sum, translation_scorer=translation_scorer, solver=solver)
     if name == "heuristic":
         from xner_label.projection.handmade.heuristic import HeuristicProjector
 
         return HeuristicProjector()
-    if name in PROJECTORS:
+    if base in ("string", "link-dice", "align", "align-greedy"):
         from xner_label.projection.handmade import matching_projector as scored
 
-        if name == "string":
-            return scored.string_projector()
-        if name == "link-dice":
-            return scored.link_dice_projector()
-        if name.startswith("align"):
-            return scored.align_projector(greedy=name == "align-greedy")
+        if base == "string":
+            return scored.string_projector(solver)
+        if base == "link-dice":
+            return scored.link_dice_projector(solver)
+        if base == "align" or not at:
+            return scored.align_projector("greedy" if base == "align-greedy" else solver)
     raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
 
 
@@ -81,8 +90,9 @@ def make_fusion(
     *,
     translation_scorer: TranslationScorer | None = None,
     texts: Iterable[Sequence[str]] = (),
+    solver: Solver = "<=",
 ) -> Projector:
-    """Exact matching by a weighted sum of the scores in ``weights``, under a ``name`` of its own.
+    """Matching by a weighted sum of the scores in ``weights``, under a ``name`` of its own.
 
     Scores are those of :data:`xner_label.settings.choices.SCORES` and ``frequency``, which counts the words of
     ``texts``, tokenised target texts. Raises UsageError for an unknown score and for ``frequency`` without texts,
@@ -92,7 +102,9 @@ def make_fusion(
 
     counted = [*texts]
     return fusion_projector(
-        name, [(_make_score(score, translation_scorer, counted), weight) for score, weight in weights.items()]
+        name,
+        [(_make_score(score, translation_scorer, counted), weight) for score, weight in weights.items()],
+        solver,
     )
 
 

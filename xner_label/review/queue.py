@@ -13,6 +13,9 @@ from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import ReviewPool
 from xner_label.review.strategies import make_strategy
 
+# What stands in the store for the order of sentences that share a queue with names.
+ONE_QUEUE = "one-queue"
+
 
 class QueuedSpan(msgspec.Struct, frozen=True):
     """A predicted entity: its name (source, or text where there is none), P(right), and P by a tagger of the

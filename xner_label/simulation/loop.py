@@ -28,6 +28,7 @@ from xner_label.review.name_groups import NameKey
 from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
 from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_NAME, SECONDS_PER_TOKEN, Bools, ReviewPool
+from xner_label.review.queue import ONE_QUEUE
 from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy
 from xner_label.simulation.reviewer import SimulatedReviewer
@@ -36,9 +37,6 @@ from xner_label.training.data import DataOptions
 
 # A model that sees text alone: what `train` makes of gold and silver mixed.
 _C2, _ITERATIONS = 0.05, 60
-
-# What stands for a strategy where sentences and names share one queue.
-ONE_QUEUE = "one-queue"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,17 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    UniqueConstraint,
-    false,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from xner_label.store.base import Base, probability_check, utc_now
+from xner_label.store.job_table import Job as Job
 
 
 class PipelineVersion(Base):
@@ -210,7 +204,8 @@ class ReviewBatch(Base):
 
 
 class ReviewItem(Base):
-    """A task chosen for review; ``prediction_id`` is None where it is served blind.
+    """A task chosen for review; ``prediction_id`` is None where it is served blind; ``drawn`` at random from all
+    that could be chosen.
 
     A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
     Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
@@ -227,6 +222,7 @@ class ReviewItem(Base):
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), unique=True)
     prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"), index=True)
     position: Mapped[int]
+    drawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     sent_at: Mapped[datetime | None]
     pushed_at: Mapped[datetime | None]
     prediction_sent_at: Mapped[datetime | None]

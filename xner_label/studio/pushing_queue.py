@@ -15,16 +15,14 @@ from xner_label.review import name_audit
 from xner_label.review.costs import Costs, measured_costs
 from xner_label.review.name_groups import NameKey
 from xner_label.review.pool import SECONDS_PER_TOKEN
-from xner_label.review.queue import QueuedTask, plan_tasks_and_names, review_pool
+from xner_label.review.queue import ONE_QUEUE, QueuedTask, plan_tasks_and_names, review_pool
 from xner_label.settings.table import Settings
 from xner_label.store import lead_times, names, projects, reviews, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import Project
 from xner_label.studio.asking_names import AskReport, ask_names, count_waiting
-from xner_label.studio.push import PushOptions, PushReport, push, queued_tasks
-
-# What stands in the store for the order of such a batch.
-STRATEGY = "one-queue"
+from xner_label.studio.push import PushOptions, PushReport, push
+from xner_label.studio.queued import queued_tasks
 
 
 class QueueReport(msgspec.Struct, frozen=True):
@@ -60,7 +58,7 @@ def push_queue(
     if audit:
         push(store, settings, _exactly(options, waiting, audit, name_audit.STRATEGY), progress)
         waiting += 0 if options.dry_run else len(audit)
-    tasks = push(store, settings, _exactly(options, waiting, chosen, STRATEGY), progress)
+    tasks = push(store, settings, _exactly(options, waiting, chosen, ONE_QUEUE), progress)
     cards = ask_names(store, settings, 0, only=plan.names, dry_run=options.dry_run)
     return QueueReport(
         minutes=round(plan.seconds / 60, 1),

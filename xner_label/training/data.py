@@ -8,7 +8,7 @@ the same tasks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.entities import Entity, Tokens
 from xner_label.iob2 import encode
+from xner_label.review.desk import accept, view
 from xner_label.store import predictions, projects, set_aside, tables, tasks
 from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 
@@ -52,12 +53,14 @@ class GoldSentence(msgspec.Struct, frozen=True):
 class DataOptions(msgspec.Struct, frozen=True):
     """Which data a run uses.
 
-    ``min_silver_confidence``: projected entities below it become unknown text. ``dev_share``: share of the gold
-    that is held out when no other split than test has any. ``pipeline``: the name of the
-    pipeline version whose predictions are the silver, the current one when None.
+    ``min_silver_confidence``: projected entities below it become unknown text; so do all that can't be accepted
+    where at most ``max_error`` of them may be wrong (1: no such promise is asked for). ``dev_share``: share of
+    the gold that is held out when no other split than test has any. ``pipeline``: the name of the pipeline
+    version whose predictions are the silver, the current one when None.
     """
 
     min_silver_confidence: float = 0.3
+    max_error: float = 1.0
     dev_share: float = 0.2
     pipeline: str | None = None
 
@@ -104,6 +107,9 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     pipeline = options.pipeline or _current(row)
     projected = projections_of(session, tasks.task_ids(session, row.id), pipeline)
     report = DataReport(pipeline=pipeline)
+    accepted = None
+    if options.max_error < 1.0:
+        _, accepted = accept(view(session, project), options.max_error)
 
     gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out, report.dev_is_share = _held_out(gold, options)
@@ -119,7 +125,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         if task.text_hash in hidden:
             report.same_text_as_held_out += 1
         elif task.id in gold:
-            learned.append(_gold_sentence(gold[task.id], projected, labels, report))
+            learned.append(_with_fitting_tokens(_gold_sentence(gold[task.id], projected, labels, report)))
             report.gold_entities += len(learned[-1].entities)
         elif task.id in disputed:
             report.conflicts.append(task.external_id)
@@ -128,7 +134,8 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         elif task.id not in projected:
             report.unpredicted += 1
         else:
-            silver.append(to_sentence(task, projected))
+            sentence = to_sentence(task, projected)
+            silver.append(sentence if accepted is None else _only(sentence, accepted.get(task.id, set())))
             _count_silver(silver[-1], options, report)
     judged = [_gold_sentence(item, projected, labels, report) for item in held_out.values()]
     is_test = [item.task.split == TEST for item in held_out.values()]
@@ -190,7 +197,8 @@ def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.Pro
 
 
 def silver_tags(sentence: Sentence, labels: Collection[str], min_confidence: float) -> list[str | None]:
-    """The IOB2 tags of a sentence's projection; None, unknown, for the tokens of doubtful or foreign entities."""
+    """The IOB2 tags of a sentence's projection; None, unknown, for the tokens of doubtful or foreign
+    entities."""
     trusted: list[tuple[int, int, str]] = []
     unknown: list[tuple[int, int]] = []
     for entity in sentence.silver or ():
@@ -214,6 +222,28 @@ def _gold_sentence(
     known = tuple(entity for entity in gold.entities if entity.label in labels)
     report.foreign_entities += len(gold.entities) - len(known)
     return GoldSentence(to_sentence(gold.task, projected), known)
+
+
+def _only(sentence: Sentence, accepted: Set[tuple[int, int, str]]) -> Sentence:
+    """A silver sentence in which entities that aren't accepted have no confidence, so that they are unknown
+    text."""
+    silver = tuple(
+        entity
+        if (entity.start, entity.end, entity.label) in accepted
+        else msgspec.structs.replace(entity, confidence=0.0)
+        for entity in sentence.silver or ()
+    )
+    return msgspec.structs.replace(sentence, silver=silver)
+
+
+def _with_fitting_tokens(item: GoldSentence) -> GoldSentence:
+    """What is learned from has its tokens cut where people saw a name begin or end inside one.
+
+    What is judged on keeps its tokens: a cut would give the border away.
+    """
+    borders = (border for entity in item.entities for border in (entity.start, entity.end))
+    tokens = item.sentence.tokens.cut_at(borders)
+    return msgspec.structs.replace(item, sentence=msgspec.structs.replace(item.sentence, tokens=tokens))
 
 
 def _count_silver(sentence: Sentence, options: DataOptions, report: DataReport) -> None:

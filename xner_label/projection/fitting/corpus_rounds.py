@@ -23,7 +23,7 @@ from xner_label.projection.corpus.rounds import (
 )
 from xner_label.projection.fitting.examples import Example
 from xner_label.projection.fitting.optimisation import best_cut, logistic, minimise, scale, span_likelihood
-from xner_label.projection.fitting.sentence_weights import IDENTITY, MIN_MENTIONS, Files, fold_models, fold_of
+from xner_label.projection.fitting.sentence_weights import IDENTITY, MIN_MENTIONS, Files
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
 from xner_label.projection.loglinear.model import Model, logit
 from xner_label.projection.loglinear.weights_file import Calibration, Round, Weights
@@ -40,8 +40,9 @@ _KINDS = (GIVEN, TAGGED, OVERLOOKED)
 class _LabelledCorpus:
     """A corpus and what is right in it: candidates (C,), and the place of each mention's label (M,) or -1."""
 
-    def __init__(self, examples: Sequence[Example], models: Sequence[Model], simulated: bool) -> None:
-        fold = fold_of(len(examples))
+    def __init__(
+        self, examples: Sequence[Example], models: Sequence[Model], fold: Sequence[int], simulated: bool
+    ) -> None:
         self.simulated = simulated
         self.observations = observations = Observations([example.instance for example in examples], models, fold)
         self.gold = [{(first, last): label for first, last, label in example.gold} for example in examples]
@@ -82,12 +83,22 @@ class _LabelledCorpus:
         )
 
 
-def fit_rounds(files: Files, weights: Weights, *, simulated: Files = ()) -> Weights:
-    """``weights`` with the rounds of corpus mode, fitted on whole corpora, one a file; see :func:`fit_weights`."""
-    models = fold_models(files, simulated)
+def fit_rounds(
+    files: Files,
+    weights: Weights,
+    models: Sequence[Model],
+    folds: Sequence[Sequence[int]],
+    *,
+    simulated: Files = (),
+) -> Weights:
+    """``weights`` with the rounds of corpus mode, fitted on whole corpora, one a file.
+
+    ``models[folds[file][line]]`` (see :func:`cross_fit`), not fitted on the line, is what its evidence rests on;
+    ``folds`` has ``simulated`` files last.
+    """
     corpora = [
-        _LabelledCorpus(examples, models, number >= len(files))
-        for number, examples in enumerate((*files, *simulated))
+        _LabelledCorpus(examples, models, fold, number >= len(files))
+        for number, (examples, fold) in enumerate(zip((*files, *simulated), folds, strict=True))
     ]
     tagged: list[Tagged | None] = [None] * len(corpora)
     rounds: list[Round] = []

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from xner_label.errors import UsageError
-from xner_label.projection.fitting.caseless_copies import caseless_copies
+from xner_label.projection.fitting.caseless_copies import CORPUS, caseless_copies, caseless_corpora
 from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import Example, read_examples
-from xner_label.projection.fitting.sentence_weights import MIN_MENTIONS, Files, fit_weights
+from xner_label.projection.fitting.sentence_weights import (
+    MIN_MENTIONS,
+    Files,
+    balanced_worth,
+    cross_fit,
+    fit_weights,
+    fold_of,
+)
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.columns import Vocabulary, borders, scripts
 from xner_label.projection.loglinear.weights_file import CaselessWeights, Weights
@@ -31,43 +41,92 @@ def fit_files(paths: Sequence[Path], *, from_scratch: bool = False, corpus: bool
     return fit_every_script(files, named, start=None if from_scratch else Weights.load(), corpus=corpus)
 
 
-def fit_every_script(files: Files, named: str, *, start: Weights | None = None, corpus: bool = False) -> Weights:
+class _Part(NamedTuple):
+    """What one set of weights is fitted on.
+
+    files, simulated: for scores, those of a simulated tagger apart; worth: what a sentence of each counts
+    corpora, simulated_corpora, folds: for corpus mode, and the fold of each line, simulated ones last
+    """
+
+    files: Files
+    simulated: Files
+    worth: Sequence[float] | None
+    corpora: Files
+    simulated_corpora: Files
+    folds: Sequence[Sequence[int]]
+
+
+def fit_every_script(
+    files: Files,
+    named: str,
+    *,
+    start: Weights | None = None,
+    corpus: bool = False,
+    processes: int = 1,
+) -> Weights:
     """Weights for sentences with capitals and for caseless ones, each fitted on such sentences.
 
     ``named`` says where the examples are from. With ``start`` what there are too few sentences for stays. Without,
     files whose source entities were given are learned from a second time with those of a simulated tagger, and
-    caseless sentences are joined by caseless copies of the others. Raises UsageError for fewer than MIN_MENTIONS
-    source entities.
+    caseless sentences are joined by caseless copies of the others. With two ``processes`` both are fitted at once.
+    Raises UsageError for fewer than MIN_MENTIONS source entities.
     """
-    cased, caseless = split_by_case(files)
     simulated = simulate_tagger(files) if start is None else []
-    cased_copies, caseless_simulated = split_by_case(simulated)
-    if start is None:
-        caseless = [*caseless, *map(caseless_copies, cased)]
-        caseless_simulated = [*caseless_simulated, *map(caseless_copies, cased_copies)]
-    enough = [_mentions(part) >= MIN_MENTIONS for part in (cased, caseless)]
-    if not any(enough):
+    parts = [cased_part(files, simulated), caseless_part(files, simulated, copies=start is None)]
+    begin = [start, _for_caseless(start)]
+    enough = [place for place, part in enumerate(parts) if _mentions(part.files) >= MIN_MENTIONS]
+    if not enough:
         raise UsageError(
             f"{_mentions(files)} source entities are too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
-    fitted: list[Weights | None] = []
-    for part, copies, begin, fits in (
-        (cased, cased_copies, start, enough[0]),
-        (caseless, caseless_simulated, _for_caseless(start), enough[1]),
-    ):
-        weights = begin
-        if fits:
-            kept, own = [_filled(examples) for examples in (part, copies)]
-            weights = fit_weights(kept, named, start=begin, simulated=own)
-            if corpus:
-                weights = fit_rounds(kept, weights, simulated=own)
-            elif begin is not None:
-                weights = msgspec.structs.replace(weights, rounds=begin.rounds)
-        fitted.append(weights)
+    jobs = [(parts[place], named, begin[place], corpus) for place in enough]
+    fitted = dict(enumerate(begin))
+    if processes > 1:
+        with ProcessPoolExecutor(processes) as pool:
+            fitted |= zip(enough, pool.map(fit_part, *zip(*jobs, strict=True)), strict=True)
+    else:
+        fitted |= zip(enough, itertools.starmap(fit_part, jobs), strict=True)
     weights, other = fitted[0] or fitted[1], fitted[1]
     assert weights is not None
     return weights if other is None else with_caseless(weights, other)
+
+
+def cased_part(files: Files, simulated: Files) -> _Part:
+    """What the weights for sentences with capitals are fitted on."""
+    kept, own = [_filled(split_by_case(part)[0]) for part in (files, simulated)]
+    return _Part(kept, own, None, kept, own, [fold_of(len(examples)) for examples in (*kept, *own)])
+
+
+def caseless_part(files: Files, simulated: Files, *, copies: bool) -> _Part:
+    """What the weights for caseless sentences are fitted on: such, and ``copies`` of the others."""
+    (cased, kept), (cased_simulated, own) = [map(_filled, split_by_case(part)) for part in (files, simulated)]
+    corpora, own_corpora = [*kept], [*own]
+    folds = [[fold_of(len(examples)) for examples in part] for part in (kept, own)]
+    worth = None
+    if copies:
+        number = 0
+        for part, into, own_folds in ((cased, corpora, folds[0]), (cased_simulated, own_corpora, folds[1])):
+            for examples in part:
+                runs = caseless_corpora(examples, number)
+                fold, borders_of_runs = fold_of(len(examples)), range(0, len(examples), CORPUS)
+                into += runs
+                own_folds += [fold[at : at + CORPUS] for at in borders_of_runs]
+                number += len(runs)
+        kept = [*kept, *map(caseless_copies, cased)]
+        own = [*own, *map(caseless_copies, cased_simulated)]
+        worth = balanced_worth([*kept, *own])
+    return _Part(kept, own, worth, corpora, own_corpora, [*folds[0], *folds[1]])
+
+
+def fit_part(part: _Part, named: str, start: Weights | None, corpus: bool) -> Weights:
+    """The weights of a part; with ``corpus`` the rounds of corpus mode, too, else those of ``start``."""
+    cross = cross_fit(part.files, part.simulated, start=start, worth=part.worth)
+    weights = fit_weights(part.files, named, start=start, simulated=part.simulated, worth=part.worth, cross=cross)
+    if corpus:
+        models = cross.models if start is None else cross_fit(part.files, part.simulated, worth=part.worth).models
+        return fit_rounds(part.corpora, weights, models, part.folds, simulated=part.simulated_corpora)
+    return weights if start is None else msgspec.structs.replace(weights, rounds=start.rounds)
 
 
 def split_by_case(files: Files) -> tuple[list[list[Example]], list[list[Example]]]:

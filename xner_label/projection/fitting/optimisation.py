@@ -16,14 +16,18 @@ Objective = Callable[[Floats], tuple[float, Floats]]
 Likelihood = tuple[float, Floats, Floats]
 
 
-def span_likelihood(mention: Ints, right: Bools, count: int) -> Callable[[Floats, Floats], Likelihood]:
+def span_likelihood(
+    mention: Ints, right: Bools, count: int, worth: Floats | None = None
+) -> Callable[[Floats, Floats], Likelihood]:
     """The negative marginal log-likelihood of the right candidates as a function of all scores.
 
-    ``mention`` and ``right`` (C,) describe the candidates of ``count`` mentions. The function takes the scores of
+    ``mention`` and ``right`` (C,) describe the candidates of ``count`` mentions, ``worth`` (M,) says what each of
+    these counts, 1 when None. The function takes the scores of
     candidates (C,) and of "not projected" (M,), and returns the value and its slopes in both.
     """
     solvable = np.zeros(count, bool)
     solvable[mention[right]] = True
+    counted: Floats = np.ones(count) if worth is None else worth
 
     def likelihood(score: Floats, absent: Floats) -> Likelihood:
         peak = absent.copy()
@@ -31,21 +35,23 @@ def span_likelihood(mention: Ints, right: Bools, count: int) -> Callable[[Floats
         power, power_absent = np.exp(score - peak[mention]), np.exp(absent - peak)
         total = power_absent + np.bincount(mention, power, count)
         good = np.where(solvable, np.bincount(mention, power * right, count), power_absent) + 1e-300
-        value = -float(np.sum(np.log(good) - np.log(total)))
+        value = -float(np.sum(counted * (np.log(good) - np.log(total))))
         slope = power / total[mention] - np.where(solvable[mention], power * right / good[mention], 0.0)
-        return value, slope, power_absent / total - ~solvable
+        return value, counted[mention] * slope, counted * (power_absent / total - ~solvable)
 
     return likelihood
 
 
-def logistic(signals: Floats, right: Bools) -> Objective:
-    """Negative log-likelihood of a logistic regression: ``signals`` (n, d), ``right`` (n,), parameters (d,)."""
+def logistic(signals: Floats, right: Bools, worth: Floats | None = None) -> Objective:
+    """Negative log-likelihood of a logistic regression: ``signals`` (n, d), ``right`` (n,), parameters (d,);
+    ``worth`` (n,) says what each row counts, 1 when None."""
     sign = np.where(right, 1.0, -1.0)
+    counted: Floats = np.ones(len(sign)) if worth is None else worth
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         odds = sign * (signals @ theta)
-        slope = -sign / (1.0 + np.exp(odds))
-        return float(np.sum(np.logaddexp(0.0, -odds))), slope @ signals
+        slope = -sign * counted / (1.0 + np.exp(odds))
+        return float(np.sum(counted * np.logaddexp(0.0, -odds))), slope @ signals
 
     return objective
 

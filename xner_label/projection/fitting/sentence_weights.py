@@ -11,6 +11,7 @@ of "exactly right" on the log-odds of both. All by L-BFGS from a fixed start: th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -67,11 +68,11 @@ class _LabelledBatch:
     """One batch of examples with what is right in it.
 
     gold: (C,) label of the gold entity on the candidate's span, "" without one; simulated: whether the source
-    entities are those of a simulated tagger
+    entities are those of a simulated tagger; worth: what each of them counts
     """
 
-    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary, simulated: bool) -> None:
-        self.simulated = simulated
+    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary, simulated: bool, worth: float) -> None:
+        self.simulated, self.worth = simulated, worth
         matched = [
             matched_mentions(example.instance, overlooked=is_tagged(example.instance)) for example in examples
         ]
@@ -103,7 +104,56 @@ class _LabelledBatch:
         )
 
 
-def _labelled_batches(files: Files, simulated: Files) -> list[list[list[_LabelledBatch]]]:
+class CrossFit(NamedTuple):
+    """What judges each example without having learned from it.
+
+    folds: for each file, those of a simulated tagger last, the fold of each example; models: that of each fold
+    """
+
+    folds: Sequence[Sequence[int]]
+    models: Sequence[Model]
+
+
+def cross_fit(
+    files: Files,
+    simulated: Files = (),
+    *,
+    start: Weights | None = None,
+    worth: Sequence[float] | None = None,
+) -> CrossFit:
+    """Fit a model for each fold, on the others; see :func:`fit_weights`."""
+    by_file = _labelled_batches(files, simulated, worth)
+    folds = [fold_of(len(examples)) for examples in (*files, *simulated)]
+    return CrossFit(folds, _fold_models(by_file, start))
+
+
+def fold_of(count: int) -> list[int]:
+    """The fold of each of ``count`` lines: FOLDS runs of equal length."""
+    return [number * FOLDS // count for number in range(count)]
+
+
+def balanced_worth(files: Files) -> list[float]:
+    """What a sentence of each file should count, in the mean about 1: less the more there are of its language.
+
+    It falls with the square root of their number, so that a language of ten times the data counts three times as
+    much. Files that share a target text are of one language.
+    """
+    texts = [{example.instance.target.text for example in examples} for examples in files]
+    language = list(range(len(files)))
+    for number, own in enumerate(texts):
+        for other in range(number):
+            if not own.isdisjoint(texts[other]):
+                merged = {language[number], language[other]}
+                language = [min(merged) if value in merged else value for value in language]
+    counts = np.array([len(examples) for examples in files], float)
+    total = np.bincount(language, counts, len(files))
+    share = counts.sum() / len(set(language))
+    return [float(np.sqrt(share / max(total[number], 1.0))) for number in language]
+
+
+def _labelled_batches(
+    files: Files, simulated: Files, worth: Sequence[float] | None
+) -> list[list[list[_LabelledBatch]]]:
     """The batches of each file, the simulated ones last, and of each of its folds."""
     vocabulary = Vocabulary()
     result = []
@@ -113,10 +163,11 @@ def _labelled_batches(files: Files, simulated: Files) -> list[list[list[_Labelle
             if example.instance.mentions and len(example.instance.target):
                 folds[fold].append(example)
         is_simulated = number >= len(files)
+        counts = 1.0 if worth is None else worth[number]
         result.append(
             [
                 [
-                    _LabelledBatch(in_fold[at : at + BATCH], vocabulary, is_simulated)
+                    _LabelledBatch(in_fold[at : at + BATCH], vocabulary, is_simulated, counts)
                     for at in range(0, len(in_fold), BATCH)
                 ]
                 for in_fold in folds
@@ -125,12 +176,22 @@ def _labelled_batches(files: Files, simulated: Files) -> list[list[list[_Labelle
     return result
 
 
-def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, simulated: Files = ()) -> Weights:
+def fit_weights(
+    files: Files,
+    fitted_on: str,
+    *,
+    start: Weights | None = None,
+    simulated: Files = (),
+    worth: Sequence[float] | None = None,
+    cross: CrossFit | None = None,
+) -> Weights:
     """Fit all weights on the examples of one or more files.
 
     ``fitted_on`` is kept in the weights for people to read. ``start``: weights that the prior is centred on, so
     that a little gold adapts them. ``simulated``: files with a simulated tagger, which teach nothing about given
-    source entities nor where to cut. Raises UsageError for fewer than MIN_MENTIONS source entities.
+    source entities nor where to cut. ``worth``: what each sentence of a file counts, simulated files last; 1 when
+    None. ``cross`` judges the examples for calibration and cut; fitted when None. Raises UsageError for fewer than
+    MIN_MENTIONS source entities.
     """
     mentions = sum(len(example.instance.mentions) for examples in files for example in examples)
     if mentions < MIN_MENTIONS:
@@ -138,9 +199,9 @@ def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, s
             f"{mentions} source entities are too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
-    by_file = _labelled_batches(files, simulated)
+    by_file = _labelled_batches(files, simulated, worth)
     weights = _fit([in_fold for folds in by_file for in_fold in folds], fitted_on, start)
-    models = _fold_models(by_file, start)
+    models = _fold_models(by_file, start) if cross is None else cross.models
     judged = [
         _joined([_outcomes(in_fold, model) for in_fold, model in zip(folds, models, strict=True)])
         for folds in by_file
@@ -148,16 +209,6 @@ def fit_weights(files: Files, fitted_on: str, *, start: Weights | None = None, s
     weights = _calibrated(weights, judged, start)
     gold = [sum(len(example.gold) for example in examples) for examples in files]
     return _with_cut(weights, judged[: len(files)], gold)
-
-
-def fold_models(files: Files, simulated: Files) -> list[Model]:
-    """For each of FOLDS runs of lines of each file (see :func:`fold_of`) a model fitted on the others."""
-    return _fold_models(_labelled_batches(files, simulated), None)
-
-
-def fold_of(count: int) -> list[int]:
-    """The fold of each of ``count`` lines: FOLDS runs of equal length."""
-    return [number * FOLDS // count for number in range(count)]
 
 
 def _fold_models(by_file: Sequence[Sequence[list[_LabelledBatch]]], start: Weights | None) -> list[Model]:
@@ -207,8 +258,9 @@ def _fit_spans(
             np.full(of_candidate.shape[1] + of_mention.shape[1], DIFFERENCE),
         ]
     )
+    worth = np.repeat([labelled.worth for labelled in batches], counts)
     objective = _span_objective(
-        of_candidate / candidate_deviation, of_mention / mention_deviation, mention, kind, right
+        of_candidate / candidate_deviation, of_mention / mention_deviation, mention, kind, right, worth
     )
     fitted = minimise(objective, centre, precision).reshape(3, -1).cumsum(axis=0)
     w, u = (
@@ -219,23 +271,31 @@ def _fit_spans(
 
 
 def _span_objective(
-    of_candidate: Floats, of_mention: Floats, mention: Ints, kind: Ints, right: Bools
+    of_candidate: Floats, of_mention: Floats, mention: Ints, kind: Ints, right: Bools, worth: Floats
 ) -> Objective:
     """Negative log-likelihood and gradient in (w, u) of given mentions, what tagged ones add to them, and what
     overlooked ones add to those."""
     columns = of_candidate.shape[1]
-    reached = np.stack([kind >= least for least in (GIVEN, TAGGED, OVERLOOKED)]) * 1.0
-    reached_candidate = reached[:, mention]
-    likelihood = span_likelihood(mention, right, len(of_mention))
+    order = np.argsort(kind[mention], kind="stable")
+    of_candidate, mention, right = of_candidate[order], mention[order], right[order]
+    at = np.searchsorted(kind[mention], range(KINDS + 1))
+    ranges = [slice(first, last) for first, last in pairwise(at.tolist())]
+    masks = [kind == each for each in range(KINDS)]
+    likelihood = span_likelihood(mention, right, len(of_mention), worth)
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        by_kind = theta.reshape(3, -1)
-        score = (reached_candidate * (of_candidate @ by_kind[:, :columns].T).T).sum(axis=0)
-        absent = (reached * (of_mention @ by_kind[:, columns:].T).T).sum(axis=0)
+        by_kind = theta.reshape(KINDS, -1).cumsum(axis=0)
+        w, u = by_kind[:, :columns], by_kind[:, columns:]
+        score = np.concatenate([of_candidate[rows] @ own for rows, own in zip(ranges, w, strict=True)])
+        absent = np.zeros(len(of_mention))
+        for mask, own in zip(masks, u, strict=True):
+            absent[mask] = of_mention[mask] @ own
         value, slope, slope_absent = likelihood(score, absent)
-        return value, np.hstack(
-            [(reached_candidate * slope) @ of_candidate, (reached * slope_absent) @ of_mention]
-        ).ravel()
+        gradient = [
+            np.concatenate([slope[rows] @ of_candidate[rows], (slope_absent * mask) @ of_mention])
+            for rows, mask in zip(ranges, masks, strict=True)
+        ]
+        return value, np.cumsum(gradient[::-1], axis=0)[::-1].ravel()
 
     return objective
 
@@ -293,17 +353,19 @@ def _gold_labels(labelled: _LabelledBatch) -> Iterator[tuple[int, str]]:
 
 
 class _Outcomes(NamedTuple):
-    """Per projection, without a cut: P(span), P(label), kind of mention, whether exactly right; all (n,)."""
+    """Per projection, without a cut: P(span), P(label), kind of mention, whether exactly right, what it counts;
+    all (n,)."""
 
     p_span: Floats
     p_label: Floats
     kind: Ints
     right: Bools
+    worth: Floats
 
 
 def _outcomes(batches: Iterable[_LabelledBatch], model: Model) -> _Outcomes:
     """What the model makes of batches that it wasn't fitted on."""
-    outcomes = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
+    outcomes = [_Outcomes(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0))]
     for labelled in batches:
         batch = labelled.batch
         probability, chosen, _ = solve(batch.candidates, batch.log_odds(model))
@@ -311,7 +373,10 @@ def _outcomes(batches: Iterable[_LabelledBatch], model: Model) -> _Outcomes:
         mentions = np.flatnonzero(chosen >= 0)
         picked = chosen[mentions]
         right = np.array([labelled.gold[c] == names[m] for m, c in zip(mentions, picked, strict=True)], bool)
-        outcomes.append(_Outcomes(probability[picked], label[mentions], batch.columns.kind[mentions], right))
+        worth = np.full(len(mentions), labelled.worth)
+        outcomes.append(
+            _Outcomes(probability[picked], label[mentions], batch.columns.kind[mentions], right, worth)
+        )
     return _joined(outcomes)
 
 
@@ -321,7 +386,7 @@ def _joined(outcomes: Sequence[_Outcomes]) -> _Outcomes:
 
 def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes], start: Weights | None) -> Weights:
     """The calibration of each kind of mention; that of ``start`` where there are too few of them."""
-    p_span, p_label, kind, right = _joined(outcomes)
+    p_span, p_label, kind, right, worth = _joined(outcomes)
     changed = {}
     for name, number in (("given", GIVEN), ("tagged", TAGGED), ("overlooked", OVERLOOKED)):
         mask = kind == number
@@ -330,7 +395,9 @@ def _calibrated(weights: Weights, outcomes: Sequence[_Outcomes], start: Weights 
             signals = np.column_stack([np.ones(mask.sum()), logit(p_span[mask]), logit(p_label[mask])])
             if name == "given":
                 signals[:, 2] = 0.0
-            fitted = minimise(logistic(signals, right[mask]), np.array(numbers), np.array([0.1, 1.0, 1.0]))
+            fitted = minimise(
+                logistic(signals, right[mask], worth[mask]), np.array(numbers), np.array([0.1, 1.0, 1.0])
+            )
             numbers = tuple(round(float(number), 6) for number in fitted)
         changed[name] = msgspec.structs.replace(getattr(weights, name), calibration=numbers)
     return msgspec.structs.replace(weights, **changed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from xner_label.projection.exact.matching import Candidate, match, match_greedy, rank
+from xner_label.projection.exact.matching import Candidate, match, match_greedy, match_milp, rank
 from xner_label.projection.handmade.candidates import alignment_window
 from xner_label.projection.handmade.scores import AlignScore, Fusion, Score
 from xner_label.projection.handmade.sparse_scores import (
@@ -18,10 +19,15 @@ from xner_label.projection.handmade.sparse_scores import (
 from xner_label.projection.problem import Instance, Projection, Projections
 from xner_label.projection.spans import MAX_LENGTH, longest_run, ngrams
 
+# How candidates are chosen: at most one for each mention, exactly or greedily; exactly one; at least one.
+Solver = Literal["<=", "greedy", "=", ">="]
+
 
 class MatchingProjector:
-    """Scores candidates, then matches them exactly (or greedily).
+    """Scores candidates, then matches them exactly or as ``solver`` says.
 
+    With ``=`` and ``>=`` (Politov et al. 2025, their constraints on the number of spans per source entity) every
+    mention that has a candidate is projected, with ``>=`` to several places if that adds to the total.
     ``scale`` turns a score into a confidence: min(1, scale * score). It is a rank of how sure the projector is,
     no calibrated probability.
     """
@@ -33,14 +39,14 @@ class MatchingProjector:
         *,
         needs: frozenset[str] = frozenset(),
         scale: float = 1.0,
-        greedy: bool = False,
+        solver: Solver = "<=",
     ) -> None:
-        self.signature = name
+        self.signature = name if solver == "<=" else f"{name}@{solver}"
         self.cut = 0.0
         self.needs = needs
         self._generate = generate
         self._scale = scale
-        self._greedy = greedy
+        self._solver = solver
 
     def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """See :class:`xner_label.projection.problem.Projector`."""
@@ -54,38 +60,44 @@ class MatchingProjector:
         for of_mention in candidates:
             if len(of_mention) > 1:
                 rank(of_mention)
-        if self._greedy:
-            chosen, exact = [choices[0] if choices else -1 for choices in match_greedy(candidates).chosen], True
-        else:
-            chosen, exact = match(candidates)
+        chosen, exact = self._matched(candidates)
         mentions = instance.mentions
         projections = Projections()
         projections.exact = exact
-        for index, choice in enumerate(chosen):
-            if choice >= 0:
+        for index, choices in enumerate(chosen):
+            for choice in choices:
                 score, first, last = candidates[index][choice]
                 confidence = min(1.0, self._scale * score)
                 projections.append(Projection(index, first, last, mentions[index].label, score, confidence))
         return projections.in_order()
 
+    def _matched(self, candidates: list[list[Candidate]]) -> tuple[list[list[int]], bool]:
+        """The chosen candidates of each mention, and whether no better choice is possible."""
+        if self._solver == "greedy":
+            return match_greedy(candidates).chosen, True
+        if self._solver == "<=":
+            chosen, exact = match(candidates)
+            return [[choice] if choice >= 0 else [] for choice in chosen], exact
+        matching = match_milp(candidates, constraint="==" if self._solver == "=" else ">=")
+        return matching.chosen, matching.exact
+
 
 _LINKS = frozenset({"alignment"})
 
 
-def string_projector() -> MatchingProjector:
+def string_projector(solver: Solver = "<=") -> MatchingProjector:
     """Names that read alike; needs no links."""
-    return MatchingProjector("string", string_candidates)
+    return MatchingProjector("string", string_candidates, solver=solver)
 
 
-def link_dice_projector() -> MatchingProjector:
+def link_dice_projector(solver: Solver = "<=") -> MatchingProjector:
     """The hand-made score of links that leave a span and links that stay inside."""
-    return MatchingProjector("link-dice", link_dice_candidates, needs=_LINKS)
+    return MatchingProjector("link-dice", link_dice_candidates, needs=_LINKS, solver=solver)
 
 
-def align_projector(*, greedy: bool = False) -> MatchingProjector:
+def align_projector(solver: Solver = "<=") -> MatchingProjector:
     """The paper's alignment score; ``greedy`` chooses spans as the paper's approximation does."""
-    name = "align-greedy" if greedy else "align"
-    return MatchingProjector(name, align_candidates, needs=_LINKS, scale=2.0, greedy=greedy)
+    return MatchingProjector("align", align_candidates, needs=_LINKS, scale=2.0, solver=solver)
 
 
 def dense_candidates(score: Score) -> CandidateGenerator:
@@ -110,7 +122,9 @@ def dense_candidates(score: Score) -> CandidateGenerator:
     return generate
 
 
-def fusion_projector(name: str, weighted: Sequence[tuple[Score, float]]) -> MatchingProjector:
+def fusion_projector(
+    name: str, weighted: Sequence[tuple[Score, float]], solver: Solver = "<="
+) -> MatchingProjector:
     """Exact matching of a weighted fusion; its confidence is the score's share of the sum of the weights."""
     score = Fusion(weighted)
     return MatchingProjector(
@@ -118,4 +132,5 @@ def fusion_projector(name: str, weighted: Sequence[tuple[Score, float]]) -> Matc
         dense_candidates(score if len(weighted) > 1 else weighted[0][0]),
         needs=score.needs,
         scale=1.0 / sum(weight for _, weight in weighted),
+        solver=solver,
     )

@@ -21,7 +21,15 @@ from xner_label.letter_case import has_case, shape
 from xner_label.projection.loglinear.mentions import NAMELESS
 from xner_label.projection.problem import Instance
 from xner_label.word_forms import fold
-from xner_label.writing_systems import consonant_skeleton, is_romanisable, is_unspaced, romanise
+from xner_label.writing_systems import (
+    CLOSING,
+    NAME_DOTS,
+    OPENING,
+    consonant_skeleton,
+    is_romanisable,
+    is_unspaced,
+    romanise,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -31,9 +39,10 @@ Numbers = npt.NDArray[Any]  # any numeric type
 # Columns of Vocabulary.table(): length in romanised code points, letter mask of the same, has a capital, all
 # capitals (two letters or more), has a digit, is punctuation, brackets opened less brackets closed, hashes of the
 # lower-cased word, of its ending and of its shape; has a letter of a script with capitals; has letters, none of
-# them such; has one of a script without spaces, of another script than Latin; length in code points as written.
+# them such; has one of a script without spaces, of another script than Latin; length in code points as written;
+# is a dot between the parts of a name.
 LENGTH, MASK, CAPITAL, UPPER, DIGIT, PUNCTUATION, BRACKETS, WORD, ENDING, SHAPE = range(10)
-CASED, CASELESS, UNSPACED, ROMANISED, LETTERS = range(10, 15)
+CASED, CASELESS, UNSPACED, ROMANISED, LETTERS, DOT = range(10, 16)
 
 # What a mention is: given by a person, found by a tagger, or overlooked by it.
 KINDS = 3
@@ -93,7 +102,7 @@ class Vocabulary:
         self.latin: list[str] = []
         self._consonants: list[str] = []
         self._rows: list[tuple[int, ...]] = []
-        self._table: Ints = np.zeros((0, 15), np.int64)
+        self._table: Ints = np.zeros((0, 16), np.int64)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -117,7 +126,7 @@ class Vocabulary:
             return [known[word] for word in words]
 
     def table(self) -> Ints:
-        """What is known of each type, shape (types, 15), columns as named in this module."""
+        """What is known of each type, shape (types, 16), columns as named in this module."""
         if len(self._table) != len(self._rows):
             new = np.array(self._rows[len(self._table) :], np.int64)
             self._table = np.concatenate([self._table, new])
@@ -144,7 +153,7 @@ class Vocabulary:
                 letters > 1 and capitals == letters,
                 any(char.isdigit() for char in word),
                 not any(char.isalnum() for char in word),
-                word.count("(") - word.count(")"),
+                sum(map(OPENING.__contains__, word)) - sum(map(CLOSING.__contains__, word)),
                 crc32(lowered.encode()),
                 crc32(b"-" + lowered[-3:].encode()),
                 crc32(b"#" + shape(word).encode()),
@@ -153,6 +162,7 @@ class Vocabulary:
                 is_unspaced(word),
                 is_romanisable(word),
                 len(folded),
+                word in NAME_DOTS,
             )
         )
 

@@ -18,11 +18,12 @@ import numpy as np
 from rapidfuzz.distance import Indel, Postfix, Prefix
 from rapidfuzz.process import cpdist
 
-from xner_label.projection.loglinear.candidate_windows import Candidates, Grid
+from xner_label.projection.loglinear.candidate_windows import SIMILAR, Candidates, Grid
 from xner_label.projection.loglinear.columns import (
     CAPITAL,
     CASED,
     DIGIT,
+    DOT,
     LENGTH,
     LETTERS,
     PUNCTUATION,
@@ -39,6 +40,7 @@ from xner_label.projection.loglinear.columns import (
 )
 from xner_label.projection.loglinear.romanised_strings import skeleton_similarity
 
+_LONG_NAME = 12.0  # letters
 _EDGE = 0.3  # link mass above which an end of the window counts as linked to the mention
 
 # The names are those of the weights file. ``own`` is link mass from the mention's words, ``foreign`` tokens are
@@ -58,7 +60,12 @@ _CASE_FEATURES = (
     *("first_capital", "first_capital*", "last_capital*", "capitals", "capitals*", "case_gap*", "no_capital*"),
     *("first_lower*", "last_lower*", "lower_inside", "initial", "upper"),
 )
-_SCRIPT_FEATURES = ("other_script", "left_other_script", "right_other_script")
+# Looked at in caseless sentences alone, so that weights of others needn't know them. ``joined`` sides have a dot
+# that parts of names stand around, ``separators`` are other punctuation that the source's name hasn't.
+_SCRIPT_FEATURES = (
+    *("other_script", "left_other_script", "right_other_script"),
+    *("left_joined", "right_joined", "separators", "long_ratio", "long_ratio_gap"),
+)
 _SURFACE_FEATURES = (
     *("first_short", "last_short", "left_short", "right_short"),
     *("punctuation", "left_punctuation", "right_punctuation", "digits", "shift"),
@@ -166,7 +173,7 @@ class _View:
 def build_features(columns: Columns, grid: Grid, candidates: Candidates) -> Features:
     """The features of every candidate and every mention of a batch."""
     view = _View(columns, grid, candidates)
-    groups = (_links(view), _strings(view), _lengths(view), _case(view), _scripts(view), _mentions(view))
+    groups = (_links(view), _scripts(view), _strings(view), _lengths(view), _case(view), _mentions(view))
     of_candidate = {name: values for group in groups for name, values in group.candidate.items()}
     of_mention = {name: values for group in groups for name, values in group.mention.items()}
     for label in _CROSSED_LABELS:
@@ -261,6 +268,11 @@ def _strings(view: _View) -> _Group:
     of_candidate["prefix"] = prefix / shorter
     of_candidate["suffix"] = suffix / shorter
     of_candidate["affixed"] = ((np.maximum(prefix, suffix) == shorter) & (ratio < 1.0) & (shorter > 3)) * 1.0
+    if columns.caseless.any():  # chance makes short words alike
+        long = np.minimum(letters, _LONG_NAME)[view.mention] / _LONG_NAME * columns.caseless[view.sentence]
+        long_ratio = np.maximum(ratio - SIMILAR, 0.0) / (1.0 - SIMILAR) * long
+        of_candidate["long_ratio"] = long_ratio
+        of_candidate["long_ratio_gap"] = segment_max(long_ratio, view.candidates.at)[view.mention] - long_ratio
     of_candidate["ratio_gap"] = segment_max(ratio, view.candidates.at)[view.mention] - ratio
     of_candidate["best_ratio"] = (of_candidate["ratio_gap"] < 1e-9) * 1.0
     of_mention["short_name"] = (letters <= 3) * 1.0
@@ -356,22 +368,28 @@ def _is_short(word: Ints) -> Bools:
 
 
 def _scripts(view: _View) -> _Group:
-    """Words of another script than most of their sentence's: in a caseless sentence they are often names.
-
-    0 in sentences with capitals, which tell more.
+    """Words of another script than most of their sentence's, in a caseless sentence often names, and punctuation
+    that joins or separates names there. 0 in sentences with capitals, which tell more.
     """
     columns, word, at = view.columns, view.word, view.columns.target_at
     if not columns.caseless.any():
         return _Group(dict.fromkeys(_SCRIPT_FEATURES, np.zeros(len(view.length))), {})
+    caseless = np.repeat(columns.caseless, np.diff(at))
     latin = (word[:, CASED] == 1) & (word[:, ROMANISED] == 0)
     other = word[:, ROMANISED] == 1
     balance = running(latin * 1.0 - other * 1.0)
     mostly_latin = np.repeat(balance[at[1:]] > balance[at[:-1]], np.diff(at))
-    strange = np.where(mostly_latin, other, latin) & np.repeat(columns.caseless, np.diff(at))
+    strange = np.where(mostly_latin, other, latin) & caseless
+    dot = (word[:, DOT] == 1) & caseless
+    separators = view.tokens((word[:, PUNCTUATION] == 1) & (word[:, DOT] == 0) & caseless)
+    expected = view.of_source(view.source_word[:, PUNCTUATION])[view.mention]
     of_candidate: dict[str, Numbers] = {
         "other_script": view.tokens(strange) / view.length,
         "left_other_script": strange[view.left] & view.has_left,
         "right_other_script": strange[view.right] & view.has_right,
+        "left_joined": dot[view.left] & view.has_left,
+        "right_joined": dot[view.right] & view.has_right,
+        "separators": np.clip(separators - expected, 0.0, 2.0),
     }
     return _Group(of_candidate, {})
 

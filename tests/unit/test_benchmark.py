@@ -1,0 +1,282 @@
+"""Systems side by side: scores, what is kept and what is computed, noise, advice, published figures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xner_label import sample
+from xner_label.benchmark import methods as by_name
+from xner_label.benchmark.data import read_dataset
+from xner_label.benchmark.noise import Noise, parse_noise, with_noise
+from xner_label.benchmark.published import published_figures, published_languages, published_systems
+from xner_label.cli.main import cli
+from xner_label.entities import Entity, Task, Tokens
+from xner_label.errors import UsageError
+from xner_label.exchange.readers.interface import ReadOptions
+from xner_label.pharaoh import parse_links
+from xner_label.projection.exact.matching import rank
+from xner_label.projection.handmade.matching_projector import MatchingProjector
+from xner_label.projection.problem import Instance, Mention
+from xner_label.projection.projectors import make_projector
+from xner_label.settings.choices import PROJECTORS
+from xner_label.settings.loading import load_settings
+from xner_label.stages.tagging.crf import CrfTagger
+
+SAMPLE = [json.loads(line) for line in sample.PAIRS.read_text(encoding="utf-8").splitlines()][:80]
+CONTRACT = {"data", "method", "f1", "ci95", "precision", "recall", "n", "seconds", "published"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The sample with links from position to position, as a file called by its language."""
+    rows = []
+    for row in SAMPLE:
+        source, target = Tokens.tokenize(row["source"]), Tokens.tokenize(row["text"])
+        links = " ".join(f"{i}-{min(i, len(target) - 1)}" for i in range(len(source)))
+        rows.append({**row, "tokens": target.words(), "source_tokens": source.words(), "alignment": links})
+    file = tmp_path / "sw.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def benchmark(*arguments: str | Path, cache: Path, code: int = 0) -> dict:
+    done = CliRunner().invoke(cli, ["benchmark", *map(str, arguments), "--cache", str(cache), "--json"])
+    assert (getattr(done.exception, "exit_code", None) or done.exit_code) == code, done.output
+    return json.loads(done.stdout) if code in (0, 5) else {"error": str(done.exception)}
+
+
+def measured(document: dict) -> list[dict]:
+    return [row for row in document["rows"] if not row["published"]]
+
+
+def test_rows_keep_the_contract_and_say_what_evaluate_says(data, tmp_path):
+    document = benchmark(data, cache=tmp_path / "cache")
+    assert set(document) >= {"signature", "rows", "advice", "left_out"}
+    assert all(set(row) >= CONTRACT for row in document["rows"])
+    assert {row["method"] for row in measured(document)} == set(by_name.ALWAYS)
+    projected, scores = tmp_path / "p.jsonl", CliRunner()
+    scores.invoke(cli, ["project", str(data), "-o", str(projected), "--projector", "string"])
+    expected = json.loads(scores.invoke(cli, ["evaluate", str(data), str(projected), "--json"]).stdout)
+    row = next(row for row in measured(document) if row["method"] == "string")
+    for key in ("f1", "precision", "recall", "ci95", "n", "per_label"):
+        assert row[key] == expected[key]
+    best = max(measured(document), key=lambda row: row["f1"])
+    assert best["to_best"] == {"f1": 0.0, "ci95": [0.0, 0.0]}
+    assert all(row["kind"] == "intrinsic" for row in measured(document))  # people gave the source entities
+
+
+def test_published_rows_are_marked_and_count_for_nothing(data, tmp_path):
+    document = benchmark(data, "--methods", "string", cache=tmp_path / "cache")
+    published = [row for row in document["rows"] if row["published"]]
+    assert {row["method"] for row in published} == {system.name for system in published_systems()} - {"supervised"}
+    assert all(row["ci95"] is None and row["n"] is None and row["remark"] for row in published)
+    assert document["advice"]["system"] == "string"
+    assert [figure.f1 for figure in published_figures("lg")] == [figure.f1 for figure in published_figures("lug")]
+    assert published_figures("de") == []
+    assert len(published_languages()) == 18
+    best = published_figures("xho")[0]
+    assert (best.system.name, best.f1) == ("supervised", 0.9)
+
+
+def test_a_second_run_computes_only_what_is_new(data, tmp_path):
+    cache = tmp_path / "cache"
+    source = tmp_path / "source.jsonl"
+    source.write_text(
+        "".join(json.dumps({"text": row["source"], "entities": row["source_entities"]}) + "\n" for row in SAMPLE)
+    )
+    options = (data, "--taggers", "given,crf", "--labelled", source)
+    first = benchmark(*options, "--methods", "string,align", cache=cache)
+    assert {row["kind"] for row in measured(first)} == {"intrinsic", "extrinsic"}
+    before = {file: file.stat().st_mtime_ns for file in cache.rglob("*.json")}
+    assert sum(file.parent.parent.name == "stages" for file in before) == 1
+    plan = benchmark(*options, "--methods", "string,align,heuristic", "--dry-run", cache=cache)
+    assert (plan["methods"], plan["kept"], plan["work"]) == (2, 4, [])
+    second = benchmark(*options, "--methods", "string,align,heuristic", cache=cache)
+    after = {file: file.stat().st_mtime_ns for file in cache.rglob("*.json")}
+    assert {file: after[file] for file in before} == before
+    assert [file.parent.name for file in after.keys() - before.keys()] == ["methods"] * 2
+    again = [row for row in measured(second) if row["method"] != "heuristic"]
+    for row in (*again, *measured(first)):
+        del row["to_best"]
+    assert sorted(again, key=str) == sorted(measured(first), key=str)
+
+
+def test_what_is_kept_and_broken_is_made_again(data, tmp_path):
+    cache = tmp_path / "cache"
+    first = benchmark(data, "--methods", "string", cache=cache)
+    for file in cache.rglob("*.json"):
+        file.write_bytes(file.read_bytes()[:50])
+    second = benchmark(data, "--methods", "string", cache=cache)
+    assert measured(first)[0]["f1"] == measured(second)[0]["f1"]
+
+
+def test_a_tagger_of_the_target_language_transfers_and_scores_spans(data, tmp_path):
+    texts = [Tokens.tokenize(row["text"]) for row in SAMPLE]
+    from xner_label.iob2 import tags_of
+
+    gold = [[Entity(e["start"], e["end"], e["label"]) for e in row["entities"]] for row in SAMPLE]
+    tags = [tags_of(tokens, entities) for tokens, entities in zip(texts, gold, strict=True)]
+    model = tmp_path / "target.crf"
+    model.write_bytes(CrfTagger.train([tokens.words() for tokens in texts], tags).to_bytes())
+    methods = "transfer,ner,align+ner@>=,0.5*align+0.1*casing"
+    document = benchmark(data, "--methods", methods, "--target-taggers", model, cache=tmp_path / "cache")
+    rows = {row["method"]: row for row in measured(document)}
+    assert set(rows) == set(methods.split(","))
+    assert rows["transfer"]["f1"] > 0.9  # it was trained on them
+    assert rows["transfer"]["kind"] == "extrinsic"
+    assert rows["ner"]["f1"] > 0.7
+    assert benchmark(data, "--methods", "transfer", cache=tmp_path / "cache", code=2)
+
+
+def test_any_format_of_import_will_do(tmp_path):
+    file = tmp_path / "words.conll"
+    file.write_text("Amina B-PER\nanaishi O\nNairobi B-LOC\n\nHabari O\n\n")
+    model = tmp_path / "target.crf"
+    model.write_bytes(
+        CrfTagger.train(
+            [["Amina", "anaishi", "Nairobi"], ["Habari"]] * 9, [["B-PER", "O", "B-LOC"], ["O"]] * 9
+        ).to_bytes()
+    )
+    document = benchmark(f"x={file}", "--target-taggers", model, cache=tmp_path / "cache")
+    assert [(row["data"], row["method"], row["f1"]) for row in document["rows"]] == [("x", "transfer", 1.0)]
+    assert {item["reason"] for item in document["left_out"]} == {"the tasks bring no source; name a translator"}
+
+
+def test_bad_input_is_named_and_the_rest_is_judged(data, tmp_path):
+    with open(data, "a") as stream:
+        stream.write('{"id": 1}\n{"id": 2, "text": "a", "entities": [{"start": 0, "end": 9, "label": "PER"}]}\n')
+    document = benchmark(data, "--methods", "string", cache=tmp_path / "cache", code=5)
+    assert measured(document)[0]["n"] == len(SAMPLE)
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert "no gold" in benchmark(empty, cache=tmp_path / "cache", code=2)["error"]
+    assert "called" in benchmark(data, data, cache=tmp_path / "cache", code=2)["error"]
+    for wrong in (("--methods", "magic"), ("--methods", "align@!"), ("--taggers", "x"), ("--noise", "drop=2")):
+        benchmark(data, *wrong, cache=tmp_path / "cache", code=2)
+
+
+def test_averages_need_every_dataset_and_limits_are_kept(data, tmp_path):
+    document = benchmark(
+        f"a={data}", f"b={data}", "--limit", "30", "--methods", "string,align", cache=tmp_path / "cache"
+    )
+    assert {row["n"] for row in measured(document)} == {30}
+    by_system = {row["system"]: row["f1"] for row in measured(document)}
+    assert {row["system"]: pytest.approx(row["f1"]) for row in document["averages"]} == by_system
+
+
+def test_advice_keeps_the_default_unless_another_is_better_and_goes_into_the_settings(data, tmp_path):
+    settings = tmp_path / "xner-label.toml"
+    settings.write_text("# ours\n")
+    arguments = ("--methods", "string,align,default", "--write-config", "--config", settings)
+    document = benchmark(data, *arguments, cache=tmp_path / "cache")
+    assert document["advice"]["system"] == "default"
+    assert load_settings(settings, {}, {}).projector == "default"
+    assert settings.read_text().startswith("# ours\n")
+    assert "aligner" not in document["advice"]["settings"]
+
+
+def test_the_page_and_the_table_stand_beside_the_document(data, tmp_path):
+    output = tmp_path / "result.json"
+    document = benchmark(data, "--methods", "string,align", "-o", output, cache=tmp_path / "cache")
+    assert json.loads(output.read_text()) == document
+    page = output.with_suffix(".html").read_text()
+    assert [word for word in ("<script", "http") if word in page] == []
+    assert [word for word in ("string", "(published)") if word not in page] == []
+    assert "| string | intrinsic |" in output.with_suffix(".md").read_text()
+
+
+def test_noise_is_reproducible_and_keeps_its_share():
+    words = tuple(f"w{i}" for i in range(50))
+    text = " ".join(words)
+    links = " ".join(f"{i}-{i}" for i in range(50))
+    task = Task(id=1, text=text, source=text, tokens=words, source_tokens=words, alignment=links)
+
+    def noisy(noise, index=0):
+        return set(parse_links(with_noise(task, noise, index).alignment, 50, 50))
+
+    given = set(parse_links(links, 50, 50))
+    assert noisy(parse_noise("drop=0.5")) < given
+    assert noisy(Noise("drop", 0.2)) > noisy(Noise("drop", 0.5))
+    assert noisy(Noise("shuffle", 0.5)) == noisy(Noise("shuffle", 0.5)) != noisy(Noise("shuffle", 0.5), 1)
+    assert len(noisy(Noise("shuffle", 1.0))) == 50
+    assert noisy(Noise("drop", 1.0)) == set()
+    nothing = Task(id=1, text="a", alignment="")
+    assert with_noise(nothing, Noise("drop", 0.5), 0) is nothing
+    with pytest.raises(UsageError):
+        parse_noise("lose=0.2")
+
+
+@pytest.mark.parametrize("name", [name for name in PROJECTORS if "nmt" not in name])
+def test_what_a_method_uses_is_what_its_projector_needs(name):
+    needs = make_projector(name).needs
+    assert by_name.uses_target_tags(name) == ("target_tags" in needs)
+    assert by_name.uses_links(name) >= ("alignment" in needs)
+    assert by_name.can_do_without_links(name) == ("alignment" not in needs)
+
+
+def brute_force(candidates, solver):
+    """All sets of candidates without overlaps that give each mention what the constraint asks; the best total."""
+    variables = [(m, c) for m, spans in enumerate(candidates) for c in range(len(spans))]
+    best = None
+    for chosen in itertools.chain.from_iterable(
+        itertools.combinations(variables, size) for size in range(len(variables) + 1)
+    ):
+        counts = [sum(m == mention for m, _ in chosen) for mention in range(len(candidates))]
+        wanted = [min(1, len(spans)) for spans in candidates]
+        pairs = list(zip(counts, wanted, strict=True))
+        fits = {
+            "=": all(count == least for count, least in pairs),
+            ">=": all(count >= least for count, least in pairs),
+            "<=": all(count <= 1 for count in counts),
+        }[solver]
+        spans = sorted(candidates[m][c][1:] for m, c in chosen)
+        if fits and all(left[1] <= right[0] for left, right in itertools.pairwise(spans)):
+            total = sum(candidates[m][c][0] for m, c in chosen)
+            best = total if best is None else max(best, total)
+    return best
+
+
+@pytest.mark.parametrize("solver", ["<=", "=", ">="])
+def test_matching_under_each_constraint_is_the_optimum(solver):
+    import random
+
+    generator = random.Random(5)
+    text = " ".join("abcdefgh")
+    tokens = Tokens.tokenize(text)
+    mention = Mention(0, 1, "PER", None, Entity(0, 1, "PER"))
+    feasible = 0
+    for _ in range(60):
+        candidates = []
+        for _ in range(generator.randint(1, 3)):
+            spans = {(first, first + generator.randint(1, 3)) for first in generator.sample(range(6), 3)}
+            candidates.append(rank([(round(generator.random(), 3), *span) for span in sorted(spans)]))
+        instance = Instance(tokens, tokens, (mention,) * len(candidates), ())
+        projector = MatchingProjector("test", lambda _, c=candidates: [list(m) for m in c], solver=solver)
+        (projections,) = projector.project([instance])
+        expected = brute_force(candidates, solver)
+        if expected is None:
+            assert not projections.exact
+            continue
+        feasible += 1
+        assert sum(p.score for p in projections) == pytest.approx(expected)
+    assert feasible > 30
+
+
+def test_reading_says_what_is_in_the_file(data):
+    dataset = read_dataset(str(data), ReadOptions(), limit=3)
+    assert (dataset.name, len(dataset.tasks)) == ("sw", 3)
+    with pytest.raises(UsageError, match="split 'nothing'"):
+        read_dataset(str(data), ReadOptions(), split="nothing")
+
+
+def test_the_page_on_methods_shows_the_published_figures():
+    page = (Path(__file__).parents[2] / "docs/which-method.md").read_text("utf-8")
+    for language in published_languages():
+        shown = {figure.system.name: f"{figure.f1 * 100:.1f}" for figure in published_figures(language)}
+        cells = [shown.get(system.name, "") for system in published_systems()]
+        assert f"| {language} | {' | '.join(cells)} |" in page

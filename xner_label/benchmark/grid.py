@@ -1,0 +1,349 @@
+"""The grid: every method on every dataset behind every choice of stages, nothing computed twice.
+
+What a stage adds is kept by content and by the stage's signature, what a method reaches by all that it depends on
+(:mod:`xner_label.benchmark.kept`). Killed at any moment, the same call goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+import msgspec
+
+from xner_label import __version__
+from xner_label.benchmark import methods as by_name
+from xner_label.benchmark.data import Dataset, target_tokens
+from xner_label.benchmark.kept import Cost, Kept, Stopwatch
+from xner_label.benchmark.noise import Noise, with_noise
+from xner_label.benchmark.outcome import Outcome, outcome_of_entities, outcome_of_predictions
+from xner_label.benchmark.stages import (
+    DeferredStage,
+    StageChoice,
+    alignment_stage,
+    tagging_stage,
+    target_tagging_stage,
+    translation_stage,
+)
+from xner_label.entities import Entity, Task
+from xner_label.errors import ConfigurationError, RecordError, UsageError
+from xner_label.evaluation.signature import data_hash
+from xner_label.pipeline import assembly
+from xner_label.pipeline.assembly import LabelledText
+from xner_label.pipeline.pipeline import Pipeline
+from xner_label.pipeline.stage import completed
+from xner_label.progress import Progress
+from xner_label.settings.choices import WEIGHTED_PROJECTORS
+from xner_label.settings.table import Settings
+from xner_label.stages.interfaces import Tagger
+
+# Changes whenever the same input would be judged otherwise.
+_JUDGED_AS = "1"
+# Texts that a stage is given at a time; what was done before a kill is lost for so many at most.
+_BATCH = 256
+_GIVEN = StageChoice("given")
+_NONE = StageChoice("none")
+
+
+class Grid(msgspec.Struct, frozen=True, kw_only=True):
+    """What to compare. ``labels`` None: every label of a dataset's gold. ``labelled`` is what a CRF learns from.
+
+    ``noise`` adds rows with worse links; ``target_taggers`` are models of the target language.
+    """
+
+    methods: tuple[str, ...]
+    translators: tuple[StageChoice, ...] = (_GIVEN,)
+    taggers: tuple[StageChoice, ...] = (_GIVEN,)
+    aligners: tuple[StageChoice, ...] = (_GIVEN,)
+    target_taggers: tuple[StageChoice, ...] = ()
+    noise: tuple[Noise, ...] = ()
+    labels: tuple[str, ...] | None = None
+    labelled: tuple[LabelledText, ...] = ()
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One row to be: a method behind its stages. A stage that the method doesn't use is None."""
+
+    method: str
+    translator: StageChoice | None = None
+    tagger: StageChoice | None = None
+    aligner: StageChoice | None = None
+    target_tagger: StageChoice | None = None
+    noise: Noise | None = None
+
+    def __str__(self) -> str:
+        """Method and stages; those that come with the tasks go without saying."""
+        stages = (self.translator, self.tagger, self.aligner, self.target_tagger, self.noise)
+        named = (str(stage) for stage in stages if stage is not None and stage != _GIVEN)
+        return " ".join([self.method, *named])
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A cell's outcome and what its stages took, by role; or why there is none."""
+
+    cell: Cell
+    outcome: Outcome | None
+    stages: dict[str, Cost]
+    left_out: str = ""
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """What a cell would still have to do: ``texts`` by stage that has no result for them yet, with the seconds
+    that a text took it so far (None: unknown), and whether the method itself has to run."""
+
+    cell: Cell
+    method: bool
+    texts: dict[str, tuple[int, float | None]]
+    left_out: str = ""
+
+
+def cells_of(grid: Grid) -> Iterator[Cell]:
+    """The cells, each once: what a method doesn't use makes no further row."""
+    seen = set()
+    for method in grid.methods:
+        if method == by_name.TRANSFER:
+            yield from (Cell(method=method, target_tagger=target) for target in grid.target_taggers)
+            continue
+        linked = by_name.uses_links(method)
+        targets: Sequence[StageChoice | None] = (None,)
+        if by_name.uses_target_tags(method):
+            targets = grid.target_taggers
+        noises: Sequence[Noise | None] = (None, *grid.noise) if linked else (None,)
+        for translator, tagger, aligner, target, noise in product(
+            grid.translators, grid.taggers, grid.aligners, targets, noises
+        ):
+            cell = Cell(
+                method=method,
+                translator=translator,
+                tagger=tagger,
+                aligner=aligner if linked else None,
+                target_tagger=target,
+                noise=noise if aligner != _NONE else None,
+            )
+            if cell not in seen:
+                seen.add(cell)
+                yield cell
+
+
+class Runner:
+    """Runs the cells of a grid on one dataset."""
+
+    def __init__(self, grid: Grid, dataset: Dataset, settings: Settings, kept: Kept, progress: Progress) -> None:
+        self._grid = grid
+        self._dataset = dataset
+        self._settings = settings
+        self._kept = kept
+        self._progress = progress
+        self._labels = grid.labels or dataset.labels
+        self._stages: dict[tuple[str, ...], DeferredStage | None] = {}
+        self._completed: dict[tuple[str, ...], list[Task | RecordError]] = {}
+
+    def run(self, cell: Cell) -> Result:
+        """The cell's outcome, computed where it isn't kept."""
+        try:
+            stages = self._stages_of(cell)
+            problem = self._problem(cell)
+            if problem:
+                return Result(cell, None, {}, problem)
+            key = self._key(cell, stages)
+            outcome = self._kept.method(key, Outcome)
+            if outcome is None:
+                outcome = self._outcome(cell, stages)
+                self._kept.keep_method(key, outcome)
+        except (ConfigurationError, UsageError) as error:
+            return Result(cell, None, {}, str(error))
+        if outcome.failed == outcome.n:
+            return Result(cell, None, {}, outcome.failure)
+        costs = {stage.role: self._kept.stage(stage.signature).cost for stage in stages}
+        return Result(cell, outcome, costs)
+
+    def pending(self, cell: Cell) -> Pending:
+        """What running the cell would take, without doing any of it."""
+        try:
+            stages = self._stages_of(cell)
+            problem = self._problem(cell)
+            if problem or self._kept.method(self._key(cell, stages), Outcome) is not None:
+                return Pending(cell, False, {}, problem)
+            texts: dict[str, tuple[int, float | None]] = {}
+            tasks: list[Task] | None = self._cleared(cell)
+            for stage in stages:
+                results = self._kept.stage(stage.signature)
+                if tasks is None:  # what the stage reads isn't there yet
+                    unknown = len(self._dataset.tasks)
+                else:
+                    unknown = results.unknown(stage, [task for task in tasks if stage.lacks(task)])
+                if unknown:
+                    cost = results.cost
+                    texts[stage.role] = (unknown, cost.seconds / cost.texts if cost.texts else None)
+                    tasks = None
+                elif tasks is not None:
+                    answers = completed(stage, tasks, results=results)
+                    tasks = [answer for answer in answers if isinstance(answer, Task)]
+            return Pending(cell, True, texts)
+        except (ConfigurationError, UsageError) as error:
+            return Pending(cell, False, {}, str(error))
+
+    def _stages_of(self, cell: Cell) -> list[DeferredStage]:
+        """The stages that have to work, in order."""
+        stages: list[DeferredStage | None] = []
+        translation = ""
+        if cell.translator is not None:
+            stages.append(self._stage("translator", cell.translator))
+            translation = "" if stages[0] is None else stages[0].signature
+        if cell.tagger is not None:
+            stages.append(self._stage("tagger", cell.tagger))
+        if cell.aligner is not None:
+            stages.append(self._stage("aligner", cell.aligner, data_hash((self._dataset.digest, translation))))
+        if cell.target_tagger is not None and cell.method != by_name.TRANSFER:
+            stages.append(self._stage("target-tagger", cell.target_tagger))
+        return [stage for stage in stages if stage is not None]
+
+    def _stage(self, role: str, choice: StageChoice, corpus: str = "") -> DeferredStage | None:
+        key = role, str(choice), corpus
+        if key not in self._stages:
+            if role == "translator":
+                stage = translation_stage(choice, self._settings)
+            elif role == "tagger":
+                stage = tagging_stage(choice, self._settings, self._labels, self._grid.labelled)
+            elif role == "aligner":
+                stage = alignment_stage(choice, self._settings, corpus)
+            else:
+                stage = target_tagging_stage(choice, self._settings, self._labels)
+            self._stages[key] = stage
+        return self._stages[key]
+
+    def _problem(self, cell: Cell) -> str:
+        """Why the cell can't be run on this dataset; empty where it can."""
+        if cell.method == by_name.TRANSFER:
+            return ""
+        tasks = self._dataset.tasks
+        if cell.translator == _GIVEN and all(task.source is None for task in tasks):
+            return "the tasks bring no source; name a translator"
+        if cell.tagger == _GIVEN and (
+            cell.translator != _GIVEN or all(task.source_entities is None for task in tasks)
+        ):
+            return "there are no source entities; name a tagger"
+        can_do_without = by_name.can_do_without_links(cell.method)
+        if cell.aligner == _NONE and not can_do_without:
+            return "needs links"
+        no_links = cell.translator != _GIVEN or all(task.alignment is None for task in tasks)
+        if cell.aligner == _GIVEN and no_links and not can_do_without:
+            return "the tasks bring no links; name an aligner"
+        return ""
+
+    def _key(self, cell: Cell, stages: Sequence[DeferredStage]) -> str:
+        """All that the cell's outcome depends on."""
+        weights = ""
+        if cell.method in WEIGHTED_PROJECTORS:
+            weights = by_name.method_projector(cell.method, self._settings.projector_weights, None).signature
+        target = ""
+        if cell.method == by_name.TRANSFER and cell.target_tagger is not None:
+            made = self._stage("target-tagger", cell.target_tagger)
+            target = "" if made is None else made.signature
+        scorer = self._scorer_model(cell) if by_name.uses_translation_model(cell.method) else ""
+        signatures = (f"{stage.role}={stage.signature}" for stage in stages)
+        labels = ",".join(self._grid.labels) if self._grid.labels is not None else "all"
+        parts = (_JUDGED_AS, __version__, self._dataset.digest, labels, repr(cell), weights, target, scorer)
+        return "\n".join((*parts, *signatures))
+
+    def _scorer_model(self, cell: Cell) -> str:
+        model = cell.translator.model if cell.translator is not None else ""
+        return model or self._settings.translator_model
+
+    def _cleared(self, cell: Cell) -> list[Task]:
+        """The tasks without what the cell's stages are to make."""
+        clear: list[str] = []
+        if cell.translator is not None and cell.translator != _GIVEN:
+            clear += ("source", "source_tokens", "source_entities", "alignment", "back_translations")
+        if cell.tagger is not None and cell.tagger != _GIVEN:
+            clear += ("source_entities", "back_translations")
+        if cell.aligner != _GIVEN:
+            clear.append("alignment")
+        if cell.target_tagger is not None:
+            clear.append("target_tags")
+        changes = dict.fromkeys(clear)
+        return [msgspec.structs.replace(task, **changes) for task in self._dataset.tasks]
+
+    def _outcome(self, cell: Cell, stages: Sequence[DeferredStage]) -> Outcome:
+        if cell.method == by_name.TRANSFER:
+            return self._transferred(cell)
+        answers = self._complete(cell, stages)
+        good = [task for task in answers if isinstance(task, Task)]
+        if cell.noise is not None:
+            good = [with_noise(task, cell.noise, index) for index, task in enumerate(good)]
+        self._progress.begin(f"{self._dataset.name}: {cell}", None)
+        stopwatch = Stopwatch()
+        scorer = None
+        if by_name.uses_translation_model(cell.method):
+            scorer = assembly.make_translation_scorer(
+                replace(self._settings, translator_model=self._scorer_model(cell))
+            )
+        projector = by_name.method_projector(cell.method, self._settings.projector_weights, scorer)
+        upstream = {stage.role: stage.signature for stage in stages}
+        if cell.noise is not None:
+            upstream["noise"] = str(cell.noise)
+        pipeline = Pipeline(projector, upstream=upstream)
+        if pipeline.learns:
+            pipeline.learn(good)
+        predicted = iter(pipeline.predict(good))
+        predictions = [answer if isinstance(answer, RecordError) else next(predicted) for answer in answers]
+        cost = stopwatch.cost(len(good))
+        given = iter(good)
+        tasks = [
+            original if isinstance(answer, RecordError) else next(given)
+            for answer, original in zip(answers, self._dataset.tasks, strict=True)
+        ]
+        return outcome_of_predictions(tasks, predictions, self._grid.labels, cost, pipeline.signature)
+
+    def _complete(self, cell: Cell, stages: Sequence[DeferredStage]) -> list[Task | RecordError]:
+        """The dataset's tasks after the stages, in order, errors in the place of those that a stage refused."""
+        tasks: list[Task | RecordError] = list(self._cleared(cell))
+        done = (str(cell.translator), str(cell.tagger), str(cell.aligner), str(cell.target_tagger))
+        if done in self._completed:
+            return self._completed[done]
+        for stage in stages:
+            tasks = self._run_stage(stage, tasks)
+        self._completed[done] = tasks
+        return tasks
+
+    def _run_stage(self, stage: DeferredStage, tasks: Sequence[Task | RecordError]) -> list[Task | RecordError]:
+        results = self._kept.stage(stage.signature)
+        good = [task for task in tasks if isinstance(task, Task) and stage.lacks(task)]
+        if not results.unknown(stage, good):
+            return completed(stage, tasks, results=results)
+        self._progress.begin(f"{self._dataset.name}: {stage.role} {stage.signature[:60]}", len(tasks))
+        # What learns answers for all at once: one fit, one file, nothing half done.
+        size = max(1, len(tasks)) if stage.learns else _BATCH
+        answers: list[Task | RecordError] = []
+        for first in range(0, len(tasks), size):
+            batch = tasks[first : first + size]
+            results.begin()
+            stage.learn([task for task in batch if isinstance(task, Task)])
+            answers += completed(stage, batch, results=results)
+            self._progress.advance(len(batch))
+        return answers
+
+    def _transferred(self, cell: Cell) -> Outcome:
+        """A tagger of the target language by itself."""
+        assert cell.target_tagger is not None
+        settings = replace(self._settings, labels=tuple(self._labels))
+        tasks = self._dataset.tasks
+        self._progress.begin(f"{self._dataset.name}: {cell}", len(tasks))
+        stopwatch = Stopwatch()
+        tagger = assembly.make_target_tagger(cell.target_tagger.model, settings)
+        entities: list[list[Entity]] = []
+        for first in range(0, len(tasks), _BATCH):
+            batch = tasks[first : first + _BATCH]
+            entities += _as_tagger(tagger).tag([target_tokens(task) for task in batch])
+            self._progress.advance(len(batch))
+        cost = stopwatch.cost(len(tasks))
+        return outcome_of_entities(
+            tasks, entities, self._grid.labels, cost, f"xner-label/{__version__} transfer={tagger.signature}"
+        )
+
+
+def _as_tagger(tagger: object) -> Tagger:
+    """Both kinds of tagger that a target tagger can be tag, too."""
+    assert hasattr(tagger, "tag")
+    return tagger  # type: ignore[return-value]

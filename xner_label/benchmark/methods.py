@@ -1,0 +1,62 @@
+"""The methods of a benchmark by name, and what each uses of a task."""
+
+from __future__ import annotations
+
+from xner_label.errors import UsageError
+from xner_label.projection.problem import CorpusProjector, Projector
+from xner_label.projection.projectors import SOLVERS, make_projector
+from xner_label.settings.choices import PROJECTORS, WEIGHTED_PROJECTORS
+from xner_label.settings.rules import weighted_sum
+from xner_label.stages.interfaces import TranslationScorer
+
+# A tagger of the target language by itself: nothing is translated or projected.
+TRANSFER = "transfer"
+# What is compared where nobody says otherwise: those without a model of the target language, and those with one.
+ALWAYS = ("string", "heuristic", "align", "link-dice", "default", "corpus")
+WITH_TARGET_TAGGER = (TRANSFER, "ner", "ner-spans", "align+ner", "align+ner-spans")
+_LINKED = frozenset({"align", "align-greedy", "link-dice", "heuristic", *WEIGHTED_PROJECTORS})
+
+
+def check_method(name: str) -> str:
+    """The name. Raises UsageError where no method has it."""
+    projector, at, solver = name.partition("@")
+    if name == TRANSFER or (
+        (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in SOLVERS)
+    ):
+        return name
+    raise UsageError(
+        f"there is no method {name!r}",
+        hint=f"choose among {', '.join((TRANSFER, *PROJECTORS))}, or a sum such as 0.5*align+0.1*casing; "
+        f"@{'|@'.join(SOLVERS)} behind one chooses how spans are matched",
+    )
+
+
+def _parts(name: str) -> set[str]:
+    projector = name.partition("@")[0]
+    return set(weighted_sum(projector) or projector.split("+"))
+
+
+def uses_links(name: str) -> bool:
+    """Whether the method's answers depend on links."""
+    return not _parts(name).isdisjoint(_LINKED)
+
+
+def can_do_without_links(name: str) -> bool:
+    """Whether the method answers tasks without links, too."""
+    return not uses_links(name) or name in WEIGHTED_PROJECTORS
+
+
+def uses_target_tags(name: str) -> bool:
+    """Whether the method needs a tagger of the target language."""
+    return name == TRANSFER or not _parts(name).isdisjoint({"ner", "ner-spans"})
+
+
+def uses_translation_model(name: str) -> bool:
+    """Whether the method asks a translation model for probabilities."""
+    return "nmt" in _parts(name)
+
+
+def method_projector(name: str, weights: str, scorer: TranslationScorer | None) -> Projector | CorpusProjector:
+    """The projector of a method other than ``transfer``; ``weights`` as for the log-linear projectors."""
+    weighted = name in WEIGHTED_PROJECTORS
+    return make_projector(name, weights=weights if weighted else "", translation_scorer=scorer)

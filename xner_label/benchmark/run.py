@@ -1,0 +1,99 @@
+"""Running a whole grid, or saying what it would take."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from xner_label.benchmark.data import Dataset
+from xner_label.benchmark.grid import Grid, Pending, Result, Runner, cells_of
+from xner_label.benchmark.kept import Kept
+from xner_label.benchmark.report import LeftOut, Report, build_report
+from xner_label.errors import UsageError
+from xner_label.progress import Progress
+from xner_label.settings.table import Settings
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}([_-][A-Za-z]{4})?")
+
+
+class StageWork(msgspec.Struct, frozen=True):
+    """What a stage has left to do on a dataset; ``seconds`` by its speed so far (None: it never ran)."""
+
+    data: str
+    stage: str
+    texts: int
+    seconds: float | None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a benchmark would do: ``methods`` rows to compute, ``kept`` ones that are there, the stages' work."""
+
+    methods: int
+    kept: int
+    work: list[StageWork]
+    left_out: list[LeftOut]
+
+
+def run_benchmark(
+    grid: Grid, datasets: Sequence[Dataset], settings: Settings, kept: Kept, progress: Progress
+) -> Report:
+    """Run every cell on every dataset.
+
+    Systems that can't be run are left out with the reason. Raises UsageError where that is all of them, or two
+    datasets have one name.
+    """
+    results: dict[str, tuple[Dataset, Sequence[Result]]] = {}
+    cells = list(cells_of(grid))
+    for dataset, runner in _runners(grid, datasets, settings, kept, progress):
+        results[dataset.name] = (dataset, [runner.run(cell) for cell in cells])
+    report = build_report(grid, results)
+    if all(row.published for row in report.rows):
+        reason = report.left_out[0].reason if report.left_out else "a method needs --target-taggers"
+        raise UsageError(
+            f"nothing can be measured: {reason}", hint="see --translators, --taggers, --aligners, --target-taggers"
+        )
+    return report
+
+
+def plan_benchmark(
+    grid: Grid, datasets: Sequence[Dataset], settings: Settings, kept: Kept, progress: Progress
+) -> Plan:
+    """What :func:`run_benchmark` would do, without doing any of it."""
+    work: dict[tuple[str, str], StageWork] = {}
+    left_out: list[LeftOut] = []
+    count: Counter[str] = Counter()
+    cells = list(cells_of(grid))
+    for dataset, runner in _runners(grid, datasets, settings, kept, progress):
+        for cell in cells:
+            pending = runner.pending(cell)
+            if pending.left_out:
+                left_out.append(LeftOut(dataset.name, str(cell), pending.left_out))
+                continue
+            count["methods" if pending.method else "kept"] += 1
+            for stage in _work(dataset, pending):
+                work.setdefault((stage.data, stage.stage), stage)
+    return Plan(count["methods"], count["kept"], list(work.values()), left_out)
+
+
+def _work(dataset: Dataset, pending: Pending) -> Iterator[StageWork]:
+    for role, (texts, speed) in pending.texts.items():
+        choice = getattr(pending.cell, role.replace("-", "_"))
+        yield StageWork(dataset.name, f"{role} {choice}", texts, None if speed is None else texts * speed)
+
+
+def _runners(
+    grid: Grid, datasets: Sequence[Dataset], settings: Settings, kept: Kept, progress: Progress
+) -> Iterator[tuple[Dataset, Runner]]:
+    """Each dataset with its runner; a dataset whose name is a language code is in that language."""
+    twice = [name for name, times in Counter(dataset.name for dataset in datasets).items() if times > 1]
+    if twice:
+        raise UsageError(
+            f"two datasets are called {twice[0]!r}", hint="name them: NAME=PATH, for example lug=FILE"
+        )
+    for dataset in datasets:
+        language = dataset.name if _LANGUAGE.fullmatch(dataset.name) else settings.target_language
+        yield dataset, Runner(grid, dataset, replace(settings, target_language=language), kept, progress)
