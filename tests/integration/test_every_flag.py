@@ -110,6 +110,7 @@ CALLS = (
         "status",
         f"{PROJECT} --json",
     ),
+    Call("status", f"{PROJECT} --check"),
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),

@@ -237,6 +237,13 @@ class Settings:
     backend_password: str = setting(
         "", "backend.password", "Basic-auth password", env="XNER_LABEL_BACKEND_PASSWORD", secret=True
     )
+    backend_token: str = setting(
+        "",
+        "backend.token",
+        "Bearer token that the ML backend takes in place of user and password",
+        env="XNER_LABEL_BACKEND_TOKEN",
+        secret=True,
+    )
     webhook_secret: str = setting(
         "",
         "backend.webhook_secret",
