@@ -4,8 +4,8 @@
 
 Each language's test split, with the links of the data and eflomal's own, and a CRF trained on its gold training
 split for transfer and the ner scores. Times are processor seconds of whole processes, start-up and children
-included: wall-clock seconds on a machine that others use say little. Each kill strikes a run with nothing kept at a
-random moment; the same call is then run to its end.
+included: wall-clock seconds on a machine that others use say little. Each kill strikes a run with nothing kept, at
+a random moment; the same call is then run to its end.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from xner_label.store import tables
+from xner_label.store import desk
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=tables.Base.metadata, render_as_batch=True
+    connection=context.config.attributes["connection"], target_metadata=desk.Base.metadata, render_as_batch=True
 )
 with context.begin_transaction():
     context.run_migrations()

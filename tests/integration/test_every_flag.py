@@ -54,6 +54,10 @@ CALLS = (
         "db upgrade",
         f"{STORE} --revision head --json",
     ),
+    Call("db backup", f"copy.db {STORE} --json"),
+    Call("db upgrade", f"{STORE} --backup before.db"),
+    Call("db restore", f"copy.db {STORE} --yes --json"),
+    Call("db check", f"{STORE} --json"),
     Call(
         "db current",
         f"{STORE} --json",
@@ -98,7 +102,6 @@ CALLS = (
         "predict",
         "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
         "--engine embedded --aligner none --json",
-        code=5,
     ),
     Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
@@ -106,6 +109,15 @@ CALLS = (
     Call(
         "status",
         f"{PROJECT} --json",
+    ),
+    Call("status", f"{PROJECT} --check"),
+    Call("calibrate", f"{PROJECT} --json"),
+    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
+    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call(
+        "worker",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --json",
     ),
     Call(
         "slips",
@@ -117,19 +129,40 @@ CALLS = (
     ),
     Call(
         "train",
-        f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --dev-share 0.2 --model bert "
-        "--epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",
+        f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
+        "--near-duplicates 0.9 --model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 "
+        "--seed 3 --dry-run --json",
     ),
     Call(
         "train",
         f"{PROJECT} --training-folder models --dev-share 0.3 --device cpu --dtype float32",
     ),
+    Call("train", f"{PROJECT} --if-new-gold 100"),
+    Call(
+        "curve",
+        f"{PROJECT} --draws 1 --plot curve.svg --min-silver-confidence 0.3 --max-error 1 --dev-share 0.3 "
+        "--near-duplicates 0.9 "
+        "--json",
+    ),
+    Call(
+        "dataset",
+        f"{PROJECT} --min-silver-confidence 0.3 --max-error 1 --dev-share 0.3 --near-duplicates 0.9 "
+        "--format conll --output data --json",
+    ),
     Call(
         "promote",
         f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json "
-        "--no-predict",
+        "--by amina --no-predict",
     ),
     Call("promote", f"{PROJECT} --training-folder models --run NEWEST --predict"),
+    Call("runs list", f"{PROJECT} --json"),
+    Call("runs show", f"NEWEST {PROJECT} --training-folder models --json"),
+    Call("runs diff", f"NEWEST NEWEST {PROJECT} --json"),
+    Call(
+        "rollback",
+        f"{PROJECT} --reason a-test --by amina --training-folder models --device cpu --dtype float32 --json",
+        code=2,  # no run was served before
+    ),
     Call(
         "annotate",
         f"raw.jsonl {PROJECT} --run NEWEST --format jsonl --strict --training-folder models --device cpu "
@@ -151,6 +184,11 @@ CALLS = (
     Call(
         "export",
         f"{PROJECT} --gold --silver --full --format jsonl --output export.jsonl --json",
+    ),
+    Call(
+        "export",
+        f"{PROJECT} --silver --max-error 0.1 --level 0.9 --per sentence --together -o promised.jsonl",
+        code=6,
     ),
     Call(
         "evaluate",
@@ -253,7 +291,7 @@ STUDIO_CALLS = (
     Call(
         "push",
         f"{PROJECT} --studio-url STUDIO --limit 3 --minutes 5 --strategy least-confident "
-        "--max-confidence 1 --split pool --blind-share 0.3 "
+        "--max-confidence 1 --split pool --blind-share 0.3 --audit-share 0.3 "
         "--seed 4 --dry-run --json",
     ),
     Call("push", f"{PROJECT} --studio-url STUDIO --names 2 --dry-run --json"),
@@ -262,6 +300,7 @@ STUDIO_CALLS = (
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("sync", f"{PROJECT} --watch 0", code=2),
     Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
     Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )

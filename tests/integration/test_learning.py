@@ -22,6 +22,7 @@ from xner_label.entities import Entity
 from xner_label.predicting import corpus_state
 from xner_label.predicting.predictor import Predictor, PredictReport
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
+from xner_label.projection.corpus.lookup import TallyLookup
 from xner_label.projection.corpus.rounds import first_opinion
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.corpus.tally import Tally
@@ -226,7 +227,7 @@ def test_counts_of_parts_are_those_of_the_whole() -> None:
     last = Observations(instances[79:], [model], [0])
     of_last = whole.sentence == 79
     candidates = of_last[whole.candidates.mention]
-    for sums in (tally.sums(last), joined.sums(last)):
+    for sums in (TallyLookup(tally).sums(last), TallyLookup(joined).sums(last)):
         for name, values in expected._asdict().items():
             rows = of_last if len(values) == len(whole) else candidates
             assert getattr(sums, name) == pytest.approx(values[rows], abs=0.02), name

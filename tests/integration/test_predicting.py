@@ -40,8 +40,12 @@ def test_the_tasks_of_a_project_inform_each_other(store):
     assert projector_of(store) == "log-linear-corpus"
 
 
-def test_too_many_tasks_are_predicted_one_by_one(store):
-    assert projector_of(store, corpus_limit=10) == "log-linear"
+def test_many_tasks_inform_each_other_through_a_table(store):
+    assert projector_of(store, corpus_limit=10) == "log-linear-corpus"
+
+
+def test_without_corpus_mode_tasks_are_predicted_one_by_one(store):
+    assert projector_of(store, corpus_limit=0) == "log-linear"
 
 
 def test_weights_without_corpus_mode_serve_task_by_task(store, tmp_path):
@@ -181,6 +185,7 @@ def test_a_few_tasks_go_first_and_the_rest_later(store):
     assert progress.stages == [
         ["translating and tagging", count, count],
         ["aligning", count, count],
+        ["learning", count, count],
         ["projecting", count, count],
     ]
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
+from xner_label.review.finishing import calibrate_project
 from xner_label.store import gold, pipelines, runs, tables
 from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
 from xner_label.studio.connect import ConnectOptions, connect
@@ -197,6 +198,20 @@ def test_the_control_slice_is_shown_blind(store, studio_settings, api, connected
     blind = next(row for row in rows if not row.predictions[0].result)
     api.annotations.create(blind.id, result=[])
     assert sync(store, studio_settings).corrections == {}
+
+
+def test_the_audit_slice_is_drawn_at_random_and_answers_about_it_count(store, studio_settings, api, connected):
+    report = push(store, studio_settings, PushOptions(limit=4, blind_share=0.25, audit_share=0.5))
+    assert (report.chosen, report.drawn, report.blind) == (4, 3, 1)
+    rows = listed(api, connected)
+    assert sorted(len(row.predictions[0].result) for row in rows) == [0, 2, 2, 2]
+    for row in rows:
+        api.annotations.create(row.id, result=row.predictions[0].result, lead_time=8.0)
+    sync(store, studio_settings)
+    calibrated = calibrate_project(store, studio_settings.project)
+    assert calibrated.calibrator.entities == 8
+    assert calibrated.calibrator.audited == 6
+    assert calibrated.note is not None
 
 
 def test_corrections_come_back_once(store, studio_settings, api, connected):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from xner_label.cli.options import json_option, output_option, with_settings
@@ -19,24 +21,69 @@ from xner_label.settings.table import Settings
     default="jsonl",
     show_default=True,
 )
+@click.option(
+    "--max-error",
+    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    help="Only silver of which at most this share is wrong, promised from the audit slice",
+)
+@click.option(
+    "--level",
+    type=click.FloatRange(0.5, 1.0, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="How sure the promise is",
+)
+@click.option(
+    "--per",
+    type=click.Choice(["entity", "sentence"]),
+    default="entity",
+    show_default=True,
+    help="Promise the share of wrong entities, or of sentences with a wrong one",
+)
+@click.option("--together", is_flag=True, help="One promise for all labels, not one for each")
 @output_option
 @with_settings("database_url", "project")
 @json_option
 def command(
-    settings: Settings, gold: bool, silver: bool, full: bool, format: str, output_path: str, as_json: bool
+    settings: Settings,
+    gold: bool,
+    silver: bool,
+    full: bool,
+    format: str,
+    output_path: str,
+    as_json: bool,
+    max_error: float | None,
+    **promised: Any,
 ) -> None:
     """Write gold, silver or both, in the order the tasks came.
 
-    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's JSON
-    Lines, Label Studio's JSON. A file is whole or absent. Entities that tags can't express (CoNLL, Hugging Face)
-    are counted and named.
+    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's
+    JSON Lines, Label Studio's JSON. A file is whole or absent. Entities that tags can't express (CoNLL, Hugging
+    Face) are counted and named. With --max-error, entities that can't be accepted are left out of the silver
+    (with --per sentence: the whole task); where nothing can be promised nothing is written (exit 6).
     """
     from xner_label.exchange.exporting import export
+    from xner_label.review.desk import acceptance
     from xner_label.store.database import open_store
 
     require_file(output_path, as_json=as_json)
     with open_store(settings.database_url) as store:
-        report = export(store, settings.project, output_path, gold=gold, silver=silver, format=format, full=full)
+        accepted = None
+        if max_error is not None:
+            guarantee, accepted = acceptance(store, settings.project, max_error, **promised)
+            for line in guarantee.lines():
+                say(line)
+        report = export(
+            store,
+            settings.project,
+            output_path,
+            gold=gold,
+            silver=silver,
+            format=format,
+            full=full,
+            accepted=accepted,
+            whole=promised["per"] == "sentence",
+        )
     cut = f", {report.cut_tokens} tokens cut where entities begin or end" if report.cut_tokens else ""
     left_out = f", {report.left_out} left out" if report.left_out else ""
     words = f"{report.tasks} tasks with {report.entities} entities exported{cut}{left_out}"

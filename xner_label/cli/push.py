@@ -43,7 +43,14 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
     show_default=True,
     help="Share of the tasks drawn at random and shown without a prediction: the control slice",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the control slice")
+@click.option(
+    "--audit-share",
+    type=_PROBABILITY,
+    default=0.0,
+    show_default=True,
+    help="Share of the tasks drawn at random and shown with it: the audit slice, on which estimates rest",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of both slices")
 @click.option("--dry-run", is_flag=True, help="Only say what would be pushed")
 @with_settings("database_url", "project", "studio_url")
 @json_option
@@ -136,6 +143,8 @@ def _summary(report: PushReport) -> str:
     parts = [f"{report.chosen} tasks {'would be chosen' if report.dry_run else 'chosen'}"]
     if report.lowest_confidence is not None:
         parts.append(f"confidence {report.lowest_confidence:.2f} to {report.highest_confidence:.2f}")
+    if report.drawn:
+        parts.append(f"{report.drawn} of them drawn at random")
     if report.blind:
         parts.append(f"{report.blind} of them blind")
     if report.resumed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,8 @@ from xner_label.store.labelled import LabelledTask, labelled_tasks
 from xner_label.store.tables import Prediction
 from xner_label.store.tasks import to_record
 
+Accepted = Mapping[int, Set[tuple[int, int, str]]]
+
 
 def export(
     store: Store,
@@ -27,19 +29,27 @@ def export(
     silver: bool,
     format: str = "jsonl",
     full: bool = False,
+    accepted: Accepted | None = None,
+    whole: bool = False,
 ) -> ExportReport:
     """Write gold, silver or both in the order the tasks came; a task with gold never appears as silver.
 
     ``full`` adds the source, its entities, the tokens and the links (JSON Lines only): what `project`,
-    `fit-projector` and `choose-projector` need. Raises UsageError when the project doesn't exist or what is asked
-    for contradicts itself.
+    `fit-projector` and `choose-projector` need. Raises UsageError when the project doesn't exist or what is
+    asked for contradicts itself.
+
+    ``accepted``: (start, end, label) of the silver entities to be written, by task id, None for all; ``whole``
+    leaves out the silver tasks that aren't in it.
     """
     if not (gold or silver):
         raise UsageError("nothing to export", hint="give --gold, --silver or both")
     if full and format != "jsonl":
         raise UsageError(f"the format {format} can't hold everything", hint="leave out --full or use jsonl")
     report = ExportReport()
-    tasks = _counted(labelled_tasks(store, project, gold=gold, silver=silver, links=full), full, format, report)
+    labelled = labelled_tasks(store, project, gold=gold, silver=silver, links=full)
+    if whole and accepted is not None:
+        labelled = (task for task in labelled if task.gold is not None or task.task.id in accepted)
+    tasks = _counted(labelled, full, format, report, accepted)
     first = next(tasks, None)  # an unknown project leaves no file behind
     with open_output(output) as stream:
         for row in WRITERS[format](_with_first(first, tasks), report):
@@ -48,10 +58,16 @@ def export(
 
 
 def _counted(
-    tasks: Iterator[LabelledTask], full: bool, format: str, report: ExportReport
+    tasks: Iterator[LabelledTask], full: bool, format: str, report: ExportReport, accepted: Accepted | None
 ) -> Iterator[ExportedTask]:
     for labelled in tasks:
         task = _exported(labelled)
+        if accepted is not None and labelled.gold is None:
+            kept = accepted.get(labelled.task.id, frozenset())
+            entities = tuple(
+                entity for entity in task.entities if (entity.start, entity.end, entity.label) in kept
+            )
+            task = msgspec.structs.replace(task, entities=entities)
         if not full:
             task = msgspec.structs.replace(
                 task,

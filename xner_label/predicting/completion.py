@@ -7,7 +7,7 @@ earlier stages made stays readable beside it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -31,8 +31,8 @@ from xner_label.store import tables, tasks
 from xner_label.store.database import Store
 from xner_label.store.stages import add_stage_results, ensure_stage, stage_results
 
-# Tasks per transaction.
-_TASKS_PER_WRITE = 500
+# Tasks that go through a stage together, and into the store in one transaction.
+TASKS_PER_BATCH = 500
 
 
 class StoredTask(msgspec.Struct, frozen=True):
@@ -102,36 +102,48 @@ class Completion:
 
         One batch is tagged while the next is translated.
         """
-        batches: list[_Batch] = [
-            [(task, task.given) for task in stored[start : start + _TASKS_PER_WRITE]]
-            for start in range(0, len(stored), _TASKS_PER_WRITE)
-        ]
+        batches = (stored[start : start + TASKS_PER_BATCH] for start in range(0, len(stored), TASKS_PER_BATCH))
+        return [task for _, complete in self.completed_batches(batches, progress) for task in complete]
+
+    def completed_batches(
+        self, batches: Iterable[Sequence[StoredTask]], progress: Progress = SILENCE
+    ) -> Iterator[tuple[list[StoredTask], list[Task | RecordError]]]:
+        """Batches of tasks as :meth:`translated_and_tagged` completes them, in order; few are held at a time."""
         steps: list[Callable[[_Batch], _Batch]] = []
         if self._translation is not None:
             steps.append(partial(self._translate, self._translation))
         if self._tagging is not None:
             steps.append(partial(self._tag, self._tagging))
-        result: list[Task | RecordError] = []
-        for batch in chained(batches, steps):
-            result += [task for _, task in batch]
+        begun: Iterator[_Batch] = ([(task, task.given) for task in batch] for batch in batches)
+        for batch in chained(begun, steps):
+            yield [stored for stored, _ in batch], [task for _, task in batch]
             progress.advance(len(batch))
-        return result
+
+    @property
+    def aligns(self) -> bool:
+        """Whether there is an aligner."""
+        return self._alignment is not None
+
+    @property
+    def learns_links(self) -> bool:
+        """Whether the aligner wants to see all tasks before it links the first."""
+        return self._alignment is not None and self._alignment.learns
+
+    def learn_links(self, ready: Sequence[Task]) -> None:
+        """Let an aligner that learns see the tasks."""
+        if self._alignment is not None and self._alignment.learns:
+            self._alignment.learn(ready)
 
     def aligned(
-        self, ready: Sequence[tuple[int, Task]], progress: Progress = SILENCE, *, learn: bool = False
+        self, ready: Sequence[tuple[int, Task]], progress: Progress = SILENCE
     ) -> list[tuple[int, Task | RecordError]]:
-        """The tasks, by their id in the store, with links: those they brought along, else the aligner's.
-
-        ``learn``: an aligner that learns sees all of them first.
-        """
+        """The tasks, by their id in the store, with links: those they brought along, else the aligner's."""
         if self._alignment is None:
             progress.advance(len(ready))
             return list(ready)
-        if learn and self._alignment.learns:
-            self._alignment.learn([task for _, task in ready])
         result: list[tuple[int, Task | RecordError]] = []
-        for start in range(0, len(ready), _TASKS_PER_WRITE):
-            batch = [(key, with_cut_words(task)) for key, task in ready[start : start + _TASKS_PER_WRITE]]
+        for start in range(0, len(ready), TASKS_PER_BATCH):
+            batch = [(key, with_cut_words(task)) for key, task in ready[start : start + TASKS_PER_BATCH]]
             results = StoredStageResults(self._store, {str(task.id): key for key, task in batch})
             additions_of_batch = additions(self._alignment, [task for _, task in batch], results=results)
             result += [

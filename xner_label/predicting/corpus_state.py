@@ -20,6 +20,7 @@ from xner_label.iob2 import TokenSpan
 from xner_label.predicting.provenance import Witnesses, provenances
 from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
+from xner_label.projection.corpus.lookup import TallyLookup
 from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
@@ -30,7 +31,7 @@ from xner_label.projection.corpus.rounds import (
     project_round,
 )
 from xner_label.projection.corpus.settled import clamped, settle
-from xner_label.projection.corpus.tally import Tally
+from xner_label.projection.corpus.tally import Tally, countable
 from xner_label.projection.fitting.adaptation import Adapted
 from xner_label.projection.fitting.corrections import spread, unreviewed
 from xner_label.projection.loglinear.model import Model
@@ -43,6 +44,8 @@ from xner_label.stages.tagging.crf import CrfTagger
 
 # A state made of fewer of a project's tasks than this share is made anew.
 _ENOUGH = 0.8
+# Tasks that are projected together by what a state has learned.
+_COUNTED_AT_ONCE, _NEW_AT_ONCE = 500, 32
 
 
 class _Span(msgspec.Struct, array_like=True, frozen=True):
@@ -62,7 +65,9 @@ class _Span(msgspec.Struct, array_like=True, frozen=True):
 class CorpusState(msgspec.Struct, kw_only=True):
     """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on; ``known``: what
     it knows of people, a hash for each answer; ``asked``: the spans of the answered questions about names, as rows
-    of matched mention and tokens, by task and question."""
+    of matched mention and tokens, by task and question; ``tasks``: how many
+    there were where not all were learned from; ``counted``: :func:`short_hash` of each of those that only
+    the tally knows, sorted, 8 bytes each."""
 
     signature: str
     weights: str
@@ -75,6 +80,8 @@ class CorpusState(msgspec.Struct, kw_only=True):
     names: str = ""
     known: dict[str, str] = {}
     asked: dict[str, list[tuple[NameKey, int, int, int]]] = {}
+    tasks: int = 0
+    counted: bytes = b""
 
     def dump(self) -> bytes:
         """As :meth:`load` reads it."""
@@ -99,6 +106,10 @@ class CorpusState(msgspec.Struct, kw_only=True):
         known = sum(key_of(instance) in self.spans for instance in instances)
         return known >= _ENOUGH * len(instances)
 
+    def counts(self, tasks: int) -> bool:
+        """Whether it was made when there were enough of so many tasks."""
+        return not self.counted or self.tasks >= _ENOUGH * tasks
+
 
 def key_of(instance: Instance) -> str:
     """A hash of everything that the projection of an instance depends on."""
@@ -110,6 +121,11 @@ def key_of(instance: Instance) -> str:
         instance.links,
     )
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:20]
+
+
+def short_hash(key: str) -> int:
+    """64 bits of a task's key."""
+    return int(key[:16], 16)
 
 
 def gold_digest(gold: Mapping[str, Sequence[Entity]]) -> str:
@@ -198,27 +214,42 @@ class LearnedProjector:
         self.new: dict[str, Tally] = {}
         self._state = state
         self._model = Model(weights)
-        self._tally = Tally.empty(state.tally.labels)
+        self._labels = state.tally.labels
+        whole = Tally.empty(self._labels)
         for tally in (state.tally, *additions):
-            self._tally.add(tally)
+            whole.add(tally)
+        self._table = TallyLookup(whole)
         self._taggers = tuple(CrfTagger(model) for model in state.taggers)
+        self._counted = np.frombuffer(state.counted, np.uint64)
 
     def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """The projections of each instance, in order; nothing is cut."""
         keys = [key_of(instance) for instance in instances]
         known = self._state.spans
         unknown = {key: instance for key, instance in zip(keys, instances, strict=True) if key not in known}
-        spans = self._project_new(unknown) if unknown else {}
+        spans: dict[str, list[_Span]] = {}
+        for counted in (True, False):
+            keys_of_kind = [key for key in unknown if self._is_counted(key) == counted]
+            # what each new task adds is counted apart, which takes long in large batches
+            size = _COUNTED_AT_ONCE if counted else _NEW_AT_ONCE
+            for start in range(0, len(keys_of_kind), size):
+                batch = {key: unknown[key] for key in keys_of_kind[start : start + size]}
+                spans |= self._project_new(batch, counted=counted)
         return [_projections(known[key] if key in known else spans[key]) for key in keys]
 
-    def _project_new(self, instances: Mapping[str, Instance]) -> dict[str, list[_Span]]:
+    def _is_counted(self, key: str) -> bool:
+        place = int(np.searchsorted(self._counted, np.uint64(short_hash(key))))
+        return place < len(self._counted) and int(self._counted[place]) == short_hash(key)
+
+    def _project_new(self, instances: Mapping[str, Instance], *, counted: bool) -> dict[str, list[_Span]]:
+        """Project tasks in the light of the table; those that are ``counted`` in it don't speak for themselves."""
         state = self._state
         keys = list(instances)
         observations = Observations(
-            list(instances.values()), [self._model], [0] * len(keys), more_labels=self._tally.labels
+            list(instances.values()), [self._model], [0] * len(keys), more_labels=self._labels
         )
         belief = first_opinion(observations)
-        sums = self._tally.sums(observations)
+        sums = self._table.sums(observations, countable(belief) if counted else None)
         tagged = None
         if self._taggers:
             words = [instance.target.words() for instance in observations.instances]
@@ -227,7 +258,7 @@ class LearnedProjector:
         chosen = project_round(
             observations, evidence, RoundModel(state.adapted.round), shift_of(observations, state.adapted.effects)
         )
-        for number, key in enumerate(keys):
+        for number, key in enumerate([] if counted else keys):
             only = np.zeros(len(keys), bool)
             only[number] = True
             self.new[key] = Tally.of(observations, belief, only=only)

@@ -21,6 +21,9 @@ from xner_label.predicting.corpus_state import (
     key_of,
     learn_corpus,
 )
+from xner_label.predicting.evidence_table import draw_sample, with_all_counted
+from xner_label.predicting.linked_tasks import LinkedTasks
+from xner_label.progress import SILENCE, Progress
 from xner_label.projection.corpus.tally import Tally
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_weights
@@ -49,25 +52,28 @@ class ProjectKnowledge:
         self._state_id = 0
         self._projector: LearnedProjector | None = None
 
-    def learn(self, tasks: Sequence[tuple[int, entities.Task]]) -> LearnedProjector:
+    def learn(self, tasks: LinkedTasks, limit: int, progress: Progress = SILENCE) -> LearnedProjector:
         """What projects the tasks: by the stored state while it knows all answers and most of the tasks, by a new
-        one otherwise."""
-        ids, instances = [], []
-        for _, task in tasks:
-            try:
-                instances.append(build_instance(task)[0])
-            except RecordError:
-                continue  # the pipeline will say what is wrong with it
-            ids.append(str(task.id))
+        one otherwise.
+
+        Of more than ``limit`` tasks a sample and all that people settled teach the taggers and the weights; the
+        others are counted in the table of evidence, batch by batch.
+        """
         with self._store.read() as session:
             newest = corpus_states.newest_annotation(session, self._project)
             newest_name = corpus_states.newest_name_answer(session, self._project)
             settled = self._settled(session)
             names = name_answers(session, self._project)
-        settled = {task_id: settled[task_id] for task_id in ids if task_id in settled}
+        progress.begin("learning", len(tasks))
+        sample = draw_sample(tasks.batches(), settled.keys(), limit, progress)
+        settled = {task_id: settled[task_id] for task_id in sample.ids if task_id in settled}
         row, before = self._stored()
-        if row is None or before is None or not before.knows(settled, names) or not before.covers(instances):
-            state = learn_corpus(self._weights, ids, instances, settled, before, names)
+        enough = before is not None and before.covers(sample.instances) and before.counts(len(tasks))
+        if row is None or before is None or not before.knows(settled, names) or not enough:
+            state = learn_corpus(self._weights, sample.ids, sample.instances, settled, before, names)
+            if len(sample.ids) < len(tasks):
+                progress.begin("counting what the tasks say of each other", len(tasks))
+                state = with_all_counted(state, self._weights, sample.instances, tasks.batches(), progress)
             self._store_state(state, newest, newest_name)
             self._projector = None
         elif row.annotation_id < newest or row.name_answer_id < newest_name:

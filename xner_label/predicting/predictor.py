@@ -6,7 +6,8 @@ What each stage adds is stored as soon as it is there, so that an interrupted ru
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -16,8 +17,9 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
 from xner_label.pipeline.pipeline import Pipeline, names_signature
-from xner_label.predicting.completion import Completion, StoredTask, ready_to_project
+from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
+from xner_label.predicting.linked_tasks import LinkedTasks
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
@@ -34,8 +36,6 @@ from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
-# Tasks per transaction.
-_TASKS_PER_WRITE = 500
 # What follows the weights in the signature of a projector that has learned.
 _STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
 
@@ -87,7 +87,8 @@ class Predictor:
     ) -> PredictReport:
         """Predict every task of the project and make this its current pipeline.
 
-        With the default projector the tasks inform each other (corpus mode), up to ``corpus_limit`` of them.
+        With the default projector the tasks inform each other (corpus mode); of more than ``corpus_limit`` the
+        tagger and the weights learn from a sample of that size, and memory stays bounded.
         ``limit`` and ``split`` choose some of those that aren't predicted yet: they are projected each on its own,
         and the project's current pipeline stays, if it has one. ``again`` names roles, ``translator`` or
         ``tagger``, that work also where tasks brought a source or its entities along. Raises ConfigurationError
@@ -95,44 +96,36 @@ class Predictor:
         """
         self._set_given_aside(again)
         some = limit is not None or split is not None
-        with self._store.read() as session:
-            rows = tasks.iterate_tasks(session, self._project, set_aside.not_excluded())
-            chosen = self._undone(rows, limit, split) if some else rows
-            stored = [StoredTask.of(task) for task in chosen]
-        progress.begin("translating and tagging", len(stored))
-        complete = self._completion.translated_and_tagged(stored, progress)
-        if stored and not any(isinstance(task, entities.Task) and task.source is not None for task in complete):
+        linked = LinkedTasks(
+            self._store, self._project, self._completion, self._chosen(limit, split), self._settings.corpus_limit
+        )
+        linked.prepare(progress)
+        if len(linked) + linked.left_out.total() and not linked.with_source:
             raise ConfigurationError(
                 "no task has a source and no translator is configured",
                 hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
             )
-        ready, left_out = ready_to_project(stored, complete)
-        progress.begin("aligning", len(ready))
-        aligned = self._completion.aligned(ready, progress, learn=True)
-        linked = [(task_id, task) for task_id, task in aligned if isinstance(task, entities.Task)]
-        left_out.update(str(task) for _, task in aligned if isinstance(task, RecordError))
         with self._store.read() as session:
             unlearned = corpus_states.count_unlearned(session, self._project)
             corrections = corpus_states.count_unlearned_corrections(session, self._project)
             earlier = projects.get_project(session, self._settings.project).pipeline
             earlier_name = None if earlier is None else earlier.name
             names_before = "" if earlier is None else names_signature(earlier.signature)
-        progress.begin("projecting", len(linked))
-        pipeline = self._pipeline(self._projector if some else self._projector_of(linked))
+        pipeline = self._pipeline(self._projector if some else self._projector_of(linked, progress))
         if pipeline.learns:
-            pipeline.learn([task for _, task in linked])
-        report = PredictReport(pipeline.signature, left_out=dict(left_out))
+            pipeline.learn([task for batch in linked.batches() for _, task in batch])
+        report = PredictReport(pipeline.signature)
         with self._store.read() as session:
             version = find_name(session, pipeline.signature)
             done = predictions.predicted_task_ids(session, self._project, version) if version else set()
         report.known = len(done)
-        open_tasks = [(task_id, task) for task_id, task in linked if task_id not in done]
-        progress.advance(len(linked) - len(open_tasks))
-        for start in range(0, len(open_tasks), _TASKS_PER_WRITE):
-            chunk = open_tasks[start : start + _TASKS_PER_WRITE]
-            results = pipeline.predict([task for _, task in chunk])
-            self._save(dict(chunk), results, report)
-            progress.advance(len(chunk))
+        progress.begin("projecting", len(linked))
+        progress.advance(min(len(done), len(linked)))
+        for batch in linked.batches(skip=done):
+            results = pipeline.predict([task for _, task in batch])
+            self._save(dict(batch), results, report)
+            progress.advance(len(batch))
+        report.left_out = dict(linked.left_out + Counter(report.left_out))
         with self._store.write() as session:
             current = ensure_pipeline(session, pipeline.signature)
             project = projects.get_project(session, self._settings.project)
@@ -159,12 +152,16 @@ class Predictor:
             for role in again:
                 set_given_aside(session, self._project, role)
 
-    def _undone(self, rows: Iterable[Task], limit: int | None, split: str | None) -> Iterable[Task]:
-        """The first tasks of a split that the pipeline, each task on its own, hasn't predicted."""
+    def _chosen(self, limit: int | None, split: str | None) -> list[int]:
+        """The ids of all tasks, or of the first of a split that the pipeline, task by task, hasn't predicted."""
         with self._store.read() as session:
+            if limit is None and split is None:
+                return tasks.task_ids(session, self._project, set_aside.not_excluded())
             version = find_name(session, self._pipeline(self._projector).signature)
             done = predictions.predicted_task_ids(session, self._project, version) if version else set()
-        return islice((row for row in rows if row.id not in done and split in (None, row.split)), limit)
+            of_split = () if split is None else (Task.split == split,)
+            every = tasks.task_ids(session, self._project, set_aside.not_excluded(), *of_split)
+        return list(islice((key for key in every if key not in done), limit))
 
     def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:
         """Predict single tasks, in order, and store the predictions; they don't change the current pipeline."""
@@ -233,14 +230,15 @@ class Predictor:
         """Projects every task on its own."""
         return assemble_projector(self._settings)
 
-    def _projector_of(self, linked: Sequence[tuple[int, entities.Task]]) -> Projector | CorpusProjector:
-        """Lets tasks and what people settled in them inform each other, where the projector can and they aren't
-        too many to hold; otherwise weights are adapted to what people settled."""
-        if self._knowledge is None or not linked:
+    def _projector_of(self, linked: LinkedTasks, progress: Progress) -> Projector | CorpusProjector:
+        """Lets tasks and what people settled in them inform each other, where the projector can; by a limit of 0,
+        weights are adapted to what people settled."""
+        if self._knowledge is None or not len(linked):
             return self._projector
-        if len(linked) <= self._settings.corpus_limit:
-            return self._knowledge.learn(linked)
-        return self._knowledge.adapted(linked)
+        limit = self._settings.corpus_limit
+        if limit == 0:
+            return self._knowledge.adapted([pair for batch in linked.batches() for pair in batch])
+        return self._knowledge.learn(linked, limit, progress)
 
     @property
     def _single_projector(self) -> Projector | CorpusProjector:

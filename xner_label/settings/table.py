@@ -188,7 +188,8 @@ class Settings:
     corpus_limit: int = setting(
         50_000,
         "pipeline.corpus_limit",
-        "Up to this many tasks of a project inform each other in `predict` (default projector); 0: none do",
+        "Tasks that teach corpus mode in `predict` (default projector); the others inform each other through "
+        "counts; 0: every task stands alone",
         rule=Range(0),
     )
 
@@ -199,6 +200,12 @@ class Settings:
         "Projected entities below it are unknown text to training",
         rule=Range(0.0, 1.0),
     )
+    max_error: float = setting(
+        1.0,
+        "training.max_error",
+        "Train only on silver of which at most this share is wrong, promised from the audit slice; 1: on all",
+        rule=Range(0.0, 1.0),
+    )
     dev_share: float = setting(
         0.2,
         "training.dev_share",
@@ -206,6 +213,12 @@ class Settings:
         rule=Range(0.0, 0.9),
     )
 
+    near_duplicates: float = setting(
+        0.8,
+        "training.near_duplicates",
+        "Share of runs of letters (Jaccard) from which a text counts as a held-out one; 1: equal texts only",
+        rule=Range(0.1, 1.0),
+    )
     model_licence: str = setting("", "training.model_licence", "Licence of exported models, an SPDX name")
     data_licence: str = setting(
         "", "training.data_licence", "Licence of the texts and annotations, an SPDX name; stands in model cards"
@@ -236,6 +249,13 @@ class Settings:
     backend_password: str = setting(
         "", "backend.password", "Basic-auth password", env="XNER_LABEL_BACKEND_PASSWORD", secret=True
     )
+    backend_token: str = setting(
+        "",
+        "backend.token",
+        "Bearer token that the ML backend takes in place of user and password",
+        env="XNER_LABEL_BACKEND_TOKEN",
+        secret=True,
+    )
     webhook_secret: str = setting(
         "",
         "backend.webhook_secret",
@@ -255,7 +275,26 @@ class Settings:
     backend_sync_after: float = setting(
         0.0,
         "backend.sync_after",
-        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to `sync`",
+        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to a worker",
+        rule=Range(0.0),
+    )
+
+    sync_every: float = setting(
+        0.0,
+        "worker.sync_every",
+        "Seconds after which the worker takes annotations over again; 0: only after webhooks",
+        rule=Range(0.0),
+    )
+    predict_every: float = setting(
+        0.0,
+        "worker.predict_every",
+        "Seconds after which the worker predicts again, and so learns from answers; 0: never by itself",
+        rule=Range(0.0),
+    )
+    train_every: float = setting(
+        0.0,
+        "worker.train_every",
+        "Seconds after which the worker trains again; 0: only when somebody asks for it",
         rule=Range(0.0),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -71,9 +71,16 @@ def _choosable() -> ColumnElement[bool]:
 
 
 def add_batch(
-    session: Session, project_id: int, strategy: str, items: Sequence[tuple[int, int | None]]
+    session: Session,
+    project_id: int,
+    strategy: str,
+    items: Sequence[tuple[int, int | None]],
+    drawn: Collection[int] = (),
 ) -> ReviewBatch:
-    """Make a batch of (task id, prediction id) in the order of review; tasks already chosen are left out."""
+    """Make a batch of (task id, prediction id) in the order of review; tasks already chosen are left out.
+
+    ``drawn``: ids of the tasks that were drawn at random from all that could be chosen.
+    """
     batch = ReviewBatch(project_id=project_id, strategy=strategy)
     session.add(batch)
     session.flush()
@@ -81,7 +88,13 @@ def add_batch(
         session,
         ReviewItem,
         [
-            {"batch_id": batch.id, "task_id": task, "prediction_id": prediction, "position": position}
+            {
+                "batch_id": batch.id,
+                "task_id": task,
+                "prediction_id": prediction,
+                "position": position,
+                "drawn": task in drawn,
+            }
             for position, (task, prediction) in enumerate(items)
         ],
     )

@@ -9,17 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    UniqueConstraint,
-    false,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from xner_label.store.base import Base, probability_check, utc_now
+from xner_label.store.job_table import Job as Job
 
 
 class PipelineVersion(Base):
@@ -210,7 +204,8 @@ class ReviewBatch(Base):
 
 
 class ReviewItem(Base):
-    """A task chosen for review; ``prediction_id`` is None where it is served blind.
+    """A task chosen for review; ``prediction_id`` is None where it is served blind; ``drawn`` at random from all
+    that could be chosen.
 
     A task is chosen once: that is what makes a repeated push add nothing. ``pushed_at`` is None until Label
     Studio is known to hold the task; ``sent_at`` without it means that the task is on its way, or that the process
@@ -227,6 +222,7 @@ class ReviewItem(Base):
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), unique=True)
     prediction_id: Mapped[int | None] = mapped_column(ForeignKey("predictions.id"), index=True)
     position: Mapped[int]
+    drawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     sent_at: Mapped[datetime | None]
     pushed_at: Mapped[datetime | None]
     prediction_sent_at: Mapped[datetime | None]
@@ -296,7 +292,8 @@ class Correction(Base):
 
 
 class ModelRun(Base):
-    """One training run. ``version`` is what Label Studio sees as model_version; ``path`` the model's folder."""
+    """One training run. ``version`` is what Label Studio sees as model_version; ``path`` the model's folder,
+    ``artefact`` the SHA-256 (hex) of the files in it."""
 
     __tablename__ = "model_runs"
 
@@ -309,11 +306,23 @@ class ModelRun(Base):
     silver_tasks: Mapped[int]
     config: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
+    artefact: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
+class LearnedAnnotation(Base):
+    """An annotation that a model run has learned from as gold."""
+
+    __tablename__ = "learned_annotations"
+
+    model_run_id: Mapped[int] = mapped_column(ForeignKey("model_runs.id", ondelete="CASCADE"), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(
+        ForeignKey("annotations.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
 class Promotion(Base):
-    """A model run becoming the one that is served; the newest promotion of a project counts."""
+    """A model run becoming the one that is served, by whom and why; the newest promotion of a project counts."""
 
     __tablename__ = "promotions"
 
@@ -321,6 +330,7 @@ class Promotion(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     model_run_id: Mapped[int] = mapped_column(ForeignKey("model_runs.id"))
     reason: Mapped[str]
+    promoted_by: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

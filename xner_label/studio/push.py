@@ -1,8 +1,8 @@
 """Pushing: which tasks people should look at, and bringing each of them to Label Studio exactly once.
 
 Label Studio takes the same task twice without complaint. So the choice is stored before anything is sent, each
-chunk is marked as sent before it leaves and as pushed once it is known to be there, and whatever was sent without
-an answer is looked for in Label Studio by its external id before it is sent again.
+chunk is marked as sent before it leaves and as pushed once it is known to be there, and whatever was sent
+without an answer is looked for in Label Studio by its external id before it is sent again.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ _TASKS_PER_REQUEST = 500
 
 
 class PushOptions(msgspec.Struct, frozen=True):
-    """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds nothing
-    until some are done; ``strategy`` orders what could be chosen (see :mod:`xner_label.review.strategies`), and no
-    more is chosen than people can do in ``minutes``. ``max_confidence`` leaves out what is surer than that.
-    ``tasks`` names those to choose, by id and in their order, instead of a strategy.
-    ``blind_share`` of the chosen ones are drawn at random from all that could be chosen and shown without a
-    prediction: the control slice."""
+    """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds
+    nothing until some are done; ``strategy`` orders what could be chosen (see
+    :mod:`xner_label.review.strategies`), and no more is chosen than people can do in ``minutes``.
+    ``max_confidence`` leaves out what is surer than that. ``tasks`` names those to choose, by id and in their
+    order, instead of a strategy. ``blind_share`` of the chosen ones are drawn at random from all that could be
+    chosen and shown without a prediction: the control slice; ``audit_share`` are drawn in the same way and
+    shown with it: the audit slice."""
 
     limit: int
     strategy: str = DEFAULT_STRATEGY
@@ -55,23 +56,25 @@ class PushOptions(msgspec.Struct, frozen=True):
     max_confidence: float | None = None
     split: str = "pool"
     blind_share: float = 0.0
+    audit_share: float = 0.0
     seed: int = 0
     dry_run: bool = False
     tasks: tuple[int, ...] | None = None
 
 
 class PushReport(msgspec.Struct, frozen=True):
-    """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction; ``resumed`` had been
-    chosen by an earlier push; ``pushed`` went to Label Studio now; ``refreshed`` were waiting there and got the
-    prediction of a newer ``version``, for which ``reordered`` of those that wait stand elsewhere now; ``repaired``
-    had lost their prediction; ``waiting`` is the length of the queue. ``elsewhere`` counts, by split, what could
-    be chosen from other splits, and ``unpredicted`` the tasks that the promoted run has yet to predict before its
-    predictions are shown."""
+    """``chosen`` tasks were added to the queue, ``blind`` of them without their prediction, ``drawn`` at
+    random; ``resumed`` had been chosen by an earlier push; ``pushed`` went to Label Studio now; ``refreshed``
+    were waiting there and got the prediction of a newer ``version``, for which ``reordered`` of those that wait
+    stand elsewhere now; ``repaired`` had lost their prediction; ``waiting`` is the length of the queue.
+    ``elsewhere`` counts, by split, what could be chosen from other splits, and ``unpredicted`` the tasks that
+    the promoted run has yet to predict before its predictions are shown."""
 
     project: str
     version: str | None
     chosen: int
     blind: int
+    drawn: int
     resumed: int
     pushed: int
     refreshed: int
@@ -89,6 +92,7 @@ class _Choice(msgspec.Struct, frozen=True):
     version: str | None
     items: list[tuple[int, int | None]]
     confidences: list[float]
+    drawn: frozenset[int] = frozenset()
 
     @property
     def blind(self) -> int:
@@ -116,7 +120,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
                 projects.lock_project(session, project.id)
             choice = _choose(session, project, options, control)
             if choice.items and not options.dry_run:
-                reviews.add_batch(session, project.id, options.strategy, choice.items)
+                reviews.add_batch(session, project.id, options.strategy, choice.items, choice.drawn)
         pushed = refreshed = repaired = reordered = 0
         if not options.dry_run and choice.version is not None:
             shower = Shower(store, studio, project, control, choice.version, progress)
@@ -137,6 +141,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
         version=choice.version,
         chosen=len(choice.items),
         blind=choice.blind,
+        drawn=len(choice.drawn),
         resumed=len(resumed),
         pushed=pushed,
         refreshed=refreshed,
@@ -171,19 +176,24 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         found = [by_task[task] for task in options.tasks if task in by_task]
     elif (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
         found = _ordered(session, found, options, wanted)
-    blind = set()
-    if options.blind_share:
-        # not only from the doubtful ones: the slice is to say how good predictions are on the whole
+    blind: set[int] = set()
+    drawn: set[int] = set()
+    if options.blind_share or options.audit_share:
+        # not only from the doubtful ones: the slices are to say how good predictions are on the whole
         everything = reviews.eligible(session, project.id, version, options.split)
-        size = min(round(options.blind_share * wanted), len(everything))
-        drawn = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)  # noqa: S311
-        blind = {task for task, _, _ in drawn}
-        found = [*drawn, *(item for item in found if item[0] not in blind)]
+        unseen, seen = (round(share * wanted) for share in (options.blind_share, options.audit_share))
+        size = min(unseen + seen, wanted, len(everything))
+        sample = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)  # noqa: S311
+        blind = {task for task, _, _ in sample[:unseen]}
+        drawn = {task for task, _, _ in sample}
+        found = [*sample, *(item for item in found if item[0] not in drawn)]
     found = found[:wanted]
+    if options.strategy == "random" and options.max_confidence is None and options.tasks is None:
+        drawn = {task for task, _, _ in found}
     for task, prediction in predictions.by_id(session, [item[1] for item in found]):
         to_studio(task.text, prediction, control)
     items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
-    return _Choice(version, items, [confidence for _, _, confidence in found])
+    return _Choice(version, items, [confidence for _, _, confidence in found], frozenset(drawn))
 
 
 def _ordered(

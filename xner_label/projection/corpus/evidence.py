@@ -32,7 +32,7 @@ from xner_label.projection.loglinear.mentions import is_tagged, matched_mentions
 from xner_label.projection.loglinear.model import BATCH, Model, SentenceBatch
 from xner_label.projection.problem import Instance
 
-_MAX_NGRAM = 6
+MAX_NGRAM = 6
 
 # Features of the per-sentence model that are evidence, too.
 _MENTION_FEATURES = (
@@ -159,6 +159,11 @@ class Observations:
         result: Floats = np.maximum(total[self.text] - in_sentence, 0.0)
         return result
 
+    @property
+    def occurrences_at_home(self) -> Ints:
+        """(C,) how often the candidate's text stands in its own sentence."""
+        return self._occurrences_in_sentence
+
     def _observe(self, numbers: Sequence[int], model: Model) -> _BatchObservations:
         batch = SentenceBatch([self.instances[number] for number in numbers], self._vocabulary)
         columns, candidates, features = batch.columns, batch.candidates, batch.features
@@ -213,11 +218,11 @@ class Observations:
         return self._code([folded[number] for number in numbers])
 
     def _count_texts(self) -> tuple[tuple[Ints, Ints, Ints], Ints]:
-        """Which candidates' texts, up to _MAX_NGRAM tokens, stand where: (code, sentence, times), each (n,); and
+        """Which candidates' texts, up to MAX_NGRAM tokens, stand where: (code, sentence, times), each (n,); and
         how often each candidate's text stands in its own sentence (C,)."""
         wanted = set(self.text.tolist())
         lengths = self.candidates.last - self.candidates.first
-        longest = min(_MAX_NGRAM, int(lengths.max(initial=0)))
+        longest = min(MAX_NGRAM, int(lengths.max(initial=0)))
         codes, texts = self._codes, self.texts
         rows: list[tuple[int, int, int]] = []
         by_sentence: list[Counter[int]] = []
@@ -328,6 +333,24 @@ def sums_elsewhere(
     )
 
 
+def sums_at_home(observations: Observations, belief: Opinion) -> Sums:
+    """What each sentence says of its own names and texts: what :func:`sums_elsewhere` leaves out."""
+    mention, sentence, name = observations.candidates.mention, observations.sentence, observations.name
+    pair = name[mention] * (observations.text.max(initial=0) + 1) + observations.text
+    where, count = sentence[mention], len(observations.labels)
+    projected = 1.0 - belief.absent
+    labels = [_at_home(name, sentence, projected * belief.label[:, place]) for place in range(count)]
+    return Sums(
+        names=_at_home(name, sentence, np.ones(len(name))),
+        tagged=_at_home(name, sentence, (observations.kind != OVERLOOKED) * 1.0),
+        absent=_at_home(name, sentence, belief.absent),
+        labels=np.column_stack(labels).reshape(-1, count),
+        votes=_at_home(pair, where, belief.projected),
+        entities=_at_home(observations.text, where, belief.projected),
+        occurrences=observations.occurrences_at_home.astype(np.float64),
+    )
+
+
 def candidate_evidence(observations: Observations, sums: Sums, tags: Floats | None) -> Floats:
     """The features of each candidate, shape (C, len(EVIDENCE)).
 
@@ -417,6 +440,16 @@ def elsewhere(code: Ints, sentence: Ints, values: Floats) -> Floats:
     total, in_sentence = np.bincount(group, values), np.bincount(group_in_sentence, values)
     result: Floats = np.maximum(total[group] - in_sentence[group_in_sentence], 0.0)
     return result
+
+
+def _at_home(code: Ints, sentence: Ints, values: Floats) -> Floats:
+    """The sum of ``values`` over elements of the same code in the same sentence, shape (n,)."""
+    if not len(code):
+        return np.zeros(0)
+    group = np.unique(code, return_inverse=True)[1]
+    both = np.unique(group * (int(sentence.max()) + 1) + sentence, return_inverse=True)[1]
+    totals: Floats = np.bincount(both, values).astype(np.float64)
+    return totals[both]
 
 
 def _joined(arrays: Sequence[Ints]) -> Ints:

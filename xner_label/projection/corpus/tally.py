@@ -11,19 +11,23 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from xner_label.projection.corpus.evidence import Observations, Opinion, Sums
-from xner_label.projection.corpus.settled import WEIGHT, Settled
-from xner_label.projection.loglinear.columns import OVERLOOKED, Bools, Floats, Ints
+from xner_label.projection.corpus.evidence import Observations, Opinion
+from xner_label.projection.corpus.settled import Settled
+from xner_label.projection.loglinear.columns import OVERLOOKED, Bools, Floats, Ints, Numbers
 
 # Votes below this say nothing.
 _NEGLIGIBLE = 1e-3
-_NAMES = 3  # numbers of a name before those of its labels
+# Steps of a probability in a count, and the least one that counts there.
+_STEP, _LEAST = 2.0**10, 0.05
+NAMES = 3  # numbers of a name before those of its labels
 
 
 class Tally(msgspec.Struct):
     """names: by name, how often it occurs, how often a tagger found it, how often it is not projected, and how
     often it has each of ``labels``; votes: by name and text (with a tab between), how often it lands there;
-    entities: by text, entities of it; texts, reviewed: all sentences, and those that people have reviewed."""
+    entities: by text, entities of it; texts, reviewed: sentences, and those that people have reviewed;
+    occurrences: by text, how often it stands in all sentences, also in those that aren't held; the first
+    ``included`` of the ``texts`` are among them. Empty: count in ``texts``."""
 
     labels: tuple[str, ...]
     names: dict[str, list[float]]
@@ -31,6 +35,8 @@ class Tally(msgspec.Struct):
     entities: dict[str, float]
     texts: list[str]
     reviewed: list[str]
+    occurrences: dict[str, float] = {}
+    included: int = 0
 
     @classmethod
     def empty(cls, labels: Sequence[str]) -> Tally:
@@ -53,7 +59,7 @@ class Tally(msgspec.Struct):
         columns = [counted, counted * (observations.kind != OVERLOOKED), counted * belief.absent]
         columns += [projected * belief.label[:, place] for place in range(len(observations.labels))]
         codes, group = np.unique(observations.name, return_inverse=True)
-        table = np.column_stack([np.bincount(group, column, len(codes)) for column in columns]).round(4)
+        table = _rounded(np.column_stack([np.bincount(group, column, len(codes)) for column in columns]))
         tally.names = {
             texts[code]: row for code, row in zip(codes.tolist(), table.tolist(), strict=True) if row[0] > 0
         }
@@ -73,7 +79,7 @@ class Tally(msgspec.Struct):
         tally.entities = _summed(text, value, texts.__getitem__)
         for number in np.flatnonzero(every).tolist():
             words = observations.word[observations.target_at[number] : observations.target_at[number + 1]].tolist()
-            sentence = _written([texts[code] for code in words])
+            sentence = written([texts[code] for code in words])
             tally.texts.append(sentence)
             if settled is not None and settled.reviewed[number]:
                 tally.reviewed.append(sentence)
@@ -81,62 +87,41 @@ class Tally(msgspec.Struct):
 
     def add(self, other: Tally) -> None:
         """Count what another tally has counted; labels that this one doesn't have aren't."""
-        places = [_NAMES + other.labels.index(label) if label in other.labels else -1 for label in self.labels]
-        nothing = [0.0] * (_NAMES + len(self.labels))
+        places = [NAMES + other.labels.index(label) if label in other.labels else -1 for label in self.labels]
+        nothing = [0.0] * (NAMES + len(self.labels))
         for name, row in other.names.items():
-            added = [*row[:_NAMES], *(row[place] if place >= 0 else 0.0 for place in places)]
+            added = [*row[:NAMES], *(row[place] if place >= 0 else 0.0 for place in places)]
             known = self.names.get(name, nothing)
             self.names[name] = [count + more for count, more in zip(known, added, strict=True)]
-        for counts, more in ((self.votes, other.votes), (self.entities, other.entities)):
+        if other.occurrences:
+            self.included += other.included
+        pairs = (self.votes, other.votes), (self.entities, other.entities), (self.occurrences, other.occurrences)
+        for counts, more in pairs:
             for key, value in more.items():
                 counts[key] = counts.get(key, 0.0) + value
         self.texts += other.texts
         self.reviewed += other.reviewed
 
-    def sums(self, observations: Observations) -> Sums:
-        """What the counted sentences say of the names and texts of others."""
-        texts, size = observations.texts, len(observations.texts)
-        places = [self.labels.index(label) if label in self.labels else -1 for label in observations.labels]
-        nothing = [0.0] * (_NAMES + len(self.labels))
-        codes, group = np.unique(observations.name, return_inverse=True)
-        table: Floats = np.array(
-            [self.names.get(texts[code], nothing) for code in codes.tolist()], np.float64
-        ).reshape(-1, len(nothing))[group]
-        labels = np.column_stack(
-            [table[:, _NAMES + place] if place >= 0 else np.zeros(len(table)) for place in places]
-        )
-        mention = observations.candidates.mention
-        pair = observations.name[mention] * size + observations.text
-        everywhere, seen = "".join(self.texts), "".join(self.reviewed)
 
-        def occurrences(text: str) -> float:
-            written = _written(text.split(" "))
-            return everywhere.count(written) + (WEIGHT - 1.0) * seen.count(written)
-
-        return Sums(
-            names=table[:, 0],
-            tagged=table[:, 1],
-            absent=table[:, 2],
-            labels=labels,
-            votes=_looked_up(pair, lambda key: self.votes.get(f"{texts[key // size]}\t{texts[key % size]}", 0.0)),
-            entities=_looked_up(observations.text, lambda key: self.entities.get(texts[key], 0.0)),
-            occurrences=_looked_up(observations.text, lambda key: occurrences(texts[key])),
-        )
+def countable(belief: Opinion) -> Opinion:
+    """What is counted of a belief: in steps that add up to the same in any order, without what hardly counts."""
+    projected, absent, label = (np.rint(values * _STEP) / _STEP for values in belief)
+    return Opinion(np.where(projected < _LEAST, 0.0, projected), absent, label)
 
 
-def _written(words: Sequence[str]) -> str:
+def _rounded(sums: Numbers) -> Floats:
+    """Sums of products of two countable numbers, which are exact, and of others to a millionth."""
+    result: Floats = np.rint(sums * _STEP**2) / _STEP**2
+    return result
+
+
+def written(words: Sequence[str]) -> str:
     """Words between single spaces of their own, so that neighbouring occurrences share none."""
     return "".join(f" {word} " for word in words)
 
 
 def _summed(key: Ints, value: Floats, name: Callable[[int], str]) -> dict[str, float]:
     codes, group = np.unique(key, return_inverse=True)
-    totals = np.bincount(group, value, len(codes)).round(4)
+    totals = _rounded(np.bincount(group, value, len(codes)))
     kept = np.flatnonzero(totals >= _NEGLIGIBLE)
     return {name(code): total for code, total in zip(codes[kept].tolist(), totals[kept].tolist(), strict=True)}
-
-
-def _looked_up(key: Ints, value: Callable[[int], float]) -> Floats:
-    codes, group = np.unique(key, return_inverse=True)
-    values: Floats = np.array([value(code) for code in codes.tolist()], np.float64)
-    return values[group]

@@ -4,11 +4,11 @@
     P(label | m) ~ exp((q + dq) . l(m,label) + sum over label keys z of m of gamma_{z,label})
 
 v and q are the shipped weights; all of dv, dq, beta and gamma have Gaussian priors around 0. They are fitted by
-L-BFGS on the reviewed sentences, whose evidence comes from other sentences alone: an effect is what the model gets
-wrong about a word given everything else. The right candidate of a mention is the one it was settled on. The
-calibration is fitted anew on cross-fitted outcomes, its priors centred on the shipped one; the cut is where the
-expected F1 of the unreviewed sentences is largest. What doesn't do better than the shipped weights on the reviewed
-sentences left out is not used.
+L-BFGS on the reviewed sentences, whose evidence comes from other sentences alone: an effect is what the model
+gets wrong about a word given everything else. The right candidate of a mention is the one it was settled on.
+The calibration is fitted anew on cross-fitted outcomes, its priors centred on the shipped one; the cut is where
+the expected F1 of the unreviewed sentences is largest. What doesn't do better than the shipped weights on the
+reviewed sentences left out is not used.
 """
 
 from __future__ import annotations
@@ -172,8 +172,9 @@ def adapt(
 ) -> tuple[Adapted, ChosenSpans]:
     """The last round adapted to what people settled, and the spans of the corpus by it.
 
-    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. In a mostly caseless corpus
-    the weights of caseless sentences are adapted, for all of it, otherwise those of the others. Deterministic.
+    ``evidence`` is what :func:`corpus.rounds.gather` makes of the same ``settled``. The spans of reviewed
+    sentences are those of weights that were fitted on the other reviewed ones. In a mostly caseless corpus the
+    weights of caseless sentences are adapted, for all of it, otherwise those of the others. Deterministic.
     """
     if shipped.caseless is not None and 2 * observations.caseless.sum() > len(observations.caseless):
         shipped = msgspec.structs.replace(shipped.caseless, caseless=None)
@@ -185,18 +186,32 @@ def adapt(
     fold = np.array(
         [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances]
     )
-    outcomes = []
-    for which in range(FOLDS):
-        learned = settled.answered | (reviewed & (fold != which))[observations.sentence]
-        fitted = problem.fit(learned)
-        model = _model(shipped, fitted)
-        shift = shift_of(observations, fitted.effects)
-        outcomes.append(project_round(observations, evidence, model, shift, only=reviewed & (fold == which)))
-    left_out = joined(outcomes)
+    fits = [
+        problem.fit(settled.answered | (reviewed & (fold != which))[observations.sentence])
+        for which in range(FOLDS)
+    ]
+
+    def project_left_out(base: Round) -> ChosenSpans:
+        """The spans of the reviewed sentences by weights that were fitted on the others."""
+        return joined(
+            [
+                project_round(
+                    observations,
+                    evidence,
+                    _model(base, fitted),
+                    shift_of(observations, fitted.effects),
+                    only=reviewed & (fold == which),
+                )
+                for which, fitted in enumerate(fits)
+            ]
+        )
+
+    left_out = project_left_out(shipped)
     calibrated = _calibrated(observations, left_out, judge(observations, left_out, gold), shipped)
     before = project_round(observations, evidence, RoundModel(shipped), only=reviewed)
     counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
-    if is_worse(counts):
+    stays = is_worse(counts)
+    if stays:
         # the words teach nothing that lasts; how sure to be is learned all the same
         fitted = _Fit(problem.model.candidate, problem.model.label[:, 0], unchanged.effects)
         calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
@@ -204,6 +219,10 @@ def adapt(
         fitted = problem.fit(settled.known(observations))
     round_ = _round(calibrated, fitted)
     chosen = project_round(observations, evidence, RoundModel(round_), shift_of(observations, fitted.effects))
+    if not stays:
+        # what is said of a reviewed sentence must not know its answer: confidence is judged there
+        chosen = joined([chosen.select(~reviewed[chosen.sentence]), project_left_out(calibrated)])
+        chosen = chosen.select(np.lexsort((chosen.first, chosen.sentence)))
     cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
     round_ = msgspec.structs.replace(round_, cut=cut)
     return Adapted(round_, fitted.effects), chosen

@@ -1,0 +1,253 @@
+"""The review desk on a stored project: what people answered becomes numbers, a plan and a verdict."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from sqlalchemy.orm import Session
+
+from tests.store_fixtures import each_store, each_url, sqlite_url  # noqa: F401
+from xner_label.cli.main import cli
+from xner_label.entities import Entity, Prediction, ProjectedEntity, Provenance, Task
+from xner_label.errors import CheckFailedError, UsageError
+from xner_label.reporting.status import status
+from xner_label.review import desk as review_desk
+from xner_label.review.finishing import calibrate_project, stop_report
+from xner_label.review.plans import compare_plan, make_plan
+from xner_label.store import desk, migrating, predictions, projects, reviews, tables, tasks
+from xner_label.store.database import Store, open_store
+from xner_label.store.pipelines import ensure_pipeline
+from xner_label.training.data import DataOptions, collect
+
+COUNT = 500
+
+
+class Corpus:
+    """Sentences of two names each, one as sure as the other is likely to be right."""
+
+    def __init__(self, count: int = COUNT) -> None:
+        draw = random.Random(0)
+        self.texts = [
+            f"Word{draw.randrange(300)} saw Name{draw.randrange(200)} in Town{draw.randrange(90)}"
+            for _ in range(count)
+        ]
+        self.predictions: list[Prediction] = []
+        self.gold: list[list[Entity]] = []
+        for number, text in enumerate(self.texts):
+            words = text.split()
+            shown, gold = [], []
+            for word, label, other in ((words[2], "PER", "LOC"), (words[4], "LOC", "PER")):
+                start = text.index(f" {word}") + 1
+                end = start + len(word)
+                sure = min(0.995, max(0.05, draw.betavariate(5, 0.4)))
+                shown.append(
+                    ProjectedEntity(start, end, label, word, 1.0, sure, None, Provenance(tagger=round(sure, 3)))
+                )
+                gold.append(Entity(start, end, label if draw.random() < sure else other))
+            whole = shown[0].confidence * shown[1].confidence
+            self.predictions.append(Prediction(str(number), text, tuple(shown), whole, "p1"))
+            self.gold.append(gold)
+
+    def store(self, session: Session) -> tables.Project:
+        """A project with these predictions."""
+        project = projects.ensure_project(session, "default", ["PER", "LOC"])
+        named = [(Task(id=str(number), text=text), "pool") for number, text in enumerate(self.texts)]
+        tasks.add_tasks(session, project.id, named)
+        ids = tasks.ids_by_external(session, project.id, [task.id for task, _ in named])
+        rows = [(ids[prediction.id], prediction) for prediction in self.predictions]
+        predictions.add_predictions(session, rows)
+        project.pipeline = ensure_pipeline(session, "p1")
+        return project
+
+    def answer(self, session: Session, numbers: list[int], *, drawn: bool = True, blind: bool = False) -> None:
+        """People settle these tasks, after they were drawn at random (or not)."""
+        pairs = {task.external_id: (task, row) for task, row in predictions.predictions_of(session, 1, "p1")}
+        chosen = [pairs[str(number)] for number in numbers]
+        items = [(task.id, None if blind else row.id) for task, row in chosen]
+        reviews.add_batch(session, 1, "random", items, {task for task, _ in items} if drawn else ())
+        for number, (task, _) in zip(numbers, chosen, strict=True):
+            session.add(
+                tables.Annotation(
+                    task_id=task.id,
+                    origin="studio",
+                    studio_annotation=number + 1,
+                    studio_updated_at=datetime(2026, 1, 1, tzinfo=UTC),
+                    regions=[],
+                    annotator="ann",
+                    lead_time=3600.0 if number % 25 == 0 else 4.0 + number % 3,
+                    entities=msgspec.to_builtins(self.gold[number]),
+                )
+            )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[tuple[Store, Corpus]]:
+    """A predicted project on SQLite, which nobody has reviewed."""
+    with open_store(f"sqlite:///{tmp_path}/store.db", check=False) as store:
+        migrating.upgrade(store)
+        corpus = Corpus()
+        with store.write() as session:
+            corpus.store(session)
+        yield store, corpus
+
+
+def test_on_both_databases(each_store):  # noqa: F811
+    corpus = Corpus(120)
+    with each_store.write() as session:
+        corpus.store(session)
+        corpus.answer(session, list(range(40)))
+        corpus.answer(session, list(range(40, 60)), blind=True)
+    report = calibrate_project(each_store, "default")
+    assert report.calibrator.entities == 120
+    assert report.calibrator.audited == 120
+    assert report.estimates is not None
+    assert report.anchoring is not None
+    assert report.anchoring.tasks == (40, 20)
+    assert make_plan(each_store, "default", 2.0).tasks
+    assert status(each_store, "default").verdict is not None
+
+
+def test_nothing_reviewed_is_said_and_nothing_invented(project):
+    store, _ = project
+    report = calibrate_project(store, "default")
+    assert not report.calibrator.fitted
+    assert report.note is not None
+    assert report.estimates is None
+    with pytest.raises(CheckFailedError, match="0 were audited, 50 are needed"):
+        review_desk.acceptance(store, "default", 0.1)
+    assert not stop_report(store, "default").verdict.stop
+    plan = make_plan(store, "default", 10.0)
+    assert plan.f1_now is None
+    assert 0 < plan.minutes <= 10.0
+    assert compare_plan(store, "default") is None
+
+
+def test_nothing_predicted_is_a_usage_error(tmp_path):
+    with open_store(f"sqlite:///{tmp_path}/store.db", check=False) as store:
+        migrating.upgrade(store)
+        with store.write() as session:
+            projects.ensure_project(session, "default", ["PER"])
+        assert not review_desk.is_predicted(store, "default")
+        with pytest.raises(UsageError, match="nothing is predicted"):
+            calibrate_project(store, "default")
+
+
+def test_the_same_answers_are_calibrated_once(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(60)))
+    first, second = (calibrate_project(store, "default") for _ in range(2))
+    assert first == second
+    with store.read() as session:
+        assert session.query(desk.StoredCalibration).count() == 1
+
+
+def test_only_what_was_drawn_at_random_carries_promises_and_estimates(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(200)), drawn=False)
+    report = calibrate_project(store, "default")
+    assert report.calibrator.entities == 400
+    assert report.calibrator.audited == 0
+    assert report.estimates is None
+    with pytest.raises(CheckFailedError):
+        review_desk.acceptance(store, "default", 0.2)
+
+
+@pytest.mark.parametrize(("per", "together"), [("entity", False), ("entity", True), ("sentence", False)])
+def test_what_is_exported_keeps_the_promise(project, per, together, tmp_path):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(200)))
+    path = tmp_path / "silver.jsonl"
+    arguments = ["export", "--silver", "--max-error", "0.15", "--per", per, "-o", str(path), "--level", "0.9"]
+    database = f"sqlite:///{tmp_path}/store.db"
+    extra = ["--together"] if together else []
+    result = CliRunner().invoke(cli, [*arguments, *extra, "--database-url", database, "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert "audited ones were" in result.stderr
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    wrong, accepted, bad, whole = 0, 0, 0, 0
+    for line in lines:
+        gold = {(entity.start, entity.end, entity.label) for entity in corpus.gold[int(line["id"])]}
+        found = [(entity["start"], entity["end"], entity["label"]) not in gold for entity in line["entities"]]
+        wrong, accepted = wrong + sum(found), accepted + len(found)
+        bad, whole = bad + any(found), whole + 1
+    assert accepted > 100
+    assert (bad / whole if per == "sentence" else wrong / accepted) <= 0.15
+    if per == "sentence":
+        assert all(len(line["entities"]) == 2 for line in lines)
+
+
+def test_a_refused_promise_leaves_no_file(project, tmp_path):
+    path = tmp_path / "silver.jsonl"
+    arguments = ["export", "--silver", "--max-error", "0.05", "-o", str(path)]
+    result = CliRunner().invoke(cli, [*arguments, "--database-url", f"sqlite:///{tmp_path}/store.db"])
+    assert isinstance(result.exception, CheckFailedError)
+    assert "more audited sentences" in (result.exception.hint or "")
+    assert not path.exists()
+
+
+def test_training_sees_only_what_was_promised(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(200)))
+        every = collect(session, "default", DataOptions())
+        promised = collect(session, "default", DataOptions(max_error=0.05))
+        assert promised.report.silver == every.report.silver
+        assert 0 < promised.report.silver_entities < every.report.silver_entities
+
+
+def test_a_plan_meets_reality(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+    plan = make_plan(store, "default", 5.0)
+    assert plan.lead_times.measured == 96
+    assert plan.lead_times.interrupted == 4
+    assert compare_plan(store, "default") is None
+    done = plan.tasks[: len(plan.tasks) // 2]
+    with store.write() as session:
+        corpus.answer(session, [int(task) for task in done], drawn=False)
+    outcome = compare_plan(store, "default")
+    assert outcome is not None
+    assert (outcome.answered, outcome.planned) == (len(done), len(plan.tasks))
+    expected = sum(
+        max(len(set(shown) - set(gold)), len(set(gold) - set(shown)))
+        for number in map(int, done)
+        for shown, gold in [
+            (
+                [(row.start, row.end, row.label) for row in corpus.predictions[number].entities],
+                [(row.start, row.end, row.label) for row in corpus.gold[number]],
+            )
+        ]
+    )
+    assert outcome.changes == expected
+    assert outcome.held
+    assert outcome.minutes is not None
+
+
+def test_commands_speak(project, tmp_path):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(150)))
+    options = ["--database-url", f"sqlite:///{tmp_path}/store.db"]
+
+    def run(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(cli, [*arguments, *options])
+        assert (getattr(result.exception, "exit_code", None) or result.exit_code) == code, result.output
+        return result.output
+
+    assert "the whole corpus, by 150 audited tasks" in run("calibrate")
+    assert "entities to put right" in run("plan", "--minutes", "3")
+    assert "go on" in run("stop", "--exit-code", code=6)
+    assert "verdict        go on" in run("status")
+    document = json.loads(run("stop", "--min-gain", "1.0", "--json"))
+    assert document["verdict"]["stop"] is True

@@ -1,0 +1,330 @@
+"""Calibration, promises, estimates and forecasts, against what they claim."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from tests.soak import rounds
+from xner_label.confidence.anchoring import SliceCounts, anchoring
+from xner_label.confidence.calibration import ISOTONIC, MIN_ENTITIES, calibrate
+from xner_label.confidence.estimates import MIN_TASKS, TaskCounts, estimate
+from xner_label.confidence.guarantee import MIN_AUDITED, outlook, promise, promises, smallest_audit, upper_limit
+from xner_label.confidence.lead_times import MIN_MEASURED, USUAL, fit_lead_times
+from xner_label.confidence.planning import TaskHistory, forecast, plan
+from xner_label.confidence.quality import bands, quality
+from xner_label.confidence.signals import EntitySignals, design
+from xner_label.confidence.stopping import judge
+from xner_label.evaluation import metrics
+
+
+def entities(tasks, seed=0, reviewed=1.0, bend=1.0):
+    """Entities, right as often as sigmoid(bend * log-odds of the confidence) says, and the truth."""
+    generator = np.random.default_rng(seed)
+    task = np.repeat(np.arange(tasks), 2)
+    confidence = np.clip(generator.beta(4.0, 0.7, len(task)), 0.02, 0.995)
+    odds = bend * np.log(confidence / (1.0 - confidence))
+    truth = generator.random(len(task)) < 1.0 / (1.0 + np.exp(-odds))
+    read = (generator.random(tasks) < reviewed)[task]
+    signals = EntitySignals(
+        task=task,
+        confidence=confidence,
+        tagger=np.full(len(task), np.nan),
+        text=np.arange(len(task)),
+        label=generator.integers(0, 2, len(task)),
+        reviewed=read,
+        right=truth & read,
+    )
+    return signals, truth
+
+
+class TestCalibration:
+    def test_abstains_below_fifty_entities(self):
+        signals, _ = entities(MIN_ENTITIES // 2 - 1)
+        found = calibrate(signals, signals.reviewed)
+        assert not found.calibrator.fitted
+        assert (found.confidence == signals.confidence).all()
+        assert (found.calibrator(signals) == signals.confidence).all()
+
+    def test_of_nothing_is_nothing(self):
+        signals, _ = entities(0)
+        assert calibrate(signals, signals.reviewed).confidence.shape == (0,)
+
+    def test_straightens_confidences_that_exaggerate(self):
+        signals, truth = entities(4_000, reviewed=0.1, bend=0.5)
+        found = calibrate(signals, signals.reviewed).confidence
+        unread = ~signals.reviewed
+        before = metrics.expected_calibration_error(signals.confidence[unread], truth[unread])
+        after = metrics.expected_calibration_error(found[unread], truth[unread])
+        assert before > 0.08 > 0.03 > after
+
+    def test_is_a_curve_above_a_thousand_labels(self):
+        few, _ = entities(ISOTONIC // 2 - 10)
+        many, _ = entities(ISOTONIC)
+        assert calibrate(few, few.reviewed).calibrator.curve == []
+        curve = np.array(calibrate(many, many.reviewed).calibrator.curve)
+        assert len(curve) > 2
+        assert (np.diff(curve, axis=0) >= 0).all()
+        assert ((curve[:, 1] > 0) & (curve[:, 1] < 1)).all()
+
+    def test_a_row_never_sees_its_own_outcome(self):
+        signals, _ = entities(200)
+        flipped = signals._replace(right=~signals.right)
+        assert np.array_equal(
+            design(signals), design(flipped)
+        )  # every text stands once: no evidence from elsewhere
+
+    def test_what_people_said_elsewhere_counts(self):
+        signals, _ = entities(3)
+        same = signals._replace(
+            text=np.zeros(6, int), label=np.zeros(6, int), reviewed=np.arange(6) < 2, right=np.zeros(6, bool)
+        )
+        wrong, right = design(same)[-1], design(same._replace(right=np.arange(6) < 2))[-1]
+        assert right[3] > wrong[3]
+
+    def test_the_audit_decides_where_review_was_selective(self):
+        """Reviewed because they are wrong: without the audit slice the calibration would believe it of all."""
+        signals, truth = entities(4_000, reviewed=0.0)
+        generator = np.random.default_rng(1)
+        audited = generator.random(4_000) < 0.05
+        picked = (generator.random(4_000) < 0.1) & (np.bincount(signals.task, ~truth) > 0)
+        read = (audited | picked)[signals.task]
+        signals = signals._replace(reviewed=read, right=truth & read)
+        unread = ~read
+        found = calibrate(signals, audited[signals.task] & read).confidence[unread]
+        blind = calibrate(signals, np.zeros(len(read), bool)).confidence[unread]
+        true = truth[unread].mean()
+        assert abs(found.mean() - true) < abs(blind.mean() - true) / 2, (found.mean(), blind.mean(), true)
+
+
+class TestQuality:
+    def test_has_intervals_that_hold_the_value(self):
+        signals, truth = entities(200)
+        found = quality(signals.confidence, truth, signals.task, signals.confidence > 0.5)
+        for figure in (found.auroc, found.auroc_shown, found.brier):
+            assert figure.low <= figure.value <= figure.high
+        assert found.n == 400
+
+    def test_of_nothing(self):
+        nothing = np.zeros(0)
+        found = quality(nothing, nothing.astype(bool), nothing.astype(int), nothing.astype(bool))
+        assert found.n == 0
+        assert found.auroc.value is None
+        assert bands(nothing, nothing.astype(bool)) == []
+
+    def test_bands_count_everything_once(self):
+        signals, truth = entities(300)
+        assert sum(band.n for band in bands(signals.confidence, truth)) == 600
+
+
+class TestPromise:
+    def test_is_refused_below_fifty(self):
+        found = promise(np.full(49, 0.99), np.ones(49, bool), np.full(100, 0.99), max_error=0.1)
+        assert found.cut is None
+        assert found.more == 1
+        assert "50 are needed" in found.reason
+
+    def test_needs_fifty_nine_without_an_error_for_five_percent(self):
+        assert smallest_audit(0.05, 0.95) == 59
+        sure = np.full(100, 0.99)
+        assert promise(sure[:58], np.ones(58, bool), sure, max_error=0.05).cut is None
+        assert promise(sure[:59], np.ones(59, bool), sure, max_error=0.05).cut == 0.99
+
+    def test_of_nothing_to_accept(self):
+        assert promise(np.full(90, 0.9), np.ones(90, bool), np.zeros(0), max_error=0.1).cut is None
+
+    @pytest.mark.parametrize("max_error", [0.05, 0.1])
+    def test_holds_in_95_of_100_audits(self, max_error):
+        """The share of draws in which more than that is wrong of what was accepted, with its own chance error."""
+        generator = np.random.default_rng(7)
+        draws = rounds(500)
+        broken = 0
+        for _ in range(draws):
+            confidence = generator.beta(6.0, 0.6, 4_000)
+            truth = generator.random(4_000) < confidence**1.3  # over-confident
+            audited = generator.permutation(4_000) < 250
+            found = promise(confidence[audited], truth[audited], confidence[~audited], max_error=max_error)
+            if found.cut is not None:
+                accepted = ~audited & (confidence >= found.cut)
+                broken += (~truth[accepted]).mean() > max_error
+        assert broken / draws <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / draws)
+
+    def test_accepts_no_less_than_mapie(self):
+        """MAPIE's learn-then-test on the same sequence, with an inequality where ours is exact."""
+        risk_control = pytest.importorskip("mapie.risk_control")
+        generator = np.random.default_rng(3)
+        confidence = generator.beta(6.0, 0.5, 800)
+        truth = generator.random(800) < confidence
+        audited, rest = confidence[:500], confidence[500:]
+        found = promise(audited, truth[:500], rest, max_error=0.1)
+        strict = [cut for cut in np.linspace(0.3, 0.99, 70) if _valid(risk_control, audited, truth[:500], cut)]
+        assert strict
+        assert found.share >= (rest >= min(strict)).mean() - 0.02  # cuts are tried in steps of 2 %
+        assert (~truth[500:][rest >= found.cut]).mean() <= 0.1
+
+    def test_each_label_has_its_own(self):
+        signals, truth = entities(500)
+        truth = np.where(signals.label == 0, True, truth & (np.arange(1_000) % 3 > 0))
+        known = signals.task < 250
+        found = promises(
+            signals.label[known],
+            signals.confidence[known],
+            truth[known],
+            signals.label[~known],
+            signals.confidence[~known],
+            ["PER", "LOC"],
+            max_error=0.05,
+        )
+        assert [row.label for row in found] == ["PER", "LOC"]
+        assert found[0].share > 0.9
+        assert found[1].cut is None
+
+    def test_more_audited_sentences_buy_more(self):
+        confidence = np.random.default_rng(0).beta(6.0, 0.5, 1_000)
+        shares = [outlook(confidence[:80], confidence[80:], factor, max_error=0.1) for factor in (1, 2, 8)]
+        assert shares == sorted(shares)
+        assert shares[-1] > 0.5
+        assert outlook(confidence[: MIN_AUDITED - 1], confidence, 1.0, max_error=0.1) == 0.0
+
+    def test_upper_limits_are_exact(self):
+        assert upper_limit(0, 59, 0.95) == pytest.approx(1 - 0.05 ** (1 / 59))
+        assert upper_limit(5, 5, 0.95) == 1.0
+
+
+def _valid(risk_control, confidence, truth, cut):
+    """Whether MAPIE, asked about one cut alone, calls it valid."""
+    controller = risk_control.BinaryClassificationController(
+        predict_function=lambda scores: np.column_stack([1.0 - scores[:, 0], scores[:, 0]]),
+        risk="precision",
+        target_level=0.9,
+        confidence_level=0.95,
+        list_predict_params=np.array([cut]),
+    )
+    with warnings.catch_warnings(action="ignore"):  # it says when all cuts are valid, and when none is
+        controller.calibrate(confidence[:, None], truth)
+    return len(np.atleast_1d(controller.valid_predict_params)) > 0
+
+
+def corpus(generator, tasks=1_500):
+    """A corpus with everything settled: shown, expected, right and gold entities of each task."""
+    shown = generator.poisson(1.5, tasks).astype(float)
+    trust = generator.beta(5.0, 0.8, tasks)
+    right = generator.binomial(shown.astype(int), trust).astype(float)
+    gold = right + generator.poisson(0.15 + 0.3 * (shown - right))
+    return shown, shown * trust**1.2, right, gold
+
+
+def counted(columns, audited):
+    shown, expected, right, gold = columns
+    return TaskCounts(shown, expected, audited, audited, right * audited, gold * audited)
+
+
+class TestEstimates:
+    def test_there_are_none_of_a_few_tasks(self):
+        columns = corpus(np.random.default_rng(0), 200)
+        assert estimate(counted(columns, np.arange(200) < MIN_TASKS - 1)) is None
+        assert estimate(counted(columns, np.arange(200) < MIN_TASKS)) is not None
+
+    @pytest.mark.parametrize("size", [60, 200])
+    def test_intervals_hold_the_truth_as_often_as_they_say(self, size):
+        generator = np.random.default_rng(11)
+        columns = corpus(generator)
+        shown, _, right, gold = columns
+        held = np.zeros(5)
+        draws = rounds(500)
+        for _ in range(draws):
+            audited = generator.permutation(len(shown)) < size
+            found = estimate(counted(columns, audited))
+            rest = ~audited
+            hits, total, there = right[rest].sum(), shown[rest].sum(), gold[rest].sum()
+            truths = (hits / total, hits / there, 2 * hits / (total + there), total - hits, there - hits)
+            names = ("rest_precision", "rest_recall", "rest_f1", "wrong", "missed")
+            intervals = [getattr(found, name) for name in names]
+            held += [row.low <= truth <= row.high for row, truth in zip(intervals, truths, strict=True)]
+        assert ((held / draws > 0.925) & (held / draws < 0.98)).all(), held / draws
+
+    def test_a_corpus_read_whole_is_known(self):
+        columns = corpus(np.random.default_rng(0), 100)
+        found = estimate(counted(columns, np.ones(100, bool)))
+        assert found.f1.value == pytest.approx(1.0)
+        assert found.unreviewed == 0
+
+    def test_reading_more_raises_the_whole(self):
+        columns = corpus(np.random.default_rng(0))
+        audited = np.arange(1_500) < 100
+        chosen = (np.arange(1_500) >= 100) & (np.arange(1_500) < 600)
+        now, after = (estimate(counted(columns, audited), chosen=which) for which in (None, chosen))
+        assert after.f1.value > now.f1.value
+        assert after.unreviewed == now.unreviewed - 500
+
+
+class TestLeadTimes:
+    def test_stay_usual_before_twenty_are_measured(self):
+        few = np.ones(MIN_MEASURED - 1)
+        found = fit_lead_times(10 * few, few, 5 * few)
+        assert (found.per_token, found.per_change, found.per_task, found.measured) == (*USUAL, 0)
+        nothing = np.zeros(0)
+        assert fit_lead_times(nothing, nothing, nothing).measured == 0
+
+    def test_leave_out_breaks(self):
+        generator = np.random.default_rng(0)
+        tokens, changes = generator.integers(5, 40, 200).astype(float), generator.integers(0, 4, 200).astype(float)
+        seconds = (2.0 + 0.4 * tokens + 3.0 * changes) * generator.lognormal(0.0, 0.2, 200)
+        seconds[::20] += 3600.0
+        found = fit_lead_times(tokens, changes, seconds)
+        assert found.interrupted == 10
+        total = found.seconds(tokens, changes).sum()
+        assert total == pytest.approx((2.0 + 0.4 * tokens + 3.0 * changes).sum(), rel=0.1)
+
+
+class TestPlan:
+    def test_intervals_hold_what_comes(self):
+        generator = np.random.default_rng(5)
+        held = []
+        for _ in range(200):
+            tokens = generator.integers(8, 40, 400).astype(float)
+            doubt = generator.gamma(0.5, 1.0, 400)
+            changes = generator.poisson(1.3 * doubt + 0.01 * tokens).astype(float)
+            outlook = forecast(TaskHistory(tokens[:100], doubt[:100], changes[:100]))
+            found = plan(range(100, 400), tokens, doubt, 20.0, outlook, fit_lead_times(*np.zeros((3, 0))))
+            made = changes[found.tasks].sum()
+            held.append(found.changes.low <= made <= found.changes.high)
+        assert np.mean(held) > 0.9
+
+    def test_without_history_and_without_tasks(self):
+        outlook = forecast(TaskHistory(*np.zeros((3, 0))))
+        found = plan([], np.zeros(0), np.zeros(0), 60.0, outlook, fit_lead_times(*np.zeros((3, 0))))
+        assert found.tasks == []
+        assert found.minutes == 0.0
+        assert found.changes.value == 0.0
+
+
+class TestStopping:
+    def test_nobody_knows_without_an_audit(self):
+        assert not judge(None, None, 1.0).stop
+
+    def test_goes_on_while_an_hour_pays(self):
+        columns = corpus(np.random.default_rng(0))
+        audited = np.arange(1_500) < 300
+        now = estimate(counted(columns, audited))
+        after = estimate(counted(columns, audited), chosen=np.arange(1_500) < 900)
+        assert not judge(now, after, 0.99).stop
+        assert judge(now, now, 0.99).stop
+        assert not judge(now, now, 0.8).stop
+
+
+class TestAnchoring:
+    def test_tells_how_many_wrong_ones_are_accepted(self):
+        generator = np.random.default_rng(2)
+        suggested = np.full(400, 3.0)
+        blind = SliceCounts(suggested, generator.binomial(3, 0.8, 400), suggested * 5, np.full(400, 20.0))
+        shown = SliceCounts(suggested, generator.binomial(3, 0.9, 400), suggested * 5, np.full(400, 12.0))
+        found = anchoring(shown, blind)
+        assert found.swayed.low < 0.5 < found.swayed.high
+        assert found.seconds_per_token < found.seconds_per_token_blind
+
+    def test_needs_both_slices(self):
+        few = SliceCounts(*np.ones((4, 10)))
+        assert anchoring(few, few) is None

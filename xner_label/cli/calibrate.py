@@ -1,0 +1,83 @@
+"""`xner-label calibrate`: how sure to be of predictions, learned from what people settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.output import say, write_json
+from xner_label.settings.table import Settings
+
+if TYPE_CHECKING:
+    from xner_label.confidence.estimates import Interval
+    from xner_label.confidence.quality import Figure, Quality
+    from xner_label.review.desk import CalibrationReport
+
+
+@click.command(name="calibrate")
+@with_settings("database_url", "project")
+@json_option
+def command(settings: Settings, as_json: bool) -> None:
+    """Learn from the reviewed tasks how sure to be of the others, and show what that is worth.
+
+    `xner-label sync` does the same whenever there are new answers. Figures are of reviewed entities, judged by
+    a fit that never saw their task; those of the audit slice (tasks drawn at random) are the honest ones, since
+    people review what is doubtful. Below 50 reviewed entities confidences stay as they are.
+    """
+    from xner_label.review.finishing import calibrate_project
+    from xner_label.store.database import open_store
+
+    with open_store(settings.database_url) as store:
+        report = calibrate_project(store, settings.project)
+    if as_json:
+        write_json(report)
+        return
+    click.echo(_text(report))
+    if report.note:
+        say(report.note)
+    if report.estimates is None:
+        say("quality isn't estimated: fewer than 30 tasks drawn at random are reviewed (`push --audit-share 0.2`)")
+
+
+def _text(report: CalibrationReport) -> str:
+    lines = [f"{'confidences':<18}{'n':>6}{'wrong':>7}{'AUROC':>25}{'AP of errors':>25}{'Brier':>25}{'ECE':>25}"]
+    rows = {"pipeline": report.raw, "calibrated": report.calibrated, "of them audited": report.audited}
+    rows |= {f"  {label}": found for label, found in report.per_label.items()}
+    lines += [_quality(name, found) for name, found in rows.items() if found is not None]
+    for band in report.bands:
+        lines.append(
+            f"confidence {band.low:.2f} to {band.high:.2f}: {band.n} entities, {band.mean:.3f} on average, "
+            f"{band.right:.3f} right ({band.right_low:.3f} to {band.right_high:.3f})"
+        )
+    if report.estimates is not None:
+        found = report.estimates
+        lines.append(
+            f"the whole corpus, by {found.tasks} audited tasks: precision {_interval(found.precision)}, recall "
+            f"{_interval(found.recall)}, F1 {_interval(found.f1)}; unread: {found.wrong.value:.0f} wrong and "
+            f"{found.missed.value:.0f} missed entities"
+        )
+    if report.anchoring is not None:
+        sway = report.anchoring
+        lines.append(
+            f"suggestions: {_interval(sway.with_suggestions)} accepted, {_interval(sway.blind)} written by people "
+            f"who don't see them; of the wrong ones {_interval(sway.swayed)} are accepted because they are shown"
+        )
+    lines.append(report.signature)
+    return "\n".join(lines)
+
+
+def _quality(name: str, found: Quality) -> str:
+    figures = "".join(map(_figure, (found.auroc, found.ap_errors, found.brier, found.ece)))
+    return f"{name:<18}{found.n:>6}{found.errors:>7}{figures}"
+
+
+def _figure(found: Figure) -> str:
+    if found.value is None:
+        return f"{'-':>25}"
+    return f"{f'{found.value:.3f} ({found.low:.3f} to {found.high:.3f})':>25}"
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -1,0 +1,142 @@
+"""Evidence of a corpus of any size: some tasks teach the taggers and the weights, all are counted.
+
+The counts of batches add up to the same table, in whatever order they come and wherever they were made. The second
+count, of how often texts stand in sentences, is of those that the first one takes for entities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import IO, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from xner_label.entities import Task
+from xner_label.errors import RecordError
+from xner_label.predicting.corpus_state import CorpusState, key_of, short_hash
+from xner_label.progress import SILENCE, Progress
+from xner_label.projection.corpus.evidence import Observations
+from xner_label.projection.corpus.lookup import ngrams_of
+from xner_label.projection.corpus.rounds import first_opinion
+from xner_label.projection.corpus.settled import WEIGHT
+from xner_label.projection.corpus.tally import Tally, countable
+from xner_label.projection.loglinear.model import Model
+from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.problem import Instance, build_instance
+
+# Texts of which less is expected to be entities aren't counted in sentences.
+_LEAST = 0.05
+
+Batches = Iterable[Sequence[tuple[int, Task]]]
+
+
+class Sample(NamedTuple):
+    """Tasks to learn from: their external ids and instances, in the order they came."""
+
+    ids: list[str]
+    instances: list[Instance]
+
+
+def draw_sample(batches: Batches, wanted: Collection[str], size: int, progress: Progress = SILENCE) -> Sample:
+    """All tasks with a ``wanted`` external id, and others by the hash of their content up to ``size`` in all.
+
+    Who is drawn depends on no order, and little on how many there are. Tasks that can't be read are left out: the
+    pipeline says what is wrong with them.
+    """
+    settled: list[tuple[int, str, Instance]] = []
+    others: list[tuple[int, int, str, Instance]] = []
+    place = 0
+    for batch in batches:
+        for _, task in batch:
+            place += 1
+            try:
+                instance = build_instance(task)[0]
+            except RecordError:
+                continue
+            if str(task.id) in wanted:
+                settled.append((place, str(task.id), instance))
+                continue
+            entry = -short_hash(key_of(instance)), place, str(task.id), instance
+            if len(others) < size:
+                heapq.heappush(others, entry)
+            else:
+                heapq.heappushpop(others, entry)
+        progress.advance(len(batch))
+    while others and len(others) + len(settled) > size:
+        heapq.heappop(others)
+    rows = sorted([*settled, *(entry[1:] for entry in others)], key=lambda row: row[0])
+    return Sample([row[1] for row in rows], [row[2] for row in rows])
+
+
+def with_all_counted(
+    state: CorpusState,
+    weights: Weights,
+    learned: Sequence[Instance],
+    batches: Batches,
+    progress: Progress = SILENCE,
+) -> CorpusState:
+    """The state with what those tasks say, too, that it hasn't ``learned`` from."""
+    model = Model(weights)
+    tally = Tally.empty(state.tally.labels)
+    tally.add(state.tally)
+    total = 0
+    known = Counter(map(key_of, learned))
+    counted: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as sentences:
+        for batch in batches:
+            total += len(batch)
+            instances = _others([task for _, task in batch], known)
+            if instances:
+                counts = _count(list(instances), model, tally.labels, sentences)
+                tally.add(counts)
+                counted.append(np.array([short_hash(key_of(instance)) for instance in instances], np.uint64))
+            progress.advance(len(batch))
+        tally.occurrences = _occurrences(tally, sentences)
+    tally.included = len(tally.texts)
+    hashes = np.unique(np.concatenate(counted)).tobytes()
+    signature = hashlib.sha256(state.signature.encode() + hashes).hexdigest()[:10]
+    return msgspec.structs.replace(state, signature=signature, tally=tally, tasks=total, counted=hashes)
+
+
+def _others(tasks: Sequence[Task], known: Counter[str]) -> list[Instance]:
+    """The instances but for those that are ``known``, once each time that they are."""
+    instances = []
+    for task in tasks:
+        try:
+            instance = build_instance(task)[0]
+        except RecordError:
+            continue
+        key = key_of(instance)
+        if known[key]:
+            known[key] -= 1
+        else:
+            instances.append(instance)
+    return instances
+
+
+def _count(instances: Sequence[Instance], model: Model, labels: Sequence[str], sentences: IO[str]) -> Tally:
+    observations = Observations(instances, [model], [0] * len(instances), more_labels=labels)
+    counts = Tally.of(observations, countable(first_opinion(observations)))
+    for text in counts.texts:
+        sentences.write(" ".join(text.split()) + "\n")
+    counts.texts = []
+    return counts
+
+
+def _occurrences(tally: Tally, sentences: IO[str]) -> dict[str, float]:
+    """How often the texts that are taken for entities stand in all sentences; reviewed ones count more."""
+    entities = {text for text, count in tally.entities.items() if count >= _LEAST}
+    weighted = dict.fromkeys(entities, 0.0)
+    sentences.seek(0)
+    for texts, count in ((sentences, 1.0), (tally.texts, 1.0), (tally.reviewed, WEIGHT - 1.0)):
+        for text in texts:
+            for ngram in ngrams_of(text.split()):
+                if ngram in weighted:
+                    weighted[ngram] += count
+    return weighted
