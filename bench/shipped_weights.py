@@ -12,13 +12,15 @@ import sys
 from importlib.resources import files as package_files
 from pathlib import Path
 
+import msgspec
 from lowres import data_folder
 from projection_quality import ROWS as LATIN
 from scripts import ROWS as OTHERS
 
 from xner_label.projection.fitting.examples import read_examples
-from xner_label.projection.fitting.files import caseless_part, fit_every_script, fit_part
+from xner_label.projection.fitting.files import caseless_part, fit_every_script, fit_part, with_caseless
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
+from xner_label.projection.loglinear.weights_file import Weights
 
 SAMPLES = ("en-sw", "en-hi")
 
@@ -29,21 +31,26 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--without", nargs="+", default=[], help="languages left out, such as zh or lug")
     parser.add_argument("--no-corpus", action="store_true", help="per sentence only")
-    parser.add_argument("--every", type=int, default=1, help="only every so manieth sentence: for trying out")
-    parser.add_argument("--caseless-only", action="store_true", help="weights for judging caseless rows alone")
+    parser.add_argument(
+        "--caseless-only", action="store_true", help="leave what sentences with capitals get as it is shipped"
+    )
+    parser.add_argument("--copies-every", type=int, default=1, help="copy every so manieth sentence only")
     parser.add_argument("--processes", type=int, default=1, help="2: sentences with capitals and others at once")
     options = parser.parse_args()
     paths = default_files() if options.name == "default" else permissive_files()
     kept = {row: path for row, path in paths.items() if row.partition(".")[0] not in options.without}
-    files = {path: read_examples(path)[:: options.every] for path in kept.values()}
-    named = ", ".join(f"{path.parent.name}/{path.name} ({len(examples)})" for path, examples in files.items())
-    named += "; caseless copies of those with capitals"
+    files = {row: read_examples(path) for row, path in kept.items()}
     corpus = options.name == "default" and not options.no_corpus
-    examples = list(files.values())
+    named = ", ".join(f"{kept[row].parent.name}/{kept[row].name} ({len(files[row])})" for row in files)
     if options.caseless_only:
-        weights = fit_part(caseless_part(examples, simulate_tagger(examples), copies=True), named, None, corpus)
+        every = options.copies_every
+        examples = [file if row in OTHERS else file[::every] for row, file in files.items()]
+        part = caseless_part(examples, simulate_tagger(examples), copies=True)
+        caseless = fit_part(part, "", None, corpus)
+        named += f"; caseless sentences: copies of every {every}. one with capitals" * (every > 1)
+        weights = with_caseless(msgspec.structs.replace(Weights.load(options.name), fitted_on=named), caseless)
     else:
-        weights = fit_every_script(examples, named, corpus=corpus, processes=options.processes)
+        weights = fit_every_script(list(files.values()), named, corpus=corpus, processes=options.processes)
     options.output.write_bytes(weights.dump())
     print(f"{options.output}: {weights.digest}, cut {weights.cut:g}")
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from demo.studio_server import ROOT
 from xner_label import sample
 from xner_label.entities import Task
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
-from xner_label.store import projects, tasks
+from xner_label.store import projects, tables, tasks
 from xner_label.store.database import Store
 from xner_label.studio.labelling import labelling_config
 
@@ -132,3 +134,16 @@ def predicted(store: Store, database_url: str) -> list[Task]:
 
 def settings(database_url: str) -> Settings:
     return Settings(database_url=database_url, aligner="none", projector="string")
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def waiting(store: Store) -> list[str]:
+    """The kinds of jobs that wait for a worker."""
+    with store.read() as session:
+        return sorted(session.scalars(select(tables.Job.kind).where(tables.Job.state == "waiting")))

@@ -22,15 +22,17 @@ from pydantic import ValidationError
 
 from xner_label import __version__
 from xner_label.errors import ConfigurationError, XnerLabelError
+from xner_label.jobs.worker import Worker
 from xner_label.predicting.service import Answer, Asked, PredictionService
 from xner_label.settings.table import Settings
+from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.runs import Serving
 from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials, Guard, OncePerMinute
-from xner_label_backend.jobs import Debouncer
+from xner_label_backend.jobs import Desk, Hand
 from xner_label_backend.metrics import Metrics
 from xner_label_backend.openapi import BODY_REFUSALS, REFUSALS, body_of
 from xner_label_backend.protocol import AskedTask, PredictRequest, SetupRequest, WebhookEvent
@@ -54,6 +56,8 @@ _MAX_UNSIGNED = 64 * 1024
 # Threads for the store and for parsing, and seconds between two looks at what is served.
 _READERS = 2
 _WATCH = 1.0
+# Seconds without another webhook after which a worker may take annotations over.
+_QUIET = 10.0
 # As model_version while there is no prediction at all.
 UNPREDICTED = f"xner-label/{__version__} nothing-predicted-yet"
 
@@ -66,7 +70,7 @@ class Backend:
     them would only take Python's lock from the loop that answers.
     """
 
-    def __init__(self, service: PredictionService, settings: Settings, sync: Callable[[], None]) -> None:
+    def __init__(self, service: PredictionService, settings: Settings, store: Store) -> None:
         self._service = service
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
         self._watcher = ThreadPoolExecutor(1, thread_name_prefix="watching")
@@ -74,7 +78,9 @@ class Backend:
         self.snapshot: str | None = None
         self._settings = settings
         self._batcher = MicroBatcher(service.predict, settings.backend_batch)
-        self._sync = Debouncer(sync, settings.backend_sync_after) if settings.backend_sync_after > 0 else None
+        quiet = settings.backend_sync_after or _QUIET
+        self._desk = Desk(store, settings.project, {"sync": quiet})
+        self._hand = Hand(lambda: Worker(store, settings, ["sync"])) if settings.backend_sync_after > 0 else None
         self.metrics = Metrics(self._batcher.waiting)
         self._stopping = asyncio.Event()
 
@@ -89,17 +95,19 @@ class Backend:
         for pool in (self._readers, self._watcher):
             pool.shutdown(wait=False, cancel_futures=True)
         self._batcher.close(timeout)
-        if self._sync is not None:
-            self._sync.close(timeout)
+        self._desk.close(timeout)
+        if self._hand is not None:
+            self._hand.close(timeout)
 
     def changed(self, action: str) -> None:
         """A webhook told of a change; returns at once."""
         self.metrics.webhook()
         if action.startswith("ANNOTATION"):
-            if self._sync is not None:
-                self._sync.note()
-            else:
-                _LOG.info("%s: `xner-label sync` will find it", action)
+            self._desk.ask_for("sync")
+
+    def train(self) -> None:
+        """Somebody pressed Start Training; returns at once."""
+        self._desk.ask_for("train")
 
     async def version(self) -> str:
         """The model_version of what is served, at most a second late; asks the store only the first time."""
@@ -233,8 +241,8 @@ class NotReadyError(XnerLabelError):
     """There is more to predict than the time allows."""
 
 
-def create_app(service: PredictionService, settings: Settings, sync: Callable[[], None]) -> FastAPI:
-    """The application; ``sync`` takes annotations over. Its state's ``backend`` is to be closed at the end."""
+def create_app(service: PredictionService, settings: Settings, store: Store) -> FastAPI:
+    """The application; jobs go to ``store``. Its state's ``backend`` is to be closed at the end."""
     app = FastAPI(
         title="XNER-Label ML backend",
         version=__version__,
@@ -243,8 +251,10 @@ def create_app(service: PredictionService, settings: Settings, sync: Callable[[]
         docs_url=None,
         redoc_url=None,
     )
-    backend = Backend(service, settings, sync)
-    credentials = Credentials(settings.backend_user, settings.backend_password, settings.webhook_secret)
+    backend = Backend(service, settings, store)
+    credentials = Credentials(
+        settings.backend_user, settings.backend_password, settings.webhook_secret, settings.backend_token
+    )
     app.state.backend = backend
     app.add_middleware(Guard, credentials=credentials, observe=backend.metrics.request)
     app.exception_handler(RequestValidationError)(_invalid)
@@ -271,7 +281,7 @@ def create_app(service: PredictionService, settings: Settings, sync: Callable[[]
 
     @app.post("/webhook", status_code=202, openapi_extra=body_of(WebhookEvent), responses=BODY_REFUSALS)
     async def webhook(request: Request) -> Response:
-        return await _webhook(request, credentials, backend.changed)
+        return await _webhook(request, credentials, backend)
 
     @app.get("/ready", responses=REFUSALS)
     async def ready(request: Request) -> dict[str, str]:
@@ -287,12 +297,12 @@ def create_app(service: PredictionService, settings: Settings, sync: Callable[[]
     return app
 
 
-async def _webhook(request: Request, credentials: Credentials, changed: Callable[[str], None]) -> Response:
+async def _webhook(request: Request, credentials: Credentials, backend: Backend) -> Response:
     signed = credentials.webhook_allows(request.headers.get(SECRET_HEADER))
     # START_TRAINING comes from Label Studio's ML page, which knows the backend's user but no webhook headers
     unsigned = (
         not signed
-        and credentials.basic_allows(request.headers.get("authorization"))
+        and credentials.allows(request.headers.get("authorization"))
         and int(request.headers.get("content-length", _MAX_UNSIGNED)) < _MAX_UNSIGNED
     )
     if not (signed or unsigned):
@@ -304,11 +314,13 @@ async def _webhook(request: Request, credentials: Credentials, changed: Callable
     if unsigned and event.action != "START_TRAINING":
         return _refused()
     if event.action == "START_TRAINING":
-        _TRAINING_LOG.warning(
-            "training isn't started from Label Studio: run `xner-label train`, then `xner-label promote`"
-        )
+        if signed or credentials.user:
+            backend.train()
+            _TRAINING_LOG.warning("training waits for `xner-label worker`")
+        else:
+            _TRAINING_LOG.warning("training isn't started for just anybody: set backend.user, then connect again")
     else:
-        changed(event.action)
+        backend.changed(event.action)
     return _json({"status": "noted"}, 202)
 
 

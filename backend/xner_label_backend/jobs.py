@@ -1,70 +1,88 @@
-"""What happens after a webhook. Nothing depends on it: webhooks get lost, and `xner-label sync` polls."""
+"""What happens after a webhook or a press of Start Training: a job in the database, which a worker takes.
+
+Nothing depends on webhooks: they get lost, and `xner-label sync` polls.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from threading import Condition, Thread
+from collections.abc import Callable, Mapping
+from threading import Condition, Event, Thread
 
 from xner_label.errors import XnerLabelError
+from xner_label.jobs.worker import POLL, Worker
+from xner_label.store import jobs, projects
+from xner_label.store.database import Store
 
 _LOG = logging.getLogger(__name__)
 
-# While people go on annotating, a synchronisation waits at most this many quiet periods.
-_PATIENCE = 10
 
+class Desk:
+    """Writes jobs down in a thread of its own: the database may be slow, and whoever asks has a second.
 
-class Debouncer:
-    """Runs ``job`` in a thread of its own once ``quiet`` seconds have passed without another ``note``.
-
-    A job that fails is logged and left to the next note.
+    ``delays`` are the seconds after which a job of a kind is due, put off while it is asked for again.
     """
 
-    def __init__(self, job: Callable[[], None], quiet: float) -> None:
-        self._job = job
-        self._quiet = quiet
-        self._first = self._last = 0.0
-        self._due = self._closed = False
+    def __init__(self, store: Store, project: str, delays: Mapping[str, float]) -> None:
+        self._store = store
+        self._project = project
+        self._delays = delays
+        self._asked: set[str] = set()
+        self._closed = False
         self._changed = Condition()
-        self._thread = Thread(target=self._run, name="synchronising", daemon=True)
+        self._thread = Thread(target=self._run, name="writing down jobs", daemon=True)
         self._thread.start()
 
-    def note(self) -> None:
-        """Something happened; returns at once."""
+    def ask_for(self, kind: str) -> None:
+        """Ask for a job; returns at once."""
         with self._changed:
-            self._last = time.monotonic()
-            if not self._due:
-                self._first, self._due = self._last, True
+            self._asked.add(kind)
             self._changed.notify()
 
     def close(self, timeout: float) -> None:
-        """Run nothing more; give a job under way ``timeout`` seconds to end."""
+        """Take no more; what was asked for gets ``timeout`` seconds to be written down."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while self._wait():
+        while kinds := self._next():
             try:
-                self._job()
+                with self._store.write() as session:
+                    project = projects.get_project(session, self._project).id
+                    for kind in kinds:
+                        jobs.enqueue(session, project, kind, delay=self._delays.get(kind, 0.0))
             except XnerLabelError as error:
-                _LOG.warning("not synchronised: %s", error)
-            except Exception:  # noqa: BLE001 - the next webhook finds the thread alive
-                _LOG.exception("not synchronised")
+                _LOG.warning("not written down: %s: %s", ", ".join(kinds), error)
 
-    def _wait(self) -> bool:
-        """Wait until the job is due; False when closed."""
+    def _next(self) -> list[str]:
+        """What was asked for since, once there is something; nothing when closed."""
         with self._changed:
-            while not self._closed:
-                if not self._due:
-                    self._changed.wait()
-                    continue
-                due_at = min(self._last + self._quiet, self._first + _PATIENCE * self._quiet)
-                left = due_at - time.monotonic()
-                if left <= 0:
-                    self._due = False
-                    return True
-                self._changed.wait(left)
-            return False
+            while not self._asked and not self._closed:
+                self._changed.wait()
+            kinds = sorted(self._asked)
+            self._asked.clear()
+            return kinds
+
+
+class Hand:
+    """A worker inside the backend, for jobs that are soon done; it waits for the project to be made."""
+
+    def __init__(self, make: Callable[[], Worker]) -> None:
+        self._make = make
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="working", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout: float) -> None:
+        """Take no more jobs; one under way gets ``timeout`` seconds, and else is taken again elsewhere."""
+        self._stopping.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._make().run(self._stopping, {})
+            except XnerLabelError:
+                self._stopping.wait(POLL)

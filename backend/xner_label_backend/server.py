@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 import uvicorn
 
 from xner_label.errors import ConfigurationError
+from xner_label.jobs.interrupts import terminating_interrupts
 from xner_label.predicting.service import PredictionService
 from xner_label.settings.table import Settings
 from xner_label.store.database import Store
-from xner_label.studio.sync import sync
 from xner_label_backend.app import create_app
 
 _LOG = logging.getLogger(__name__)
@@ -40,6 +37,11 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             "Basic auth needs both a user and a password",
             hint="set backend.user and XNER_LABEL_BACKEND_PASSWORD, or neither",
         )
+    if settings.backend_token and not settings.backend_user:
+        raise ConfigurationError(
+            "a token alone would keep Label Studio out, which brings a user and a password",
+            hint="set backend.user and XNER_LABEL_BACKEND_PASSWORD too, or leave XNER_LABEL_BACKEND_TOKEN out",
+        )
     if settings.backend_batch < 1:
         raise ConfigurationError("backend.batch must be 1 or more", hint="leave it out for the default")
     if settings.backend_sync_after > 0 and not settings.studio_api_key:
@@ -49,7 +51,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
         )
     service = PredictionService(store, settings)
     service.check()
-    with _terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
+    with terminating_interrupts(), listen(settings.backend_host, settings.backend_port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if not ipaddress.ip_address(host.partition("%")[0]).is_loopback and not settings.backend_user:
@@ -60,7 +62,7 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             )
         # many threads that read the store would each keep the event loop waiting for the default 5 ms
         sys.setswitchinterval(_SWITCH)
-        app = create_app(service, settings, lambda: _synchronise(store, settings))
+        app = create_app(service, settings, store)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE
         )
@@ -73,18 +75,6 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
                 raise
         finally:
             app.state.backend.close(_GRACE / 2)
-
-
-def _synchronise(store: Store, settings: Settings) -> None:
-    report = sync(store, settings)
-    _LOG.info("synchronised: %d added, %d updated, %d deleted", report.added, report.updated, report.deleted)
-    for rejected in report.rejected:
-        # the problem quotes the task, whose text doesn't belong into a log
-        _LOG.warning(
-            "task %d, annotation %d can't be used: `xner-label sync` says why",
-            rejected.studio_task,
-            rejected.annotation,
-        )
 
 
 class _Server(uvicorn.Server):
@@ -102,20 +92,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
         await super().shutdown(sockets)
-
-
-@contextmanager
-def _terminating_interrupts() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select
 
 from demo.studio_server import ROOT
-from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN, asked, settings
+from tests.backend_process import CONFIG, PASSWORD, SECRET, TOKEN, asked, settings, until, waiting
 from tests.backend_process import predicted as predicted
 from tests.store_fixtures import task_of_text
 from xner_label import sample
@@ -277,6 +277,8 @@ def test_malformed_requests_are_refused(served, store):
 
 
 def test_webhooks_need_the_secret_and_are_answered_at_once(served, store):
+    with store.write() as session:
+        projects.ensure_project(session, "default", sample.LABELS)
     with served(user="studio") as backend:
         hook = httpx.Client(base_url=backend.url, timeout=1)
         with hook:
@@ -291,7 +293,7 @@ def test_webhooks_need_the_secret_and_are_answered_at_once(served, store):
             # Label Studio's ML page knows the user, but nothing of our header
             assert hook.post("/webhook", json=training, auth=("studio", PASSWORD)).status_code == 202
             assert hook.post("/webhook", json=body, auth=("studio", PASSWORD)).status_code == 401
-        assert "xner-label train" in backend.log
+            until(lambda: waiting(store) == ["sync", "train"])
 
 
 def test_basic_auth_guards_the_rest(served, store):

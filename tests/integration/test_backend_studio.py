@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
 
-from tests.backend_process import SECRET
+from tests.backend_process import SECRET, until
 from tests.store_fixtures import task_of_text
 from xner_label.entities import Task
 from xner_label.store import projects, runs, tables, tasks
@@ -20,13 +19,6 @@ from xner_label.training.promotion import promote
 from xner_label.training.runs import train
 
 pytestmark = pytest.mark.studio
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
 
 
 @pytest.fixture
@@ -113,7 +105,7 @@ def test_start_training_answers_and_a_promoted_run_is_shown(connected, store, ap
     began = time.monotonic()
     api.ml.train(connection.backend)
     assert time.monotonic() - began < 5
-    assert "run `xner-label train`" in backend.log
+    until(lambda: "training waits for `xner-label worker`" in backend.log)
     run = train(store, "default", tmp_path / "models")
     promote(store, "default", tmp_path / "models")
     with store.read() as session:

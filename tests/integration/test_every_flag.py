@@ -54,6 +54,10 @@ CALLS = (
         "db upgrade",
         f"{STORE} --revision head --json",
     ),
+    Call("db backup", f"copy.db {STORE} --json"),
+    Call("db upgrade", f"{STORE} --backup before.db"),
+    Call("db restore", f"copy.db {STORE} --yes --json"),
+    Call("db check", f"{STORE} --json"),
     Call(
         "db current",
         f"{STORE} --json",
@@ -98,7 +102,6 @@ CALLS = (
         "predict",
         "tasks.jsonl -o parts --format jsonl --encoding utf-8 --part-format jsonl.gz --part-size 100 "
         "--engine embedded --aligner none --json",
-        code=5,
     ),
     Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
@@ -107,9 +110,15 @@ CALLS = (
         "status",
         f"{PROJECT} --json",
     ),
+    Call("status", f"{PROJECT} --check"),
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call(
+        "worker",
+        f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --json",
+    ),
     Call(
         "slips",
         f"{PROJECT} --limit 5 --json",
@@ -270,6 +279,7 @@ STUDIO_CALLS = (
         "sync",
         f"{PROJECT} --studio-url STUDIO --full --allow-deletions --json",
     ),
+    Call("sync", f"{PROJECT} --watch 0", code=2),
     Call("acknowledge", f"1 {PROJECT} --studio-url STUDIO --reason a-test --json", code=2),
     Call("disconnect", f"{PROJECT} --studio-url STUDIO --json"),
 )

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from xner_label.errors import StudioError
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials
-from xner_label_backend.jobs import Debouncer
 from xner_label_backend.protocol import PredictRequest
 
 
@@ -79,30 +78,6 @@ def test_closing_drops_what_waits():
     assert waiting.cancelled()
 
 
-def test_notes_are_joined_and_a_failed_job_runs_again_after_the_next():
-    done = threading.Semaphore(0)
-    runs = []
-
-    def job():
-        runs.append(len(runs))
-        done.release()
-        if len(runs) == 1:
-            raise StudioError("unreachable")
-        if len(runs) == 2:
-            raise ValueError("unforeseen")
-
-    debouncer = Debouncer(job, quiet=0.02)
-    for _ in range(5):
-        debouncer.note()
-    assert done.acquire(timeout=10)
-    for _ in range(2):
-        debouncer.note()
-        assert done.acquire(timeout=10)
-    debouncer.close(10)
-    debouncer.note()
-    assert runs == [0, 1, 2]
-
-
 @given(st.text(min_size=1).filter(lambda user: ":" not in user), st.text(min_size=1), st.text())
 def test_only_the_right_user_and_password_pass(user, password, other):
     credentials = Credentials(user, password, "s")
@@ -110,10 +85,21 @@ def test_only_the_right_user_and_password_pass(user, password, other):
     def header(secret):
         return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
 
-    assert credentials.basic_allows(header(password))
-    assert credentials.basic_allows(header(other)) == (other == password)
-    assert not credentials.basic_allows(None)
-    assert Credentials("", "", "").basic_allows(None)
+    assert credentials.allows(header(password))
+    assert credentials.allows(header(other)) == (other == password)
+    assert not credentials.allows(None)
+    assert Credentials("", "", "").allows(None)
+
+
+def test_a_token_passes_in_place_of_user_and_password():
+    credentials = Credentials("user", "password", "s", "töken")
+    sent = "töken".encode().decode("latin-1")  # as the server hands bytes on
+    assert credentials.allows(f"Bearer {sent}")
+    assert credentials.allows(f"bearer  {sent}")
+    assert credentials.allows("Basic " + base64.b64encode(b"user:password").decode())
+    for wrong in ("Bearer", "Bearer ", "Bearer tok", "Basic " + sent, sent, None):
+        assert not credentials.allows(wrong)
+    assert not Credentials("user", "password", "s").allows("Bearer ")
 
 
 @pytest.mark.parametrize(("secret", "header", "allowed"), [("s", "s", True), ("s", "t", False), ("", "", False)])

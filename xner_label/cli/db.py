@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from xner_label.cli.options import json_option, with_settings
@@ -11,19 +13,28 @@ from xner_label.settings.table import Settings
 
 @click.group(name="db")
 def command() -> None:
-    """Make, migrate, prune or inspect the database."""
+    """Make, migrate, copy, check or prune the database."""
 
 
 @command.command(short_help="Migrate the database up")
 @with_settings("database_url")
 @click.option("--revision", default="head", show_default=True, help="Revision to migrate up to")
+@click.option(
+    "--backup",
+    "backup_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Copy an SQLite database to this file first",
+)
 @json_option
-def upgrade(settings: Settings, revision: str, as_json: bool) -> None:
+def upgrade(settings: Settings, revision: str, backup_path: Path | None, as_json: bool) -> None:
     """Migrate the database up; makes it when there is none."""
-    from xner_label.store import migrating
+    from xner_label.store import copies, migrating
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url, check=False) as store:
+        if backup_path is not None:
+            copies.back_up(store, backup_path)
         before, after = migrating.upgrade(store, revision)
     _migrated(before, after, as_json)
 
@@ -79,6 +90,64 @@ def prune(settings: Settings, delete: bool, as_json: bool) -> None:
     if report.kept:
         lines.append(f"{report.kept} old predictions stay: they were pushed or reviewed")
     answer(report, "\n".join(lines), as_json=as_json)
+
+
+@command.command(short_help="Copy an SQLite database to a file")
+@with_settings("database_url")
+@click.argument("path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+def backup(settings: Settings, path: Path, as_json: bool) -> None:
+    """Copy the SQLite database to a new FILE while others go on using it; PostgreSQL has pg_dump."""
+    from xner_label.store.copies import back_up
+    from xner_label.store.database import open_store
+
+    with open_store(settings.database_url, check=False) as store:
+        back_up(store, path)
+    answer({"backup": str(path), "bytes": path.stat().st_size}, f"copied to {path}", as_json=as_json)
+
+
+@command.command(short_help="Put a backup back")
+@with_settings("database_url")
+@click.argument("path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Don't ask; what the database holds now is replaced")
+@json_option
+def restore(settings: Settings, path: Path, yes: bool, as_json: bool) -> None:
+    """Replace all that the SQLite database holds by the backup in FILE, in one transaction."""
+    from xner_label.store import copies
+    from xner_label.store.database import open_store
+
+    if not yes:
+        click.confirm("What the database holds now is replaced. Go on?", abort=True, err=True)
+    with open_store(settings.database_url, check=False) as store:
+        copies.restore(store, path)
+    answer(
+        {"restored": str(path)},
+        f"restored from {path}; `xner-label db current` says its revision",
+        as_json=as_json,
+    )
+
+
+@command.command(short_help="Check that what is stored holds together")
+@with_settings("database_url")
+@json_option
+def check(settings: Settings, as_json: bool) -> None:
+    """Look at offsets, texts, hashes and references of every row; exit 6 where something is wrong."""
+    from xner_label.errors import CheckFailedError
+    from xner_label.store.checking import check_store
+    from xner_label.store.database import open_store
+
+    with open_store(settings.database_url) as store:
+        report = check_store(store)
+    lines = [f"{count} {table} looked at" for table, count in report.checked.items()]
+    lines += [
+        f"{count} times: {problem} ({', '.join(report.examples[problem])})"
+        for problem, count in report.problems.items()
+    ]
+    answer(report, "\n".join(lines) or "the database is empty", as_json=as_json)
+    if report.problems:
+        raise CheckFailedError(
+            "the database doesn't hold together", hint="put a backup back, or report what was named"
+        )
 
 
 def _migrated(before: str | None, after: str | None, as_json: bool) -> None:

@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "Train a model on gold and silver",
         "promote": "Serve a model run, if it isn't worse",
         "serve": "Answer Label Studio as its ML backend",
+        "worker": "Do what webhooks, buttons and clocks ask for",
         "annotate": "Find the entities of any text",
         "export-model": "Write a model to take away, with its card",
         "export": "Write gold and silver to files",

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
-from xner_label.errors import ContractError
+from xner_label.errors import CheckFailedError, ContractError, PartialError, StudioError
 from xner_label.settings.table import Settings
 
 
 @click.command(name="sync")
 @click.option("--full", is_flag=True, help="Look at every task again, not only at what changed")
 @click.option("--allow-deletions", is_flag=True, help="Take over deletions on a large scale too")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=1.0),
+    metavar="SECONDS",
+    help="Sync again every so many seconds until interrupted; what goes wrong is said and tried again",
+)
 @with_settings("database_url", "project", "studio_url")
 @json_option
-def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool) -> None:
+def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool, watch: float | None) -> None:
     """Take over annotations, changes and deletions from Label Studio, and compute the corrections.
 
     Syncing again adds nothing. An annotation whose offsets, text or labels don't fit its task is left out and
     named every time until it is put right or acknowledged (exit 8). When more than ten and a fifth of all
     annotations or tasks are gone over there, nothing is taken over (exit 6) without --allow-deletions.
     """
+    if watch is None:
+        _sync(settings, as_json=as_json, full=full, allow_deletions=allow_deletions)
+        return
+    from xner_label.jobs.interrupts import terminating_interrupts
+
+    with terminating_interrupts(), suppress(KeyboardInterrupt):
+        while True:
+            try:
+                _sync(settings, as_json=as_json, full=full, allow_deletions=allow_deletions)
+            except (StudioError, PartialError, ContractError, CheckFailedError) as error:
+                say(str(error))
+            time.sleep(watch)
+
+
+def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: bool) -> None:
+    """Sync once, and say what came of it."""
     from xner_label.store.database import open_store
     from xner_label.studio.sync import sync
     from xner_label.studio.sync_report import AnswersReport

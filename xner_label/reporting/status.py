@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -14,10 +14,16 @@ from xner_label.review.doubts import HintCounts, count_accepted
 from xner_label.review.name_audit import NameDecisions, measured_decisions
 from xner_label.review.settled_names import name_answers
 from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, showing, tasks
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.gold import count_corrections, count_gold
+from xner_label.store.jobs import JobState, job_states
 from xner_label.store.pipelines import signatures_by_name
 from xner_label.store.tables import Project
+
+# How long a job may be due before somebody should look, and how old the last sync may be.
+_PATIENCE = timedelta(minutes=5)
+_STALE = timedelta(days=1)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +33,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
     answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong.
     ``hints`` counts possible missed entities that people saw in tasks they answered. ``verdict``: whether the
-    review may stop, by the newest calibration. ``advice`` says what to do next, in words. ``signature`` names
+    review may stop, by the newest calibration. ``jobs`` has the newest job of each kind and state. ``advice``
+    says what to do next, in words. ``signature`` names
     version, labels and a hash of all that."""
 
     signature: str
@@ -57,6 +64,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     model_runs: int
     promoted: str | None
     verdict: Verdict | None
+    jobs: list[JobState]
 
     @property
     def advice(self) -> list[str]:
@@ -68,9 +76,25 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.unpredicted:
             predict = "`xner-label predict --with-model`, then push"
             found.append(f"the promoted model hasn't predicted {self.unpredicted} tasks: {predict}")
+        if self.unlearned:
+            found.append(
+                f"{self.unlearned} tasks have answers that nothing was learned from: `xner-label predict`"
+            )
+        found += [f"{job.kind} failed: {job.problem}" for job in self.jobs if self._stands_failed(job)]
+        if any(job.state == "waiting" and job.due_at < utc_now() - _PATIENCE for job in self.jobs):
+            found.append("jobs are due and nobody does them: run `xner-label worker`")
+        if self.studio_project is not None and (self.last_sync is None or utc_now() - self.last_sync > _STALE):
+            found.append("nothing was taken over for a day or more: `xner-label sync`")
         if self.conflicts:
             found.append(f"{self.conflicts} tasks are in conflict and count for nothing: `xner-label conflicts`")
         return found
+
+    def _stands_failed(self, job: JobState) -> bool:
+        """Whether a job failed and none of its kind was done since."""
+        done = [other.finished_at for other in self.jobs if other.kind == job.kind and other.state == "done"]
+        if job.state != "failed" or job.finished_at is None:
+            return False
+        return not any(moment is not None and moment > job.finished_at for moment in done)
 
 
 def status(store: Store, project: str) -> Status:
@@ -112,10 +136,11 @@ def status(store: Store, project: str) -> Status:
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
             verdict=None if not noted else msgspec.convert(noted.content["verdict"], Verdict),
+            jobs=job_states(session, row.id),
         )
     labels = ",".join(found.labels)
     # the same data has the same hash, whenever it was last looked at
-    data = data_hash(msgspec.structs.replace(found, last_sync=None))
+    data = data_hash(msgspec.structs.replace(found, last_sync=None, jobs=[]))
     return msgspec.structs.replace(found, signature=signature(data=data, labels=labels))
 
 

@@ -25,6 +25,8 @@ WEIGHTED_PROJECTORS = ("default", "corpus")
 # Orders of review.
 STRATEGIES = ("least-confident", "leverage", "disagreement", "diversity", "random", "mix")
 DEFAULT_STRATEGY = "least-confident"
+# What a worker does.
+JOB_KINDS = ("sync", "predict", "train")
 
 # What an hour of review must add to F1 to be worth it.
 MIN_GAIN = 0.02

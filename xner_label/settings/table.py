@@ -237,6 +237,13 @@ class Settings:
     backend_password: str = setting(
         "", "backend.password", "Basic-auth password", env="XNER_LABEL_BACKEND_PASSWORD", secret=True
     )
+    backend_token: str = setting(
+        "",
+        "backend.token",
+        "Bearer token that the ML backend takes in place of user and password",
+        env="XNER_LABEL_BACKEND_TOKEN",
+        secret=True,
+    )
     webhook_secret: str = setting(
         "",
         "backend.webhook_secret",
@@ -256,7 +263,26 @@ class Settings:
     backend_sync_after: float = setting(
         0.0,
         "backend.sync_after",
-        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to `sync`",
+        "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to a worker",
+        rule=Range(0.0),
+    )
+
+    sync_every: float = setting(
+        0.0,
+        "worker.sync_every",
+        "Seconds after which the worker takes annotations over again; 0: only after webhooks",
+        rule=Range(0.0),
+    )
+    predict_every: float = setting(
+        0.0,
+        "worker.predict_every",
+        "Seconds after which the worker predicts again, and so learns from answers; 0: never by itself",
+        rule=Range(0.0),
+    )
+    train_every: float = setting(
+        0.0,
+        "worker.train_every",
+        "Seconds after which the worker trains again; 0: only when somebody asks for it",
         rule=Range(0.0),
     )
 

@@ -1,0 +1,82 @@
+"""Copies of an SQLite store while it is in use, and putting one back, by SQLite's online backup."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from xner_label.errors import ConfigurationError, UsageError
+from xner_label.store.database import Store
+
+# Pages copied before others get a turn: 1,000 are 4 MiB.
+_PAGES = 1_000
+
+
+def back_up(store: Store, path: Path) -> None:
+    """Copy the store to a file that appears when it is whole and was checked.
+
+    Raises UsageError for PostgreSQL, which has its own tools, for a file that is there already, and for a folder
+    that can't be written to.
+    """
+    _require_sqlite(store)
+    if path.exists():
+        raise UsageError(f"{path} is there already", hint="name another file; a backup replaces none")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror}", hint="check the folder") from None
+    os.close(handle)
+    try:
+        with closing(sqlite3.connect(name)) as copy:
+            with store.read() as session:
+                source = session.connection().connection.driver_connection
+                assert isinstance(source, sqlite3.Connection)
+                source.backup(copy, pages=_PAGES, sleep=0.01)
+            # no files beside it that would have to travel with it
+            copy.execute("PRAGMA journal_mode = DELETE")
+            _require_store(copy, path)
+        os.link(name, path)
+    finally:
+        os.unlink(name)
+
+
+def restore(store: Store, path: Path) -> None:
+    """Put a backup in the place of all that the store holds, in one transaction.
+
+    Raises UsageError for PostgreSQL and for a file that can't be read, ConfigurationError for one that is damaged
+    or isn't a store; the store stays as it was.
+    """
+    _require_sqlite(store)
+    if not path.is_file():
+        raise UsageError(f"can't read {path}", hint="check the path")
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source:
+        _require_store(source, path)
+        connection = store.engine.raw_connection()
+        try:
+            target = connection.driver_connection
+            assert isinstance(target, sqlite3.Connection)
+            source.backup(target)
+        finally:
+            connection.close()
+
+
+def _require_sqlite(store: Store) -> None:
+    if store.engine.dialect.name != "sqlite":
+        raise UsageError(
+            "PostgreSQL has its own tools",
+            hint="pg_dump --format custom --file FILE URL, and pg_restore --clean --if-exists --dbname URL FILE",
+        )
+
+
+def _require_store(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found == "ok":
+            connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return
+    except sqlite3.DatabaseError as error:
+        found = error
+    raise ConfigurationError(f"{path} is no whole XNER-Label store: {found}", hint="use another copy")

@@ -1,0 +1,194 @@
+"""Queries about jobs: asking for one, taking one, keeping it, ending it.
+
+PostgreSQL lets workers skip rows that another one is taking (SKIP LOCKED); on SQLite a write transaction keeps all
+others out anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from xner_label.store.base import utc_now
+from xner_label.store.database import insert_new
+from xner_label.store.tables import Job
+
+# A job is given up when so many workers have died of it.
+MAX_ATTEMPTS = 3
+# While reasons for a job go on arriving, it is put off by at most so many delays.
+_PATIENCE = 10
+# How long jobs that are done stay.
+_KEPT = timedelta(days=30)
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job that a worker has taken."""
+
+    id: int
+    project_id: int
+    kind: str
+    options: dict[str, Any]
+    attempt: int
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """The newest job of a kind in a state; times in UTC."""
+
+    kind: str
+    state: str
+    attempts: int
+    due_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    problem: str | None
+
+
+def enqueue(
+    session: Session, project_id: int, kind: str, options: Mapping[str, Any] | None = None, delay: float = 0.0
+) -> bool:
+    """Ask for a job in ``delay`` seconds; False where one of the kind waits already.
+
+    Asking again puts a waiting job off to the new time, at most ten delays after it was first asked for, so that
+    a burst of reasons is worked off once; it never brings other options.
+    """
+    now = utc_now()
+    row = {
+        "project_id": project_id,
+        "kind": kind,
+        "options": dict(options or {}),
+        "state": "waiting",
+        "due_at": now + timedelta(seconds=delay),
+        "attempts": 0,
+        "created_at": now,
+    }
+    if insert_new(session, Job, [row]):
+        return True
+    waiting = session.scalars(
+        select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.state == "waiting").with_for_update()
+    ).one_or_none()
+    if waiting is not None and delay:
+        latest = waiting.created_at + timedelta(seconds=_PATIENCE * delay)
+        waiting.due_at = max(waiting.due_at, min(now + timedelta(seconds=delay), latest))
+    return False
+
+
+def claim(session: Session, project_id: int, worker: str, kinds: Collection[str], lease: float) -> Claim | None:
+    """Take the project's job that has been due for longest, for ``lease`` seconds; None when nothing is due.
+
+    Of a kind one job runs at a time. A job whose lease has run out is due again, until workers have
+    died of it three times; then it has failed.
+    """
+    now = utc_now()
+    _give_up(session, project_id, now)
+    other = aliased(Job)
+    busy = (
+        select(other.id)
+        .where(other.project_id == Job.project_id, other.kind == Job.kind, other.state == "running")
+        .exists()
+    )
+    abandoned = and_(Job.state == "running", Job.lease_until < now)
+    due = and_(Job.state == "waiting", Job.due_at <= now, ~busy)
+    query = (
+        select(Job)
+        .where(Job.project_id == project_id, Job.kind.in_(kinds), or_(due, abandoned))
+        .order_by(Job.due_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job = session.scalars(query).one_or_none()
+    if job is None:
+        return None
+    job.state, job.worker, job.lease_until = "running", worker, now + timedelta(seconds=lease)
+    job.started_at, job.attempts = now, job.attempts + 1
+    return Claim(job.id, job.project_id, job.kind, dict(job.options), job.attempts)
+
+
+def _give_up(session: Session, project_id: int, now: datetime) -> None:
+    session.execute(
+        update(Job)
+        .where(
+            Job.project_id == project_id,
+            Job.state == "running",
+            Job.lease_until < now,
+            Job.attempts >= MAX_ATTEMPTS,
+        )
+        .values(state="failed", finished_at=now, problem=f"its worker died {MAX_ATTEMPTS} times")
+    )
+
+
+def prolong(session: Session, job_id: int, worker: str, lease: float) -> bool:
+    """Keep a job for another ``lease`` seconds; False when it isn't the worker's any more."""
+    kept = session.scalars(
+        update(Job)
+        .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
+        .values(lease_until=utc_now() + timedelta(seconds=lease))
+        .returning(Job.id)
+    )
+    return kept.one_or_none() is not None
+
+
+def finish(
+    session: Session, job_id: int, worker: str, outcome: Mapping[str, Any] | None, problem: str | None
+) -> bool:
+    """End a job, well or with a problem; False, and nothing done, when it isn't the worker's any more."""
+    ended = session.scalars(
+        update(Job)
+        .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
+        .values(
+            state="done" if problem is None else "failed",
+            outcome=None if outcome is None else dict(outcome),
+            problem=problem,
+            finished_at=utc_now(),
+            lease_until=None,
+        )
+        .returning(Job.id)
+    )
+    if ended.one_or_none() is None:
+        return False
+    _forget_old(session, job_id)
+    return True
+
+
+def _forget_old(session: Session, job_id: int) -> None:
+    """Drop what was done long ago: a sync every minute would leave half a million rows a year."""
+    job = session.get_one(Job, job_id)
+    old = utc_now() - _KEPT
+    session.execute(
+        delete(Job).where(
+            Job.project_id == job.project_id, Job.kind == job.kind, Job.state == "done", Job.finished_at < old
+        )
+    )
+
+
+def release(session: Session, job_id: int, worker: str) -> None:
+    """Give a job back, to be taken again at once; this attempt doesn't count."""
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
+        .values(lease_until=utc_now(), attempts=Job.attempts - 1)
+    )
+
+
+def job_states(session: Session, project_id: int) -> list[JobState]:
+    """The newest job of each kind and state of a project, by kind."""
+    newest = (
+        select(func.max(Job.id))
+        .where(Job.project_id == project_id)
+        .group_by(Job.kind, Job.state)
+        .scalar_subquery()
+    )
+    rows = session.scalars(select(Job).where(Job.id.in_(newest)).order_by(Job.kind, Job.id))
+    return [
+        JobState(row.kind, row.state, row.attempts, row.due_at, row.started_at, row.finished_at, row.problem)
+        for row in rows
+    ]
+
+
+def last_started(session: Session, project_id: int, kind: str) -> datetime | None:
+    """When a job of the kind was last begun; None before the first."""
+    return session.scalar(select(func.max(Job.started_at)).where(Job.project_id == project_id, Job.kind == kind))
