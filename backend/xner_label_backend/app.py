@@ -252,7 +252,9 @@ def create_app(service: PredictionService, settings: Settings, store: Store) -> 
         redoc_url=None,
     )
     backend = Backend(service, settings, store)
-    credentials = Credentials(settings.backend_user, settings.backend_password, settings.webhook_secret)
+    credentials = Credentials(
+        settings.backend_user, settings.backend_password, settings.webhook_secret, settings.backend_token
+    )
     app.state.backend = backend
     app.add_middleware(Guard, credentials=credentials, observe=backend.metrics.request)
     app.exception_handler(RequestValidationError)(_invalid)
@@ -300,7 +302,7 @@ async def _webhook(request: Request, credentials: Credentials, backend: Backend)
     # START_TRAINING comes from Label Studio's ML page, which knows the backend's user but no webhook headers
     unsigned = (
         not signed
-        and credentials.basic_allows(request.headers.get("authorization"))
+        and credentials.allows(request.headers.get("authorization"))
         and int(request.headers.get("content-length", _MAX_UNSIGNED)) < _MAX_UNSIGNED
     )
     if not (signed or unsigned):

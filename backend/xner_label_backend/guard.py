@@ -24,17 +24,22 @@ Observer = Callable[[str, int, float], None]
 
 
 class Credentials(NamedTuple):
-    """What requests must bring: Basic auth (none asked for if the user is empty) and the secret of webhooks."""
+    """What requests must bring: Basic auth (none asked for if the user is empty) or, if there is one, the token as
+    Bearer auth; and the secret of webhooks."""
 
     user: str
     password: str
     webhook_secret: str
+    token: str = ""
 
-    def basic_allows(self, header: str | None) -> bool:
+    def allows(self, header: str | None) -> bool:
         """Whether an Authorization header is right, or none is asked for."""
         if not self.user:
             return True
         scheme, _, encoded = (header or "").partition(" ")
+        if self.token and scheme.lower() == "bearer":
+            # header values come decoded as Latin-1
+            return hmac.compare_digest(encoded.strip().encode("latin-1", "replace"), self.token.encode())
         try:
             given = base64.b64decode(encoded.strip(), validate=True)
         except (binascii.Error, ValueError):
@@ -95,7 +100,7 @@ class Guard:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         header = Headers(scope=scope).get("authorization")
         probe = header is None and scope["method"] in ("GET", "HEAD") and scope["path"] in _PROBES
-        if probe or scope["path"] == "/webhook" or self._credentials.basic_allows(header):
+        if probe or scope["path"] == "/webhook" or self._credentials.allows(header):
             await self._app(scope, receive, send)
         else:
             await _refuse(send)

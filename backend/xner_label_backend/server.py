@@ -37,6 +37,11 @@ def serve(store: Store, settings: Settings, started: Callable[[str], None]) -> N
             "Basic auth needs both a user and a password",
             hint="set backend.user and XNER_LABEL_BACKEND_PASSWORD, or neither",
         )
+    if settings.backend_token and not settings.backend_user:
+        raise ConfigurationError(
+            "a token alone would keep Label Studio out, which brings a user and a password",
+            hint="set backend.user and XNER_LABEL_BACKEND_PASSWORD too, or leave XNER_LABEL_BACKEND_TOKEN out",
+        )
     if settings.backend_batch < 1:
         raise ConfigurationError("backend.batch must be 1 or more", hint="leave it out for the default")
     if settings.backend_sync_after > 0 and not settings.studio_api_key:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -235,6 +236,18 @@ def test_ray_writes_the_same_parts_also_when_an_actor_dies(
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == {
         path.name: path.read_bytes() for path in embedded.iterdir() if path.is_file()
     }
+
+
+def test_the_job_for_kubernetes_is_a_call_that_the_command_takes() -> None:
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((Path(__file__).parents[2] / "deploy/kubernetes/predict-rayjob.yaml").read_text("utf-8"))
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    program, command, *arguments = job["spec"]["entrypoint"].split()
+    assert program == "xner-label"
+    parsed = cli.get_command(click.Context(cli), command).make_context(command, arguments).params
+    groups = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert (parsed["engine"], parsed["address"]) == ("ray", "auto")
+    assert parsed["actors"] * parsed["gpus"] == sum(group["replicas"] for group in groups)  # one GPU in each pod
 
 
 def actors_of(ancestor: int) -> list[int]:

@@ -25,11 +25,11 @@ from xner_label.store.database import Store
 def test_what_the_report_holds(each_store: Store) -> None:
     report_store.fill(each_store)
     document = report(each_store, "default")
-    assert document.reliability is not None
+    assert document.desk is not None
+    assert document.desk.calibration.raw is not None
     assert document.errors is not None
     # The last task isn't settled; tasks 2, 5 and 8 lost their entity, 3 and 7 its label.
-    assert (document.reliability.tasks, document.reliability.entities) == (11, 11)
-    assert sum(row.right for row in document.reliability.bins) == 6
+    assert (document.desk.calibration.raw.n, document.desk.calibration.raw.errors) == (11, 5)
     assert {row.stage: row.kinds for row in document.errors.stages} == {
         "source tagger": {"invented": 3, "mislabelled": 2}
     }
@@ -53,7 +53,7 @@ def test_the_page_says_the_same_and_needs_nothing_else(each_store: Store) -> Non
     assert not re.search(r"(?:src|href)=[\"'](?!#)", page)  # nothing is fetched
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    for shown in ("crf-20", "ann@example.org", "source tagger", "11 entities"):
+    for shown in ("crf-20", "ann@example.org", "source tagger", "11 reviewed entities", "Go on"):
         assert shown in page
 
 
@@ -70,7 +70,7 @@ def test_a_project_without_anything(each_store: Store) -> None:
     with each_store.write() as session:
         projects.ensure_project(session, "default", ["PER"])
     document = report(each_store, "default")
-    assert (document.reliability, document.errors, document.people) == (None, None, [])
+    assert (document.desk, document.errors, document.people) == (None, None, [])
     page = render(document)
     assert "Nothing that was predicted has been reviewed yet." in page
     assert "<svg" not in page
@@ -85,7 +85,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each_url: 
     assert "report.html" in done.stderr
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     document = json.loads(CliRunner().invoke(cli, [*options, "--json"]).stdout)
-    assert document["reliability"]["entities"] == 11
+    assert document["desk"]["calibration"]["raw"]["n"] == 11
     for wrong in (["-o", "nowhere/report.html"], ["--project", "other"]):
         assert isinstance(CliRunner().invoke(cli, [*options, *wrong]).exception, UsageError)
 

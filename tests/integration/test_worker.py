@@ -28,9 +28,9 @@ from xner_label.errors import PartialError, StudioError, UsageError
 from xner_label.jobs import kinds
 from xner_label.jobs.worker import Done, Worker
 from xner_label.settings.table import Settings
-from xner_label.store import jobs, predictions, projects, tables, tasks
+from xner_label.store import jobs, migrating, predictions, projects, tables, tasks
 from xner_label.store.base import utc_now
-from xner_label.store.database import Store
+from xner_label.store.database import Store, open_store
 from xner_label.studio.attaching import SECRET_HEADER
 
 SAMPLE = sample.read_sample(split="dev")
@@ -292,3 +292,27 @@ def test_strangers_start_no_training(served: Callable[..., Any], store: Store) -
         assert backend.client.post("/webhook", json=body, headers={SECRET_HEADER: SECRET}).status_code == 202
         until(lambda: waiting(store) == ["sync"])
         assert "set backend.user" in backend.log
+
+
+def test_status_checks_for_cron(
+    command_line: Sequence[str], sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XNER_LABEL_DATABASE_URL", sqlite_url)
+    with open_store(sqlite_url, check=False) as store:
+        migrating.upgrade(store)
+        with store.write() as session:
+            project = projects.ensure_project(session, "default", sample.LABELS).id
+            jobs.enqueue(session, project, "train")
+
+        def check() -> tuple[int, str]:
+            line = [*command_line, "status", "--check", "--json"]
+            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            assert json.loads(done.stdout)["jobs"][0]["kind"] == "train"
+            return done.returncode, done.stderr
+
+        assert check() == (0, "")
+        with store.write() as session:
+            (job,) = session.scalars(select(tables.Job))
+            job.due_at = utc_now() - timedelta(hours=1)
+        code, told = check()
+        assert (code, "xner-label worker" in told) == (6, True)

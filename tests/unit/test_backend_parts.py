@@ -85,10 +85,21 @@ def test_only_the_right_user_and_password_pass(user, password, other):
     def header(secret):
         return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
 
-    assert credentials.basic_allows(header(password))
-    assert credentials.basic_allows(header(other)) == (other == password)
-    assert not credentials.basic_allows(None)
-    assert Credentials("", "", "").basic_allows(None)
+    assert credentials.allows(header(password))
+    assert credentials.allows(header(other)) == (other == password)
+    assert not credentials.allows(None)
+    assert Credentials("", "", "").allows(None)
+
+
+def test_a_token_passes_in_place_of_user_and_password():
+    credentials = Credentials("user", "password", "s", "töken")
+    sent = "töken".encode().decode("latin-1")  # as the server hands bytes on
+    assert credentials.allows(f"Bearer {sent}")
+    assert credentials.allows(f"bearer  {sent}")
+    assert credentials.allows("Basic " + base64.b64encode(b"user:password").decode())
+    for wrong in ("Bearer", "Bearer ", "Bearer tok", "Basic " + sent, sent, None):
+        assert not credentials.allows(wrong)
+    assert not Credentials("user", "password", "s").allows("Bearer ")
 
 
 @pytest.mark.parametrize(("secret", "header", "allowed"), [("s", "s", True), ("s", "t", False), ("", "", False)])

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import say, write_json
+from xner_label.errors import CheckFailedError
 from xner_label.settings.table import Settings
+
+if TYPE_CHECKING:
+    from xner_label.reporting.status import Status
 
 
 @click.command(name="status")
+@click.option("--check", is_flag=True, help="End with exit code 6 when something is to be done, for cron")
 @with_settings("database_url", "project")
 @json_option
-def command(settings: Settings, as_json: bool) -> None:
-    """Show how many tasks, predictions, reviews, corrections and model runs the project has."""
+def command(settings: Settings, check: bool, as_json: bool) -> None:
+    """Show how many tasks, predictions, reviews, corrections and model runs the project has.
+
+    What to do next, if anything, goes to standard error, the most urgent first. With --check that is an error:
+    predictions missing in Label Studio or by the promoted model, answers that nothing was learned from, a job that
+    failed or has been due for five minutes, a connected project without a sync for a day, conflicts.
+    """
     from xner_label.reporting.status import status
     from xner_label.store.database import open_store
 
@@ -23,7 +34,15 @@ def command(settings: Settings, as_json: bool) -> None:
         report = status(store, settings.project)
     if as_json:
         write_json(report)
-        return
+    else:
+        _show(report)
+    for advice in report.advice if check or not as_json else ():
+        say(advice)
+    if check and report.advice:
+        raise CheckFailedError("something is to be done", hint="what, stands above")
+
+
+def _show(report: Status) -> None:
     click.echo(f"project        {report.project} ({', '.join(report.labels)})")
     click.echo(f"Label Studio   {report.studio_url or 'not connected'}")
     synced = report.last_sync
@@ -56,8 +75,6 @@ def command(settings: Settings, as_json: bool) -> None:
     if report.jobs:
         click.echo(f"jobs           {', '.join(f'{job.kind} {job.state}' for job in report.jobs)}")
     click.echo(report.signature)
-    for advice in report.advice:
-        say(advice)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

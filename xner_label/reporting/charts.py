@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
@@ -29,8 +28,8 @@ _STYLE: Any = {
 
 
 def reliability(bins: Sequence[tuple[float, float, float, float, int]]) -> str:
-    """Share of right entities over mean confidence: (confidence, share, low, high, count) of each bin."""
-    figure = _Figure("Mean confidence of the bin", "Share that is right")
+    """Share of right entities over mean confidence: (confidence, share, low, high, count) of each band."""
+    figure = _Figure("Mean confidence of the band", "Share that is right")
     axes = figure.axes
     axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1, label="as it should be")
     shown = [row for row in bins if row[4]]
@@ -48,14 +47,14 @@ def reliability(bins: Sequence[tuple[float, float, float, float, int]]) -> str:
     return figure.svg()
 
 
-def histogram(edges: Sequence[float], right: Sequence[int], wrong: Sequence[int]) -> str:
-    """Entities by confidence, right and wrong ones stacked."""
+def histogram(bands: Sequence[tuple[float, float]], right: Sequence[int], wrong: Sequence[int]) -> str:
+    """Entities by band (low, high) of confidence, right and wrong ones stacked."""
     figure = _Figure("Confidence", "Reviewed entities")
     axes = figure.axes
-    width = [high - low for low, high in pairwise(edges)]
-    style = {"width": width, "align": "edge", "edgecolor": _INK, "linewidth": 0.6}
-    axes.bar(edges[:-1], right, color=_FIRST, label="right", **style)
-    axes.bar(edges[:-1], wrong, bottom=right, color=_SECOND, hatch="///", label="wrong", **style)
+    names = [f"{low:g} to\n{high:g}" for low, high in bands]
+    style = {"width": 0.8, "edgecolor": _INK, "linewidth": 0.6}
+    axes.bar(names, right, color=_FIRST, label="right", **style)
+    axes.bar(names, wrong, bottom=right, color=_SECOND, hatch="///", label="wrong", **style)
     axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
     return figure.svg()
 

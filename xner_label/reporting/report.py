@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from xner_label.evaluation import metrics
 from xner_label.reporting.judged import answers, reviewed_tasks
 from xner_label.reporting.status import Status, status
-from xner_label.review.error_sources import ErrorSources, ReviewedTask, error_sources
+from xner_label.review.desk import (
+    CalibrationReport,
+    GuaranteeReport,
+    calibration_report,
+    guarantee_report,
+    is_predicted,
+    view,
+)
+from xner_label.review.error_sources import ErrorSources, error_sources
+from xner_label.review.finishing import StopReport, stop_report
 from xner_label.review.name_patterns import NamePattern, name_patterns
 from xner_label.review.people import Person, people
+from xner_label.review.plans import PlanOutcome, compare_plan
 from xner_label.store import names, projects, runs
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun, Project
 
-BINS = 10
 
+class ReviewDesk(msgspec.Struct, frozen=True, kw_only=True):
+    """What the review desk knows: how good labels and confidences are, what may be accepted unseen at 5 and 10 %
+    error per entity and for whole sentences, whether to stop, and the last plan against what came of it."""
 
-class Bin(msgspec.Struct, frozen=True):
-    """Entities whose confidence lies in one tenth: their mean confidence, how many there are and are right, and
-    the Wilson interval (95 %) of that share."""
-
-    low: float
-    high: float
-    confidence: float
-    entities: int
-    right: int
-    share_low: float
-    share_high: float
-
-
-class Reliability(msgspec.Struct, frozen=True):
-    """What the confidence was worth, on ``entities`` shown entities of ``tasks`` settled tasks. People saw the
-    doubtful ones first, so that these are harder than the corpus."""
-
-    tasks: int
-    entities: int
-    auroc: float | None
-    ap_errors: float | None
-    brier: float | None
-    ece: float | None
-    bins: tuple[Bin, ...]
+    calibration: CalibrationReport
+    guarantees: dict[str, GuaranteeReport]
+    stop: StopReport
+    plan: PlanOutcome | None
 
 
 class SettledName(msgspec.Struct, frozen=True):
@@ -81,7 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     made_at: datetime
     status: Status
     advice: list[str]
-    reliability: Reliability | None
+    desk: ReviewDesk | None
     errors: ErrorSources | None
     patterns: list[NamePattern]
     names: list[SettledName]
@@ -92,6 +80,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def report(store: Store, project: str) -> Report:
     """Gather the report of a project. Raises UsageError when the store has none of that name."""
     state = status(store, project)
+    desk = _desk(store, project)
     with store.read() as session:
         row = projects.get_project(session, project)
         reviewed = list(reviewed_tasks(session, row))
@@ -99,8 +88,8 @@ def report(store: Store, project: str) -> Report:
             signature=state.signature,
             made_at=utc_now(),
             status=state,
-            advice=state.advice,
-            reliability=reliability(reviewed),
+            advice=[*state.advice, *([] if desk is None else [desk.stop.verdict.line])],
+            desk=desk,
             errors=error_sources(reviewed) if reviewed else None,
             patterns=name_patterns(reviewed),
             names=_settled_names(session, row),
@@ -109,40 +98,22 @@ def report(store: Store, project: str) -> Report:
         )
 
 
-def reliability(reviewed: Sequence[ReviewedTask]) -> Reliability | None:
-    """How the confidences of predicted entities compare with what people settled; None without entities."""
-    rows = []
-    for task in reviewed:
-        gold = {(entity.start, entity.end, entity.label) for entity in task.gold}
-        rows += [
-            (entity.confidence, (entity.start, entity.end, entity.label) in gold) for entity in task.predicted
-        ]
-    if not rows:
+def _desk(store: Store, project: str) -> ReviewDesk | None:
+    """The desk of a project; None where nothing is predicted."""
+    if not is_predicted(store, project):
         return None
-    confidence, right = (np.array(column) for column in zip(*rows, strict=True))
-    return Reliability(
-        tasks=len(reviewed),
-        entities=len(rows),
-        auroc=metrics.auroc(confidence, right),
-        ap_errors=metrics.average_precision_of_errors(confidence, right),
-        brier=metrics.brier(confidence, right),
-        ece=metrics.expected_calibration_error(confidence, right, BINS),
-        bins=tuple(_bins(confidence, right)),
+    with store.read() as session:
+        seen = view(session, project)
+    return ReviewDesk(
+        calibration=calibration_report(seen),
+        guarantees={
+            "entities, 5 %": guarantee_report(seen, 0.05),
+            "entities, 10 %": guarantee_report(seen, 0.10),
+            "sentences, 10 %": guarantee_report(seen, 0.10, per="sentence"),
+        },
+        stop=stop_report(store, project),
+        plan=compare_plan(store, project),
     )
-
-
-def _bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Iterator[Bin]:
-    from scipy.stats import binomtest
-
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    for number in range(BINS):
-        inside = place == number
-        if count := int(inside.sum()):
-            hits = int(right[inside].sum())
-            interval = binomtest(hits, count).proportion_ci(method="wilson")
-            mean = float(confidence[inside].mean())
-            low, high = number / BINS, (number + 1) / BINS
-            yield Bin(low, high, mean, count, hits, float(interval.low), float(interval.high))
 
 
 def _settled_names(session: Session, project: Project) -> list[SettledName]:

@@ -5,9 +5,16 @@ from __future__ import annotations
 from importlib import resources
 
 from xner_label.errors import MissingExtraError
-from xner_label.reporting.report import BINS, Reliability, Report
+from xner_label.reporting.report import Report
 
 _TEMPLATE = "report.html.jinja"
+# Name, field of Quality, and what it means.
+_MEASURES = (
+    ("ECE", "ece", "mean distance between confidence and the share that is right, 0 is best"),
+    ("AUROC", "auroc", "how often a right entity has more confidence than a wrong one, 1 is best"),
+    ("AP of errors", "ap_errors", "precision of looking for errors from the least confident on, 1 is best"),
+    ("Brier", "brier", "mean squared distance of confidence and outcome, 0 is best"),
+)
 
 
 def require_drawing() -> None:
@@ -28,7 +35,9 @@ def render(report: Report) -> str:
     drawn = {name: Markup(svg) for name, svg in _charts(report).items()}  # noqa: S704 - matplotlib's own SVG
     source = (resources.files("xner_label.reporting") / _TEMPLATE).read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(source).render(report=report, charts=drawn, tiles=_tiles(report))
+    return environment.from_string(source).render(
+        report=report, charts=drawn, tiles=_tiles(report), measures=_MEASURES
+    )
 
 
 def _charts(report: Report) -> dict[str, str]:
@@ -36,16 +45,14 @@ def _charts(report: Report) -> dict[str, str]:
     from xner_label.reporting import charts
 
     drawn = dict.fromkeys(("reliability", "histogram", "stages", "curve"), "")
-    if report.reliability is not None:
-        bins = report.reliability.bins
+    bands = () if report.desk is None else [band for band in report.desk.calibration.bands if band.n]
+    if bands:
         drawn["reliability"] = charts.reliability(
-            [
-                (row.confidence, row.right / row.entities, row.share_low, row.share_high, row.entities)
-                for row in bins
-            ]
+            [(band.mean, band.right, band.right_low, band.right_high, band.n) for band in bands]
         )
-        right, wrong = _histogram(report.reliability)
-        drawn["histogram"] = charts.histogram([number / BINS for number in range(BINS + 1)], right, wrong)
+        right = [round(band.right * band.n) for band in bands]
+        wrong = [band.n - count for band, count in zip(bands, right, strict=True)]
+        drawn["histogram"] = charts.histogram([(band.low, band.high) for band in bands], right, wrong)
     if report.errors is not None and report.errors.stages:
         stages = sorted(report.errors.stages, key=lambda row: -row.errors)
         drawn["stages"] = charts.bars([row.stage for row in stages], [row.errors for row in stages], "Errors")
@@ -53,15 +60,6 @@ def _charts(report: Report) -> dict[str, str]:
     if len(points) > 1:
         drawn["curve"] = charts.curve(points, "Gold tasks", "Strict F1 on held-out gold")
     return drawn
-
-
-def _histogram(reliability: Reliability) -> tuple[list[int], list[int]]:
-    """Right and wrong entities of every tenth, empty ones too."""
-    right, wrong = [0] * BINS, [0] * BINS
-    for row in reliability.bins:
-        place = round(row.low * BINS)
-        right[place], wrong[place] = row.right, row.entities - row.right
-    return right, wrong
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:

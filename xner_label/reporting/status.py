@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -20,6 +20,10 @@ from xner_label.store.gold import count_corrections, count_gold
 from xner_label.store.jobs import JobState, job_states
 from xner_label.store.pipelines import signatures_by_name
 from xner_label.store.tables import Project
+
+# How long a job may be due before somebody should look, and how old the last sync may be.
+_PATIENCE = timedelta(minutes=5)
+_STALE = timedelta(days=1)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,8 +81,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.unlearned} tasks have answers that nothing was learned from: `xner-label predict`"
             )
         found += [f"{job.kind} failed: {job.problem}" for job in self.jobs if self._stands_failed(job)]
-        if any(job.state == "waiting" and job.due_at < utc_now() for job in self.jobs):
+        if any(job.state == "waiting" and job.due_at < utc_now() - _PATIENCE for job in self.jobs):
             found.append("jobs are due and nobody does them: run `xner-label worker`")
+        if self.studio_project is not None and (self.last_sync is None or utc_now() - self.last_sync > _STALE):
+            found.append("nothing was taken over for a day or more: `xner-label sync`")
         if self.conflicts:
             found.append(f"{self.conflicts} tasks are in conflict and count for nothing: `xner-label conflicts`")
         return found

@@ -207,6 +207,12 @@ class Settings:
         rule=Range(0.0, 0.9),
     )
 
+    near_duplicates: float = setting(
+        0.8,
+        "training.near_duplicates",
+        "Share of runs of letters (Jaccard) from which a text counts as a held-out one; 1: equal texts only",
+        rule=Range(0.1, 1.0),
+    )
     model_licence: str = setting("", "training.model_licence", "Licence of exported models, an SPDX name")
     data_licence: str = setting(
         "", "training.data_licence", "Licence of the texts and annotations, an SPDX name; stands in model cards"
@@ -236,6 +242,13 @@ class Settings:
     backend_user: str = setting("", "backend.user", "Basic-auth user that the ML backend asks for; empty: none")
     backend_password: str = setting(
         "", "backend.password", "Basic-auth password", env="XNER_LABEL_BACKEND_PASSWORD", secret=True
+    )
+    backend_token: str = setting(
+        "",
+        "backend.token",
+        "Bearer token that the ML backend takes in place of user and password",
+        env="XNER_LABEL_BACKEND_TOKEN",
+        secret=True,
     )
     webhook_secret: str = setting(
         "",
