@@ -1,153 +1,178 @@
-"""What gold buys on top of silver, by training strategy: `python bench/training.py --languages lug tsn`.
+"""What gold buys on top of silver, by recipe: `python bench/training.py --languages lug tsn --json training.json`.
 
-The pool is the train split: N random tasks of it are reviewed (their gold is given), the projection of the others
-is silver. Everything is judged on the test split: strict span F1, mean and standard deviation over the draws. The
-rows differ in what is done with gold and silver, and in whether a test text comes with its projection.
+The pool is the train split. After N reviewed sentences, random ones or the product's own order, the others
+carry what the product projects then: with the default order corrections spread, in a random draw an answer
+changes its own sentence alone. Everything is judged on the test split from the text alone, strict span F1,
+beside the projection of the test sentences. Weights never saw the language. Minutes for each state.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import random
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
-from lowres import LABELS, CorpusTask, left_out_weights, read_corpus
+import numpy as np
+from economy import fitted, split_of
+from lowres import LABELS, read_corpus
 
 import xner_label
-from xner_label.entities import Prediction, Tokens
-from xner_label.iob2 import tags_of
-from xner_label.pipeline.pipeline import Pipeline
-from xner_label.projection.projectors import make_projector
+from xner_label.entities import Entity, ProjectedEntity, Tokens
+from xner_label.iob2 import TokenSpan, encode
+from xner_label.settings.choices import DEFAULT_STRATEGY
+from xner_label.simulation.loop import Simulation
 from xner_label.stages.tagging.crf import CrfTagger
-from xner_label.training.crf import CrfModel, train_crf
-from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, TrainingData, silver_tags
-from xner_label.training.evaluation import entities_by, score
+from xner_label.training.crf import CrfModel, hints_of
+from xner_label.training.crf_recipes import CrfOptions, train_crf
+from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, TrainingData
 
-MIXED, GOLD, STAGED, SERVED = "mixed, text", "gold only, text", "staged, text", "staged, projection"
-ROWS = (MIXED, GOLD, STAGED, SERVED)
-
-
-def sentences(tasks: Sequence[CorpusTask], projector: str, weights: str = "") -> tuple[list[GoldSentence], str]:
-    """Every task with its gold and its projection, and the pipeline's signature."""
-    pipeline = Pipeline(make_projector(projector, weights=weights), labels=LABELS)
-    sentences = []
-    for index, (task, prediction) in enumerate(zip(tasks, pipeline.predict(tasks), strict=True)):
-        assert isinstance(prediction, Prediction)
-        assert task.tokens is not None
-        assert task.entities is not None
-        tokens = Tokens.locate(task.text, task.tokens)
-        sentences.append(GoldSentence(Sentence(index, str(task.id), tokens, prediction.entities), task.entities))
-    return sentences, pipeline.signature
+OPTIONS = CrfOptions()
+CUT = DataOptions().min_silver_confidence
 
 
-def without_projection(items: Sequence[GoldSentence]) -> list[GoldSentence]:
-    """The same sentences, unprojected."""
-    return [GoldSentence(msgspec.structs.replace(item.sentence, silver=None), item.entities) for item in items]
+class Row(msgspec.Struct, frozen=True):
+    """A state: F1 on the test split by recipe, ``projection`` that of the test sentences with their sources."""
 
-
-def training_data(gold: Sequence[GoldSentence], silver: Sequence[Sentence]) -> TrainingData:
-    return TrainingData(LABELS, gold, silver, (), (), DataReport())
-
-
-def mixed_model(gold: Sequence[GoldSentence], silver: Sequence[Sentence], cut: float) -> CrfModel:
-    """The baseline: gold and silver sentences side by side."""
-    words = [item.sentence.tokens.words() for item in gold] + [item.tokens.words() for item in silver]
-    tags: list[Sequence[str | None]] = [tags_of(item.sentence.tokens, item.entities) for item in gold]
-    tags += [silver_tags(item, LABELS, cut) for item in silver]
-    return CrfModel({"teacher": CrfTagger.train(words, tags)})
-
-
-def f1_by_row(
-    gold: list[GoldSentence], rest: list[Sentence], test: list[GoldSentence], cut: float
-) -> dict[str, float]:
-    """F1 of each strategy on the test sentences."""
-    bare = without_projection(test)
-    staged = train_crf(training_data(gold, rest), cut)
-    results = {
-        STAGED: score(bare, entities_by(staged, bare)).f1,
-        SERVED: score(test, entities_by(staged, test)).f1,
-    }
-    results[MIXED] = score(bare, entities_by(mixed_model(gold, rest, cut), bare)).f1
-    if gold:
-        only = train_crf(training_data(without_projection(gold), ()), cut)
-        results[GOLD] = score(bare, entities_by(only, bare)).f1
-    return results
-
-
-def bench_language(language: str, arguments: argparse.Namespace) -> dict[str, object]:
-    tasks = read_corpus(language)
-    with tempfile.TemporaryDirectory() as folder:
-        weights = left_out_weights(language, Path(folder)) if arguments.projector == "default" else ""
-        items, signature = sentences(tasks, arguments.projector, weights)
-    pool = [item for item, task in zip(items, tasks, strict=True) if task.split == "train"]
-    test = [item for item, task in zip(items, tasks, strict=True) if task.split == "test"]
-    projected = score(test, [item.sentence.silver or () for item in test])
-    silver = score(pool, [item.sentence.silver or () for item in pool])
-    print(f"\n{language}: pool {len(pool)}, test {len(test)}; {signature}")
-    print(
-        f"projection alone: F1 {silver.f1:.3f} on the pool, {projected.f1:.3f} on test {_interval(projected.ci95)}"
-    )
-    print(f"{'reviewed':<24}" + "".join(f"{budget:>15}" for budget in arguments.budgets), flush=True)
-    f1: dict[str, dict[int, list[float]]] = {row: {} for row in ROWS}
-    began = time.process_time()
-    for budget in arguments.budgets:
-        for seed in range(arguments.seeds if budget else 1):
-            order = pool[:]
-            random.Random(seed).shuffle(order)
-            rest = [item.sentence for item in order[budget:]]
-            for row, value in f1_by_row(order[:budget], rest, test, arguments.min_silver_confidence).items():
-                f1[row].setdefault(budget, []).append(value)
-    for row in ROWS:
-        print(f"{row:<24}" + "".join(f"{_cell(f1[row].get(budget)):>15}" for budget in arguments.budgets))
-    return {
-        "pipeline": signature,
-        "pool": len(pool),
-        "test": len(test),
-        "silver_f1": silver.f1,
-        "projection_f1": projected.f1,
-        "projection_ci95": projected.ci95,
-        "f1": f1,
-        "cpu_seconds": time.process_time() - began,
-    }
-
-
-def _cell(values: list[float] | None) -> str:
-    if not values:
-        return "-"
-    spread = f" ±{statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
-
-
-def _interval(bounds: tuple[float, float]) -> str:
-    return f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+    language: str
+    order: str
+    seed: int
+    reviewed: int
+    f1: dict[str, float]
+    stages: tuple[str, ...]
+    seconds: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--languages", nargs="+", default=["lug", "tsn"])
-    parser.add_argument("--budgets", nargs="+", type=int, default=[0, 50, 100, 200, 500])
-    parser.add_argument("--seeds", type=int, default=5, help="random draws of the reviewed tasks")
-    parser.add_argument("--projector", default="default", help="the default one is fitted without the language")
-    parser.add_argument("--min-silver-confidence", type=float, default=DataOptions().min_silver_confidence)
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    arguments = parser.parse_args()
-    results = {language: bench_language(language, arguments) for language in arguments.languages}
-    if arguments.json:
-        document = {
-            "version": xner_label.__version__,
-            "python": sys.version.split()[0],
-            "seeds": arguments.seeds,
-            "min_silver_confidence": arguments.min_silver_confidence,
-            "languages": results,
-        }
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    parser.add_argument("--orders", nargs="+", default=["default", "random"])
+    parser.add_argument("--budgets", nargs="+", type=int, default=[0, 50, 100, 200, 500, 1000])
+    parser.add_argument("--seeds", type=int, default=5, help="random draws of the reviewed sentences")
+    parser.add_argument("--weights", type=Path, help="folder that keeps the fitted weights between runs")
+    parser.add_argument("--json", type=Path, default=Path("training.json"))
+    options = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for language in options.languages:
+            corpus = read_corpus(language)
+            weights = fitted(language, options.weights or Path(folder))
+            simulation = States(split_of(corpus, "train"), split_of(corpus, "test"), weights)
+            for row in rows_of(language, simulation, options):
+                rows.append(row)
+                print(row, flush=True)
+                document = {"version": xner_label.__version__, "python": sys.version.split()[0], "rows": rows}
+                options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+
+
+class States(Simulation):
+    """The loop, giving the labels after each budget in place of judging them."""
+
+    def _judge(self, state: Any, *_: Any) -> Any:
+        return state.reviewed, self._shown(state, min(state.spread.cut, CUT)), self._shown(state)
+
+    def drawn(self, budget: int, seed: int) -> Any:
+        """The state after a random draw whose answers change their own sentences alone."""
+        reviewed = np.zeros(len(self.words), bool)
+        reviewed[np.random.default_rng(seed).permutation(self.pool)[:budget]] = True
+        base: Any = SimpleNamespace(spread=self._base)
+        return reviewed, self._shown(base, CUT), self._shown(base)
+
+
+def rows_of(language: str, states: States, options: argparse.Namespace) -> Iterator[Row]:
+    budgets = sorted(options.budgets)
+    if "default" in options.orders:
+        for state in states.run(DEFAULT_STRATEGY, budgets):
+            yield row(language, "default", 0, states, state)
+    if "random" in options.orders:
+        for budget in budgets:
+            for seed in range(options.seeds if budget else 1):
+                yield row(language, "random", seed, states, states.drawn(budget, seed))
+
+
+def row(language: str, order: str, seed: int, states: States, state: Any) -> Row:
+    began = time.process_time()
+    reviewed, labels, shown = state
+    test = states.test.tolist()
+    data = training_data(states, reviewed, labels)
+    chosen = train_crf(data, CUT)
+    models = recipes(data) | {"default": chosen}
+    bare = [sentence(states, number, None) for number in test]
+    f1 = {"projection": states.f1(shown, test)}
+    for name, model in models.items():
+        answers: list[set[TokenSpan]] = [set() for _ in states.words]
+        for number, item, tagged in zip(test, bare, model.predict(bare), strict=True):
+            answers[number] = set(spans(item.tokens, tagged.entities))
+        f1[name] = states.f1(answers, test)
+    return Row(language, order, seed, int(reviewed.sum()), f1, chosen.stages, time.process_time() - began)
+
+
+def training_data(states: States, reviewed: Any, labels: Sequence[set[TokenSpan]]) -> TrainingData:
+    gold, silver = [], []
+    for number in states.pool.tolist():
+        item = sentence(states, number, labels[number])
+        if reviewed[number]:
+            entities = [entity_of(item.tokens, span) for span in states.gold[number]]
+            gold.append(GoldSentence(msgspec.structs.replace(item, silver=None), tuple(entities)))
+        else:
+            silver.append(item)
+    return TrainingData(LABELS, gold, silver, (), (), DataReport())
+
+
+def recipes(data: TrainingData) -> dict[str, CrfModel]:
+    """A model of each recipe."""
+    words = [item.tokens.words() for item in data.silver]
+    tags = [tags_of_silver(item) for item in data.silver]
+    teacher = CrfTagger.train(words, tags, c1=OPTIONS.c1, c2=OPTIONS.c2)
+    models = {"silver only": CrfModel({"teacher": teacher})}
+    if data.gold:
+        gold_words = [item.sentence.tokens.words() for item in data.gold]
+        gold_tags = [encoded(item.sentence.tokens, item.entities) for item in data.gold]
+        penalties = {"c1": OPTIONS.c1, "c2": OPTIONS.c2}
+        repeats = [OPTIONS.gold_weight] * len(gold_words) + [1] * len(words)
+        mix = CrfTagger.train([*gold_words, *words], [*gold_tags, *tags], repeats=repeats, **penalties)
+        hints = [hints_of(sentence_words, teacher) for sentence_words in gold_words]
+        staged = CrfTagger.train(gold_words, gold_tags, extra=hints, **penalties)
+        models["gold only"] = CrfModel({"gold": CrfTagger.train(gold_words, gold_tags, **penalties)})
+        models["weighted mix"] = CrfModel({"mixed": mix})
+        models["staged"] = CrfModel({"teacher": teacher, "text": staged})
+    return models
+
+
+def sentence(states: States, number: int, labels: set[TokenSpan] | None) -> Sentence:
+    words = states.words[number]
+    tokens = Tokens.of(" ".join(words), tuple(words))
+    silver = None
+    if labels is not None:
+        silver = tuple(projected(entity_of(tokens, span), tokens) for span in sorted(labels))
+    return Sentence(number, str(number), tokens, silver)
+
+
+def entity_of(tokens: Tokens, labelled: TokenSpan) -> Entity:
+    span = tokens.span(labelled[0], labelled[1])
+    return Entity(span.start, span.end, labelled[2])
+
+
+def projected(entity: Entity, tokens: Tokens) -> ProjectedEntity:
+    text = tokens.text[entity.start : entity.end]
+    return ProjectedEntity(entity.start, entity.end, entity.label, text, 1.0, 1.0)
+
+
+def tags_of_silver(item: Sentence) -> list[str]:
+    return encoded(item.tokens, item.silver or ())
+
+
+def encoded(tokens: Tokens, entities: Sequence[Entity | ProjectedEntity]) -> list[str]:
+    return encode(spans(tokens, entities), len(tokens))
+
+
+def spans(tokens: Tokens, entities: Sequence[Entity | ProjectedEntity]) -> list[TokenSpan]:
+    return [(*tokens.covering(item.start, item.end)[:2], item.label) for item in entities]
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def fill_every_table(session: Session) -> None:
     session.add_all([excluded, acknowledged, decision, shown])
     session.add_all([run, annotation, tables.CacheEntry(namespace="n", key="k", value=b"v")])
     session.flush()
+    session.add(tables.LearnedAnnotation(model_run_id=run.id, annotation_id=annotation.id))
     session.add(tables.Promotion(project_id=project.id, model_run_id=run.id, reason="first"))
     prediction.model_run_id = run.id
     reviews.set_cursor(session, project.id, moment)

@@ -130,18 +130,39 @@ CALLS = (
     Call(
         "train",
         f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
-        "--model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 --seed 3 --dry-run --json",
+        "--near-duplicates 0.9 --model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 "
+        "--seed 3 --dry-run --json",
     ),
     Call(
         "train",
         f"{PROJECT} --training-folder models --dev-share 0.3 --device cpu --dtype float32",
     ),
+    Call("train", f"{PROJECT} --if-new-gold 100"),
+    Call(
+        "curve",
+        f"{PROJECT} --draws 1 --plot curve.svg --min-silver-confidence 0.3 --max-error 1 --dev-share 0.3 "
+        "--near-duplicates 0.9 "
+        "--json",
+    ),
+    Call(
+        "dataset",
+        f"{PROJECT} --min-silver-confidence 0.3 --max-error 1 --dev-share 0.3 --near-duplicates 0.9 "
+        "--format conll --output data --json",
+    ),
     Call(
         "promote",
         f"{PROJECT} --dev-share 0.3 --device cpu --dtype float32 --run NEWEST --force --reason a-test --json "
-        "--no-predict",
+        "--by amina --no-predict",
     ),
     Call("promote", f"{PROJECT} --training-folder models --run NEWEST --predict"),
+    Call("runs list", f"{PROJECT} --json"),
+    Call("runs show", f"NEWEST {PROJECT} --training-folder models --json"),
+    Call("runs diff", f"NEWEST NEWEST {PROJECT} --json"),
+    Call(
+        "rollback",
+        f"{PROJECT} --reason a-test --by amina --training-folder models --device cpu --dtype float32 --json",
+        code=2,  # no run was served before
+    ),
     Call(
         "annotate",
         f"raw.jsonl {PROJECT} --run NEWEST --format jsonl --strict --training-folder models --device cpu "

@@ -24,6 +24,7 @@ from xner_label.review.plans import compare_plan, make_plan
 from xner_label.store import desk, migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.pipelines import ensure_pipeline
+from xner_label.store.pruning import prune
 from xner_label.training.data import DataOptions, collect
 
 COUNT = 500
@@ -147,6 +148,22 @@ def test_the_same_answers_are_calibrated_once(project):
     assert first == second
     with store.read() as session:
         assert session.query(desk.StoredCalibration).count() == 1
+
+
+def test_a_calibration_outlives_the_predictions_it_was_made_of(project):
+    store, corpus = project
+    calibrate_project(store, "default")
+    with store.write() as session:
+        tasks.add_tasks(session, 1, [(Task(id="new", text="Habari"), "pool")])
+        later = [msgspec.structs.replace(row, pipeline="p2") for row in corpus.predictions]
+        ids = tasks.ids_by_external(session, 1, [row.id for row in later])
+        predictions.add_predictions(session, [(ids[row.id], row) for row in later])
+        projects.get_project(session, "default").pipeline = ensure_pipeline(session, "p2")
+    prune(store, dry_run=False)
+    with store.read() as session:
+        assert list(predictions.count_predictions(session, 1)) == ["p2"]
+        assert session.query(desk.StoredCalibration).count() == 1
+    assert stop_report(store, "default").verdict.stability is None
 
 
 def test_only_what_was_drawn_at_random_carries_promises_and_estimates(project):

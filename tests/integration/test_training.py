@@ -24,11 +24,13 @@ from xner_label.predicting.with_model import load_run, predict_with_model
 from xner_label.settings.table import Settings
 from xner_label.store import gold, projects, runs, tables, tasks
 from xner_label.store.database import open_store
-from xner_label.training import crf, data, promotion
-from xner_label.training.crf import train_crf
+from xner_label.store.labelled import labelled_tasks
+from xner_label.training import crf_recipes, data, promotion
+from xner_label.training.crf_recipes import train_crf
 from xner_label.training.data import DataOptions, collect, collect_dev
 from xner_label.training.promotion import promote
-from xner_label.training.runs import TrainOptions, load_model, preview, run_folder, train
+from xner_label.training.run_files import run_folder
+from xner_label.training.runs import TrainOptions, load_model, preview, train
 
 REVIEWED = 60
 
@@ -110,6 +112,9 @@ def test_skipped_tasks_are_left_out_and_conflicts_named(store):
     assert disputed not in used
     assert disputed not in {sentence.task_id for sentence in before.silver}
     assert before.report.skipped == 1
+    exported = {item.task.id for item in labelled_tasks(store, PROJECT, gold=True, silver=True)}
+    assert empty in exported
+    assert not {skipped, disputed} & exported
     assert len(before.report.conflicts) == 1
 
 
@@ -279,7 +284,7 @@ def test_what_training_says_is_not_taken_for_an_unwritable_folder(store, tmp_pat
     def fail(*_):
         raise OSError("the tokenizer can't be read")
 
-    monkeypatch.setattr(crf, "train_crf", fail)
+    monkeypatch.setattr(crf_recipes, "train_crf", fail)
     with pytest.raises(OSError, match="the tokenizer can't be read"):
         train(store, PROJECT, tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []

@@ -2,13 +2,15 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xner_label.entities import Entity, ProjectedEntity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
-from xner_label.training.crf import CrfModel, CrfOptions, projection_hints, train_crf
+from xner_label.training.crf import CrfModel, projection_hints
+from xner_label.training.crf_recipes import CrfOptions, share_better, train_crf
 from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData, silver_tags
 from xner_label.training.evaluation import score, score_split, span_counts
 
@@ -71,8 +73,8 @@ def test_silver_tags_are_valid_whatever_is_projected(spans, cut):
 
 
 def test_students_learn_from_gold_and_survive_a_file(tmp_path):
-    model = train_crf(data_of(ALL[:30], ALL[30:]), 0.3, CrfOptions(validate_up_to=0))
-    assert set(model.stages) == {"teacher", "text", "projected"}
+    model = train_crf(data_of(ALL[:30], ALL[30:]), 0.3, CrfOptions(min_better=0))
+    assert set(model.stages) in ({"teacher", "text", "projected"}, {"teacher", "gold", "projected"})
     model.save(tmp_path)
     unseen = sentence("Farida", "Iringa").sentence
     (tagged,) = model.predict([unseen])
@@ -82,8 +84,36 @@ def test_students_learn_from_gold_and_survive_a_file(tmp_path):
 
 def test_a_student_that_is_no_better_than_the_projection_is_not_kept():
     noisy = [GoldSentence(item.sentence, ()) if number % 2 else item for number, item in enumerate(ALL)]
-    assert "projected" not in train_crf(data_of(noisy[:21]), 0.3, CrfOptions(validate_up_to=400)).stages
-    assert "projected" in train_crf(data_of(noisy[:21]), 0.3, CrfOptions(validate_up_to=0)).stages
+    assert "projected" not in train_crf(data_of(noisy[:21]), 0.3).stages
+    assert "projected" in train_crf(data_of(noisy[:21]), 0.3, CrfOptions(min_better=0)).stages
+
+
+def test_gold_and_good_silver_are_mixed_and_worthless_silver_is_left_alone():
+    assert train_crf(data_of(ALL[:22], ALL[22:]), 0.3).stages == ("mixed",)
+    text_of = {item.sentence.text: item for item in ALL}
+    silver = [item.sentence for item in text_of.values()]
+    upside_down = [
+        msgspec.structs.replace(
+            item,
+            silver=tuple(
+                msgspec.structs.replace(entity, label={"PER": "LOC", "LOC": "PER"}[entity.label])
+                for entity in item.silver
+            ),
+        )
+        for item in silver * 5
+    ]
+    data = msgspec.structs.replace(data_of(ALL), silver=upside_down)
+    assert "mixed" not in train_crf(data, 0.3).stages
+    assert train_crf(data_of(ALL[:22]), 0.3).stages[0] == "gold"
+    assert train_crf(data_of((), ALL), 0.3).stages == ("teacher",)
+
+
+def test_the_share_of_resamples_that_favour_one_of_two():
+    gold = [["B-PER", "O"], ["O", "B-LOC"]] * 10
+    nothing = [["O", "O"]] * 20
+    assert share_better(gold, nothing, gold) == 1
+    assert share_better(nothing, gold, gold) == 0
+    assert share_better(gold, gold, gold) == 0
 
 
 def test_nothing_to_learn_from_is_explained():

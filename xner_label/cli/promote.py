@@ -18,24 +18,32 @@ from xner_label.settings.table import Settings
 @click.option("--run", "version", metavar="VERSION", help="The run to serve [default: the newest]")
 @click.option("--force", is_flag=True, help="Serve it whatever the gate says; needs --reason")
 @click.option("--reason", help="Why the gate is overridden; recorded")
+@click.option("--by", metavar="WHO", help="Who says so; recorded [default: the system's user]")
 @click.option(
     "--predict/--no-predict", "predicts", default=True, help="Let it predict all tasks at once [default]"
 )
 @json_option
 def command(
-    settings: Settings, version: str | None, force: bool, reason: str | None, predicts: bool, as_json: bool
+    settings: Settings,
+    version: str | None,
+    force: bool,
+    reason: str | None,
+    by: str | None,
+    predicts: bool,
+    as_json: bool,
 ) -> None:
     """Make a model run the one that is served.
 
-    It is compared with the one served now on gold that neither has learned from; a run that is worse there is
-    refused with exit code 6. The ML backend takes over a promoted run without a restart. What waits in Label
-    Studio gets its predictions with the next `push`.
+    It is compared with the one served now on gold that neither has learned from; a run that is worse there, or by
+    more than .02 on one type of entity, is refused with exit code 6. The ML backend takes over a promoted run
+    without a restart. What waits in Label Studio gets its predictions with the next `push`.
     """
     from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.predicting.with_model import predict_with_model
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions
     from xner_label.training.promotion import promote
+    from xner_label.training.registry import current_user
 
     if force != (reason is not None):
         raise UsageError("--force and --reason belong together", hint="say why the gate is overridden")
@@ -47,6 +55,7 @@ def command(
             folder,
             version,
             force_reason=reason,
+            by=by or current_user(),
             data=DataOptions(dev_share=settings.dev_share),
             where=where,
         )

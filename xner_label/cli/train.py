@@ -9,26 +9,19 @@ import click
 import msgspec
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import write_json
+from xner_label.cli.output import answer, write_json
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
 if TYPE_CHECKING:
-    from xner_label.training.data import DataReport
     from xner_label.training.evaluation import SplitScores
 
 
 @click.command(name="train")
 @with_settings(
-    "database_url",
-    "project",
-    "training_folder",
-    "min_silver_confidence",
-    "max_error",
-    "dev_share",
-    "device",
-    "dtype",
+    *("database_url", "project", "training_folder", "min_silver_confidence", "max_error", "dev_share"),
+    *("near_duplicates", "device", "dtype"),
 )
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
@@ -36,26 +29,34 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=float, help="Fine-tuning: peak of a linear decay [default: 5e-5]")
 @click.option("--batch-size", type=click.IntRange(1), help="Fine-tuning: sentences a step [default: 16]")
 @click.option("--seed", type=int, help="Fine-tuning: a CRF needs no seed [default: 13]")
+@click.option(
+    "--if-new-gold",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only where people have settled N tasks since the last run",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what the run would learn from and be judged by")
 @json_option
 def command(
-    settings: Settings, checkpoint: str | None, dry_run: bool, as_json: bool, **fine_tuning: float | None
+    settings: Settings,
+    checkpoint: str | None,
+    if_new_gold: int | None,
+    dry_run: bool,
+    as_json: bool,
+    **fine_tuning: float | None,
 ) -> None:
     """Train a model on the silver, then on the gold, judge it on held-out gold and record the run.
 
-    Only tasks of the splits pool and train are learned from. The new model isn't served until `promote`.
+    Only tasks of the splits pool and train are learned from. The new model isn't served until `promote`. Two
+    trainings of a project never run at once; what a killed one left is removed.
     """
     from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.store.database import open_store
-    from xner_label.training.data import DataOptions
+    from xner_label.training.data import DataOptions, described
     from xner_label.training.fine_tuning import FineTuningOptions
-    from xner_label.training.runs import TrainOptions, preview, train
+    from xner_label.training.runs import TrainOptions, new_gold, preview, train
 
-    data = DataOptions(
-        min_silver_confidence=settings.min_silver_confidence,
-        dev_share=settings.dev_share,
-        max_error=settings.max_error,
-    )
+    data = DataOptions.of(settings)
     chosen = {name: value for name, value in fine_tuning.items() if value is not None}
     if chosen and checkpoint is None:
         raise UsageError(
@@ -65,7 +66,12 @@ def command(
     with open_store(settings.database_url) as store:
         if dry_run:
             data_report = preview(store, settings.project, options)
-            write_json(data_report) if as_json else click.echo(_data(data_report))
+            write_json(data_report) if as_json else click.echo(described(data_report))
+            return
+        if if_new_gold is not None and (settled := new_gold(store, settings.project, data)) < if_new_gold:
+            answer(
+                {"new_gold": settled}, f"{settled} tasks settled since the last run: not trained", as_json=as_json
+            )
             return
         where = PlacementRequest(settings.device, settings.dtype)
         with console_progress(announce=True) as progress:
@@ -95,18 +101,3 @@ def _rows(split: str, split_scores: SplitScores | None) -> list[str]:
         for name, scores in systems.items()
         if scores is not None
     ]
-
-
-def _data(report: DataReport) -> str:
-    share = " (a share of the reviewed tasks)" if report.dev_is_share else ""
-    lines = [
-        f"gold           {report.gold} tasks, {report.gold_entities} entities",
-        f"silver         {report.silver} tasks, {report.silver_entities} entities, "
-        f"{report.doubtful_entities} doubtful ones unknown",
-        f"judged by      {report.dev} dev{share}, {report.test} test tasks",
-        f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
-        f"{report.same_text_as_held_out} with the text of a held-out task",
-        f"conflicts      {', '.join(report.conflicts) or 'none'}",
-        f"pipeline       {report.pipeline or 'none: run `xner-label predict`'}",
-    ]
-    return "\n".join(lines)

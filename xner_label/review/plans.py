@@ -172,15 +172,16 @@ def compare_plan(store: Store, name: str) -> PlanOutcome | None:
             for batch in id_batches(sorted(place))
             for gold in gold_of(session, project_id, Task.id.in_(batch))
         ]
+        shown = predictions.of_tasks(session, [gold.task.id for gold in answered], report.version)
+        # what was pruned since can't be compared any more
+        answered = [gold for gold in answered if gold.task.id in shown]
         if not answered:
             return None
-        shown = predictions.of_tasks(session, [gold.task.id for gold in answered], report.version)
         seconds = desk.lead_times(session, project_id)
         changes = 0
         for gold in answered:
             said = {(entity.start, entity.end, entity.label) for entity in gold.entities}
-            prediction = shown.get(gold.task.id)
-            before = {(row.start, row.end, row.label) for row in prediction.entities} if prediction else set()
+            before = {(row.start, row.end, row.label) for row in shown[gold.task.id].entities}
             changes += max(len(before - said), len(said - before))
     expected = np.array(stored.content["expected"], np.float64).reshape(-1, 2)
     tokens, doubt = expected[[place[gold.task.id] for gold in answered]].T

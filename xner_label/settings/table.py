@@ -149,6 +149,12 @@ class Settings:
         "How labels of the tagger's checkpoint translate, for example GPE=LOC",
         rule=Names(expression=r"[^=\s]+=[^=\s]+", described="each is of the form GPE=LOC"),
     )
+    tagger_prompts: tuple[str, ...] = setting(
+        (),
+        "pipeline.tagger_prompts",
+        "What the tagger gliner is to look for, in words, for example SHIP=name of a ship",
+        rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
+    )
     aligner: str = setting(
         "given",
         "pipeline.aligner",
@@ -207,6 +213,12 @@ class Settings:
         rule=Range(0.0, 0.9),
     )
 
+    near_duplicates: float = setting(
+        0.8,
+        "training.near_duplicates",
+        "Share of runs of letters (Jaccard) from which a text counts as a held-out one; 1: equal texts only",
+        rule=Range(0.1, 1.0),
+    )
     model_licence: str = setting("", "training.model_licence", "Licence of exported models, an SPDX name")
     data_licence: str = setting(
         "", "training.data_licence", "Licence of the texts and annotations, an SPDX name; stands in model cards"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column
+from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -85,6 +87,32 @@ class Store:
                     _require_whole(connection)
             finally:
                 driver.execute("PRAGMA foreign_keys = ON")
+
+    @contextmanager
+    def exclusively(self, doing: str) -> Iterator[None]:
+        """Keep every other process from ``doing`` the same with this database meanwhile.
+
+        The lock ends with the process, however that ends. Raises StoreUnavailableError where another holds it.
+        """
+        busy = StoreUnavailableError(f"another process is {doing} just now", hint="wait for it, then run again")
+        key = hashlib.sha256(doing.encode()).digest()
+        if self.engine.dialect.name == "postgresql":
+            number = int.from_bytes(key[:8], "big", signed=True)
+            with self.engine.connect() as connection:
+                if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": number}):
+                    raise busy
+                connection.commit()
+                try:
+                    yield
+                finally:
+                    connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": number})
+            return
+        with open(f"{self.engine.url.database}.{key.hex()[:8]}.lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise busy from None
+            yield
 
     def close(self) -> None:
         """Return every connection."""

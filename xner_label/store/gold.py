@@ -17,11 +17,13 @@ from xner_label.store.tables import Annotation, Correction, Decision, ExcludedTa
 
 
 class Gold(msgspec.Struct, frozen=True):
-    """A task as people settled it: they agree, or somebody decided. ``annotators`` is how many people answered."""
+    """A task as people settled it: they agree, or somebody decided. ``annotators`` is how many people answered,
+    ``annotations`` the ids of the rows that say so, or that were decided between."""
 
     task: Task
     entities: tuple[Entity, ...]
     annotators: int
+    annotations: tuple[int, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -129,9 +131,9 @@ def current_annotations(session: Session, project_id: int, *where: ColumnElement
     return list(session.scalars(query))
 
 
-def skipped_task_ids(session: Session, project_id: int) -> set[int]:
-    """Ids of the tasks that somebody skipped, whatever else people said about them."""
-    states = _states(project_id)
+def skipped_task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> set[int]:
+    """Ids of the tasks that somebody skipped, whatever else people said; ``where`` narrows the tasks."""
+    states = _states(project_id, *where)
     query = select(states.c.task_id).where(states.c.age == 1, states.c.skipped, ~states.c.deleted)
     return set(session.scalars(query))
 
@@ -144,7 +146,12 @@ def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> l
     Tasks that are set aside have none.
     """
     return [
-        Gold(answered.task, answered.standing[0].entities, len(answered.people))
+        Gold(
+            answered.task,
+            answered.standing[0].entities,
+            len(answered.people),
+            answered.standing[0].annotations,
+        )
         for answered in _settled(session, project_id, *where)
         if len(answered.standing) == 1
     ]

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from xner_label.store import predictions, projects, set_aside
 from xner_label.store.database import Store
-from xner_label.store.gold import Gold, conflicts_of, gold_of
+from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 from xner_label.store.stages import newest_links
 from xner_label.store.tables import Prediction, Task
 
@@ -59,9 +59,10 @@ def labelled_tasks(
             settled = {item.task.id: item for item in gold_of(session, project_id, in_batch)}
             predicted: dict[int, Prediction] = {}
             if silver and pipeline:
-                # what people disagree about is neither gold nor unreviewed
-                disputed = {item.task.id for item in conflicts_of(session, project_id, in_batch)}
-                open_ids = [task.id for task in batch if task.id not in settled.keys() | disputed]
+                # what people disagree about, or wouldn't answer, is neither gold nor unreviewed
+                seen = {item.task.id for item in conflicts_of(session, project_id, in_batch)}
+                seen |= skipped_task_ids(session, project_id, in_batch)
+                open_ids = [task.id for task in batch if task.id not in settled.keys() | seen]
                 predicted = predictions.of_tasks(session, open_ids, pipeline)
             wanted = [task for task in batch if task.id in predicted or (gold and task.id in settled)]
             alignments = newest_links(session, [task.id for task in wanted]) if links else {}

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from xner_label.store.database import Store, id_batches
+from xner_label.store.desk import StoredCalibration
 from xner_label.store.runs import promoted_run
 from xner_label.store.stages import GIVEN
 from xner_label.store.tables import (
@@ -167,8 +168,11 @@ def _delete_results(store: Store, stages: dict[int, str]) -> None:
 
 
 def _delete_empty_versions(store: Store) -> None:
-    """Delete the pipeline versions without predictions that no project is at."""
+    """Delete the pipeline versions without predictions that no project is at and no calibration speaks of."""
     with store.write() as session:
         predicted = select(Prediction.id).where(Prediction.pipeline_id == PipelineVersion.id)
         current = select(Project.id).where(Project.pipeline_id == PipelineVersion.id)
-        session.execute(delete(PipelineVersion).where(~predicted.exists(), ~current.exists()))
+        calibrated = select(StoredCalibration.id).where(StoredCalibration.pipeline_id == PipelineVersion.id)
+        session.execute(
+            delete(PipelineVersion).where(~predicted.exists(), ~current.exists(), ~calibrated.exists())
+        )

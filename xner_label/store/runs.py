@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
+from xner_label.store.database import insert_new
 from xner_label.store.pipelines import made_by
-from xner_label.store.tables import ExcludedTask, ModelRun, Prediction, Project, Promotion, Task
+from xner_label.store.tables import (
+    Annotation,
+    ExcludedTask,
+    LearnedAnnotation,
+    ModelRun,
+    Prediction,
+    Project,
+    Promotion,
+    Task,
+)
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -85,9 +97,40 @@ def promoted_run(session: Session, project_id: int) -> ModelRun | None:
     return session.scalars(query).first()
 
 
-def promote(session: Session, run: ModelRun, reason: str) -> None:
-    """Make a run the one that is served, and say why."""
-    session.add(Promotion(project_id=run.project_id, model_run_id=run.id, reason=reason))
+def promote(session: Session, run: ModelRun, reason: str, promoted_by: str | None) -> None:
+    """Make a run the one that is served, and say why and who said so."""
+    session.add(Promotion(project_id=run.project_id, model_run_id=run.id, reason=reason, promoted_by=promoted_by))
+
+
+def promotions_of(session: Session, project_id: int) -> list[tuple[Promotion, str]]:
+    """Every promotion of a project with the version it made the served one, oldest first."""
+    query = (
+        select(Promotion, ModelRun.version)
+        .join(ModelRun, ModelRun.id == Promotion.model_run_id)
+        .where(Promotion.project_id == project_id)
+        .order_by(Promotion.id)
+    )
+    return [(promotion, version) for promotion, version in session.execute(query)]
+
+
+def add_run(session: Session, run: ModelRun, annotations: Sequence[int]) -> None:
+    """Record a run and the annotations (ids of rows) that it has learned from as gold."""
+    session.add(run)
+    session.flush()
+    rows = [{"model_run_id": run.id, "annotation_id": number} for number in dict.fromkeys(annotations)]
+    insert_new(session, LearnedAnnotation, rows)
+
+
+def annotations_of(session: Session, run: ModelRun) -> list[Annotation]:
+    """The annotations that a run has learned from as gold, oldest first."""
+    query = (
+        select(Annotation)
+        .join(LearnedAnnotation, LearnedAnnotation.annotation_id == Annotation.id)
+        .where(LearnedAnnotation.model_run_id == run.id)
+        .order_by(Annotation.id)
+        .options(defer(Annotation.regions))
+    )
+    return list(session.scalars(query))
 
 
 def find_run(session: Session, project_id: int, version: str) -> ModelRun | None:

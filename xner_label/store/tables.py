@@ -292,7 +292,8 @@ class Correction(Base):
 
 
 class ModelRun(Base):
-    """One training run. ``version`` is what Label Studio sees as model_version; ``path`` the model's folder."""
+    """One training run. ``version`` is what Label Studio sees as model_version; ``path`` the model's folder,
+    ``artefact`` the SHA-256 (hex) of the files in it."""
 
     __tablename__ = "model_runs"
 
@@ -305,11 +306,23 @@ class ModelRun(Base):
     silver_tasks: Mapped[int]
     config: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
+    artefact: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
+class LearnedAnnotation(Base):
+    """An annotation that a model run has learned from as gold."""
+
+    __tablename__ = "learned_annotations"
+
+    model_run_id: Mapped[int] = mapped_column(ForeignKey("model_runs.id", ondelete="CASCADE"), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(
+        ForeignKey("annotations.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
 class Promotion(Base):
-    """A model run becoming the one that is served; the newest promotion of a project counts."""
+    """A model run becoming the one that is served, by whom and why; the newest promotion of a project counts."""
 
     __tablename__ = "promotions"
 
@@ -317,6 +330,7 @@ class Promotion(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     model_run_id: Mapped[int] = mapped_column(ForeignKey("model_runs.id"))
     reason: Mapped[str]
+    promoted_by: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

@@ -24,6 +24,10 @@ _INNER = r"(?:['’ʼ‐‑-]|(?<=\d)[.,:/](?=\d))"
 _WORD = re.compile(rf"(?<=\w){_POSSESSIVE}|\w+(?:(?!{_POSSESSIVE}){_INNER}\w+)*|[^\w\s]")
 
 
+# Stages that answer without another stage's word, the first there is.
+_WITHOUT_HINTS = ("gold", "mixed", "teacher")
+
+
 class Tagger:
     """The stages of a folder; ``words`` below are those of one sentence."""
 
@@ -58,7 +62,7 @@ class Tagger:
     def _tagged(self, words: Sequence[str]) -> list[tuple[str, float]]:
         if not words:
             return []
-        tagger, extra = self._opened.get("mixed") or self._opened.get("teacher"), None
+        tagger, extra = next((self._opened[name] for name in _WITHOUT_HINTS if name in self._opened), None), None
         if "text" in self._opened:
             tagger, teacher = self._opened["text"], self._opened.get("teacher")
             if teacher is not None:  # what it says is a feature of the model that learned from people

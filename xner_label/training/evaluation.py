@@ -48,7 +48,7 @@ def score_split(model: NerModel, gold: Sequence[GoldSentence]) -> SplitScores | 
         tasks=len(gold),
         silver=score(gold, [item.sentence.silver or () for item in gold]) if projected else None,
         model=score(gold, entities_by(model, gold)),
-        text_only=score(gold, entities_by(model, [_without_projection(item) for item in gold])),
+        text_only=score(gold, entities_by(model, [without_projection(item) for item in gold])),
     )
 
 
@@ -74,10 +74,12 @@ def score(
     )
 
 
-def span_counts(gold: GoldSentence, predicted: Iterable[Entity]) -> tuple[int, int, int]:
-    """Correct, predicted and gold entities of one task, each distinct one counted once."""
+def span_counts(gold: GoldSentence, predicted: Iterable[Entity], label: str | None = None) -> tuple[int, int, int]:
+    """Correct, predicted and gold entities of one task (of one label), each distinct one counted once."""
     truth = {(entity.start, entity.end, entity.label) for entity in gold.entities}
     guesses = {(entity.start, entity.end, entity.label) for entity in predicted}
+    if label is not None:
+        truth, guesses = ({span for span in spans if span[2] == label} for spans in (truth, guesses))
     return len(truth & guesses), len(guesses), len(truth)
 
 
@@ -86,6 +88,7 @@ def _judged(entity: Entity | ProjectedEntity) -> JudgedEntity:
     return JudgedEntity(entity.start, entity.end, entity.label, confidence)
 
 
-def _without_projection(item: GoldSentence) -> GoldSentence:
+def without_projection(item: GoldSentence) -> GoldSentence:
+    """The same sentence as if nothing had projected it."""
     sentence = msgspec.structs.replace(item.sentence, silver=None)
     return msgspec.structs.replace(item, sentence=sentence)

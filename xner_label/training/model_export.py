@@ -22,7 +22,8 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training import bundled_tagger, crf
 from xner_label.training.model_card import CardFacts, model_card
-from xner_label.training.runs import INTERNAL_FILES, load_model, run_folder
+from xner_label.training.run_files import INTERNAL_FILES, run_folder
+from xner_label.training.runs import load_model
 
 # The files of code beside a CRF, and the names that they import each other by there.
 _CODE = {"tagger.py": bundled_tagger, "features.py": crf_features, "letter_case.py": letter_case}

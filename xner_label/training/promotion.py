@@ -2,7 +2,8 @@
 
 Both are judged on the same tasks: held-out gold that neither has learned from, never the test split. The
 difference of their F1 is resampled over tasks, in pairs (paired bootstrap, Efron & Tibshirani 1993; for NLP: Koehn
-2004). The new run is refused when it is worse in most resamples.
+2004). The new run is refused when it is worse in most resamples, or, for some type of entity, worse by more than a
+margin: a type may waver a little where it is rare, but none may be given up for the others.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
+from xner_label.entities import Entity
 from xner_label.errors import CheckFailedError, PartialError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
@@ -22,18 +25,33 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, GoldSentence, collect_dev
-from xner_label.training.evaluation import entities_by, span_counts
-from xner_label.training.runs import load_model, trained_on
+from xner_label.training.evaluation import entities_by, span_counts, without_projection
+from xner_label.training.model import NerModel
+from xner_label.training.run_files import trained_on
+from xner_label.training.runs import load_model
 
 # A run is refused when it is worse than the served one in more than this share of the resamples.
 MAX_WORSE = 0.9
+# By how much F1 a single type may be worse.
+TYPE_MARGIN = 0.02
 _RESAMPLES = 2_000
 _SEED = 13
 
 
+class TypeComparison(msgspec.Struct, frozen=True):
+    """Two runs on the ``entities`` gold entities of one type: F1 of the new and of the served one, and the share
+    of resamples in which the new one is worse by more than the margin."""
+
+    entities: int
+    f1: float
+    served_f1: float
+    worse: float
+
+
 class Comparison(msgspec.Struct, frozen=True):
     """Two runs on the same ``tasks`` gold tasks. ``difference`` is new minus old F1, ``ci95`` its interval,
-    ``worse`` the share of resamples in which the new run has the lower F1."""
+    ``worse`` the share of resamples in which the new run has the lower F1; ``per_type`` the same by label,
+    ``text_alone`` the same without the tasks' projections (None where they have none)."""
 
     tasks: int
     f1: float
@@ -41,6 +59,8 @@ class Comparison(msgspec.Struct, frozen=True):
     difference: float
     ci95: tuple[float, float]
     worse: float
+    per_type: dict[str, TypeComparison] = msgspec.field(default_factory=dict)
+    text_alone: Comparison | None = None
 
 
 class PromotionReport(msgspec.Struct, frozen=True):
@@ -61,16 +81,17 @@ def promote(
     version: str | None = None,
     *,
     force_reason: str | None = None,
+    by: str | None = None,
     data: DataOptions | None = None,
     where: PlacementRequest = ANYWHERE,
 ) -> PromotionReport:
     """Serve a run of the models' ``folder``, the newest when ``version`` is None. ``where`` is where checkpoints
     are compared.
 
-    The first promotion of a project is free, ``force_reason`` overrides the gate and is recorded. Raises
-    UsageError when there is no such run, ConfigurationError when it can't be opened (forced or not),
-    CheckFailedError when the gate says no or has no gold to judge by, PartialError when another run was promoted
-    while this one was compared with its predecessor.
+    The first promotion of a project is free, ``force_reason`` overrides the gate; both are recorded, with who
+    said so (``by``). Raises UsageError when there is no such run, ConfigurationError when it can't be opened
+    (forced or not), CheckFailedError when the gate says no or has no gold to judge by, PartialError when another
+    run was promoted while this one was compared with its predecessor.
     """
     with store.read() as session:
         project_id = projects.get_project(session, project).id
@@ -99,7 +120,7 @@ def promote(
                 f"{_version(served_now)} was promoted meanwhile; {run.version} wasn't compared with it",
                 hint="run `xner-label promote` again",
             )
-        runs.promote(session, run, reason)
+        runs.promote(session, run, reason, by)
     return PromotionReport(run.version, _version(served_now), True, reason, comparison)
 
 
@@ -125,22 +146,46 @@ def compare_runs(
             f"no held-out gold with an entity to compare {run.version} with {served.version} on",
             hint="review tasks of a dev split, or promote with --force and a reason",
         )
-    models = (load_model(each, folder, where) for each in (run, served))
+    models = [load_model(each, folder, where) for each in (run, served)]
+    comparison = _compare(models, fresh)
+    if all(item.sentence.silver is None for item in fresh):
+        return comparison
+    text_alone = _compare(models, [without_projection(item) for item in fresh])
+    return msgspec.structs.replace(comparison, text_alone=text_alone)
+
+
+def _compare(models: Sequence[NerModel], fresh: Sequence[GoldSentence]) -> Comparison:
+    answers = list(zip(fresh, *(entities_by(model, fresh) for model in models), strict=True))
+    _, f1, served_f1, differences = _resampled(answers)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    per_type = {}
+    for label in sorted({entity.label for item in fresh for entity in item.entities}):
+        size, new_f1, old_f1, by_type = _resampled(answers, label)
+        worse = float(np.mean(by_type < -TYPE_MARGIN))
+        per_type[label] = TypeComparison(size, new_f1, old_f1, worse)
+    return Comparison(
+        len(fresh),
+        f1,
+        served_f1,
+        f1 - served_f1,
+        (float(low), float(high)),
+        float(np.mean(differences < 0)),
+        per_type,
+    )
+
+
+def _resampled(
+    answers: Sequence[tuple[GoldSentence, Sequence[Entity], Sequence[Entity]]], label: str | None = None
+) -> tuple[int, float, float, NDArray[np.float64]]:
+    """Gold entities (of one label), F1 of the new and of the served run, and the difference in each resample."""
     counts = np.array(
-        [
-            [*span_counts(item, new), *span_counts(item, old)]
-            for item, new, old in zip(fresh, *(entities_by(model, fresh) for model in models), strict=True)
-        ],
+        [[*span_counts(item, new, label), *span_counts(item, old, label)] for item, new, old in answers],
         dtype=np.float64,
     )
     totals = counts.sum(axis=0)
-    f1, served_f1 = float(f1_score(*totals[:3])), float(f1_score(*totals[3:]))
     sums = resampled_sums(counts, _RESAMPLES, _SEED)
     differences = f1_score(*sums[:, :3].T) - f1_score(*sums[:, 3:].T)
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return Comparison(
-        len(fresh), f1, served_f1, f1 - served_f1, (float(low), float(high)), float(np.mean(differences < 0))
-    )
+    return int(totals[2]), float(f1_score(*totals[:3])), float(f1_score(*totals[3:])), differences
 
 
 def _wanted(session: Session, project_id: int, version: str | None) -> ModelRun:
@@ -157,15 +202,37 @@ def _wanted(session: Session, project_id: int, version: str | None) -> ModelRun:
 
 
 def _verdict(run: ModelRun, served: ModelRun, comparison: Comparison) -> str:
+    summary = _summary(served, comparison)
+    _refuse_if_worse(run, comparison, summary)
+    if comparison.text_alone is not None:
+        from_text = f"from texts alone {_summary(served, comparison.text_alone)}"
+        _refuse_if_worse(run, comparison.text_alone, from_text)
+        summary = f"{summary}; {from_text}"
+    return summary
+
+
+def _summary(served: ModelRun, comparison: Comparison) -> str:
     low, high = comparison.ci95
-    summary = (
+    return (
         f"F1 {comparison.f1:.3f} against {comparison.served_f1:.3f} of {served.version} "
         f"on {comparison.tasks} tasks "
         f"(difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
     )
+
+
+def _refuse_if_worse(run: ModelRun, comparison: Comparison, summary: str) -> None:
     if comparison.worse > MAX_WORSE:
         raise CheckFailedError(
             f"{run.version} is worse: {summary}",
             hint="review more tasks and train again, or promote with --force and a reason",
         )
-    return summary
+    given_up = [
+        f"{label} {item.f1:.3f} against {item.served_f1:.3f}"
+        for label, item in comparison.per_type.items()
+        if item.worse > MAX_WORSE
+    ]
+    if given_up:
+        raise CheckFailedError(
+            f"{run.version} is worse by more than {TYPE_MARGIN} on {', '.join(given_up)}; overall {summary}",
+            hint="look at the answers about this type, or promote with --force and a reason",
+        )
