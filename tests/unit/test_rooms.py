@@ -36,11 +36,13 @@ HEAVY = {
     "accelerate",
     "ctranslate2",
     "eflomal",
+    "gliner",
     "huggingface_hub",
     "label_studio_sdk",
     "matplotlib",
     "ray",
     "simalign",
+    "spacy",
     "torch",
     "transformers",
 }

@@ -137,6 +137,7 @@ class Runner:
         self._progress = progress
         self._labels = grid.labels or dataset.labels
         self._stages: dict[tuple[str, ...], DeferredStage | None] = {}
+        self._weighted: dict[str, str] = {}
         self._completed: dict[tuple[str, ...], list[Task | RecordError]] = {}
 
     def run(self, cell: Cell) -> Result:
@@ -234,9 +235,7 @@ class Runner:
 
     def _key(self, cell: Cell, stages: Sequence[DeferredStage]) -> str:
         """All that the cell's outcome depends on."""
-        weights = ""
-        if cell.method in WEIGHTED_PROJECTORS:
-            weights = by_name.method_projector(cell.method, self._settings.projector_weights, None).signature
+        weights = self._weights(cell.method) if cell.method in WEIGHTED_PROJECTORS else ""
         target = ""
         if cell.method == by_name.TRANSFER and cell.target_tagger is not None:
             made = self._stage("target-tagger", cell.target_tagger)
@@ -246,6 +245,13 @@ class Runner:
         labels = ",".join(self._grid.labels) if self._grid.labels is not None else "all"
         parts = (_JUDGED_AS, __version__, self._dataset.digest, labels, repr(cell), weights, target, scorer)
         return "\n".join((*parts, *signatures))
+
+    def _weights(self, method: str) -> str:
+        """The signature of a method that has weights; reading these takes longer than all that is kept."""
+        if method not in self._weighted:
+            projector = by_name.method_projector(method, self._settings.projector_weights, None)
+            self._weighted[method] = projector.signature
+        return self._weighted[method]
 
     def _scorer_model(self, cell: Cell) -> str:
         model = cell.translator.model if cell.translator is not None else ""

@@ -161,6 +161,10 @@ def tagging_stage(
         from xner_label.stages.tagging.crf_features import FEATURES_VERSION
 
         model = f"{FEATURES_VERSION}:{data_hash(labelled)}"
+    elif choice.kind == "spacy":
+        from xner_label.stages.tagging.spacy_tagger import spacy_signature
+
+        model = spacy_signature(chosen.tagger_model)
     else:
         model = _checkpoint(chosen, chosen.tagger_model)
 
@@ -169,7 +173,7 @@ def tagging_stage(
         assert tagger is not None
         return TaggingStage(tagger)
 
-    options = ",".join((*labels, *chosen.tagger_map))
+    options = ",".join((*labels, *chosen.tagger_map, *chosen.tagger_prompts))
     signature = f"{choice.kind}:{model}:{options}:{_placed(chosen)}"
     return DeferredStage("tagger", TaggingStage.reads, signature, make)
 

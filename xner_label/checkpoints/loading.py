@@ -86,6 +86,10 @@ def load_tokenizer(name: str, *, fast: bool = True, **options: Any) -> Any:
     return tokenizer
 
 
+# What a folder must hold to be a checkpoint: transformers' description of it, or GLiNER's.
+_DESCRIPTIONS = ("config.json", "gliner_config.json")
+
+
 def find_checkpoint(name: str) -> str:
     """The folder of a checkpoint: ``name`` itself, or where the hub's cache keeps the checkpoint of that name.
 
@@ -97,7 +101,7 @@ def find_checkpoint(name: str) -> str:
         )
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not any((path / description).is_file() for description in _DESCRIPTIONS):
             raise ConfigurationError(
                 f"{name} is no checkpoint: it holds no config.json",
                 hint="give the folder that save_pretrained() wrote",

@@ -19,7 +19,14 @@ from xner_label.checkpoints.loading import find_checkpoint
 
 # What a model's answers depend on; other files of a checkpoint (an optimiser's state, a card) don't count.
 _FILES = (
-    *("config.json", "generation_config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json"),
+    *(
+        "config.json",
+        "gliner_config.json",
+        "generation_config.json",
+        "tokenizer*.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ),
     *("vocab*", "merges.txt", "*.model", "*.spm", "*.safetensors", "*.bin"),
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -56,7 +56,7 @@ def command(
     from xner_label.stages.tagging.tag_map import parse_mapping
 
     kind = settings.tagger
-    if labelled or model:
+    if labelled or (model and kind not in ("spacy", "gliner")):
         kind = "crf" if labelled or Path(model or "").is_file() else "transformers"
     settings = replace(
         settings,

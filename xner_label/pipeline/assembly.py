@@ -80,6 +80,17 @@ def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[Labelled
 
         mapping = parse_mapping(settings.tagger_map)
         return TransformersTagger(model, settings.labels, mapping=mapping, placement=make_placement(settings))
+    if name == "spacy":
+        from xner_label.stages.tagging.relabelled import RelabelledTagger
+        from xner_label.stages.tagging.spacy_tagger import SpacyTagger
+
+        pipeline = SpacyTagger(model)
+        return RelabelledTagger(pipeline, pipeline.known, settings.labels, parse_mapping(settings.tagger_map))
+    if name == "gliner":
+        from xner_label.stages.tagging.gliner_tagger import GlinerTagger
+
+        prompts = dict(prompt.split("=", 1) for prompt in settings.tagger_prompts)
+        return GlinerTagger(model, settings.labels, prompts=prompts, placement=make_placement(settings))
     raise ConfigurationError(f"there is no tagger {name!r}", hint=f"choose among {', '.join(TAGGERS)}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TRANSLATORS = ("given", "transformers", "ctranslate2")
-TAGGERS = ("given", "crf", "transformers")
+TAGGERS = ("given", "crf", "transformers", "spacy", "gliner")
 # Several aligners joined by + are an ensemble.
 ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
 # SimAlign's names, and AWESoME's softmax.

@@ -149,6 +149,12 @@ class Settings:
         "How labels of the tagger's checkpoint translate, for example GPE=LOC",
         rule=Names(expression=r"[^=\s]+=[^=\s]+", described="each is of the form GPE=LOC"),
     )
+    tagger_prompts: tuple[str, ...] = setting(
+        (),
+        "pipeline.tagger_prompts",
+        "What the tagger gliner is to look for, in words, for example SHIP=name of a ship",
+        rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
+    )
     aligner: str = setting(
         "given",
         "pipeline.aligner",
