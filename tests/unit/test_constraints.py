@@ -45,3 +45,9 @@ def test_the_versions_that_the_project_is_built_around() -> None:
     assert studio["label-studio"] == "1.23.2"
     # The SDK in both environments speaks to the same server.
     assert pins["label-studio-sdk"] == studio["label-studio-sdk"]
+
+
+def test_the_tests_run_with_every_extra() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (installed,) = re.findall(r"'\.\[([a-z,-]*dev)\]'", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert set(installed.split(",")) == document["project"]["optional-dependencies"].keys()

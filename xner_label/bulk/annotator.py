@@ -13,7 +13,7 @@ from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline import assembly
 from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.pipeline.pipeline import Pipeline
-from xner_label.pipeline.stage import AlignmentStage, Stage, TaggingStage, TranslationStage, completed
+from xner_label.pipeline.stage import AlignmentStage, Stage, TaggingStage, TranslationStage, completed_by_all
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Aligner, learns
 
@@ -67,16 +67,8 @@ class BulkAnnotator:
         return folder.write(batch, predictions, sorted(rejected, key=lambda record: record.line))
 
     def _predict(self, tasks: Sequence[Task]) -> list[Prediction | RecordError]:
-        done: list[Task | RecordError] = list(tasks)
-        for stage in self._stages:
-            # without a source there is nothing to tag or to align: the pipeline says so
-            places = [
-                place
-                for place, task in enumerate(done)
-                if isinstance(task, Task) and ("source" not in stage.reads or task.source is not None)
-            ]
-            for place, task in zip(places, completed(stage, [done[place] for place in places]), strict=True):
-                done[place] = task
+        # without a source there is nothing to tag or to align: the pipeline says so
+        done = completed_by_all(self._stages, tasks)
         ready = [
             self._with_known_labels(given, task)
             for given, task in zip(tasks, done, strict=True)

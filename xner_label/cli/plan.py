@@ -24,8 +24,8 @@ def command(settings: Settings, as_json: bool, minutes: float, strategy: str, se
     corpus.
 
     Times are Label Studio's lead times as soon as 20 tasks have one; breaks don't count. The plan is kept:
-    after the next `xner-label sync` it is held against what people did. `xner-label push --minutes` sends the
-    same tasks.
+    after the next `xner-label sync` it is held against what people did. `xner-label push --limit` with the same
+    strategy sends these tasks; name cards aren't planned.
     """
     from xner_label.review.plans import make_plan
     from xner_label.store.database import open_store

@@ -7,7 +7,7 @@ added, so that no stage runs twice for the same input (:class:`StageResults`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
@@ -132,6 +132,21 @@ def completed(
     good = [task for task in tasks if not isinstance(task, RecordError)]
     added = iter(additions(stage, good, results=results))
     return [task if isinstance(task, RecordError) else _with(task, next(added)) for task in tasks]
+
+
+def completed_by_all(stages: Iterable[Stage], tasks: Sequence[Task]) -> list[Task | RecordError]:
+    """Each task with what every stage adds, one after the other; a stage that reads the source passes over tasks
+    that have none."""
+    done: list[Task | RecordError] = list(tasks)
+    for stage in stages:
+        places = [
+            place
+            for place, task in enumerate(done)
+            if isinstance(task, Task) and ("source" not in stage.reads or task.source is not None)
+        ]
+        for place, task in zip(places, completed(stage, [done[place] for place in places]), strict=True):
+            done[place] = task
+    return done
 
 
 def _with(task: Task, added: Added | RecordError) -> Task | RecordError:

@@ -22,6 +22,7 @@ from xner_label.pipeline.stage import (
     TranslationStage,
     additions,
     completed,
+    completed_by_all,
     fingerprint,
 )
 from xner_label.predicting.overlapping_stages import chained
@@ -154,17 +155,8 @@ class Completion:
 
     def of_unstored(self, tasks: Sequence[Task]) -> list[Task | RecordError]:
         """Tasks that the store doesn't have with all that the stages add, in order; nothing of it is kept."""
-        done: list[Task | RecordError] = list(tasks)
-        for stage in (self._translation, self._tagging, self._alignment):
-            if stage is None:
-                continue
-            places = [
-                place
-                for place, task in enumerate(done)
-                if isinstance(task, Task) and ("source" not in stage.reads or task.source is not None)
-            ]
-            for place, task in zip(places, completed(stage, [done[place] for place in places]), strict=True):
-                done[place] = task
+        every = (self._translation, self._tagging, self._alignment)
+        done = completed_by_all((stage for stage in every if stage is not None), tasks)
         return [
             task
             if isinstance(task, RecordError)

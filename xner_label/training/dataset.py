@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from xner_label.errors import UsageError
 from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
 from xner_label.store.database import Store
 from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, collect
+from xner_label.training.new_folder import new_folder
 
 _SUFFIXES = {"conll": ".conll", "label-studio": ".json"}
 
@@ -47,18 +45,8 @@ def make_dataset(
         "dev": [_of_gold(item, "dev") for item in data.dev],
         "test": [_of_gold(item, "test") for item in data.test],
     }
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    except OSError as error:
-        raise UsageError(f"can't write {output}: {error.strerror}", hint="check the folder") from None
-    try:
-        files = dict(_written(parts, beside, format))
-        beside.chmod(0o755)
-        os.replace(beside, output)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    with new_folder(output) as folder:
+        files = dict(_written(parts, folder, format))
     return DatasetReport(data.report, files)
 
 

@@ -7,9 +7,7 @@ transformers' own pipeline loads.
 from __future__ import annotations
 
 import inspect
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -22,6 +20,7 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training import bundled_tagger, crf
 from xner_label.training.model_card import CardFacts, model_card
+from xner_label.training.new_folder import new_folder
 from xner_label.training.run_files import INTERNAL_FILES, run_folder
 from xner_label.training.runs import load_model
 
@@ -60,19 +59,9 @@ def export_model(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} isn't an empty folder", hint="choose a new one")
     load_model(run, models)  # a damaged model isn't given away
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    except OSError as error:
-        raise UsageError(f"can't write {output}: {error.strerror}", hint="check the folder") from None
-    try:
-        _write(run, models, beside)
-        (beside / "README.md").write_text(model_card(run, labels, facts), encoding="utf-8")
-        beside.chmod(0o755)
-        os.replace(beside, output)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    with new_folder(output) as folder:
+        _write(run, models, folder)
+        (folder / "README.md").write_text(model_card(run, labels, facts), encoding="utf-8")
     files = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
     return ModelExport(run.version, run.kind, str(output), files)
 
