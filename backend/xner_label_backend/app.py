@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST as METRICS_TYPE
 from pydantic import ValidationError
 
@@ -36,6 +36,7 @@ from xner_label_backend.jobs import Desk, Hand
 from xner_label_backend.metrics import Metrics
 from xner_label_backend.openapi import BODY_REFUSALS, REFUSALS, body_of
 from xner_label_backend.protocol import AskedTask, PredictRequest, SetupRequest, WebhookEvent
+from xner_label_backend.report_page import ReportPage
 from xner_label_backend.results import control_of, empty, result_of, same_name_elsewhere
 
 Result = TypeVar("Result")
@@ -289,6 +290,13 @@ def create_app(service: PredictionService, settings: Settings, store: Store) -> 
         if credentials.user and "authorization" not in request.headers:
             return {"status": "READY"}
         return {"status": "READY", "model_version": _version(await backend.read(service.current))}
+
+    if settings.backend_report == "on":
+        page = ReportPage(store, settings.project)
+
+        @app.get("/report", response_class=HTMLResponse, responses=REFUSALS)
+        async def report() -> Response:
+            return Response(await page.html(), media_type="text/html; charset=utf-8")
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=REFUSALS)
     async def metrics() -> Response:

@@ -272,6 +272,12 @@ class Settings:
         "When the ML backend stores tasks it is asked about and doesn't know; authenticated: with Basic auth",
         rule=Choice(("authenticated", "always", "never")),
     )
+    backend_report: str = setting(
+        "off",
+        "backend.report",
+        "on: the backend shows the review report under /report, to whoever may ask it for predictions",
+        rule=Choice(("off", "on")),
+    )
     backend_sync_after: float = setting(
         0.0,
         "backend.sync_after",
