@@ -311,17 +311,6 @@ def test_basic_auth_guards_the_rest(served, store):
         assert backend.client.get("/health").status_code == 200
 
 
-def test_the_report_is_shown_if_the_operator_says_so(served, store, predicted):
-    with served(user="studio") as backend:
-        assert backend.client.get("/report").status_code == 404
-    with served(user="studio", XNER_LABEL_BACKEND_REPORT="on") as backend, httpx.Client() as stranger:
-        assert stranger.get(f"{backend.url}/report").status_code == 401
-        answer = backend.client.get("/report", timeout=60)
-        assert answer.status_code == 200
-        assert answer.text.startswith("<!doctype html>")
-        assert "script" not in answer.text
-
-
 def test_no_secret_reaches_the_log(served, store, predicted):
     with served(user="studio") as backend:
         backend.client.post("/setup", json={"access_token": TOKEN, "project": "7.1"})
