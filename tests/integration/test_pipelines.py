@@ -146,5 +146,5 @@ def test_the_promoted_runs_predictions_stay(pruned):
         run = tables.ModelRun(project_id=1, version="first", kind="crf", path="first", **counts)
         session.add(run)
         session.flush()
-        runs.promote(session, run, "better")
+        runs.promote(session, run, "better", "lead")
     assert "first" not in prune(pruned, dry_run=True).predictions

@@ -291,7 +291,7 @@ def test_push_says_where_the_tasks_are_and_what_the_model_lacks(
         )
         session.add(run)
         session.flush()
-        runs.promote(session, run, "better")
+        runs.promote(session, run, "better", "lead")
     done = subprocess.run(
         [*push_command, "--split", "train"],
         env=shell(studio_settings),

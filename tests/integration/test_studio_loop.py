@@ -171,7 +171,7 @@ def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio
         )
         session.add(run)
         session.flush()
-        runs.promote(session, run, "better")
+        runs.promote(session, run, "better", "lead")
     examples(store, range(3), pipeline="run-1")
     with store.write() as session:
         session.get(tables.Project, 1).pipeline = pipelines.ensure_pipeline(session, "pipeline-1")
