@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from xner_label.jobs.worker import Worker
 from xner_label.predicting.service import Answer, Asked, PredictionService
 from xner_label.settings.table import Settings
 from xner_label.store.database import Store
+from xner_label.store.gauges import Gauges, gauges
 from xner_label.store.pipelines import readable_name
 from xner_label.store.runs import Serving
 from xner_label.studio.attaching import SECRET_HEADER
@@ -59,6 +61,8 @@ _READERS = 2
 _WATCH = 1.0
 # Seconds without another webhook after which a worker may take annotations over.
 _QUIET = 10.0
+# Seconds for which what the store says of the project is good enough for monitoring.
+_REFRESH = 60.0
 # As model_version while there is no prediction at all.
 UNPREDICTED = f"xner-label/{__version__} nothing-predicted-yet"
 
@@ -83,6 +87,8 @@ class Backend:
         self._desk = Desk(store, settings.project, {"sync": quiet})
         self._hand = Hand(lambda: Worker(store, settings, ["sync"])) if settings.backend_sync_after > 0 else None
         self.metrics = Metrics(self._batcher.waiting)
+        self._store = store
+        self._observed_at: float | None = None
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -127,6 +133,22 @@ class Backend:
                 self.snapshot = _version(await loop.run_in_executor(self._watcher, self._service.current))
             except Exception:  # noqa: BLE001 - whoever asks next asks the store and hears why
                 self.snapshot = None
+
+    async def exposition(self) -> bytes:
+        """Everything that is counted, and the state of the project, at most _REFRESH seconds old."""
+        now = time.monotonic()
+        if self._observed_at is None or now - self._observed_at > _REFRESH:
+            self._observed_at = now
+            version = await self.version()
+            try:
+                self.metrics.state(version, await self.read(self._gauges))
+            except XnerLabelError as error:
+                _LOG.warning("the metrics of the store are old: %s", error)
+        return self.metrics.exposition()
+
+    def _gauges(self) -> Gauges | None:
+        with self._store.read() as session:
+            return gauges(session, self._settings.project)
 
     async def read(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """Do something short that isn't for the event loop."""
@@ -300,7 +322,7 @@ def create_app(service: PredictionService, settings: Settings, store: Store) -> 
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=REFUSALS)
     async def metrics() -> Response:
-        return Response(backend.metrics.exposition(), media_type=METRICS_TYPE)
+        return Response(await backend.exposition(), media_type=METRICS_TYPE)
 
     return app
 

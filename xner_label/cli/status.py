@@ -66,7 +66,12 @@ def _show(report: Status) -> None:
         click.echo(f"by name        {by_name.wrong} of {by_name.checked} decisions read are wrong: {share}")
     if report.verdict is not None:
         click.echo(f"verdict        {report.verdict.line}")
-    click.echo(f"corrections    {_counts(report.corrections)}")
+    accepted = (
+        "" if report.acceptance is None else f"; {report.acceptance:.0%} of shown entities were left as they were"
+    )
+    click.echo(f"corrections    {_counts(report.corrections)}{accepted}")
+    if report.skipped:
+        click.echo(f"skipped        {report.skipped} tasks")
     if report.hints.shown:
         click.echo(
             f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"

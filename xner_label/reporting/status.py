@@ -16,7 +16,7 @@ from xner_label.review.settled_names import name_answers
 from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, showing, tasks
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
-from xner_label.store.gold import count_corrections, count_gold
+from xner_label.store.gold import acceptance, count_corrections, count_gold, skipped_task_ids
 from xner_label.store.jobs import JobState, job_states
 from xner_label.store.pipelines import signatures_by_name
 from xner_label.store.tables import Project
@@ -32,6 +32,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
     ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
     answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong.
+    ``skipped`` tasks somebody skipped; ``acceptance``: share of shown entities that people left as they were.
     ``hints`` counts possible missed entities that people saw in tasks they answered. ``verdict``: whether the
     review may stop, by the newest calibration. ``jobs`` has the newest job of each kind and state. ``advice``
     says what to do next, in words. ``signature`` names
@@ -60,6 +61,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: int
     last_sync: datetime | None
     corrections: dict[str, int]
+    skipped: int
+    acceptance: float | None
     hints: HintCounts
     model_runs: int
     promoted: str | None
@@ -106,6 +109,7 @@ def status(store: Store, project: str) -> Status:
         promoted = runs.promoted_run(session, row.id)
         noted = desk.newest_calibration(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
+        corrections = count_corrections(session, row.id)
         found = Status(
             signature="",
             project=row.name,
@@ -131,7 +135,9 @@ def status(store: Store, project: str) -> Status:
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
             last_sync=reviews.last_sync(session, row.id),
-            corrections=count_corrections(session, row.id),
+            corrections=corrections,
+            skipped=len(skipped_task_ids(session, row.id)),
+            acceptance=acceptance(corrections),
             hints=count_accepted(showing.answered_hints(session, row.id)),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,

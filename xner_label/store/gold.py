@@ -351,3 +351,9 @@ def count_corrections(session: Session, project_id: int) -> dict[str, int]:
         .order_by(Correction.kind)
     )
     return dict(session.execute(query).all())
+
+
+def acceptance(corrections: Mapping[str, int]) -> float | None:
+    """Share of the shown entities that people left as they were; None where none were shown."""
+    shown = sum(count for kind, count in corrections.items() if kind != "added")
+    return corrections.get("kept", 0) / shown if shown else None
