@@ -29,13 +29,13 @@ import xner_label
 from xner_label.confidence.calibration import calibrate
 from xner_label.confidence.estimates import TaskCounts, estimate
 from xner_label.confidence.guarantee import promise, promises
+from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
 from xner_label.confidence.planning import TaskHistory, forecast
 from xner_label.confidence.signals import EntitySignals, codes_of
 from xner_label.confidence.stopping import judge
 from xner_label.evaluation import metrics
 from xner_label.projection.corpus.evidence import span_probability
 from xner_label.projection.corpus.rounds import text_of
-from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
 from xner_label.review.strategies import make_strategy
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.simulation.loop import Simulation, _State

@@ -34,7 +34,7 @@ from xner_label.studio.attaching import SECRET_HEADER
 from xner_label.studio.labelling import EXTERNAL_ID, SOURCE, Control
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials, Guard, OncePerMinute
-from xner_label_backend.jobs import Desk, Hand
+from xner_label_backend.jobs import EmbeddedWorker, JobIntake
 from xner_label_backend.metrics import Metrics
 from xner_label_backend.openapi import BODY_REFUSALS, REFUSALS, body_of
 from xner_label_backend.protocol import AskedTask, PredictRequest, SetupRequest, WebhookEvent
@@ -84,8 +84,10 @@ class Backend:
         self._settings = settings
         self._batcher = MicroBatcher(service.predict, settings.backend_batch)
         quiet = settings.backend_sync_after or _QUIET
-        self._desk = Desk(store, settings.project, {"sync": quiet})
-        self._hand = Hand(lambda: Worker(store, settings, ["sync"])) if settings.backend_sync_after > 0 else None
+        self._intake = JobIntake(store, settings.project, {"sync": quiet})
+        self._worker = (
+            EmbeddedWorker(lambda: Worker(store, settings, ["sync"])) if settings.backend_sync_after > 0 else None
+        )
         self.metrics = Metrics(self._batcher.waiting)
         self._store = store
         self._observed_at: float | None = None
@@ -102,19 +104,19 @@ class Backend:
         for pool in (self._readers, self._watcher):
             pool.shutdown(wait=False, cancel_futures=True)
         self._batcher.close(timeout)
-        self._desk.close(timeout)
-        if self._hand is not None:
-            self._hand.close(timeout)
+        self._intake.close(timeout)
+        if self._worker is not None:
+            self._worker.close(timeout)
 
     def changed(self, action: str) -> None:
         """A webhook told of a change; returns at once."""
         self.metrics.webhook()
         if action.startswith("ANNOTATION"):
-            self._desk.ask_for("sync")
+            self._intake.ask_for("sync")
 
     def train(self) -> None:
         """Somebody pressed Start Training; returns at once."""
-        self._desk.ask_for("train")
+        self._intake.ask_for("train")
 
     async def version(self) -> str:
         """The model_version of what is served, at most a second late; asks the store only the first time."""
@@ -139,9 +141,8 @@ class Backend:
         now = time.monotonic()
         if self._observed_at is None or now - self._observed_at > _REFRESH:
             self._observed_at = now
-            version = await self.version()
             try:
-                self.metrics.state(version, await self.read(self._gauges))
+                self.metrics.state(await self.version(), await self.read(self._gauges))
             except XnerLabelError as error:
                 _LOG.warning("the metrics of the store are old: %s", error)
         return self.metrics.exposition()

@@ -17,7 +17,7 @@ from xner_label.store.database import Store
 _LOG = logging.getLogger(__name__)
 
 
-class Desk:
+class JobIntake:
     """Writes jobs down in a thread of its own: the database may be slow, and whoever asks has a second.
 
     ``delays`` are the seconds after which a job of a kind is due, put off while it is asked for again.
@@ -66,7 +66,7 @@ class Desk:
             return kinds
 
 
-class Hand:
+class EmbeddedWorker:
     """A worker inside the backend, for jobs that are soon done; it waits for the project to be made."""
 
     def __init__(self, make: Callable[[], Worker]) -> None:

@@ -18,9 +18,9 @@ from tests.integration.test_learning import (
     right,
     settle_tasks,
     spans,
-    store,  # noqa: F401
     unseen,
 )
+from tests.integration.test_learning import store as store
 from tests.misnamed_corpus import TITLED, WRONG
 from xner_label.reporting.status import status
 from xner_label.review.name_answers import key_of
@@ -45,7 +45,7 @@ def answer(opened: Store, version: str, task_id: str, kind: str, value: str) -> 
         names.add_answers(session, [AnswerState(question, question, DAY, ANN, kind, value, withdrawn=False)], {})
 
 
-def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store) -> None:  # noqa: F811
+def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store) -> None:
     found = records()
     add(store, found)
     start = predict(store)
@@ -84,7 +84,7 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store)
     }
 
 
-def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> None:  # noqa: F811
+def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> None:
     found = records()
     add(store, found)
     version = predict(store).version

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
 
-from tests.store_fixtures import each_store, each_url, sqlite_url  # noqa: F401
+from tests.store_fixtures import each_store as each_store
+from tests.store_fixtures import each_url as each_url
+from tests.store_fixtures import sqlite_url as sqlite_url
 from xner_label.cli.main import cli
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Provenance, Task
 from xner_label.errors import CheckFailedError, UsageError
@@ -99,7 +103,7 @@ def project(tmp_path: Path) -> Iterator[tuple[Store, Corpus]]:
         yield store, corpus
 
 
-def test_on_both_databases(each_store):  # noqa: F811
+def test_on_both_databases(each_store):
     corpus = Corpus(120)
     with each_store.write() as session:
         corpus.store(session)
@@ -147,6 +151,25 @@ def test_the_same_answers_are_calibrated_once(project):
     first, second = (calibrate_project(store, "default") for _ in range(2))
     assert first == second
     with store.read() as session:
+        assert session.query(desk.StoredCalibration).count() == 1
+
+
+def test_several_calibrate_at_once_and_one_is_killed(each_store, each_url, command_line, tmp_path):
+    corpus = Corpus(120)
+    with each_store.write() as session:
+        corpus.store(session)
+        corpus.answer(session, list(range(60)))
+    line = [*command_line, "calibrate", "--json", "--database-url", each_url]
+    started = [
+        subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    time.sleep(random.uniform(0.3, 1.5))
+    started[0].kill()
+    answers = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started[1:]] == [0, 0], answers
+    assert len({out for out, _ in answers[1:]}) == 1
+    with each_store.read() as session:
         assert session.query(desk.StoredCalibration).count() == 1
 
 

@@ -9,7 +9,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from tests.store_fixtures import each_store, each_url, fill_every_table, sqlite_url  # noqa: F401
+from tests.store_fixtures import each_store as each_store
+from tests.store_fixtures import each_url as each_url
+from tests.store_fixtures import fill_every_table as fill_every_table
+from tests.store_fixtures import sqlite_url as sqlite_url
 from xner_label.cli.main import cli
 from xner_label.entities import Task
 from xner_label.errors import CheckFailedError, ConfigurationError, UsageError
@@ -66,7 +69,7 @@ def test_a_copy_is_whole_while_somebody_writes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
 
 
-def test_what_does_not_hold_together_is_named(each_store: Store) -> None:  # noqa: F811
+def test_what_does_not_hold_together_is_named(each_store: Store) -> None:
     with each_store.write() as session:
         fill_every_table(session)
     report = check_store(each_store)

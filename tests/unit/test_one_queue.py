@@ -70,10 +70,18 @@ def test_stored_tasks_are_planned_with_the_groups_of_their_spans():
 
 def test_costs_follow_measured_times_once_there_are_enough():
     usual = Costs()
-    slow = [(2 * (10 * usual.token + usual.change), 10, 1)] * 20
+    slow = [
+        (2 * (tokens * usual.token + changes * usual.change), tokens, changes)
+        for tokens in (5, 10, 20, 30, 40)
+        for changes in range(4)
+    ]
     assert measured_costs(slow[:19], [9.0] * 19) == usual
+    assert measured_costs([], []) == usual
     measured = measured_costs(slow, [9.0] * 20)
-    assert measured.token == pytest.approx(2 * usual.token)
-    assert measured.change == pytest.approx(2 * usual.change)
+    assert measured.token == pytest.approx(2 * usual.token, rel=0.05)
+    assert measured.change == pytest.approx(2 * usual.change, rel=0.05)
     assert measured.name == pytest.approx(9.0)
-    assert measured_costs([(3600.0, 1, 0)] * 20, []).token == pytest.approx(5 * usual.token)
+    lunch = [*slow, (3600.0, 10, 1)]
+    assert measured_costs(lunch, []).sentences(np.array([10.0]), np.array([1.0])) == pytest.approx(
+        2 * (10 * usual.token + usual.change), rel=0.05
+    )

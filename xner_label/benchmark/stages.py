@@ -20,7 +20,7 @@ from xner_label.evaluation.signature import data_hash
 from xner_label.pipeline import assembly
 from xner_label.pipeline.assembly import LabelledText
 from xner_label.pipeline.memory_cache import MemoryCache
-from xner_label.pipeline.stage import Added, AlignmentStage, Stage, TaggingStage, TranslationStage
+from xner_label.pipeline.stage import Added, AlignmentStage, FixedStage, Stage, TaggingStage, TranslationStage
 from xner_label.settings.choices import ALIGNERS, TAGGERS, TRANSLATORS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import TargetTagger
@@ -87,12 +87,11 @@ class DeferredStage:
         return self._stage().run(tasks) if tasks else []
 
 
-class TargetTaggingStage:
+class TargetTaggingStage(FixedStage):
     """Adds ``target_tags``: a tagger's P(tag) of each token of the text."""
 
     role = "target-tagger"
     reads: tuple[str, ...] = ("text", "tokens")
-    learns = False
 
     def __init__(self, tagger: TargetTagger) -> None:
         self._tagger = tagger
@@ -101,9 +100,6 @@ class TargetTaggingStage:
     def signature(self) -> str:
         """The tagger's."""
         return self._tagger.signature
-
-    def learn(self, tasks: Sequence[Task]) -> None:
-        """Nothing is learned."""
 
     def lacks(self, task: Task) -> bool:
         """Whether the tokens haven't been judged."""

@@ -12,7 +12,9 @@ import numpy as np
 from xner_label.projection.loglinear.columns import Floats
 
 # Seconds, before there are measured ones: for a token read, an entity put right, and a task opened.
-USUAL = (1.0 / 3.0, 3.0, 0.0)
+SECONDS_PER_TOKEN = 1.0 / 3.0
+SECONDS_PER_CHANGE = 3.0
+USUAL = (SECONDS_PER_TOKEN, SECONDS_PER_CHANGE, 0.0)
 # Below so many measured tasks the usual times stay.
 MIN_MEASURED = 20
 # A task that took so many times what one of its length usually takes was interrupted.

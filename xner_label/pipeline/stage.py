@@ -163,12 +163,20 @@ def _outdated(task: Task, added: Added) -> dict[str, None]:
     return {name: None for name in names if getattr(task, name) is not None}
 
 
-class TranslationStage:
+class FixedStage:
+    """A stage that has nothing to learn from a corpus."""
+
+    learns = False
+
+    def learn(self, tasks: Sequence[Task]) -> None:
+        """Nothing is learned."""
+
+
+class TranslationStage(FixedStage):
     """Adds ``source``, the text's translation, and ``source_score``, the mean log-probability of a subtoken."""
 
     role = "translator"
     reads: tuple[str, ...] = ("text",)
-    learns = False
 
     def __init__(self, translator: Translator) -> None:
         self._translator = translator
@@ -177,9 +185,6 @@ class TranslationStage:
     def signature(self) -> str:
         """The translator's."""
         return self._translator.signature
-
-    def learn(self, tasks: Sequence[Task]) -> None:
-        """Nothing is learned."""
 
     def lacks(self, task: Task) -> bool:
         """Whether there is no source."""
@@ -191,12 +196,11 @@ class TranslationStage:
         return [{"source": translation.text, "source_score": translation.score} for translation in translations]
 
 
-class TaggingStage:
+class TaggingStage(FixedStage):
     """Adds ``source_entities``, each with its probability; source tokens that a task brings are used."""
 
     role = "tagger"
     reads: tuple[str, ...] = ("source", "source_tokens")
-    learns = False
 
     def __init__(self, tagger: Tagger) -> None:
         self._tagger = tagger
@@ -205,9 +209,6 @@ class TaggingStage:
     def signature(self) -> str:
         """The tagger's."""
         return self._tagger.signature
-
-    def learn(self, tasks: Sequence[Task]) -> None:
-        """Nothing is learned."""
 
     def lacks(self, task: Task) -> bool:
         """Whether it isn't known which entities the source has."""

@@ -13,7 +13,7 @@ from xner_label.confidence.estimates import TaskCounts
 from xner_label.confidence.signals import EntitySignals
 from xner_label.entities import Tokens
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
-from xner_label.store import desk
+from xner_label.store import desk, lead_times
 from xner_label.store.gold import Gold, conflicts_of, gold_of
 from xner_label.store.tables import Task
 from xner_label.word_forms import fold
@@ -78,7 +78,7 @@ def read_evidence(session: Session, project_id: int, version: str) -> Evidence:
     disputed = {conflict.task.id for conflict in conflicts_of(session, project_id, in_splits)}
     rows = [row for row in desk.predicted_tasks(session, project_id, version) if row[0] not in disputed]
     place = {row[0]: number for number, row in enumerate(rows)}
-    lead_times = desk.lead_times(session, project_id)
+    taken = lead_times.first_answer_times(session, project_id)
     lengths = np.array([row[1] for row in rows], np.float64)
     signals, span, labels = _signals(desk.predicted_entities(session, project_id, version), place, settled)
     return Evidence(
@@ -94,7 +94,7 @@ def read_evidence(session: Session, project_id: int, version: str) -> Evidence:
         open=np.array([row[3] is None and row[0] not in settled for row in rows], bool),
         gold=np.array([len(settled[row[0]].entities) if row[0] in settled else 0 for row in rows], np.float64),
         tokens=lengths / _code_points_per_token(session, [row[0] for row in rows[:_SAMPLE]]),
-        seconds=np.array([lead_times.get(row[0], np.nan) for row in rows], np.float64),
+        seconds=np.array([taken.get(row[0], np.nan) for row in rows], np.float64),
     )
 
 

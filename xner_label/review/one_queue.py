@@ -15,7 +15,7 @@ import numpy as np
 
 from xner_label.review.costs import Costs
 from xner_label.review.greedy import AGAIN, LEFT, REMOVES
-from xner_label.review.pool import Floats, Ints, ReviewPool
+from xner_label.review.pool import Ints, ReviewPool
 
 
 class Question(NamedTuple):
@@ -69,7 +69,7 @@ class _State:
         borders = np.searchsorted(pool.sentence[by_sentence], np.arange(self._count + 1))
         self._rows: list[Ints] = [by_sentence[first:last] for first, last in pairwise(borders)]
         self._rows += [question.rows for question in questions]
-        read: Floats = np.maximum(costs.token * pool.tokens + costs.change * pool.expected_errors, costs.token)
+        read = costs.sentences(pool.tokens.astype(np.float64), pool.expected_errors)
         self._seconds = [*read.tolist(), *(costs.name for _ in questions)]
 
     def seconds(self, item: int) -> float:

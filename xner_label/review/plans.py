@@ -17,6 +17,7 @@ from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.store import desk, predictions, projects
 from xner_label.store.database import Store, id_batches
 from xner_label.store.gold import gold_of
+from xner_label.store.lead_times import first_answer_times
 from xner_label.store.tables import Task
 
 # A lead time so many times as long as expected holds a break: it counts as expected.
@@ -177,7 +178,7 @@ def compare_plan(store: Store, name: str) -> PlanOutcome | None:
         answered = [gold for gold in answered if gold.task.id in shown]
         if not answered:
             return None
-        seconds = desk.lead_times(session, project_id)
+        seconds = first_answer_times(session, project_id)
         changes = 0
         for gold in answered:
             said = {(entity.start, entity.end, entity.label) for entity in gold.entities}

@@ -7,15 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-# Seconds of a person's time, before there are measured ones: for a token read, and for an entity put right.
-SECONDS_PER_TOKEN = 1.0 / 3.0
-SECONDS_PER_CHANGE = 3.0
-# ... and for a question about a name.
-SECONDS_PER_NAME = 6.0
 
 
 class ReviewPool(NamedTuple):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
 from xner_label.entities import Task
 from xner_label.errors import UsageError
 from xner_label.evaluation import metrics
@@ -22,12 +23,12 @@ from xner_label.projection.fitting.corrections import Spread, spread, unreviewed
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.review.costs import Costs
+from xner_label.review.costs import SECONDS_PER_NAME, Costs
 from xner_label.review.name_answers import Kind, Verdict
 from xner_label.review.name_groups import NameKey
 from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
 from xner_label.review.one_queue import Question, plan_queue
-from xner_label.review.pool import SECONDS_PER_CHANGE, SECONDS_PER_NAME, SECONDS_PER_TOKEN, Bools, ReviewPool
+from xner_label.review.pool import Bools, ReviewPool
 from xner_label.review.queue import ONE_QUEUE
 from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy

@@ -106,19 +106,6 @@ def external_ids(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def lead_times(session: Session, project_id: int) -> dict[int, float]:
-    """Seconds that people took for a task, by task id: of the first answer, since a second look is another
-    thing."""
-    query = (
-        select(Annotation.task_id, Annotation.lead_time)
-        .join(Task, Task.id == Annotation.task_id)
-        .where(Task.project_id == project_id, Annotation.lead_time.is_not(None))
-        .where(Annotation.deleted.is_(False), Annotation.skipped.is_(False))
-        .order_by(Annotation.id.desc())
-    )
-    return {task_id: seconds for task_id, seconds in session.execute(query) if seconds is not None}
-
-
 def answered_since(session: Session, project_id: int, annotation_id: int) -> set[int]:
     """Ids of the tasks that people first answered after that annotation."""
     query = (

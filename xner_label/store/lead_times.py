@@ -39,3 +39,16 @@ def name_times(session: Session, project_id: int) -> list[float]:
         .limit(_NEWEST)
     )
     return [seconds for seconds in session.scalars(query) if seconds]
+
+
+def first_answer_times(session: Session, project_id: int) -> dict[int, float]:
+    """Seconds that people took for a task, by task id: of the first answer, since a second look is another
+    thing."""
+    query = (
+        select(Annotation.task_id, Annotation.lead_time)
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.project_id == project_id, Annotation.lead_time.is_not(None))
+        .where(Annotation.deleted.is_(False), Annotation.skipped.is_(False))
+        .order_by(Annotation.id.desc())
+    )
+    return {task_id: seconds for task_id, seconds in session.execute(query) if seconds is not None}

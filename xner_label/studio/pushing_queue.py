@@ -14,7 +14,6 @@ from xner_label.progress import SILENCE, Progress
 from xner_label.review import name_audit
 from xner_label.review.costs import Costs, measured_costs
 from xner_label.review.name_groups import NameKey
-from xner_label.review.pool import SECONDS_PER_TOKEN
 from xner_label.review.queue import ONE_QUEUE, QueuedTask, plan_tasks_and_names, review_pool
 from xner_label.settings.table import Settings
 from xner_label.store import lead_times, names, projects, reviews, runs
@@ -98,7 +97,8 @@ def _plan(
     found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
     asked = names.asked_names(session, project.id)
     queued = [_unasked(task, asked) for task in queued_tasks(session, found)]
-    each = review_pool(queued).seconds * (costs.token / SECONDS_PER_TOKEN)
+    pool = review_pool(queued)
+    each = costs.sentences(pool.tokens.astype(np.float64), pool.expected_errors)
     taken = count_waiting(session, project.id) * costs.name
     taken += waiting * (float(each.mean()) if len(each) else 0.0)
     left = max(seconds - taken, 0.0)
