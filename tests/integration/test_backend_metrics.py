@@ -42,3 +42,13 @@ def test_without_a_project_there_is_nothing_to_tell(served, store):
         answer = backend.client.get("/metrics")
     assert answer.status_code == 200
     assert "xner_label_requests" in answer.text
+
+
+def test_what_was_counted_is_told_when_the_store_answers_nothing(served, store, predicted):
+    with served(user="studio") as backend:
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE projects RENAME TO gone")
+        answer = backend.client.get("/metrics")
+        assert answer.status_code == 200
+        assert "xner_label_requests" in answer.text
+        assert "the metrics of the store are old" in backend.log
