@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-TRANSLATORS = ("given", "transformers", "ctranslate2")
-TAGGERS = ("given", "crf", "transformers", "spacy", "gliner")
+TRANSLATORS = ("given", "transformers", "ctranslate2", "llm")
+TAGGERS = ("given", "crf", "transformers", "spacy", "gliner", "llm")
 # Several aligners joined by + are an ensemble.
 ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
 # SimAlign's names, and AWESoME's softmax.
