@@ -17,7 +17,10 @@ from xner_label.settings.table import Settings
 @click.option("--full", is_flag=True, help="With source, source entities, tokens and links, for fit-projector")
 @click.option(
     "--format",
-    type=click.Choice(["jsonl", "conll", "hf", "doccano", "label-studio"], case_sensitive=False),
+    type=click.Choice(
+        ["jsonl", "conll", "hf", "doccano", "prodigy", "label-studio", "webanno", "brat", "spacy"],
+        case_sensitive=False,
+    ),
     default="jsonl",
     show_default=True,
 )
@@ -57,9 +60,10 @@ def command(
 ) -> None:
     """Write gold, silver or both, in the order the tasks came.
 
-    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's
-    JSON Lines, Label Studio's JSON. A file is whole or absent. Entities that tags can't express (CoNLL, Hugging
-    Face) are counted and named. With --max-error, entities that can't be accepted are left out of the silver
+    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's and
+    Prodigy's JSON Lines, Label Studio's JSON, WebAnno TSV (INCEpTION), brat's files (-o names a new folder),
+    spaCy's DocBin. A file or folder is whole or absent. Entities that tags can't express (CoNLL, Hugging Face) are
+    counted and named. With --max-error, entities that can't be accepted are left out of the silver
     (with --per sentence: the whole task); where nothing can be promised nothing is written (exit 6).
     """
     from xner_label.exchange.exporting import export

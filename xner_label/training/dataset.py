@@ -9,12 +9,13 @@ import msgspec
 
 from xner_label.entities import Entity
 from xner_label.errors import UsageError
-from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.exported import ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.writers import WRITERS
+from xner_label.new_folder import new_folder
 from xner_label.store.database import Store
 from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, collect
-from xner_label.training.new_folder import new_folder
 
-_SUFFIXES = {"conll": ".conll", "label-studio": ".json"}
+_SUFFIXES = {"conll": ".conll", "label-studio": ".json", "webanno": ".tsv", "spacy": ".spacy"}
 
 
 class DatasetReport(msgspec.Struct, frozen=True):
