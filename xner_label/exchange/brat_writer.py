@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from xner_label.entities import Entity
 from xner_label.exchange.exported import ExportedTask, ExportReport
 from xner_label.exchange.readers.brat import ANNOTATIONS, TEXT
 
@@ -33,7 +32,7 @@ def write_brat(tasks: Iterable[ExportedTask], report: ExportReport, folder: Path
                 report.leave_out(task, entity, "has a label that brat can't hold")
                 continue
             labels[entity.label] = None
-            fragments = list(_fragments(task.text, entity))
+            fragments = [line.span() for line in _LINE.finditer(task.text, entity.start, entity.end)]
             offsets = ";".join(f"{start} {end}" for start, end in fragments)
             covered = " ".join(task.text[start:end] for start, end in fragments)
             lines.append(f"T{len(lines) + 1}\t{entity.label} {offsets}\t{covered}\n")
@@ -47,12 +46,3 @@ def file_name(external_id: str) -> str:
     """A task's id as the name of a file, without an ending; different ids give different names."""
     name = quote(external_id, safe=" !#$&'()+,;=@[]~")
     return f"%2E{name[1:]}" if name.startswith(".") else name
-
-
-def _fragments(text: str, entity: Entity) -> Iterator[tuple[int, int]]:
-    """The parts of an entity on each line, without the white space around them."""
-    for line in _LINE.finditer(text, entity.start, entity.end):
-        start = line.start() + len(line[0]) - len(line[0].lstrip())
-        end = line.end() - (len(line[0]) - len(line[0].rstrip()))
-        if start < end:
-            yield start, end
