@@ -90,6 +90,14 @@ CALLS = (
         f"numbers.jsonl {PROJECT} --tag-names O,B-PER --split dev",
     ),
     Call(
+        "import",
+        f"documents.jsonl {STORE} --project documents --sentences --gold",
+    ),
+    Call(
+        "export",
+        f"{STORE} --project documents --gold --documents --output documents-out.jsonl --json",
+    ),
+    Call(
         "labels",
         f"{PROJECT} --labels {LABELS} --apply --force --json",
     ),
@@ -345,6 +353,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
     (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
+    (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "Anna yuko Lamu. Juma pia.", "entities": []}\n')
     (tmp_path / "numbers.jsonl").write_text('{"id": "n", "tokens": ["Anna", "anaishi"], "ner_tags": [1, 0]}\n')
     return tmp_path
 

@@ -11,17 +11,11 @@ from hypothesis import strategies as st
 
 from tests.reading import Read
 from tests.reading import read as read
-from xner_label.cli.options import READ_FORMATS
 from xner_label.errors import UsageError
-from xner_label.exchange.readers.formats import FORMATS
 from xner_label.exchange.webanno import annotations_of, code_points, escape_text, escape_value, unescape, units
 
 HEADER = "#FORMAT=WebAnno TSV 3.3\n"
 ENTITIES = "#T_SP=de.tudarmstadt.ukp.dkpro.core.api.ner.type.NamedEntity|identifier|value\n"
-
-
-def test_the_command_line_knows_every_format() -> None:
-    assert set(READ_FORMATS) == set(FORMATS)
 
 
 # WebAnno TSV

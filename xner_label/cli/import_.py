@@ -33,6 +33,7 @@ from xner_label.settings.table import Settings
     "--tag-names", callback=comma_separated, metavar="A,B,...", help="Names of numbered tags, from 0: O,B-PER,..."
 )
 @click.option("--split", help="Put every task into this split (pool, dev, test) whatever the line says")
+@click.option("--sentences", is_flag=True, help="The texts are documents: make each of their sentences a task")
 @click.option("--gold", is_flag=True, help="Take each line's `entities` as gold")
 @click.option("--source-labelled", is_flag=True, help="The lines are labelled source data for the source tagger")
 @click.option(
@@ -65,6 +66,8 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
     what = "labelled source sentences" if options["source_labelled"] else "tasks"
     gold = f", {report.gold} with gold" if options["gold"] else ""
     words = f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad"
+    if report.documents:
+        words = f"{report.documents} documents: {words}"
     answer(report.summary(), words, as_json=as_json)
     if report.completed:
         say(f"{report.completed} of those already there got what they lacked")

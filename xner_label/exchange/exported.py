@@ -19,7 +19,10 @@ class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ExportedTask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One exported task. ``origin`` is ``gold`` or ``silver``; what follows it, where all was asked for."""
+    """One exported task. ``origin`` is ``gold``, ``silver``, or for a document ``mixed``.
+
+    What follows it is there where all was asked for.
+    """
 
     id: str
     text: str
@@ -37,12 +40,13 @@ class ExportReport(msgspec.Struct):
     """What an export wrote.
 
     ``cut_tokens`` counts tokens that an entity begins or ends inside, ``left_out`` entities that tags can't
-    express; ``named`` says which, the first ``NAMED`` of them.
+    express, ``incomplete_documents`` those that lack a sentence; ``named`` says which, the first ``NAMED``.
     """
 
     tasks: int = 0
     entities: int = 0
     cut_tokens: int = 0
+    incomplete_documents: int = 0
     left_out: int = 0
     named: list[str] = msgspec.field(default_factory=list)
 
@@ -55,6 +59,12 @@ class ExportReport(msgspec.Struct):
             self.named.append(
                 f"task {task.id!r}: {entity.label} {covered[:40]!r} at {entity.start}..{entity.end} {reason}"
             )
+
+    def leave_out_document(self, name: str, reason: str) -> None:
+        """Count a document that isn't written, and name it if it is among the first."""
+        self.incomplete_documents += 1
+        if len(self.named) < NAMED:
+            self.named.append(f"document {name!r}: {reason}")
 
 
 Writer = Callable[[Iterable[ExportedTask], ExportReport], Iterator[bytes]]
