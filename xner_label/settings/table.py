@@ -134,6 +134,11 @@ class Settings:
         "given", "pipeline.translator", "Translator; given: the tasks bring their source", rule=Choice(TRANSLATORS)
     )
     translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
+    marker_model: str = setting(
+        "",
+        "pipeline.marker_model",
+        "Checkpoint that translates marked texts (easyproject, xml); empty: the translator's",
+    )
     translator_beams: int = setting(
         4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
     )
