@@ -94,7 +94,7 @@ def learn_border_habits(settled: Iterable[tuple[Instance, Sequence[Entity]]]) ->
     """What people do with affixes, from instances and the entities that they settled in them."""
     cut: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     kept: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    names = set()
+    names: set[str] = set()
     for instance, entities in settled:
         target = instance.target
         words: list[str] | None = None
