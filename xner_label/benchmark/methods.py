@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xner_label.errors import UsageError
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import SOLVERS, make_projector
-from xner_label.settings.choices import PROJECTORS, WEIGHTED_PROJECTORS
+from xner_label.projection.projectors import make_projector
+from xner_label.settings.choices import MATCHINGS, PROJECTORS, WEIGHTED_PROJECTORS
 from xner_label.settings.rules import weighted_sum
 from xner_label.stages.interfaces import TranslationScorer
 
@@ -21,13 +21,13 @@ def check_method(name: str) -> str:
     """The name. Raises UsageError where no method has it."""
     projector, at, solver = name.partition("@")
     if name == TRANSFER or (
-        (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in SOLVERS)
+        (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in MATCHINGS)
     ):
         return name
     raise UsageError(
         f"there is no method {name!r}",
         hint=f"choose among {', '.join((TRANSFER, *PROJECTORS))}, or a sum such as 0.5*align+0.1*casing; "
-        f"@{'|@'.join(SOLVERS)} behind one chooses how spans are matched",
+        f"@{'|@'.join(MATCHINGS)} behind one chooses how spans are matched",
     )
 
 

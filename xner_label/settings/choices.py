@@ -18,6 +18,8 @@ PROJECTORS = (
     *("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic"),
     *("ner", "ner-spans", "nmt", "align+ner", "align+ner-spans", "align+ner-spans+nmt"),
 )
+# What may stand behind @ in the name of a projector that matches candidates: how it does, see MatchingProjector.
+MATCHINGS = ("<=", "greedy", "=", ">=")
 # What a weighted sum of one's own, such as 0.5*align+0.1*casing, can be made of.
 SCORES = ("align", "link-dice", "ner", "ner-spans", "nmt", "string", "source", "length", "casing")
 # Those that a weights file belongs to.

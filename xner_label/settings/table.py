@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from xner_label.settings.choices import (
     ALIGNERS,
     DTYPES,
+    MATCHINGS,
     METHODS,
     PROJECTORS,
     SCORES,
@@ -178,7 +179,10 @@ class Settings:
         -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
     )
     projector: str = setting(
-        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
+        "default",
+        "pipeline.projector",
+        "How target spans are chosen",
+        rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
     )
     projector_weights: str = setting(
         "",
