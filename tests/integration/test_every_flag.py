@@ -112,7 +112,7 @@ CALLS = (
     ),
     Call("status", f"{PROJECT} --check", code=6),
     Call("calibrate", f"{PROJECT} --json"),
-    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
+    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
     Call(
         "worker",
@@ -235,7 +235,8 @@ CALLS = (
         "project",
         f"tasks.jsonl {STREAM} {LANGUAGES} --labels PER,LOC --projector default --projector-weights "
         "w.json --aligner simalign --aligner-model bert --corpus --translator transformers "
-        "--translator-model nllb --marker-model nllb --back-translate --min-confidence 0.1 --keep split --filter aligned",
+        "--translator-model nllb --marker-model nllb --back-translate --min-confidence 0.1 --keep split "
+        "--filter aligned",
     ),
     Call(
         "project",
