@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from xner_label.store.base import utc_now
@@ -183,6 +183,12 @@ def add_answers(session: Session, states: Iterable[AnswerState], lead_times: Map
             for state in states
         ],
     )
+
+
+def newest_answer(session: Session, project_id: int) -> int:
+    """The id of the newest answer about a name, 0 before there is any."""
+    query = select(func.max(NameAnswer.id)).join(NameQuestion).where(NameQuestion.project_id == project_id)
+    return session.scalar(query) or 0
 
 
 def questions(session: Session, project_id: int) -> dict[int, NameQuestion]:

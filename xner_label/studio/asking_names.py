@@ -128,6 +128,7 @@ def _choose(
             "target_text": key.target,
             "label": key.label,
             "occurrences": len(group.occurrences),
+            "expected_errors": round(group.expected_errors, 4),
             "card": data,
             "created_at": utc_now(),
         }
