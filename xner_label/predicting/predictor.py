@@ -240,7 +240,7 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return assemble_projector(self._settings)
+        return assemble_projector(self._settings, cache=self._cache)
 
     def _projector_of(self, linked: LinkedTasks, progress: Progress) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can; by a limit of 0,
