@@ -6,14 +6,14 @@ their gold only judges. Everything is decided by the code that the product runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
-from xner_label.entities import Task
+from xner_label.entities import Span, Task
 from xner_label.errors import UsageError
 from xner_label.evaluation import metrics
 from xner_label.iob2 import TokenSpan, decode, encode
@@ -24,15 +24,15 @@ from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.review.costs import SECONDS_PER_NAME, Costs
-from xner_label.review.name_answers import Kind, Verdict
-from xner_label.review.name_groups import NameKey
+from xner_label.review.name_answers import Verdict
+from xner_label.review.name_groups import NameGroup, NameKey, Occurrence, other_spans, place_of
 from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
 from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import Bools, ReviewPool
 from xner_label.review.queue import ONE_QUEUE
 from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy
-from xner_label.simulation.reviewer import SimulatedReviewer
+from xner_label.simulation.reviewer import Borders, SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.training.data import DataOptions
 
@@ -204,12 +204,35 @@ class Simulation:
         """What people said about names, not learned yet."""
         chosen = state.spread.chosen
         verdicts = dict(state.verdicts)
+        keys = set(keys_of_spans(self.observations, chosen))
         for group in groups:
-            label = reviewer.name(
-                [(int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown]
-            )
-            verdicts[group.key] = Verdict(Kind.NO_NAME) if label is None else Verdict(Kind.LABEL, label)
+            places = [
+                (int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.rows
+            ]
+            borders = self._borders(group.key, places, keys)
+            verdicts[group.key] = reviewer.name(group.key.label, places[: len(group.shown)], borders)
         return state._replace(verdicts=verdicts, seconds=state.seconds + SECONDS_PER_NAME * len(groups))
+
+    def _borders(
+        self, key: NameKey, places: Sequence[tuple[int, int, int]], keys: Collection[NameKey]
+    ) -> dict[str, list[Borders | None]]:
+        """The other borders that a card offers, as :meth:`SimulatedReviewer.name` takes them."""
+        targets = [self.observations.instances[number].target for number, _, _ in places]
+        spans = [
+            Span(target.starts[first], target.ends[last - 1])
+            for target, (_, first, last) in zip(targets, places, strict=True)
+        ]
+        occurrences = [
+            Occurrence(number, target.text, span.start, span.end, key.label, 0.0)
+            for target, span, (number, _, _) in zip(targets, spans, places, strict=True)
+        ]
+        offered: dict[str, list[Borders | None]] = {}
+        for text in other_spans(NameGroup(key, tuple(occurrences)), keys):
+            offered[text] = []
+            for target, span in zip(targets, spans, strict=True):
+                place = place_of(target.text, span, text)
+                offered[text].append(None if place is None else target.covering(place.start, place.end)[:2])
+        return offered
 
     def _learned(self, state: _State) -> _State:
         """What all answers make of the corpus."""

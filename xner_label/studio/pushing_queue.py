@@ -102,7 +102,12 @@ def _plan(
     taken = count_waiting(session, project.id) * costs.name
     taken += waiting * (float(each.mean()) if len(each) else 0.0)
     left = max(seconds - taken, 0.0)
-    drawn = [number for number, task in enumerate(queued) if any(span.audited for span in task.spans)]
+    removals = name_audit.drawn_removals(session, project.id)
+    drawn = [
+        number
+        for number, task in enumerate(queued)
+        if any(span.audited for span in task.spans) or found[number][0] in removals
+    ]
     drawn = [number for number, spent in zip(drawn, np.cumsum(each[drawn]), strict=True) if spent <= left]
     of_audit = float(each[drawn].sum())
     others = [number for number in range(len(queued)) if number not in set(drawn)]
