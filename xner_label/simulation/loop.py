@@ -7,6 +7,7 @@ their gold only judges. Everything is decided by the code that the product runs.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -32,6 +33,7 @@ from xner_label.review.pool import Bools, ReviewPool
 from xner_label.review.queue import ONE_QUEUE
 from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy
+from xner_label.simulation.intervals import Interval, compare
 from xner_label.simulation.reviewer import Borders, SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.training.data import DataOptions
@@ -46,8 +48,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     Strict F1 of the pool's labels, gold included (``pool_f1``); of those nobody reviewed (``rest_f1``); of the
     test sentences with their source (``test_f1``); of a tagger that learned from the pool's labels and sees the
     test text alone (``text_f1``), and of one that learned from the reviewed sentences alone
-    (``gold_only_text_f1``). On the unreviewed rest: ``auroc`` of everything with a candidate, ``auroc_at_cut`` of
-    what is shown, ``ece``. ``replaced_*``: the same if an answer changed its own sentence alone.
+    (``gold_only_text_f1``), which are as many tokens, or from the start's silver (``full_silver_text_f1``). On the
+    unreviewed rest: ``auroc`` of everything with a candidate, ``auroc_at_cut`` of what is shown, ``ece``.
+    ``replaced_*``: the same if an answer changed its own sentence alone. ``*_ci95``: bootstrap intervals over
+    sentences; those of ``*_gain_ci95`` are of the difference to ``replaced_*``, in pairs.
     """
 
     strategy: str
@@ -62,11 +66,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     test_f1: float
     text_f1: float | None
     gold_only_text_f1: float | None
+    full_silver_text_f1: float | None
     auroc: float | None
     auroc_at_cut: float | None
     ece: float | None
     replaced_pool_f1: float
     replaced_rest_f1: float
+    replaced_test_f1: float
+    pool_f1_ci95: Interval
+    rest_f1_ci95: Interval
+    test_f1_ci95: Interval
+    pool_gain_ci95: Interval
+    rest_gain_ci95: Interval
+    test_gain_ci95: Interval
 
 
 class _State(NamedTuple):
@@ -279,6 +291,9 @@ class Simulation:
             bool,
         )
         kept = unseen.confidence >= state.spread.cut
+        pool, of_rest, test = (
+            compare(labels, replaced, gold, which.tolist()) for which in (self.pool, rest, self.test)
+        )
         return Run(
             strategy=strategy,
             seed=seed,
@@ -287,16 +302,24 @@ class Simulation:
             tokens=int(self.size[state.reviewed].sum()),
             minutes=round(state.seconds / 60, 2),
             cut=state.spread.cut,
-            pool_f1=self.f1(labels, self.pool),
-            rest_f1=self.f1(labels, rest),
-            test_f1=self.f1(labels, self.test),
+            pool_f1=pool.f1,
+            rest_f1=of_rest.f1,
+            test_f1=test.f1,
             text_f1=self._text_f1(state) if text else None,
             gold_only_text_f1=self._gold_only_text_f1(state) if text and state.answers else None,
+            full_silver_text_f1=self._full_silver_text_f1 if text else None,
             auroc=metrics.auroc(unseen.confidence, right),
             auroc_at_cut=metrics.auroc(unseen.confidence[kept], right[kept]),
             ece=metrics.expected_calibration_error(unseen.confidence, right),
-            replaced_pool_f1=self.f1(replaced, self.pool),
-            replaced_rest_f1=self.f1(replaced, rest),
+            replaced_pool_f1=pool.other_f1,
+            replaced_rest_f1=of_rest.other_f1,
+            replaced_test_f1=test.other_f1,
+            pool_f1_ci95=pool.ci95,
+            rest_f1_ci95=of_rest.ci95,
+            test_f1_ci95=test.ci95,
+            pool_gain_ci95=pool.gain_ci95,
+            rest_gain_ci95=of_rest.gain_ci95,
+            test_gain_ci95=test.gain_ci95,
         )
 
     def f1(self, labels: Sequence[set[TokenSpan]], which: Iterable[int]) -> float:
@@ -309,6 +332,11 @@ class Simulation:
     def _text_f1(self, state: _State) -> float:
         cut = min(state.spread.cut, DataOptions().min_silver_confidence)
         return self._tagger_f1(self._labels(state, cut), self.pool.tolist())
+
+    @cached_property
+    def _full_silver_text_f1(self) -> float:
+        nobody = np.zeros(len(self.words), bool)
+        return self._text_f1(_State(nobody, {}, {}, {}, self._base, 0.0))
 
     def _gold_only_text_f1(self, state: _State) -> float:
         return self._tagger_f1(self._labels(state), sorted(state.answers))
