@@ -112,7 +112,7 @@ CALLS = (
     ),
     Call("status", f"{PROJECT} --check", code=6),
     Call("calibrate", f"{PROJECT} --json"),
-    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --dry-run --json"),
+    Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
     Call(
         "worker",
@@ -207,8 +207,8 @@ CALLS = (
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
         "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
-        f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --source-language en "
-        "--target-language sw --device cpu --dtype float32 --json",
+        f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
+        "--source-language en --target-language sw --device cpu --dtype float32 --json",
     ),
     Call("benchmark", "tasks.jsonl --methods string --cache kept --dry-run"),
     Call(
@@ -235,7 +235,8 @@ CALLS = (
         "project",
         f"tasks.jsonl {STREAM} {LANGUAGES} --labels PER,LOC --projector default --projector-weights "
         "w.json --aligner simalign --aligner-model bert --corpus --translator transformers "
-        "--translator-model nllb --back-translate --min-confidence 0.1 --keep split --filter aligned",
+        "--translator-model nllb --marker-model nllb --back-translate --min-confidence 0.1 --keep split "
+        "--filter aligned",
     ),
     Call(
         "project",

@@ -24,7 +24,8 @@ from xner_label.errors import CheckFailedError, UsageError
 from xner_label.reporting.status import status
 from xner_label.review import desk as review_desk
 from xner_label.review.finishing import calibrate_project, stop_report
-from xner_label.review.plans import compare_plan, make_plan
+from xner_label.review.plan_outcomes import compare_plan, plan_outcomes
+from xner_label.review.plans import make_plan
 from xner_label.store import desk, migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.pipelines import ensure_pipeline
@@ -272,6 +273,48 @@ def test_a_plan_meets_reality(project):
     assert outcome.changes == expected
     assert outcome.held
     assert outcome.minutes is not None
+    later = make_plan(store, "default", 5.0)
+    assert compare_plan(store, "default") is None  # nothing was done since
+    assert not set(later.tasks) & set(done)
+    with store.write() as session:
+        corpus.answer(session, [int(task) for task in later.tasks], drawn=False)
+    first, second = plan_outcomes(store, "default")
+    assert first == outcome
+    assert second.answered == len(later.tasks)
+
+
+def test_a_plan_asks_about_names_and_takes_no_longer_than_it_may(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+    plan = make_plan(store, "default", 25.0, keep=False)
+    assert 20 < plan.minutes <= 25.0
+    assert plan.names
+    assert all(row.occurrences >= 2 for row in plan.names)
+    assert plan.name_changes.low <= plan.name_changes.value <= plan.name_changes.high
+    assert plan.f1_now is not None
+    assert plan.f1_after is not None
+    assert plan.f1_after.value > plan.f1_now.value
+    sentences = make_plan(store, "default", 25.0, strategy="leverage", keep=False)
+    assert sentences.names == []
+    assert len(sentences.tasks) > len(plan.tasks)
+    assert plan_outcomes(store, "default") == []
+
+
+def test_a_plan_of_before_names_were_planned_is_still_compared(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+    plan = make_plan(store, "default", 5.0)
+    newer = {"strategy", "name_answer_id", "planned_tasks", "names", "name_changes", "name_forecast"}
+    newer |= {"seconds_per_name", "silver_now", "silver_after", "model"}
+    with store.write() as session:
+        (stored,) = session.query(desk.ReviewPlan)
+        stored.content = {name: value for name, value in stored.content.items() if name not in newer}
+        corpus.answer(session, [int(task) for task in plan.tasks], drawn=False)
+    outcome = compare_plan(store, "default")
+    assert outcome is not None
+    assert (outcome.answered, outcome.planned_names) == (len(plan.tasks), 0)
 
 
 def test_commands_speak(project, tmp_path):
@@ -286,7 +329,10 @@ def test_commands_speak(project, tmp_path):
         return result.output
 
     assert "the whole corpus, by 150 audited tasks" in run("calibrate")
-    assert "entities to put right" in run("plan", "--minutes", "3")
+    said = run("plan", "--minutes", "25")
+    assert "entities are put right" in said
+    assert "names with" in said
+    assert "nothing is said of the model" in said
     assert "go on" in run("stop", "--exit-code", code=6)
     assert "verdict        go on" in run("status")
     document = json.loads(run("stop", "--min-gain", "1.0", "--json"))

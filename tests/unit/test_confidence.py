@@ -13,7 +13,14 @@ from xner_label.confidence.calibration import ISOTONIC, MIN_ENTITIES, calibrate
 from xner_label.confidence.estimates import MIN_TASKS, TaskCounts, estimate
 from xner_label.confidence.guarantee import MIN_AUDITED, outlook, promise, promises, smallest_audit, upper_limit
 from xner_label.confidence.lead_times import MIN_MEASURED, USUAL, fit_lead_times
-from xner_label.confidence.planning import TaskHistory, forecast, plan
+from xner_label.confidence.planning import (
+    ModelPoint,
+    NameHistory,
+    TaskHistory,
+    forecast,
+    forecast_names,
+    model_outlook,
+)
 from xner_label.confidence.quality import bands, quality
 from xner_label.confidence.signals import EntitySignals, design
 from xner_label.confidence.stopping import judge
@@ -288,17 +295,46 @@ class TestPlan:
             doubt = generator.gamma(0.5, 1.0, 400)
             changes = generator.poisson(1.3 * doubt + 0.01 * tokens).astype(float)
             outlook = forecast(TaskHistory(tokens[:100], doubt[:100], changes[:100]))
-            found = plan(range(100, 400), tokens, doubt, 20.0, outlook, fit_lead_times(*np.zeros((3, 0))))
-            made = changes[found.tasks].sum()
-            held.append(found.changes.low <= made <= found.changes.high)
+            found = outlook.total(tokens[100:200], doubt[100:200])
+            held.append(found.low <= changes[100:200].sum() <= found.high)
         assert np.mean(held) > 0.9
 
     def test_without_history_and_without_tasks(self):
         outlook = forecast(TaskHistory(*np.zeros((3, 0))))
-        found = plan([], np.zeros(0), np.zeros(0), 60.0, outlook, fit_lead_times(*np.zeros((3, 0))))
-        assert found.tasks == []
-        assert found.minutes == 0.0
-        assert found.changes.value == 0.0
+        assert outlook.total(np.zeros(0), np.zeros(0)).value == 0.0
+
+    def test_names_change_as_a_whole_and_intervals_hold_it(self):
+        """Names whose answers change 0.3 of what is expected to be wrong, by lumps of up to 60 places."""
+        generator = np.random.default_rng(6)
+        held = []
+        for _ in range(rounds(200)):
+            occurrences = np.floor(2.0 + generator.pareto(1.5, 120)).clip(max=60)
+            doubt = occurrences * generator.beta(1.0, 4.0, 120)
+            made = occurrences * (generator.random(120) < 0.3 * doubt / occurrences)
+            known, rest = slice(0, 60), slice(60, 120)
+            outlook = forecast_names(NameHistory(occurrences[known], doubt[known], made[known]))
+            found = outlook.total(occurrences[rest], doubt[rest])
+            held.append(found.low <= made[rest].sum() <= found.high)
+        assert np.mean(held) > 0.9
+
+    def test_names_without_history_and_without_questions(self):
+        outlook = forecast_names(NameHistory(*np.zeros((3, 0))))
+        assert outlook.answered == 0
+        assert outlook.total(np.zeros(0), np.zeros(0)).high == 0.0
+        found = outlook.total(np.array([10.0]), np.array([4.0]))
+        assert (found.low, found.high) == (0.0, 10.0)
+
+    def test_the_next_model_follows_the_runs_there_are(self):
+        points = [ModelPoint(gold, 0.6 + 0.03 * np.log(gold / 100), 0.0, 0.0) for gold in (100, 200, 400)]
+        found = model_outlook(
+            [point._replace(low=point.f1 - 0.02, high=point.f1 + 0.02) for point in points], 400, 400
+        )
+        assert found is not None
+        assert found.now.value == pytest.approx(points[-1].f1, abs=0.01)
+        assert 0.005 < found.after.value - found.now.value < 0.025
+        assert found.after.low < found.after.value < found.after.high
+        assert model_outlook([], 100, 50) is None
+        assert model_outlook([ModelPoint(100, 0.7, 0.6, 0.8)], 100, 0).after.value == pytest.approx(0.7, abs=0.01)
 
 
 class TestStopping:

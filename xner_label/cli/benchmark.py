@@ -74,7 +74,8 @@ _CHOICES = "A,B,..."
     help="Write FILE.json, FILE.md and FILE.html",
 )
 @with_settings(
-    "labels", "projector_weights", "translator_model", "source_language", "target_language", "device", "dtype"
+    *("labels", "projector_weights", "translator_model", "marker_model"),
+    *("source_language", "target_language", "device", "dtype"),
 )
 @json_option
 def command(

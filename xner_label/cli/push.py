@@ -32,7 +32,7 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0.0),
-    help="No more than people can do in this time; alone: tasks and name cards in one queue",
+    help="No more than people can do in this time, with what waits; alone: tasks and name cards in one queue",
 )
 @click.option("--max-confidence", type=_PROBABILITY, help="Leave out tasks that are surer than this")
 @click.option("--split", default="pool", show_default=True, help="Choose from this split")

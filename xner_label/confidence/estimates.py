@@ -98,16 +98,22 @@ class _Totals(NamedTuple):
     quantile: float
 
 
-def estimate(counts: TaskCounts, level: float = 0.95, chosen: Bools | None = None) -> Estimates | None:
+def estimate(
+    counts: TaskCounts, level: float = 0.95, chosen: Bools | None = None, mended: Interval | None = None
+) -> Estimates | None:
     """The estimates; None where fewer than MIN_TASKS audited tasks were settled.
 
-    ``chosen`` (S,): what they would be if these tasks were read, too, and taught nothing about the others.
+    ``chosen`` (S,): what they would be if these tasks were read, too, and taught nothing about the others;
+    ``mended``: if so many wrong entities of the others were put right by questions about names, half of them by
+    another label or span, half by leaving them out.
     """
     audited = counts.audited & counts.reviewed
     if audited.sum() < MIN_TASKS:
         return None
     read = counts.reviewed if chosen is None else counts.reviewed | chosen
     rest = _totals(counts, audited, read, level)
+    if mended is not None:
+        rest = _mended(rest, mended)
     settled = float(counts.gold[counts.reviewed].sum()) + rest.read_gold
     right, gold, shown = rest.right, rest.gold, rest.shown
     whole = (right + settled, gold + settled, shown + settled)
@@ -159,6 +165,14 @@ def _totals(counts: TaskCounts, audited: Bools, read: Bools, level: float) -> _T
         influence.T @ influence + scatter,
         float(t.ppf(0.5 + level / 2.0, freedom)),
     )
+
+
+def _mended(rest: _Totals, mended: Interval) -> _Totals:
+    half = min(mended.value, max(rest.shown - rest.right, 0.0)) / 2.0
+    covariance = rest.covariance.copy()
+    covariance[0, 0] += ((mended.high - mended.low) / (4.0 * rest.quantile)) ** 2
+    right = rest.right + half
+    return rest._replace(right=right, gold=max(rest.gold, right), shown=rest.shown - half, covariance=covariance)
 
 
 def _variance(covariance: Floats, of_right: float, of_gold: float) -> float:

@@ -21,7 +21,7 @@ from xner_label.review.error_sources import ErrorSources, error_sources
 from xner_label.review.finishing import StopReport, stop_report
 from xner_label.review.name_patterns import NamePattern, name_patterns
 from xner_label.review.people import Person, people
-from xner_label.review.plans import PlanOutcome, compare_plan
+from xner_label.review.plan_outcomes import PlanOutcome, plan_outcomes
 from xner_label.store import names, projects, runs
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
@@ -30,12 +30,13 @@ from xner_label.store.tables import ModelRun, Project
 
 class ReviewDesk(msgspec.Struct, frozen=True, kw_only=True):
     """What the review desk knows: how good labels and confidences are, what may be accepted unseen at 5 and 10 %
-    error per entity and for whole sentences, whether to stop, and the last plan against what came of it."""
+    error per entity and for whole sentences, whether to stop, and the plans there were against what came of
+    them."""
 
     calibration: CalibrationReport
     guarantees: dict[str, GuaranteeReport]
     stop: StopReport
-    plan: PlanOutcome | None
+    plans: list[PlanOutcome]
 
 
 class SettledName(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
             "sentences, 10 %": guarantee_report(seen, 0.10, per="sentence"),
         },
         stop=stop_report(store, project),
-        plan=compare_plan(store, project),
+        plans=plan_outcomes(store, project),
     )
 
 

@@ -110,12 +110,13 @@ def is_predicted(store: Store, name: str) -> bool:
         return projects.get_project(session, name).pipeline is not None
 
 
-def view(session: Session, name: str) -> View:
-    """Read a project. Raises UsageError where it has no predictions."""
+def view(session: Session, name: str, version: str | None = None) -> View:
+    """Read a project as its current pipeline sees it, or as another ``version`` does. Raises UsageError where it
+    has no predictions."""
     project = projects.get_project(session, name)
     if project.pipeline is None:
         raise UsageError("nothing is predicted yet", hint="run `xner-label predict` first")
-    evidence = read_evidence(session, project.id, project.pipeline.name)
+    evidence = read_evidence(session, project.id, version or project.pipeline.name)
     newest = corpus_states.newest_annotation(session, project.id)
     calibrated = calibrate(evidence.signals, evidence.audited_entities)
     return View(project.name, project.id, project.pipeline.id, newest, evidence, calibrated)

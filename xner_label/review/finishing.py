@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 from sqlalchemy.orm import Session
 
 from xner_label.confidence.estimates import Estimates, Interval, estimate
 from xner_label.confidence.stopping import Verdict, judge
-from xner_label.projection.loglinear.columns import Bools
 from xner_label.review.desk import CalibrationReport, View, calibration_report, view
-from xner_label.review.plans import forecast_of, lead_times_of, planned
+from xner_label.review.plans import planned_hour
 from xner_label.settings.choices import MIN_GAIN
 from xner_label.store import desk, predictions, runs
 from xner_label.store.database import Store
@@ -18,7 +16,7 @@ from xner_label.store.database import Store
 
 class StopReport(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on a project; ``estimates`` is what it rests on, ``next_hour`` the changes that an hour of
-    review would make."""
+    review would make, in sentences and by names."""
 
     signature: str
     project: str
@@ -40,8 +38,7 @@ def calibrate_project(store: Store, name: str) -> CalibrationReport:
     the verdict on stopping. The same answers are stored once. Raises UsageError where nothing is predicted."""
     with store.read() as session:
         seen = view(session, name)
-        stability = _stability(session, seen)
-    noted = Noted(calibration_report(seen), judged(seen, stability).verdict)
+        noted = Noted(calibration_report(seen), judged(session, seen).verdict)
     with store.write() as session:
         desk.add_calibration(
             session, seen.project_id, seen.pipeline_id, seen.annotation_id, msgspec.to_builtins(noted)
@@ -52,25 +49,21 @@ def calibrate_project(store: Store, name: str) -> CalibrationReport:
 def stop_report(store: Store, name: str, *, min_gain: float = MIN_GAIN) -> StopReport:
     """Whether reviewing may stop. Raises UsageError where nothing is predicted."""
     with store.read() as session:
-        seen = view(session, name)
-        stability = _stability(session, seen)
-    return judged(seen, stability, min_gain)
+        return judged(session, view(session, name), min_gain)
 
 
-def judged(seen: View, stability: float | None, min_gain: float = MIN_GAIN) -> StopReport:
+def judged(session: Session, seen: View, min_gain: float = MIN_GAIN) -> StopReport:
     """The same of a project that was read."""
     counts = seen.counts
-    hour = planned(seen, 60.0, lead_times_of(seen), forecast_of(seen))
-    chosen: Bools = np.zeros(len(counts.shown), bool)
-    chosen[hour.tasks] = True
-    now = estimate(counts)
+    changes, read, mended = planned_hour(session, seen)
+    now, after = estimate(counts), estimate(counts, chosen=read, mended=mended)
     return StopReport(
         signature=f"{seen.signature} min_gain={min_gain}",
         project=seen.project,
         version=seen.evidence.version,
-        verdict=judge(now, estimate(counts, chosen=chosen), stability, min_gain),
+        verdict=judge(now, after, _stability(session, seen), min_gain),
         estimates=now,
-        next_hour=hour.changes,
+        next_hour=changes,
     )
 
 

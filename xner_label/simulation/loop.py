@@ -36,7 +36,7 @@ from xner_label.review.strategies import make_strategy
 from xner_label.simulation.intervals import Interval, compare
 from xner_label.simulation.reviewer import Borders, SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
-from xner_label.training.data import DataOptions
+from xner_label.training.rules import MergeRules
 
 # A model that sees text alone: what `train` makes of gold and silver mixed.
 _C2, _ITERATIONS = 0.05, 60
@@ -330,7 +330,7 @@ class Simulation:
         return round(2 * right / max(total, 1), 5)
 
     def _text_f1(self, state: _State) -> float:
-        cut = min(state.spread.cut, DataOptions().min_silver_confidence)
+        cut = min(state.spread.cut, MergeRules().min_silver_confidence)
         return self._tagger_f1(self._labels(state, cut), self.pool.tolist())
 
     @cached_property

@@ -106,8 +106,8 @@ def external_ids(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def answered_since(session: Session, project_id: int, annotation_id: int) -> set[int]:
-    """Ids of the tasks that people first answered after that annotation."""
+def answered_since(session: Session, project_id: int, annotation_id: int, until: int | None = None) -> set[int]:
+    """Ids of the tasks that people first answered after that annotation, and no later than ``until``."""
     query = (
         select(Annotation.task_id)
         .join(Task, Task.id == Annotation.task_id)
@@ -115,6 +115,8 @@ def answered_since(session: Session, project_id: int, annotation_id: int) -> set
         .group_by(Annotation.task_id)
         .having(func.min(Annotation.id) > annotation_id)
     )
+    if until is not None:
+        query = query.having(func.min(Annotation.id) <= until)
     return set(session.scalars(query))
 
 
@@ -142,7 +144,7 @@ def add_plan(session: Session, project_id: int, annotation_id: int, content: dic
     session.add(ReviewPlan(project_id=project_id, annotation_id=annotation_id, content=content))
 
 
-def newest_plan(session: Session, project_id: int) -> ReviewPlan | None:
-    """The plan that was made last."""
+def newest_plans(session: Session, project_id: int, count: int) -> list[ReviewPlan]:
+    """The plans that were made last, the newest first."""
     query = select(ReviewPlan).where(ReviewPlan.project_id == project_id).order_by(ReviewPlan.id.desc())
-    return session.scalars(query.limit(1)).first()
+    return list(session.scalars(query.limit(count)))

@@ -239,6 +239,12 @@ def add_answers(session: Session, states: Iterable[AnswerState], lead_times: Map
     )
 
 
+def newest_answer(session: Session, project_id: int) -> int:
+    """The id of the newest answer about a name, 0 before there is any."""
+    query = select(func.max(NameAnswer.id)).join(NameQuestion).where(NameQuestion.project_id == project_id)
+    return session.scalar(query) or 0
+
+
 def questions(session: Session, project_id: int) -> dict[int, NameQuestion]:
     """Every question of a project by its id."""
     query = select(NameQuestion).where(NameQuestion.project_id == project_id)

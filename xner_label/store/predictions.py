@@ -182,7 +182,8 @@ def _end_of_page(session: Session, project_id: int, after: int) -> int | None:
         .limit(_PREDICTIONS_PER_STATEMENT)
         .subquery()
     )
-    return session.scalar(select(func.max(page.c.id)))
+    last: int | None = session.scalar(select(func.max(page.c.id)))
+    return last
 
 
 def _spans(

@@ -28,7 +28,7 @@ from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
 from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
-from xner_label.studio.settled_cards import withdraw_settled_cards
+from xner_label.studio.settled_cards import LEAST_EXPECTED_ERRORS, withdraw_settled_cards
 from xner_label.studio.views import HIDDEN_COLUMNS
 
 # Cards in one request.
@@ -136,7 +136,7 @@ def _choose(
         key = group.key
         if len(chosen) == count:
             break
-        if (key.source, key.target, key.label) in asked:
+        if (key.source, key.target, key.label) in asked or group.expected_errors < LEAST_EXPECTED_ERRORS:
             continue
         identity = f"{_ID}{key.label}:{key.target}:{key.source}"
         data = card_data(identity, group, other_labels(key, counts, project.labels), other_spans(group, counts))
@@ -145,6 +145,7 @@ def _choose(
             "target_text": key.target,
             "label": key.label,
             "occurrences": len(group.occurrences),
+            "expected_errors": round(group.expected_errors, 4),
             "card": data,
             "created_at": utc_now(),
         }
