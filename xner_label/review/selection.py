@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from xner_label.review.costs import Costs, measured_costs
+from xner_label.review.desk import score_of_tasks
 from xner_label.review.name_audit import drawn_removals
 from xner_label.review.name_groups import NameKey
 from xner_label.review.pool import Floats
@@ -162,7 +163,7 @@ def in_order(
     if strategy == RANDOM:
         found = reviews.draw_eligible(session, project.id, version, split, count, seed, max_confidence)
     elif strategy == DEFAULT_STRATEGY:
-        found = reviews.eligible(session, project.id, version, split, max_confidence, limit=count)
+        found = _least_confident(session, project, version, split, max_confidence)[:count]
     else:
         every = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
         found = [every[number] for number in order_tasks(queued_tasks(session, every), strategy, count, seed)]
@@ -171,6 +172,16 @@ def in_order(
     each = pool_seconds(review_pool(queued_tasks(session, found)), costs or costs_of(session, project.id))
     fitting = count_in_time(each, seconds)
     return found[:fitting], float(each[:fitting].sum())
+
+
+def _least_confident(
+    session: Session, project: Project, version: str, split: str, max_confidence: float | None
+) -> list[EligibleTask]:
+    """What could be chosen, the tasks first that are least likely to be all right: by the calibration where there
+    is one, else by the pipeline."""
+    found = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
+    score = score_of_tasks(session, project.id, version, [task for task, _, _ in found])
+    return sorted(found, key=lambda row: score.get(row[0], row[2])) if score else found
 
 
 def _unasked(task: QueuedTask, asked: Collection[tuple[str, str, str]]) -> QueuedTask:
