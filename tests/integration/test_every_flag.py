@@ -253,7 +253,7 @@ CALLS = (
     Call(
         "simulate",
         "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --minutes 1 --seeds 1 "
-        "--reviewer-error 0.1 --weights w.json --no-text --json",
+        "--reviewer-error 0.1 --weights w.json --plot curves.svg --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
