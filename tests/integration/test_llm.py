@@ -425,3 +425,33 @@ def test_the_commands_say_what_it_took_and_name_what_failed(
         assert document["usage"]["input_tokens"] == 200
         assert [json.loads(line)["source"] for line in out.read_text().splitlines()] == ["Hello"] * 2
     run("translate", "http://127.0.0.1:9", *more[:-1], "--model", "other", code=5)
+
+
+def test_the_benchmark_counts_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XNER_LABEL_LLM_API_KEY", KEY)
+    monkeypatch.setenv("XNER_LABEL_MODELS_CACHE", str(tmp_path / "models"))
+    file = tmp_path / "sw.jsonl"
+    row = {"text": "Amina aliondoka", "source": "Amina left"}
+    gold = [{"start": 0, "end": 5, "label": "PER"}]
+    file.write_text("".join(json.dumps({"id": n, **row, "entities": gold}) + "\n" for n in range(5)))
+
+    def answer(body: dict[str, Any]) -> str:
+        translates = "translate" in body["messages"][0]["content"]
+        return json.dumps({"translation": "Amina left"}) if translates else named(("Amina", "PER"), ("Ann", "PER"))
+
+    server = ChatServer(answer)
+    with server.open() as url:
+        call = ["benchmark", str(file), "--methods", "string", "--taggers", "llm:tiny", "--aligners", "none"]
+        call += ["--translators", "given,llm:tiny", "--llm-url", url, "--cache", str(tmp_path / "kept"), "--json"]
+        done = CliRunner().invoke(cli, call)
+        assert done.exit_code == 0, done.output
+        assert len(server.seen) == 2  # five equal texts, translated once and tagged once
+        rows = [row for row in json.loads(done.stdout)["rows"] if not row["published"]]
+        assert [row["f1"] for row in rows] == [1.0, 1.0]
+        translated = next(row for row in rows if row["translator"] == "llm:tiny")
+        assert translated["stages"]["translator"]["usage"]["input_tokens"] == 100
+        assert translated["stages"]["tagger"]["usage"]["dropped"] >= 1
+        again = CliRunner().invoke(cli, call)
+        assert json.loads(again.stdout)["rows"] == json.loads(done.stdout)["rows"]
+        assert len(server.seen) == 2
+        assert "100 tokens in" in CliRunner().invoke(cli, call[:-1]).stdout

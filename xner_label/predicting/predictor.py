@@ -17,10 +17,12 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
 from xner_label.pipeline.pipeline import Pipeline, names_signature
+from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.predicting.linked_tasks import LinkedTasks
 from xner_label.progress import SILENCE, Progress
+from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode
@@ -37,8 +39,8 @@ from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
-# What follows the weights in the signature of a projector that has learned.
-_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
+# What follows the weights in the signature of a projector that has learned, and what people do with affixes.
+_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+| borders=[0-9a-f]+")
 
 
 class LearnedReport(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ class Predictor:
         self._settings = settings
         with store.read() as session:
             self._project = projects.get_project(session, settings.project).id
+        self._habits: tuple[int, BorderHabits] = (0, NO_HABITS)  # and the newest answer that they know
 
     def predict_project(
         self,
@@ -222,7 +225,16 @@ class Predictor:
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
             answers = name_answers(session, self._project)
-        return Pipeline(projector, upstream=upstream, labels=self._settings.labels, amendment=answers)
+            newest = corpus_states.newest_annotation(session, self._project)
+            if newest != self._habits[0]:
+                self._habits = newest, project_habits(session, self._project)
+        return Pipeline(
+            projector,
+            upstream=upstream,
+            labels=self._settings.labels,
+            amendment=answers,
+            border_habits=self._habits[1],
+        )
 
     @cached_property
     def _completion(self) -> Completion:
@@ -231,7 +243,7 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return assemble_projector(self._settings)
+        return assemble_projector(self._settings, cache=self._cache)
 
     def _projector_of(self, linked: LinkedTasks, progress: Progress) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can; by a limit of 0,

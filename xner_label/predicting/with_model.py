@@ -16,10 +16,11 @@ from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun, Task
-from xner_label.training.data import Sentence, projections_of, to_sentence
+from xner_label.training.data import projections_of, to_sentence
 from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.run_files import run_folder
 from xner_label.training.runs import load_model
+from xner_label.training.sentences import Sentence
 
 # Tasks per transaction.
 _TASKS_PER_WRITE = 500
