@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,14 +10,9 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from xner_label import entities
-from xner_label.entities import Entity
+from xner_label.entities import Entity, text_hash
 from xner_label.store.database import id_batches, insert_new
 from xner_label.store.tables import SourceSentence, Task
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def text_name(text: str) -> str:
