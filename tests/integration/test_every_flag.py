@@ -113,6 +113,7 @@ CALLS = (
     Call("status", f"{PROJECT} --check", code=6),
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
+    Call("drift", f"{PROJECT} --since 2026-01-01 --exit-code --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
     Call(
         "worker",
