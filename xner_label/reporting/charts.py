@@ -100,8 +100,8 @@ def foreseen(
     axes.plot(places, made, color=_SECOND, marker="X", markersize=8, linestyle="--", linewidth=1, label="reality")
     axes.set_xticks(list(places), list(names))
     axes.set_ylim(bottom=0)
-    axes.margins(x=0.1, y=0.25)
-    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    axes.margins(x=0.1, y=0.15)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, labelcolor=_INK)
     return figure.svg()
 
 
@@ -128,7 +128,7 @@ def weeks(rows: Mapping[str, Sequence[tuple[str, float, float, float]]], up: str
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 1.05)
     axes.margins(x=0.1)
-    axes.legend(frameon=False, loc="lower left", labelcolor=_INK, fontsize=8)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, labelcolor=_INK, fontsize=8)
     return figure.svg()
 
 
