@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from xner_label.entities import Task
 from xner_label.errors import RecordError
@@ -61,16 +61,17 @@ class LinkedTasks:
             self.left_out.clear()
             self._count = sum(len(self._aligned(batch, progress)) for batch in self._ready(self._ids))
 
-    def batches(self, skip: Container[int] = ()) -> Iterator[list[tuple[int, Task]]]:
-        """The tasks by their id in the store, but for those to ``skip``."""
+    def batches(self, only: Sequence[int] | None = None) -> Iterator[list[tuple[int, Task]]]:
+        """The tasks by their id in the store; of those with an id in ``only`` alone, where given, in order."""
         if self._held is not None:
-            wanted = [pair for pair in self._held if pair[0] not in skip]
+            chosen = None if only is None else set(only)
+            wanted = [pair for pair in self._held if chosen is None or pair[0] in chosen]
             for start in range(0, len(wanted), TASKS_PER_BATCH):
                 yield wanted[start : start + TASKS_PER_BATCH]
             return
         known = self.left_out
         self.left_out = Counter()  # what the stages say again was counted before
-        for batch in self._ready([key for key in self._ids if key not in skip]):
+        for batch in self._ready(self._ids if only is None else only):
             yield self._aligned(batch)
         self.left_out = known
 

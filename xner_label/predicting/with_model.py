@@ -128,13 +128,11 @@ def predict_with_model(
                 f"no model run {version!r}" if version else "no model run is promoted",
                 hint="`xner-label train`, then `xner-label promote`",
             )
-        done = predictions.predicted_task_ids(session, row.id, run.version)
-        open_tasks = [
-            task_id for task_id in tasks.task_ids(session, row.id, set_aside.not_excluded()) if task_id not in done
-        ]
+        done = predictions.count_by(session, row.id, run.version)
+        open_tasks = predictions.unpredicted_ids(session, row.id, run.version, set_aside.not_excluded())
         pipeline = None if row.pipeline is None else row.pipeline.name
     model = load_run(run, folder, where)
-    report = ModelPredictReport(run.version, known=len(done))
+    report = ModelPredictReport(run.version, known=done)
     progress.begin("predicting", len(open_tasks))
     for start in range(0, len(open_tasks), _TASKS_PER_WRITE):
         ids = open_tasks[start : start + _TASKS_PER_WRITE]

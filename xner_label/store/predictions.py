@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from xner_label import entities
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import ensure_pipelines, made_by
-from xner_label.store.tables import Annotation, PipelineVersion, Prediction, ProjectedEntity, Task
+from xner_label.store.tables import Annotation, PipelineVersion, Prediction, Project, ProjectedEntity, Task
 
 _PREDICTIONS_PER_STATEMENT = 5_000
 
@@ -161,28 +163,40 @@ def count_changes(session: Session, project_id: int, earlier: str | None, versio
     """How many entities of how many tasks that nobody has annotated are another by ``version`` than by
     ``earlier``: a new span, another label, or gone."""
     before, after = (_spans(session, project_id, name) for name in (earlier or "", version))
-    changes = [
-        max(len(before[task] - after[task]), len(after[task] - before[task]))
-        for task in before.keys() & after.keys()
-    ]
-    return sum(changes), sum(change > 0 for change in changes)
+    entities_changed = tasks_changed = 0
+    old, new = next(before, None), next(after, None)
+    while old is not None and new is not None:
+        ahead = old[0] - new[0]
+        if not ahead:
+            change = max(len(old[1] - new[1]), len(new[1] - old[1]))
+            entities_changed += change
+            tasks_changed += change > 0
+        old = next(before, None) if ahead <= 0 else old
+        new = next(after, None) if ahead >= 0 else new
+    return entities_changed, tasks_changed
 
 
-def _spans(session: Session, project_id: int, version: str) -> dict[int, set[tuple[int, int, str]]]:
-    """What a version predicted for the tasks that nobody has annotated, also where that is nothing."""
+def _spans(session: Session, project_id: int, version: str) -> Iterator[tuple[int, set[tuple[int, int, str]]]]:
+    """What a version predicted for the tasks that nobody has annotated, also where that is nothing, by rising
+    task id, a page at a time."""
+    annotated = select(Annotation.id).where(Annotation.task_id == Task.id)
     query = (
-        select(Prediction.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label)
+        select(Prediction.task_id, Prediction.id)
         .join(Task, Task.id == Prediction.task_id)
-        .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
-        .where(Task.project_id == project_id, made_by(version))
-        .where(Task.id.not_in(select(Annotation.task_id)))
+        .where(Task.project_id == project_id, made_by(version), ~annotated.exists())
+        .order_by(Task.id)
+        .limit(_PREDICTIONS_PER_STATEMENT)
     )
-    found: dict[int, set[tuple[int, int, str]]] = {}
-    for task, start, end, label in session.execute(query):
-        spans = found.setdefault(task, set())
-        if label is not None:
-            spans.add((start, end, label))
-    return found
+    last = 0
+    while page := session.execute(query.where(Task.id > last)).all():
+        spans: dict[int, set[tuple[int, int, str]]] = {prediction: set() for _, prediction in page}
+        entities_of = select(
+            ProjectedEntity.prediction_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label
+        ).where(ProjectedEntity.prediction_id.in_(spans))
+        for prediction, start, end, label in session.execute(entities_of):
+            spans[prediction].add((start, end, label))
+        yield from ((task, spans[prediction]) for task, prediction in page)
+        last = page[-1][0]
 
 
 def predicted_task_ids(session: Session, project_id: int, version: str) -> set[int]:
@@ -195,17 +209,32 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
     return set(session.scalars(query))
 
 
+def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:
+    """Ids of the project's tasks that a pipeline version hasn't predicted, in the order they came."""
+    predicted = select(Prediction.id).where(Prediction.task_id == Task.id, made_by(version)).correlate(Task)
+    query = select(Task.id).where(Task.project_id == project_id, ~predicted.exists(), *where).order_by(Task.id)
+    return array("q", session.scalars(query.execution_options(yield_per=_PREDICTIONS_PER_STATEMENT)))
+
+
+def count_by(session: Session, project_id: int, version: str) -> int:
+    """How many tasks of the project a pipeline version has predicted."""
+    query = select(func.count()).select_from(Prediction).where(made_by(version))
+    return session.scalar(_of_project(session, query, project_id)) or 0
+
+
 def count_predictions(session: Session, project_id: int) -> dict[str, int]:
     """Number of predictions by the name of the pipeline version, the oldest version first."""
-    query = (
-        select(PipelineVersion.name, func.count())
-        .join(Prediction, Prediction.pipeline_id == PipelineVersion.id)
-        .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project_id)
-        .group_by(PipelineVersion.id, PipelineVersion.name)
-        .order_by(PipelineVersion.id)
-    )
-    return dict(session.execute(query).all())
+    versions = session.execute(select(PipelineVersion.id, PipelineVersion.name).order_by(PipelineVersion.id)).all()
+    query = select(Prediction.pipeline_id, func.count()).group_by(Prediction.pipeline_id)
+    counts: dict[int, int] = dict(session.execute(_of_project(session, query, project_id)).all())
+    return {name: counts[version] for version, name in versions if version in counts}
+
+
+def _of_project(session: Session, query: Select[*tuple[Any, ...]], project_id: int) -> Select[*tuple[Any, ...]]:
+    """Narrow a query about predictions to a project's; with a single one in the store nothing is looked up."""
+    if len(session.scalars(select(Project.id).limit(2)).all()) < 2:
+        return query
+    return query.join(Task, Task.id == Prediction.task_id).where(Task.project_id == project_id)
 
 
 def to_record(task: Task, prediction: Prediction) -> entities.Prediction:
