@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.base import utc_now
-from xner_label.store.database import insert_new
+from xner_label.store.database import id_batches, insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
@@ -26,26 +27,75 @@ from xner_label.store.tables import (
 
 # How many ids go into one IN (...).
 _IDS_PER_STATEMENT = 5_000
+# Of more tasks than so many for each that is wanted, numbers are drawn instead of listing all.
+_DRAWN_FROM = 100
+
+
+# (task id, prediction id, confidence) of what may be chosen.
+Eligible = tuple[int, int, float]
 
 
 def eligible(
-    session: Session, project_id: int, version: str, split: str, max_confidence: float | None = None
-) -> list[tuple[int, int, float]]:
+    session: Session,
+    project_id: int,
+    version: str,
+    split: str,
+    max_confidence: float | None = None,
+    *,
+    limit: int | None = None,
+    among: Collection[int] | None = None,
+) -> list[Eligible]:
     """(task id, prediction id, confidence) of what may be chosen for review, least confident first.
 
     That is what a version predicted in a split, nobody has been asked about or has settled, and isn't in Label
-    Studio already: tasks made there get their predictions from the ML backend.
+    Studio already: tasks made there get their predictions from the ML backend. No more than ``limit`` of it, which
+    takes no longer however much there is; ``among`` names the tasks to look at, by id.
     """
-    query = (
-        select(Task.id, Prediction.id, Prediction.confidence)
-        .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, made_by(version), Task.split == split)
-        .where(_choosable())
-        .order_by(Prediction.confidence, Task.id)
-    )
+    query = _eligible(project_id, version, split).order_by(Prediction.confidence, Prediction.task_id)
     if max_confidence is not None:
         query = query.where(Prediction.confidence <= max_confidence)
-    return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
+    if among is None:
+        return [
+            (task, prediction, confidence) for task, prediction, confidence in session.execute(query.limit(limit))
+        ]
+    chosen = [
+        (task, prediction, confidence)
+        for ids in id_batches(list(among))
+        for task, prediction, confidence in session.execute(query.where(Task.id.in_(ids)))
+    ]
+    return sorted(chosen, key=lambda row: (row[2], row[0]))[:limit]
+
+
+def draw_eligible(
+    session: Session, project_id: int, version: str, split: str, size: int, seed: int
+) -> list[Eligible]:
+    """``size`` of all that may be chosen, at random, each as likely as any other; fewer where there are fewer.
+
+    Of many tasks numbers are drawn until enough of them may be chosen; where few may, all are listed first.
+    """
+    first, last = (session.scalar(select(end(Task.id))) or 0 for end in (func.min, func.max))
+    span = last - first + 1
+    if span > _DRAWN_FROM * size:
+        chosen, _ = count_items(session, project_id)
+        numbers = random.Random(f"{seed}-{chosen}").sample(range(first, last + 1), _DRAWN_FROM // 2 * size)  # noqa: S311
+        drawn: list[Eligible] = []
+        for start in range(0, len(numbers), 4 * size):
+            part = numbers[start : start + 4 * size]
+            rows = {row[0]: row for row in eligible(session, project_id, version, split, among=part)}
+            drawn += [rows[number] for number in part if number in rows]
+            if len(drawn) >= size:
+                return drawn[:size]
+    everything = eligible(session, project_id, version, split)
+    return random.Random(f"{seed}-{len(everything)}").sample(everything, min(size, len(everything)))  # noqa: S311
+
+
+def _eligible(project_id: int, version: str, split: str) -> Select[int, int, float]:
+    return (
+        select(Prediction.task_id, Prediction.id, Prediction.confidence)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project_id, made_by(version), Task.split == split)
+        .where(_choosable())
+    )
 
 
 def eligible_by_split(session: Session, project_id: int, version: str) -> dict[str, int]:
@@ -62,11 +112,10 @@ def eligible_by_split(session: Session, project_id: int, version: str) -> dict[s
 
 def _choosable() -> ColumnElement[bool]:
     """Nobody has been asked about the task, has settled it or set it aside, and Label Studio doesn't hold it."""
+    tables = (ReviewItem, Annotation, ExcludedTask)
     return and_(
         Task.studio_task.is_(None),
-        Task.id.not_in(select(ReviewItem.task_id)),
-        Task.id.not_in(select(Annotation.task_id)),
-        Task.id.not_in(select(ExcludedTask.task_id)),
+        *(~select(table.task_id).where(table.task_id == Task.id).correlate(Task).exists() for table in tables),
     )
 
 

@@ -7,7 +7,6 @@ without an answer is looked for in Label Studio by its external id before it is 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -158,7 +157,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
 
 def _elsewhere(session: Session, project: Project, version: str | None, options: PushOptions) -> dict[str, int]:
     """How much could be chosen from other splits, where this one holds nothing."""
-    if version is None or reviews.eligible(session, project.id, version, options.split):
+    if version is None or reviews.eligible(session, project.id, version, options.split, limit=1):
         return {}
     counts = reviews.eligible_by_split(session, project.id, version)
     return {split: count for split, count in counts.items() if split != options.split}
@@ -170,23 +169,32 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     wanted = options.limit - reviews.count_open(session, project.id)
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
-    found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
+    blind: set[int] = set()
+    drawn: set[int] = set()
+    sample: list[reviews.Eligible] = []
+    if options.blind_share or options.audit_share:
+        # not only from the doubtful ones: the slices are to say how good predictions are on the whole
+        unseen, seen = (round(share * wanted) for share in (options.blind_share, options.audit_share))
+        size = min(unseen + seen, wanted)
+        sample = reviews.draw_eligible(session, project.id, version, options.split, size, options.seed)
+        blind = {task for task, _, _ in sample[:unseen]}
+        drawn = {task for task, _, _ in sample}
+    in_order = options.tasks is None and (options.strategy, options.minutes) == (DEFAULT_STRATEGY, None)
+    found = reviews.eligible(
+        session,
+        project.id,
+        version,
+        options.split,
+        options.max_confidence,
+        limit=wanted if in_order else None,
+        among=options.tasks,
+    )
     if options.tasks is not None:
         by_task = {item[0]: item for item in found}
         found = [by_task[task] for task in options.tasks if task in by_task]
-    elif (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
+    elif not in_order:
         found = _ordered(session, found, options, wanted)
-    blind: set[int] = set()
-    drawn: set[int] = set()
-    if options.blind_share or options.audit_share:
-        # not only from the doubtful ones: the slices are to say how good predictions are on the whole
-        everything = reviews.eligible(session, project.id, version, options.split)
-        unseen, seen = (round(share * wanted) for share in (options.blind_share, options.audit_share))
-        size = min(unseen + seen, wanted, len(everything))
-        sample = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)  # noqa: S311
-        blind = {task for task, _, _ in sample[:unseen]}
-        drawn = {task for task, _, _ in sample}
-        found = [*sample, *(item for item in found if item[0] not in drawn)]
+    found = [*sample, *(item for item in found if item[0] not in drawn)]
     found = found[:wanted]
     if options.strategy == "random" and options.max_confidence is None and options.tasks is None:
         drawn = {task for task, _, _ in found}
