@@ -125,6 +125,8 @@ class Predictor:
             results = pipeline.predict([task for _, task in batch])
             self._save(dict(batch), results, report)
             progress.advance(len(batch))
+        if report.predicted:
+            self._store.refresh_statistics()
         report.left_out = dict(linked.left_out + Counter(report.left_out))
         with self._store.write() as session:
             current = ensure_pipeline(session, pipeline.signature)
