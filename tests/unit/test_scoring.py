@@ -30,6 +30,7 @@ from xner_label.projection.problem import build_instance, project_all
 from xner_label.projection.projectors import make_fusion, make_projector
 from xner_label.projection.spans import ngrams
 from xner_label.settings.choices import PROJECTORS, SCORES
+from xner_label.stages.interfaces import Translation
 
 
 def instance(source, target, spans, links="", **fields):
@@ -133,6 +134,15 @@ class Table:
         return [np.log(self.backward.get(pair, 1e-9)) for pair in pairs]
 
 
+class Echo:
+    """Translates nothing."""
+
+    signature = "echo"
+
+    def translate(self, texts):
+        return [Translation(text) for text in texts]
+
+
 def test_nmt_and_the_papers_best_fusion():
     scorer = Table({("cow", "ng'ombe"): 0.6}, {("cow", "ng'ombe"): 0.2})
     tags = ({}, {"B-X": 0.5}, {})
@@ -191,7 +201,7 @@ def test_every_projector_copes_with_nothing():
     nowhere = msgspec.structs.replace(instance("Zed a", "", [(0, 1, "PER")]), target_tags=())
     scorer = Table({}, {})
     for name in PROJECTORS:
-        projector = make_projector(name, translation_scorer=scorer)
+        projector = make_projector(name, translation_scorer=scorer, marker_translator=Echo())
         assert project_all(projector, [empty, unlinked, nowhere]) == [[], [], []]
         assert project_all(projector, []) == []
     with pytest.raises(UsageError, match="choose one of"):

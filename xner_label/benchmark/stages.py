@@ -133,7 +133,7 @@ def translation_stage(choice: StageChoice, settings: Settings) -> DeferredStage 
 
     languages = f"{chosen.target_language}>{chosen.source_language}"
     signature = (
-        f"{choice.kind}:{_checkpoint(chosen, chosen.translator_model)}:{languages}:b{chosen.translator_beams}"
+        f"{choice.kind}:{model_signature(chosen, chosen.translator_model)}:{languages}:b{chosen.translator_beams}"
     )
     return DeferredStage("translator", TranslationStage.reads, f"{signature}:{_placed(chosen)}", make)
 
@@ -162,7 +162,7 @@ def tagging_stage(
 
         model = spacy_signature(chosen.tagger_model)
     else:
-        model = _checkpoint(chosen, chosen.tagger_model)
+        model = model_signature(chosen, chosen.tagger_model)
 
     def make() -> Stage:
         tagger = assembly.make_tagger(chosen, cache=MemoryCache(), labelled=labelled)
@@ -195,7 +195,7 @@ def alignment_stage(choice: StageChoice, settings: Settings, corpus: str) -> Def
         signature = make().signature  # its options; that costs nothing, and says at once where it isn't installed
     else:
         options = (chosen.aligner_method, chosen.aligner_token_type, str(chosen.aligner_layer), _placed(chosen))
-        signature += ":".join((_checkpoint(chosen, chosen.aligner_model), *options))
+        signature += ":".join((model_signature(chosen, chosen.aligner_model), *options))
     if learns:
         signature += f":of:{corpus}"
     return DeferredStage("aligner", AlignmentStage.reads, signature, make, learns=learns)
@@ -204,7 +204,7 @@ def alignment_stage(choice: StageChoice, settings: Settings, corpus: str) -> Def
 def target_tagging_stage(choice: StageChoice, settings: Settings, labels: Sequence[str]) -> DeferredStage:
     """A tagger of the target language. Raises ConfigurationError for a model that isn't here."""
     chosen = replace(settings, labels=tuple(labels))
-    signature = f"{_checkpoint(chosen, choice.model)}:{','.join(labels)}:{_placed(chosen)}"
+    signature = f"{model_signature(chosen, choice.model)}:{','.join(labels)}:{_placed(chosen)}"
     return DeferredStage(
         "target-tagger",
         TargetTaggingStage.reads,
@@ -213,7 +213,7 @@ def target_tagging_stage(choice: StageChoice, settings: Settings, labels: Sequen
     )
 
 
-def _checkpoint(settings: Settings, model: str) -> str:
+def model_signature(settings: Settings, model: str) -> str:
     """What names a model: a hash of its file, or a checkpoint's signature."""
     if not model:
         raise ConfigurationError("no model is named", hint="write KIND:MODEL, or name one in the settings")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import READ_FORMATS, json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress, count_lines
 from xner_label.errors import PartialError, UsageError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xner_label.predicting.predictor import PredictReport
     from xner_label.predicting.with_model import ModelPredictReport
 
-_FORMATS = ("jsonl", "csv", "text", "conll", "hf", "label-studio", "doccano", "prodigy")
 _PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 
 
@@ -35,7 +34,7 @@ _PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 @click.option(
     "--format",
     "input_format",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(READ_FORMATS),
     help="Format of the files [default: what each says itself]",
 )
 @click.option(

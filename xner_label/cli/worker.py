@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @with_settings(
     *("database_url", "project", "preset", "studio_url", "training_folder"),
-    *("sync_every", "predict_every", "train_every"),
+    *("sync_every", "predict_every", "train_every", "train_if_new_gold"),
 )
 @json_option
 def command(settings: Settings, once: bool, kinds: tuple[str, ...], lease: float, as_json: bool) -> None:

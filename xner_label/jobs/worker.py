@@ -98,7 +98,12 @@ class Worker:
                     last = jobs.last_started(session, self._project, kind)
                 if last is None or utc_now() - last >= timedelta(seconds=seconds):
                     with self._store.write() as session:
-                        jobs.enqueue(session, self._project, kind)
+                        jobs.enqueue(session, self._project, kind, self._conditions(kind))
+
+    def _conditions(self, kind: str) -> dict[str, int]:
+        """What a job must find to do anything, where nobody but the clock asked for it."""
+        least = self._settings.train_if_new_gold
+        return {"if_new_gold": least} if kind == "train" and least else {}
 
     def _do(self, claim: jobs.Claim) -> Done:
         _LOG.info("job %d: %s begins, attempt %d", claim.id, claim.kind, claim.attempt)

@@ -17,9 +17,10 @@ import msgspec
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import tags_of
+from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import make_projector
-from xner_label.settings.choices import TAGGERS, TRANSLATORS
+from xner_label.projection.projectors import make_projector, models_asked
+from xner_label.settings.choices import CHECKPOINT_TRANSLATORS, TAGGERS, TRANSLATORS
 from xner_label.settings.table import Settings
 from xner_label.stages.alignment.by_name import aligner_by_name
 from xner_label.stages.alignment.options import AlignerOptions
@@ -179,15 +180,40 @@ def _aligner_options(settings: Settings) -> AlignerOptions:
     )
 
 
-def assemble_projector(settings: Settings, *, corpus: bool = False) -> Projector | CorpusProjector:
-    """The projector that the settings name, or, of its kind, the one that lets the tasks of a ``corpus`` inform
-    each other.
+def make_marker_translator(settings: Settings, *, cache: Cache) -> Translator | None:
+    """What translates marked texts from the source into the target language: the checkpoint ``marker_model``, else
+    the translator the other way round, else the checkpoint ``translator_model``; None where all are unnamed.
 
-    Raises what :func:`xner_label.projection.projectors.make_projector` and :func:`make_translation_scorer` do.
+    Raises what make_translator raises.
+    """
+    model = settings.marker_model or settings.translator_model
+    if settings.marker_model or settings.translator == "given":
+        if not model:
+            return None
+        kind = settings.translator if settings.translator in CHECKPOINT_TRANSLATORS else "transformers"
+        settings = replace(settings, translator=kind, translator_model=model)
+    return make_back_translator(settings, cache=cache)
+
+
+def assemble_projector(
+    settings: Settings, *, corpus: bool = False, cache: Cache | None = None
+) -> Projector | CorpusProjector:
+    """The projector that the settings name, or, of its kind, the one that lets the tasks of a ``corpus`` inform
+    each other. ``cache`` keeps what it has translated.
+
+    Raises what :func:`xner_label.projection.projectors.make_projector`, :func:`make_translation_scorer` and
+    :func:`make_marker_translator` do.
     """
     name = "corpus" if corpus else settings.projector
-    scorer = make_translation_scorer(settings) if "nmt" in name else None
-    return make_projector(name, weights=settings.projector_weights, translation_scorer=scorer)
+    asked = models_asked(name)
+    return make_projector(
+        name,
+        weights=settings.projector_weights,
+        translation_scorer=make_translation_scorer(settings) if "nmt" in asked else None,
+        marker_translator=make_marker_translator(settings, cache=cache or MemoryCache())
+        if "markers" in asked
+        else None,
+    )
 
 
 def make_placement(settings: Settings) -> Placement:

@@ -16,10 +16,12 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
 from xner_label.pipeline.pipeline import Pipeline, names_signature
+from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.predicting.linked_tasks import LinkedTasks
 from xner_label.progress import SILENCE, Progress
+from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode
@@ -35,8 +37,8 @@ from xner_label.store.tables import Task
 
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
-# What follows the weights in the signature of a projector that has learned.
-_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+")
+# What follows the weights in the signature of a projector that has learned, and what people do with affixes.
+_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+| borders=[0-9a-f]+")
 
 
 class LearnedReport(msgspec.Struct, frozen=True):
@@ -75,6 +77,7 @@ class Predictor:
         self._settings = settings
         with store.read() as session:
             self._project = projects.get_project(session, settings.project).id
+        self._habits: tuple[int, BorderHabits] = (0, NO_HABITS)  # and the newest answer that they know
 
     def predict_project(
         self,
@@ -97,15 +100,13 @@ class Predictor:
         some = limit is not None or split is not None
         # nothing but what isn't predicted yet has to be looked at, unless the tasks are to be learned from
         pipeline = None if some else self._standing_pipeline()
+        streams = pipeline is not None
         whole = pipeline is None or not self._completion.is_shown(self._project)
         ids = self._chosen(limit, split) if pipeline is None or whole else self._unpredicted(pipeline)
-        known = 0 if pipeline is None else self._count_by(pipeline)
-        linked = self._linked(ids, progress)
-        if len(linked) + linked.left_out.total() and not linked.with_source and not known:
-            raise ConfigurationError(
-                "no task has a source and no translator is configured",
-                hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
-            )
+        linked = self._linked(ids)
+        if pipeline is None:
+            linked.prepare(progress)
+            self._require_source(linked)
         with self._store.read() as session:
             unlearned = corpus_states.count_unlearned(session, self._project)
             corrections = corpus_states.count_unlearned_corrections(session, self._project)
@@ -119,12 +120,14 @@ class Predictor:
         if whole:
             ids = self._unpredicted(pipeline, among=ids)
         report = PredictReport(pipeline.signature, known=self._count_by(pipeline))
-        progress.begin("projecting", len(linked))
+        progress.begin("projecting", len(linked) or len(ids))
         progress.advance(max(len(linked) - len(ids), 0))
-        for batch in linked.batches(only=ids):
+        for batch in linked.stream(ids) if streams else linked.batches(only=ids):
             results = pipeline.predict([task for _, task in batch])
             self._save(dict(batch), results, report)
             progress.advance(len(batch))
+        if streams and not report.known:
+            self._require_source(linked)
         if report.predicted:
             self._store.refresh_statistics()
         report.left_out = dict(linked.left_out + Counter(report.left_out))
@@ -163,14 +166,25 @@ class Predictor:
             pipeline = self._pipeline(self._projector)
             return None if pipeline.learns else pipeline
         if self._settings.corpus_limit == 0:
-            return self._pipeline(self._knowledge.adapted(self._linked))
-        projector = self._knowledge.standing(self._linked)
+            return self._pipeline(self._knowledge.adapted(self._prepared))
+        projector = self._knowledge.standing(self._prepared)
         return None if projector is None else self._pipeline(projector)
 
-    def _linked(self, ids: Sequence[int], progress: Progress = SILENCE) -> LinkedTasks:
-        linked = LinkedTasks(self._store, self._project, self._completion, ids, self._settings.corpus_limit)
-        linked.prepare(progress)
+    def _linked(self, ids: Sequence[int]) -> LinkedTasks:
+        return LinkedTasks(self._store, self._completion, ids, self._settings.corpus_limit)
+
+    def _prepared(self, ids: Sequence[int]) -> LinkedTasks:
+        linked = self._linked(ids)
+        linked.prepare(SILENCE)
         return linked
+
+    @staticmethod
+    def _require_source(linked: LinkedTasks) -> None:
+        if len(linked) + linked.left_out.total() and not linked.with_source:
+            raise ConfigurationError(
+                "no task has a source and no translator is configured",
+                hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
+            )
 
     def _unpredicted(self, pipeline: Pipeline, among: Sequence[int] | None = None) -> Sequence[int]:
         """Ids of the tasks that a pipeline hasn't predicted, of all but those set aside, or of some."""
@@ -255,7 +269,16 @@ class Predictor:
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
             answers = name_answers(session, self._project)
-        return Pipeline(projector, upstream=upstream, labels=self._settings.labels, amendment=answers)
+            newest = corpus_states.newest_annotation(session, self._project)
+            if newest != self._habits[0]:
+                self._habits = newest, project_habits(session, self._project)
+        return Pipeline(
+            projector,
+            upstream=upstream,
+            labels=self._settings.labels,
+            amendment=answers,
+            border_habits=self._habits[1],
+        )
 
     @cached_property
     def _completion(self) -> Completion:
@@ -264,7 +287,7 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return assemble_projector(self._settings)
+        return assemble_projector(self._settings, cache=self._cache)
 
     def _projector_of(self, linked: LinkedTasks, progress: Progress) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can; by a limit of 0,
@@ -273,7 +296,7 @@ class Predictor:
             return self._projector
         limit = self._settings.corpus_limit
         if limit == 0:
-            return self._knowledge.adapted(self._linked)
+            return self._knowledge.adapted(self._prepared)
         return self._knowledge.learn(linked, limit, progress)
 
     @property

@@ -15,11 +15,12 @@ from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
-from xner_label.store.tables import ModelRun, Task
-from xner_label.training.data import Sentence, projections_of, to_sentence
+from xner_label.store.tables import ModelRun
+from xner_label.training.data import projections_of, to_sentence
 from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.run_files import run_folder
 from xner_label.training.runs import load_model
+from xner_label.training.sentences import Sentence
 
 # Tasks per transaction.
 _TASKS_PER_WRITE = 500
@@ -138,9 +139,7 @@ def predict_with_model(
         ids = open_tasks[start : start + _TASKS_PER_WRITE]
         with store.read() as session:
             projected = projections_of(session, ids, pipeline)
-            sentences = [
-                to_sentence(task, projected) for task in tasks.iterate_tasks(session, row.id, Task.id.in_(ids))
-            ]
+            sentences = [to_sentence(task, projected) for task in tasks.by_ids(session, ids)]
         results = model.answer(sentences)
         pairs = [(sentence.task_id, result) for sentence, result in zip(sentences, results, strict=True)]
         with store.write() as session:

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.settings.choices import PROJECTORS, SCORES, WEIGHTED_PROJECTORS
+from xner_label.settings.choices import MATCHINGS, PROJECTORS, SCORES, WEIGHTED_PROJECTORS
 from xner_label.settings.rules import weighted_sum
-from xner_label.stages.interfaces import TranslationScorer
+from xner_label.stages.interfaces import TranslationScorer, Translator
 
 if TYPE_CHECKING:
     from xner_label.projection.handmade.matching_projector import Solver
     from xner_label.projection.handmade.scores import Score
-
-# What may stand behind @ in a projector's name: how candidates are matched, see MatchingProjector.
-SOLVERS: Mapping[str, Solver] = {"<=": "<=", "greedy": "greedy", "=": "=", ">=": ">="}
+    from xner_label.stages.translation.markers import MarkerStyle
 
 # The paper's fusions. The last one is its best.
 _FUSIONS: dict[str, Mapping[str, float]] = {
@@ -29,6 +27,18 @@ _FUSIONS: dict[str, Mapping[str, float]] = {
 }
 
 
+# The projectors that have markers translated, and which.
+_MARKERS: Mapping[str, MarkerStyle] = {"easyproject": "brackets", "xml": "xml"}
+
+
+def models_asked(name: str) -> frozenset[str]:
+    """The models beside the stages that a projector asks: ``nmt`` for probabilities of translations, ``markers``
+    for translations of marked texts."""
+    base = name.partition("@")[0]
+    asked = {"nmt"} & set(weighted_sum(base) or base.split("+"))
+    return frozenset(asked | ({"markers"} if base in _MARKERS else set()))
+
+
 def has_corpus_mode(name: str, *, weights: str = "") -> bool:
     """Whether the projector of that name can let tasks inform each other; raises as :func:`make_projector`."""
     if name != "default":
@@ -39,14 +49,20 @@ def has_corpus_mode(name: str, *, weights: str = "") -> bool:
 
 
 def make_projector(
-    name: str, *, weights: str = "", translation_scorer: TranslationScorer | None = None
+    name: str,
+    *,
+    weights: str = "",
+    translation_scorer: TranslationScorer | None = None,
+    marker_translator: Translator | None = None,
 ) -> Projector | CorpusProjector:
     """The projector of that name, or that matches by a weighted sum of scores (``0.5*align+0.1*casing``).
 
     ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
-    `xner-label fit-projector` wrote; empty: the shipped one. ``@`` and one of :data:`SOLVERS` behind the name of a
-    projector that matches candidates choose how (``align@>=``). Raises UsageError for an unknown projector,
-    ConfigurationError where it needs a translation scorer and has none, or the weights can't be read.
+    `xner-label fit-projector` wrote; empty: the shipped one. ``@`` and one of
+    :data:`~xner_label.settings.choices.MATCHINGS` behind the name of a projector that matches candidates choose
+    how (``align@>=``). ``translation_scorer`` and ``marker_translator``, from the source into the target language,
+    are for those that ask such models (:func:`models_asked`). Raises UsageError for an unknown projector,
+    ConfigurationError where a model that it asks isn't there, or the weights can't be read.
     """
     if name in WEIGHTED_PROJECTORS:
         from xner_label.projection.loglinear.projector import LogLinearProjector
@@ -61,13 +77,22 @@ def make_projector(
     if weights:
         raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
     base, at, solver_name = name.partition("@")
-    solver = SOLVERS.get(solver_name) if at else "<="
-    if solver is None:
-        raise UsageError(f"there is no way {solver_name!r} to match", hint=f"choose among {', '.join(SOLVERS)}")
+    if at and solver_name not in MATCHINGS:
+        raise UsageError(f"there is no way {solver_name!r} to match", hint=f"choose among {', '.join(MATCHINGS)}")
+    solver: Solver = solver_name if at else "<="  # type: ignore[assignment]
     if base in _FUSIONS:
         return make_fusion(base, _FUSIONS[base], translation_scorer=translation_scorer, solver=solver)
     if weights_of_sum := weighted_sum(base):
         return make_fusion("fusion", weights_of_sum, translation_scorer=translation_scorer, solver=solver)
+    if base in _MARKERS:
+        from xner_label.projection.handmade.marked_translation import MarkerProjector
+
+        if marker_translator is None:
+            raise ConfigurationError(
+                f"the projector {base!r} has marked texts translated and there is no model for that",
+                hint="name a translation checkpoint with --marker-model or --translator-model, and both languages",
+            )
+        return MarkerProjector(base, marker_translator, _MARKERS[base], solver)
     if name == "heuristic":
         from xner_label.projection.handmade.heuristic import HeuristicProjector
 
@@ -81,6 +106,8 @@ def make_projector(
             return scored.link_dice_projector(solver)
         if base == "align" or not at:
             return scored.align_projector("greedy" if base == "align-greedy" else solver)
+    if at and base in PROJECTORS:
+        raise UsageError(f"the projector {base!r} doesn't match candidates", hint=f"leave @{solver_name} out")
     raise UsageError(f"there is no projector {name!r}", hint=f"choose one of {', '.join(PROJECTORS)}")
 
 

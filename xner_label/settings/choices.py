@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TRANSLATORS = ("given", "transformers", "ctranslate2")
+# Those that run a checkpoint.
+CHECKPOINT_TRANSLATORS = ("transformers", "ctranslate2")
 TAGGERS = ("given", "crf", "transformers", "spacy", "gliner")
 # Several aligners joined by + are an ensemble.
 ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
@@ -16,8 +18,11 @@ DTYPES = ("float32", "bfloat16", "float16")
 # The paper's fusions come last.
 PROJECTORS = (
     *("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic"),
+    *("easyproject", "xml"),
     *("ner", "ner-spans", "nmt", "align+ner", "align+ner-spans", "align+ner-spans+nmt"),
 )
+# What may stand behind @ in the name of a projector that matches candidates: how it does, see MatchingProjector.
+MATCHINGS = ("<=", "greedy", "=", ">=")
 # What a weighted sum of one's own, such as 0.5*align+0.1*casing, can be made of.
 SCORES = ("align", "link-dice", "ner", "ner-spans", "nmt", "string", "source", "length", "casing")
 # Those that a weights file belongs to.

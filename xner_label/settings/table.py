@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from xner_label.settings.choices import (
     ALIGNERS,
     DTYPES,
+    MATCHINGS,
     METHODS,
     PROJECTORS,
     SCORES,
@@ -143,6 +144,11 @@ class Settings:
         "given", "pipeline.translator", "Translator; given: the tasks bring their source", rule=Choice(TRANSLATORS)
     )
     translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
+    marker_model: str = setting(
+        "",
+        "pipeline.marker_model",
+        "Checkpoint that translates marked texts (easyproject, xml); empty: the translator's",
+    )
     translator_beams: int = setting(
         4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
     )
@@ -188,7 +194,10 @@ class Settings:
         -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
     )
     projector: str = setting(
-        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
+        "default",
+        "pipeline.projector",
+        "How target spans are chosen",
+        rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
     )
     projector_weights: str = setting(
         "",
@@ -209,6 +218,39 @@ class Settings:
         "training.min_silver_confidence",
         "Projected entities below it are unknown text to training",
         rule=Range(0.0, 1.0),
+    )
+    silver_rule: str = setting(
+        "confidence",
+        "training.rules.silver",
+        "What a silver entity weighs: its confidence, or 1 (equal); none: silver isn't learned from",
+        rule=Choice(("confidence", "equal", "none")),
+    )
+    doubtful_rule: str = setting(
+        "unknown",
+        "training.rules.doubtful",
+        "What the tokens of doubtful silver entities are: unknown, or outside any entity",
+        rule=Choice(("unknown", "outside")),
+    )
+    settled_rule: str = setting(
+        "confidence",
+        "training.rules.settled",
+        "What an entity weighs that people settled by its name: its confidence, or 1 (certain); or it is unknown",
+        rule=Choice(("confidence", "certain", "unknown")),
+    )
+    partly_reviewed_rule: str = setting(
+        "silver",
+        "training.rules.partly_reviewed",
+        "What the rest of a task is in which names alone were settled: silver like any other, or unknown",
+        rule=Choice(("silver", "unknown")),
+    )
+    outside_weight: float = setting(
+        0.5,
+        "training.rules.outside_weight",
+        "What a silver token outside entities weighs in fine-tuning",
+        rule=Range(0.0, 1.0),
+    )
+    gold_weight: int = setting(
+        3, "training.rules.gold_weight", "How often gold counts where it is learned beside silver", rule=Range(1)
     )
     max_error: float = setting(
         1.0,
@@ -312,6 +354,12 @@ class Settings:
         "worker.train_every",
         "Seconds after which the worker trains again; 0: only when somebody asks for it",
         rule=Range(0.0),
+    )
+    train_if_new_gold: int = setting(
+        0,
+        "worker.train_if_new_gold",
+        "By that clock only where people have settled so many tasks since the last run",
+        rule=Range(0),
     )
 
     chosen: frozenset[str] = field(default=frozenset(), repr=False, compare=False)

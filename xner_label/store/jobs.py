@@ -54,7 +54,8 @@ def enqueue(
     """Ask for a job in ``delay`` seconds; False where one of the kind waits already.
 
     Asking again puts a waiting job off to the new time, at most ten delays after it was first asked for, so that
-    a burst of reasons is worked off once; it never brings other options.
+    a burst of reasons is worked off once. It never brings other options, but asking without any takes those of the
+    waiting job away: they are conditions.
     """
     now = utc_now()
     row = {
@@ -71,6 +72,8 @@ def enqueue(
     waiting = session.scalars(
         select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.state == "waiting").with_for_update()
     ).one_or_none()
+    if waiting is not None and not options:
+        waiting.options = {}
     if waiting is not None and delay:
         latest = waiting.created_at + timedelta(seconds=_PATIENCE * delay)
         waiting.due_at = max(waiting.due_at, min(now + timedelta(seconds=delay), latest))

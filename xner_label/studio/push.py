@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.progress import SILENCE, Progress
-from xner_label.review.queue import order_tasks
+from xner_label.review.selection import RANDOM, costs_of, in_order, waiting
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
@@ -30,7 +30,6 @@ from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
-from xner_label.studio.queued import queued_tasks
 from xner_label.studio.ranking import rank_waiting
 from xner_label.studio.regions import to_studio
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
@@ -43,11 +42,11 @@ _TASKS_PER_REQUEST = 500
 class PushOptions(msgspec.Struct, frozen=True):
     """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds
     nothing until some are done; ``strategy`` orders what could be chosen (see
-    :mod:`xner_label.review.strategies`), and no more is chosen than people can do in ``minutes``.
-    ``max_confidence`` leaves out what is surer than that. ``tasks`` names those to choose, by id and in their
-    order, instead of a strategy. ``blind_share`` of the chosen ones are drawn at random from all that could be
-    chosen and shown without a prediction: the control slice; ``audit_share`` are drawn in the same way and
-    shown with it: the audit slice."""
+    :mod:`xner_label.review.strategies`), and no more is chosen than people can do in ``minutes``, what waits
+    already included. ``max_confidence`` leaves out what is surer than that. ``tasks`` names those to choose, by
+    id and in their order, instead of a strategy. ``blind_share`` of the chosen ones are drawn at random from all
+    that could be chosen and shown without a prediction: the control slice; ``audit_share`` are drawn in the same
+    way and shown with it: the audit slice."""
 
     limit: int
     strategy: str = DEFAULT_STRATEGY
@@ -169,9 +168,12 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     wanted = options.limit - reviews.count_open(session, project.id)
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
+    if options.tasks is not None:
+        found = reviews.eligible_of(session, project.id, version, options.split, options.tasks)
+    else:
+        found = _ordered(session, project, version, options, wanted)
     blind: set[int] = set()
     drawn: set[int] = set()
-    sample: list[reviews.Eligible] = []
     if options.blind_share or options.audit_share:
         # not only from the doubtful ones: the slices are to say how good predictions are on the whole
         unseen, seen = (round(share * wanted) for share in (options.blind_share, options.audit_share))
@@ -179,24 +181,9 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
         sample = reviews.draw_eligible(session, project.id, version, options.split, size, options.seed)
         blind = {task for task, _, _ in sample[:unseen]}
         drawn = {task for task, _, _ in sample}
-    in_order = options.tasks is None and (options.strategy, options.minutes) == (DEFAULT_STRATEGY, None)
-    found = reviews.eligible(
-        session,
-        project.id,
-        version,
-        options.split,
-        options.max_confidence,
-        limit=wanted if in_order else None,
-        among=options.tasks,
-    )
-    if options.tasks is not None:
-        by_task = {item[0]: item for item in found}
-        found = [by_task[task] for task in options.tasks if task in by_task]
-    elif not in_order:
-        found = _ordered(session, found, options, wanted)
-    found = [*sample, *(item for item in found if item[0] not in drawn)]
+        found = [*sample, *(item for item in found if item[0] not in drawn)]
     found = found[:wanted]
-    if options.strategy == "random" and options.max_confidence is None and options.tasks is None:
+    if options.strategy == RANDOM and options.max_confidence is None and options.tasks is None:
         drawn = {task for task, _, _ in found}
     for task, prediction in predictions.by_id(session, [item[1] for item in found]):
         to_studio(task.text, prediction, control)
@@ -205,12 +192,26 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
 
 
 def _ordered(
-    session: Session, found: Sequence[tuple[int, int, float]], options: PushOptions, wanted: int
+    session: Session, project: Project, version: str, options: PushOptions, wanted: int
 ) -> list[tuple[int, int, float]]:
     """What could be chosen, in the order of the strategy."""
-    queued = queued_tasks(session, found)
-    order = order_tasks(queued, options.strategy, wanted, options.seed, options.minutes)
-    return [found[number] for number in order]
+    costs = seconds = None
+    if options.minutes is not None:
+        costs = costs_of(session, project.id)
+        seconds = 60.0 * options.minutes - waiting(session, project, costs).taken(costs)
+    chosen, _ = in_order(
+        session,
+        project,
+        version,
+        options.strategy,
+        wanted,
+        split=options.split,
+        max_confidence=options.max_confidence,
+        seed=options.seed,
+        seconds=seconds,
+        costs=costs,
+    )
+    return chosen
 
 
 class _Delivery:
