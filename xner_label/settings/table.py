@@ -137,7 +137,7 @@ class Settings:
     marker_model: str = setting(
         "",
         "pipeline.marker_model",
-        "Checkpoint that translates marked texts (easyproject, xml); empty: the translator's",
+        "Checkpoint that translates marked texts (easyproject, xml, codec); empty: the translator's",
     )
     translator_beams: int = setting(
         4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
