@@ -135,12 +135,12 @@ class Table:
 
 
 class Places:
-    """Finds every place for markers as likely as another."""
+    """Finds no place for markers."""
 
     signature = "places"
 
     def log_probabilities(self, sources, text, variants, least_ratio=0.0):
-        return np.full((len(sources), len(variants)), -700.0)
+        return np.full((len(sources), len(variants)), -np.inf)
 
 
 class Echo:

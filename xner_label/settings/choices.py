@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-TRANSLATORS = ("given", "transformers", "ctranslate2")
+TRANSLATORS = ("given", "transformers", "ctranslate2", "llm")
 # Those that run a checkpoint.
 CHECKPOINT_TRANSLATORS = ("transformers", "ctranslate2")
-TAGGERS = ("given", "crf", "transformers", "spacy", "gliner")
+TAGGERS = ("given", "crf", "transformers", "spacy", "gliner", "llm")
 # Several aligners joined by + are an ensemble.
 ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
 # SimAlign's names, and AWESoME's softmax.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 from xner_label.entities import Entity, Link, Span, Tokens
+from xner_label.errors import RecordError
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -45,8 +46,8 @@ class Translator(Protocol):
 
     signature: str
 
-    def translate(self, texts: Sequence[str]) -> list[Translation]:
-        """One translation per text, in order."""
+    def translate(self, texts: Sequence[str]) -> Sequence[Translation | RecordError]:
+        """One translation per text, in order, or what keeps the text from getting one."""
         ...
 
 
@@ -58,8 +59,9 @@ class Tagger(Protocol):
         """Names method, model and options."""
         ...
 
-    def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
-        """The entities of each text, in text order, offsets in code points, each with its probability."""
+    def tag(self, texts: Sequence[Tokens]) -> Sequence[list[Entity] | RecordError]:
+        """The entities of each text, in text order, offsets in code points, each with its probability; or what
+        keeps the text from being tagged."""
         ...
 
 

@@ -50,8 +50,8 @@ class CodecScore:
         }
         variants = [_marked(target, first, last, pair) for first, last in spans.tolist()]
         logs = self.scorer.log_probabilities(list(sources.values()), target.text, variants, self.least_ratio)
-        best = logs.max(axis=1, keepdims=True)
         possible = np.isfinite(logs)
+        best = np.where(possible, logs, -np.finfo(np.float64).max).max(axis=1, keepdims=True)
         ratios = np.exp(logs - best, out=np.zeros_like(logs), where=possible)
         scores = np.divide(ratios, ratios.sum(axis=1, keepdims=True), out=zeros[: len(sources)], where=possible)
         row_of = {key: row for row, key in enumerate(sources)}
