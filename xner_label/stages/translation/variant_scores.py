@@ -145,7 +145,7 @@ class TransformersVariantScorer:
                 if not hopeful:
                     continue
                 start = before[:, group.shared]
-                closer = np.zeros((len(hopeful), len(group.variants)))
+                closer: Floats = np.zeros((len(hopeful), len(group.variants)))
                 if slack > -math.inf:
                     closer = self._closer_bounds(states, mask, hopeful, past, group, rows, start)
                 wanted = [
