@@ -28,6 +28,7 @@ from xner_label.projection.projectors import has_corpus_mode
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
+from xner_label.stages.usage import Usage, usage_of
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
@@ -64,6 +65,7 @@ class PredictReport(msgspec.Struct):
     entities: int = 0
     left_out: dict[str, int] = msgspec.field(default_factory=dict)
     learned: LearnedReport | None = None
+    usage: Usage | None = None
 
 
 class Predictor:
@@ -138,6 +140,7 @@ class Predictor:
                 project.pipeline = current
             report.version = current.name
         news = unlearned or names_signature(pipeline.signature) != names_before
+        report.usage = usage_of(self._translator, self._tagger)
         if news and not some and earlier_name not in (None, report.version):
             with self._store.read() as session:
                 changed = predictions.count_changes(session, self._project, earlier_name, report.version)
