@@ -216,17 +216,19 @@ CALLS = (
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
         "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
-        "--source-language en --target-language sw --device cpu --dtype float32 --json",
+        "--source-language en --target-language sw --device cpu --dtype float32 "
+        "--llm-url http://127.0.0.1:1 --json",
     ),
     Call("benchmark", "tasks.jsonl --methods string --cache kept --dry-run"),
     Call(
         "translate",
-        f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again",
+        f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again "
+        "--llm-url http://127.0.0.1:1",
     ),
     Call(
         "tag",
         f"tasks.jsonl {STREAM} --tagger crf --device cpu --dtype auto --labels PER,LOC --labelled "
-        "source.jsonl --map GPE=LOC --again",
+        "source.jsonl --map GPE=LOC --again --source-language en --llm-url http://127.0.0.1:1",
     ),
     Call(
         "tag",

@@ -41,6 +41,7 @@ HEAVY = {
     "huggingface_hub",
     "label_studio_sdk",
     "matplotlib",
+    "openai",
     "ray",
     "simalign",
     "spacy",

@@ -79,7 +79,7 @@ _CHOICES = "A,B,..."
     help="Write FILE.json, FILE.md and FILE.html",
 )
 @with_settings(
-    *("labels", "projector_weights", "translator_model", "marker_model"),
+    *("labels", "projector_weights", "translator_model", "marker_model", "llm_url"),
     *("source_language", "target_language", "device", "dtype"),
 )
 @json_option
