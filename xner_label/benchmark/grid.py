@@ -351,7 +351,8 @@ class Runner:
         entities: list[list[Entity]] = []
         for first in range(0, len(tasks), _BATCH):
             batch = tasks[first : first + _BATCH]
-            entities += _as_tagger(tagger).tag([target_tokens(task) for task in batch])
+            answers = _as_tagger(tagger).tag([target_tokens(task) for task in batch])
+            entities += [[] if isinstance(answer, RecordError) else answer for answer in answers]
             self._progress.advance(len(batch))
         cost = stopwatch.cost(len(tasks))
         return outcome_of_entities(

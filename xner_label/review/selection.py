@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.review.costs import Costs, measured_costs
 from xner_label.review.desk import score_of_tasks
+from xner_label.review.name_audit import drawn_removals
 from xner_label.review.name_groups import NameKey
 from xner_label.review.pool import Floats
 from xner_label.review.queue import (
@@ -122,7 +123,12 @@ def select(
     asked = names.asked_names(session, project.id)
     queued = [_unasked(task, asked) for task in queued_tasks(session, found)]
     each = pool_seconds(review_pool(queued), costs)
-    drawn = [number for number, task in enumerate(queued) if any(span.audited for span in task.spans)]
+    removals = drawn_removals(session, project.id)
+    drawn = [
+        number
+        for number, task in enumerate(queued)
+        if any(span.audited for span in task.spans) or found[number][0] in removals
+    ]
     drawn = drawn[: count_in_time(each[drawn], seconds)]
     of_audit = float(each[drawn].sum())
     left_out = set(drawn)
