@@ -37,8 +37,8 @@ class _Contender(msgspec.Struct, frozen=True):
 def advise(results: Sequence[Sequence[Result]], intrinsic: bool) -> Advice | None:
     """The advice of one or more datasets' results; None where no pipeline that settings can name was measured.
 
-    Rows with worse links or after reviews don't count. ``intrinsic``: source entities that come with the tasks are people's; whole
-    pipelines are preferred to them where there are any.
+    Rows with worse links or after reviews don't count. ``intrinsic``: source entities that come with the tasks are
+    people's; whole pipelines are preferred to them where there are any.
     """
     contenders = _contenders(results)
     if intrinsic:

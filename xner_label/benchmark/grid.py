@@ -53,7 +53,8 @@ REVIEWED = "corpus"
 class Grid(msgspec.Struct, frozen=True, kw_only=True):
     """What to compare. ``labels`` None: every label of a dataset's gold. ``labelled`` is what a CRF learns from.
 
-    ``noise`` adds rows with worse links, ``reviews`` rows of ours after people reviewed so many sentences; ``target_taggers`` are models of the target language.
+    ``noise`` adds rows with worse links, ``reviews`` rows of ours after people reviewed so many sentences;
+    ``target_taggers`` are models of the target language.
     """
 
     methods: tuple[str, ...]

@@ -25,7 +25,15 @@ from xner_label.settings.choices import CHECKPOINT_TRANSLATORS, TAGGERS, TRANSLA
 from xner_label.settings.table import Settings
 from xner_label.stages.alignment.by_name import aligner_by_name
 from xner_label.stages.alignment.options import AlignerOptions
-from xner_label.stages.interfaces import Aligner, Cache, Tagger, TargetTagger, TranslationScorer, Translator
+from xner_label.stages.interfaces import (
+    Aligner,
+    Cache,
+    Tagger,
+    TargetTagger,
+    TranslationScorer,
+    Translator,
+    VariantScorer,
+)
 
 if TYPE_CHECKING:
     from xner_label.checkpoints.devices import Placement
@@ -207,6 +215,21 @@ def _aligner_options(settings: Settings) -> AlignerOptions:
     )
 
 
+def make_variant_scorer(settings: Settings) -> VariantScorer | None:
+    """Scores of places for markers, by the checkpoint ``marker_model``, else ``translator_model``; None where both
+    are unnamed.
+
+    Raises ConfigurationError for a checkpoint or language that can't be used.
+    """
+    model = settings.marker_model or settings.translator_model
+    if not model:
+        return None
+    from xner_label.stages.translation.variant_scores import TransformersVariantScorer
+
+    languages = settings.source_language, settings.target_language
+    return TransformersVariantScorer(model, *languages, make_placement(settings))
+
+
 def make_marker_translator(settings: Settings, *, cache: Cache) -> Translator | None:
     """What translates marked texts from the source into the target language: the checkpoint ``marker_model``, else
     the translator the other way round, else the checkpoint ``translator_model``; None where all are unnamed.
@@ -237,6 +260,7 @@ def assemble_projector(
         name,
         weights=settings.projector_weights,
         translation_scorer=make_translation_scorer(settings) if "nmt" in asked else None,
+        variant_scorer=make_variant_scorer(settings) if "codec" in asked else None,
         marker_translator=make_marker_translator(settings, cache=cache or MemoryCache())
         if "markers" in asked
         else None,

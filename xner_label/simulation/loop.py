@@ -140,7 +140,7 @@ class Simulation:
     def test_labels(
         self, strategy: str, budgets: Sequence[int], *, seed: int = 0, error: float = 0.0
     ) -> Iterator[list[set[TokenSpan]]]:
-        """What is projected into each test sentence after each budget of reviewed sentences, at the state's cut."""
+        """The labels of the test sentences after each budget of reviewed ones, at the cut of then."""
         reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
         for state in self._sentence_states(strategy, budgets, reviewer, seed):
             labels = self._labels(state)

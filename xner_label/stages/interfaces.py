@@ -126,6 +126,22 @@ class TargetTagger(Protocol):
         ...
 
 
+class VariantScorer(Protocol):
+    """Says how probable a translation model finds each of many variants of a text."""
+
+    signature: str
+
+    def log_probabilities(
+        self, sources: Sequence[str], text: str, variants: Sequence[str], least_ratio: float = 0.0
+    ) -> NDArray[np.float64]:
+        """log P(variant | source) of all its subtokens, the end included: shape (sources, variants).
+
+        ``variants`` are ``text`` with something inserted. Minus infinity for those of less than ``least_ratio``
+        times the source's most probable variant, and for all where a text is longer than the model reads.
+        """
+        ...
+
+
 class TranslationScorer(Protocol):
     """Judges how well texts translate each other, without translating."""
 
