@@ -112,6 +112,10 @@ CALLS = (
         "--engine embedded --aligner none --json",
     ),
     Call(
+        "predict",
+        f"tasks.jsonl {STORE} --project from-files --into-store --output rejected.jsonl --aligner none --json",
+    ),
+    Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
     ),
     Call(
