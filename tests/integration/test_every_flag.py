@@ -226,6 +226,18 @@ CALLS = (
         "--llm-url http://127.0.0.1:1",
     ),
     Call(
+        "translate-train",
+        f"labelled.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb "
+        "--marker-model nllb --method markers --filter none --labels PER,LOC",
+    ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {LANGUAGES} --model nllb --method projection --filter counts --projector string "
+        "--weights w.json --aligner simalign --aligner-model bert",
+        code=3,
+    ),
+    Call("import", f"silver.jsonl {PROJECT} --silver --drop-unknown-labels"),
+    Call(
         "tag",
         f"tasks.jsonl {STREAM} --tagger crf --device cpu --dtype auto --labels PER,LOC --labelled "
         "source.jsonl --map GPE=LOC --again --source-language en --llm-url http://127.0.0.1:1",
@@ -354,6 +366,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source[:2]))
+    silver = {"id": "s", "text": "Anna anaishi", "entities": [], "confidence": 0.5, "pipeline": "projector=none"}
+    (tmp_path / "silver.jsonl").write_text(json.dumps(silver) + "\n")
     (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
     (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "Anna yuko Lamu. Juma pia.", "entities": []}\n')

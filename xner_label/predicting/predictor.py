@@ -162,10 +162,10 @@ class Predictor:
         """The ids of all tasks, or of the first of a split that the pipeline, task by task, hasn't predicted."""
         with self._store.read() as session:
             if limit is None and split is None:
-                return tasks.task_ids(session, self._project, set_aside.not_excluded())
+                return tasks.task_ids(session, self._project, set_aside.not_excluded(), tasks.is_target_text())
             version = find_name(session, self._pipeline(self._projector).signature)
             done = predictions.predicted_task_ids(session, self._project, version) if version else set()
-            of_split = () if split is None else (Task.split == split,)
+            of_split = (tasks.is_target_text() if split is None else Task.split == split,)
             every = tasks.task_ids(session, self._project, set_aside.not_excluded(), *of_split)
         return list(islice((key for key in every if key not in done), limit))
 

@@ -90,6 +90,15 @@ def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]
     yield from session.scalars(query.execution_options(yield_per=1_000))
 
 
+# The split of silver that was imported: labelled source texts, translated. Nobody reviews it, nothing predicts it.
+TRANSLATED = "translated"
+
+
+def is_target_text() -> ColumnElement[bool]:
+    """The task is a text of the target language by itself, and no translation that was made to learn from."""
+    return Task.split != TRANSLATED
+
+
 def task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[int]:
     """Ids of the project's tasks in the order they came."""
     return list(session.scalars(select(Task.id).where(Task.project_id == project_id, *where).order_by(Task.id)))
