@@ -109,6 +109,16 @@ class Settings:
         "sqlite:///xner-label.db", "database.url", "SQLAlchemy URL of the store: SQLite or PostgreSQL", url=True
     )
 
+    database_pool_size: int = setting(
+        5, "database.pool_size", "Connections to PostgreSQL that `serve` and `worker` keep open", rule=Range(1)
+    )
+    database_pool_overflow: int = setting(
+        10, "database.pool_overflow", "How many more they may open for a while", rule=Range(0)
+    )
+    database_pool_wait: float = setting(
+        30.0, "database.pool_wait", "Seconds that a request waits for a free one", rule=Range(0)
+    )
+
     studio_url: str = setting(
         "http://127.0.0.1:8080",
         "studio.url",

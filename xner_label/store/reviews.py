@@ -31,6 +31,8 @@ _Query = TypeVar("_Query", bound=Select[*tuple[Any, ...]])
 
 # How many ids go into one IN (...).
 _IDS_PER_STATEMENT = 5_000
+# Of more tasks than so many for each that is wanted, numbers are drawn instead of listing all.
+_DRAWN_FROM = 100
 
 
 def eligible(
@@ -77,7 +79,21 @@ def draw_eligible(
     max_confidence: float | None = None,
 ) -> list[tuple[int, int, float]]:
     """Up to ``count`` tasks that may be chosen, drawn at random, each as likely as every other. The same seed and
-    the same tasks give the same draw."""
+    the same tasks give the same draw.
+
+    Of many tasks numbers are drawn until enough of them may be chosen; only where few may are all listed.
+    """
+    first, last = (session.scalar(select(end(Task.id))) or 0 for end in (func.min, func.max))
+    if last - first > _DRAWN_FROM * count > 0:
+        chosen, _ = count_items(session, project_id)
+        numbers = random.Random(f"{seed}-{chosen}").sample(range(first, last + 1), _DRAWN_FROM // 2 * count)  # noqa: S311
+        found: list[tuple[int, int, float]] = []
+        for start in range(0, len(numbers), 4 * count):
+            part = numbers[start : start + 4 * count]
+            rows = eligible_of(session, project_id, version, split, part)
+            found += [row for row in rows if max_confidence is None or row[2] <= max_confidence]
+            if len(found) >= count:
+                return found[:count]
     query = _eligible(select(Task.id), project_id, version, split, max_confidence).order_by(Task.id)
     ids = array("q", session.scalars(query.execution_options(yield_per=_IDS_PER_STATEMENT)))
     drawn = random.Random(f"{seed}-{len(ids)}").sample(ids, min(count, len(ids)))  # noqa: S311
@@ -107,11 +123,10 @@ def eligible_by_split(session: Session, project_id: int, version: str) -> dict[s
 
 def _choosable() -> ColumnElement[bool]:
     """Nobody has been asked about the task, has settled it or set it aside, and Label Studio doesn't hold it."""
+    tables = (ReviewItem, Annotation, ExcludedTask)
     return and_(
         Task.studio_task.is_(None),
-        Task.id.not_in(select(ReviewItem.task_id)),
-        Task.id.not_in(select(Annotation.task_id)),
-        Task.id.not_in(select(ExcludedTask.task_id)),
+        *(~select(table.task_id).where(table.task_id == Task.id).correlate(Task).exists() for table in tables),
     )
 
 
