@@ -8,7 +8,6 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -19,7 +18,6 @@ from xner_label.jobs.kinds import KINDS
 from xner_label.progress import SILENCE, Progress
 from xner_label.settings.table import Settings
 from xner_label.store import jobs, projects
-from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 
 _LOG = logging.getLogger(__name__)
@@ -95,8 +93,8 @@ class Worker:
         for kind, seconds in every.items():
             if seconds > 0:
                 with self._store.read() as session:
-                    last = jobs.last_started(session, self._project, kind)
-                if last is None or utc_now() - last >= timedelta(seconds=seconds):
+                    due = jobs.is_due_again(session, self._project, kind, seconds)
+                if due:
                     with self._store.write() as session:
                         jobs.enqueue(session, self._project, kind)
 

@@ -8,9 +8,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    SQLColumnExpression,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -25,7 +36,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
-from xner_label.store.base import Base
+from xner_label.store.base import Base, utc_now
 
 T = TypeVar("T")
 
@@ -172,6 +183,17 @@ def _require_whole(connection: Connection) -> None:
             f"rows would be left alone: {what}; nothing was changed",
             hint="report this; `PRAGMA foreign_key_check` in the sqlite3 shell lists the rows",
         )
+
+
+def database_time(session: Session) -> datetime:
+    """The present moment by the clock that all who use the database share: machines' own clocks differ.
+
+    SQLite has no clock, and everybody who uses it is on this machine.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return utc_now()
+    now: datetime = session.scalar(select(func.clock_timestamp())) or utc_now()
+    return now.astimezone(UTC)
 
 
 def id_batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
