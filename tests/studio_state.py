@@ -90,7 +90,7 @@ class People:
     url: str
     token: str
     project: int
-    pause: float = 0.3
+    pause: float = 1.0
     seed: int = 5
     submitted: int = 0
     refused: Counter[int] = field(default_factory=Counter)

@@ -28,6 +28,7 @@ from tests.integration.test_studio_faults import shell
 from tests.soak import FACTOR, rounds
 from tests.studio_fixtures import LABELS, example
 from tests.studio_state import Counts, People, require_nothing_lost
+from tests.warm_process import WarmCommands, warm_commands
 from xner_label.entities import Entity, Task
 from xner_label.errors import StudioError
 from xner_label.predicting.predictor import Predictor
@@ -107,18 +108,25 @@ def loop(
         yield made
 
 
+@pytest.fixture
+def commands(loop: Loop, tmp_path: Path) -> Iterator[WarmCommands]:
+    """Commands that are about to be killed."""
+    pipeline = {"XNER_LABEL_PIPELINE_ALIGNER": "none", "XNER_LABEL_PIPELINE_PROJECTOR": "string"}
+    with warm_commands(shell(loop.settings, **pipeline), tmp_path) as warm:
+        yield warm
+
+
 @dataclass
 class Killer:
     """Starts a command and kills it at a random moment: by the clock, or as one of its requests arrives, is
     answered, or a little later. ``requests`` is how many it makes, as far as is known."""
 
     command: Sequence[str]
-    environment: dict[str, str]
-    folder: Path
+    commands: WarmCommands
     proxy: FaultyProxy
     seed: int
     requests: int = 6
-    seconds: float = 3.0
+    seconds: float = 1.0
     moments: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -128,14 +136,6 @@ class Killer:
         """Whether it was killed; it may have been done before."""
         moment = self._chance.choice(["clock", "arrives", "answered", "later", "later"])
         number = self._chance.randint(1, self.requests)
-        process = subprocess.Popen(
-            self.command,
-            env=self.environment,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
         seen = 0
         wait = self._chance.expovariate(1 / 0.1) if moment == "later" else 0.0
 
@@ -143,25 +143,26 @@ class Killer:
             nonlocal seen
             seen += 1
             if moment == "arrives" and seen == number:
-                process.kill()
+                self.commands.kill()
 
         def answered(request: Request, body: bytes) -> bytes:
             if moment in ("answered", "later") and seen == number:
                 if wait:
-                    threading.Timer(wait, process.kill).start()
+                    threading.Timer(wait, self.commands.kill).start()
                 else:
-                    process.kill()
+                    self.commands.kill()
             return body
 
         self.proxy.before, self.proxy.alter = arrives, answered
         began = time.monotonic()
+        self.commands.start(self.command)
         if moment == "clock":
-            timer = threading.Timer(self._chance.uniform(0.3, 1.2) * self.seconds, process.kill)
+            timer = threading.Timer(self._chance.uniform(0.0, 1.2) * self.seconds, self.commands.kill)
             timer.start()
-        _, said = process.communicate(timeout=300)
+        code, said = self.commands.wait()
         self.proxy.before, self.proxy.alter = (lambda request: None), (lambda request, body: body)
-        killed = process.returncode == -signal.SIGKILL
-        assert killed or process.returncode == 0, said
+        killed = code == -signal.SIGKILL
+        assert killed or code == 0, said
         if moment == "clock":
             timer.cancel()
         if not killed:
@@ -176,7 +177,7 @@ def kill_often(
 ) -> None:
     """Prepare, kill, mend and compare until so many kills have hit."""
     killed = attempts = 0
-    with loop.people.at_work(2):
+    with loop.people.at_work(1):
         while killed < rounds(1):
             prepare(attempts)
             attempts += 1
@@ -184,6 +185,8 @@ def kill_often(
             killed += hit
             if not hit or attempts % 3 == 0 or killed == rounds(1):
                 mend()
+            if attempts % 10 == 0:
+                print(f"{name}: {killed} kills in {attempts} runs, {loop.check()}", flush=True)
     counts = loop.check()
     print(
         f"\n{name}: {killed} kills in {attempts} runs, {dict(killer.moments)}, {loop.people.submitted} submitted,",
@@ -191,10 +194,8 @@ def kill_often(
     )
 
 
-def test_kills_of_push(loop: Loop, command_line: list[str], tmp_path: Path) -> None:
-    killer = Killer(
-        [*command_line, "push", "--limit", str(ALL)], shell(loop.settings), tmp_path, loop.proxy, seed=1
-    )
+def test_kills_of_push(loop: Loop, commands: WarmCommands) -> None:
+    killer = Killer(["push", "--limit", str(ALL)], commands, loop.proxy, seed=1)
 
     def mend() -> None:
         push(loop.store, loop.settings, PushOptions(limit=ALL))
@@ -203,8 +204,8 @@ def test_kills_of_push(loop: Loop, command_line: list[str], tmp_path: Path) -> N
     assert loop.check().tasks == loop.count
 
 
-def test_kills_of_sync(loop: Loop, command_line: list[str], tmp_path: Path) -> None:
-    killer = Killer([*command_line, "sync"], shell(loop.settings), tmp_path, loop.proxy, seed=2)
+def test_kills_of_sync(loop: Loop, commands: WarmCommands) -> None:
+    killer = Killer(["sync"], commands, loop.proxy, seed=2)
 
     def prepare(_: int) -> None:
         loop.grow(10)
@@ -214,8 +215,8 @@ def test_kills_of_sync(loop: Loop, command_line: list[str], tmp_path: Path) -> N
     kill_often(loop, killer, prepare, lambda: sync(loop.store, loop.settings), "sync")
 
 
-def test_kills_of_a_refresh(loop: Loop, command_line: list[str], tmp_path: Path) -> None:
-    killer = Killer([*command_line, "push", "--limit", "0"], shell(loop.settings), tmp_path, loop.proxy, seed=3)
+def test_kills_of_a_refresh(loop: Loop, commands: WarmCommands) -> None:
+    killer = Killer(["push", "--limit", "0"], commands, loop.proxy, seed=3)
     loop.people.pause = 1.5
     loop.grow(30)
     push(loop.store, loop.settings, PushOptions(limit=ALL))
@@ -232,11 +233,10 @@ def test_kills_of_a_refresh(loop: Loop, command_line: list[str], tmp_path: Path)
     kill_often(loop, killer, prepare, mend, "refresh")
 
 
-def test_kills_of_the_worker(loop: Loop, command_line: list[str], tmp_path: Path) -> None:
+def test_kills_of_the_worker(loop: Loop, commands: WarmCommands) -> None:
     """Syncs and predictions as jobs: each done in the end, whoever died of it."""
-    environment = shell(loop.settings, XNER_LABEL_PIPELINE_ALIGNER="none", XNER_LABEL_PIPELINE_PROJECTOR="string")
-    command = [*command_line, "worker", "--once", "--lease", "1", "--kind", "sync", "--kind", "predict"]
-    killer = Killer(command, environment, tmp_path, loop.proxy, seed=4)
+    command = ["worker", "--once", "--lease", "1", "--kind", "sync", "--kind", "predict"]
+    killer = Killer(command, commands, loop.proxy, seed=4)
 
     def prepare(number: int) -> None:
         added = [labelled(loop.count + offset) for offset in range(10)]
@@ -250,8 +250,8 @@ def test_kills_of_the_worker(loop: Loop, command_line: list[str], tmp_path: Path
 
     def mend() -> None:
         time.sleep(1.1)  # the lease
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+        code, said = commands.run(command)
+        assert code == 0, said
         push(loop.store, loop.settings, PushOptions(limit=ALL))
 
     kill_often(loop, killer, prepare, mend, "worker")

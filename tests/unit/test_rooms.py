@@ -22,6 +22,8 @@ GROUND = {
     "settings",
     "sample",
     "progress",
+    "logs",
+    "tracing",
 }
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {

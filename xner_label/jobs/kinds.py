@@ -11,6 +11,9 @@ from xner_label.progress import Progress
 from xner_label.settings.table import Settings
 from xner_label.store.database import Store
 
+# Among the options of a job: the run and the request that asked for it, and the trace they belong to.
+ASKED_BY = "asked_by"
+
 # Does the work and returns counts for people, nothing that a task says. ``options`` come with the job.
 Run = Callable[[Store, Settings, Mapping[str, Any], Progress], dict[str, Any]]
 

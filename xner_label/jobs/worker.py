@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 
 from xner_label.errors import PartialError, StudioError, XnerLabelError
-from xner_label.jobs.kinds import KINDS
+from xner_label.jobs.kinds import ASKED_BY, KINDS
+from xner_label.logs import log_fields, told
 from xner_label.progress import SILENCE, Progress
 from xner_label.settings.table import Settings
 from xner_label.store import jobs, projects
 from xner_label.store.database import Store
+from xner_label.tracing import CARRIER, span
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class Worker:
                 self._ask_for(every)
                 self.run_due(stopping)
             except PartialError as error:
-                _LOG.warning("no jobs are taken: %s", error)
+                _LOG.warning("no jobs are taken: %s", told(error))
             stopping.wait(POLL)
 
     def _ask_for(self, every: Mapping[str, float]) -> None:
@@ -99,6 +101,15 @@ class Worker:
                         jobs.enqueue(session, self._project, kind)
 
     def _do(self, claim: jobs.Claim) -> Done:
+        asked_by = claim.options.get(ASKED_BY, {})
+        names = {f"asked_by_{name}": value for name, value in asked_by.items() if name in ("run", "request")}
+        with (
+            log_fields(job=claim.id, kind=claim.kind, attempt=claim.attempt, **names),
+            span(f"job {claim.kind}", parent=asked_by.get(CARRIER), job=claim.id, attempt=claim.attempt),
+        ):
+            return self._run(claim)
+
+    def _run(self, claim: jobs.Claim) -> Done:
         _LOG.info("job %d: %s begins, attempt %d", claim.id, claim.kind, claim.attempt)
         try:
             with self._kept(claim):
@@ -120,7 +131,7 @@ class Worker:
 
     def _failed(self, claim: jobs.Claim, error: Exception) -> Done:
         """Record why; what may pass is tried again in a while."""
-        problem = str(error) if isinstance(error, XnerLabelError) else type(error).__name__
+        problem = told(error)
         _LOG.warning("job %d: %s failed: %s", claim.id, claim.kind, problem)
         with self._store.write() as session:
             jobs.finish(session, claim.id, self._name, None, problem)
@@ -139,7 +150,7 @@ class Worker:
                     with self._store.write() as session:
                         jobs.prolong(session, claim.id, self._name, self._lease)
                 except XnerLabelError as error:  # the next sign may arrive
-                    _LOG.warning("job %d shows no sign of life: %s", claim.id, error)
+                    _LOG.warning("job %d shows no sign of life: %s", claim.id, told(error))
 
         thread = Thread(target=prolong, name=f"keeping job {claim.id}", daemon=True)
         thread.start()

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from xner_label.errors import XnerLabelError
+from xner_label.logs import REQUEST_HEADER, run_id
 from xner_label.reporting.check import Check
 from xner_label.settings.table import Settings
+from xner_label.tracing import trace_headers
 
 # Seconds that Label Studio, too, would wait for an answer.
 _TIMEOUT = 3.0
@@ -25,7 +27,8 @@ def backend_checks(settings: Settings) -> Iterator[Check]:
 
 def _backend(url: str) -> Check:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=_TIMEOUT) as response:  # noqa: S310 - http(s) by its rule
+        request = urllib.request.Request(f"{url}/health", headers={REQUEST_HEADER: run_id(), **trace_headers()})  # noqa: S310 - http(s) by its rule
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
             healthy = json.load(response).get("status") == "UP"
     except (OSError, ValueError, AttributeError) as error:
         reason = str(getattr(error, "reason", error))

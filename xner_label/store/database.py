@@ -230,7 +230,13 @@ def _engine(url: str, busy_timeout: float) -> Engine:
                 f"database {parsed.get_backend_name()!r} isn't supported", hint="use sqlite:/// or postgresql://"
             )
         options: dict[str, Any] = {"timeout": busy_timeout} if parsed.get_backend_name() == "sqlite" else {}
-        engine = create_engine(parsed, connect_args=options, pool_pre_ping=bool(not options))
+        engine = create_engine(
+            # what is written doesn't belong into the messages of errors
+            parsed,
+            connect_args=options,
+            pool_pre_ping=bool(not options),
+            hide_parameters=True,
+        )
     except (ArgumentError, NoSuchModuleError):
         raise ConfigurationError(
             "the database URL can't be read",

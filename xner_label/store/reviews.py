@@ -215,7 +215,8 @@ def lost_items(session: Session, items: Sequence[int], settle: timedelta) -> lis
 
     What seems to be sent in the future is from before a clock was set back: its time begins now.
     """
-    now, lost = database_time(session), []
+    now = database_time(session)
+    lost: list[int] = []
     for start in range(0, len(items), _IDS_PER_STATEMENT):
         chosen = ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT])
         session.execute(update(ReviewItem).where(chosen, ReviewItem.sent_at > now).values(sent_at=now))

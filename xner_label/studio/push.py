@@ -243,9 +243,11 @@ class _Delivery:
             try:
                 sent += self._send(outgoing[part], payloads[part])
             except StudioError as error:
+                done = f"{sent} of {len(outgoing)} tasks pushed"
                 raise type(error)(
-                    f"{sent} of {len(outgoing)} tasks pushed, then: {error.args[0]}",
+                    f"{done}, then: {error.args[0]}",
                     hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
+                    logged=f"{done}, then: {error.logged}",
                 ) from None
             self._progress.advance(len(outgoing[part]))
         return sent
