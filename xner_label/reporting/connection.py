@@ -43,6 +43,8 @@ def _backend(settings: Settings, url: str) -> Check:
         if error.code == 401:
             remedy = "set backend.user and XNER_LABEL_BACKEND_PASSWORD for `serve` and here alike"
             return Check("ML backend", "no", f"{url} refuses the user or the password", remedy)
+        if error.code in (404, 405):
+            return Check("ML backend", "no", f"what answers at {url} isn't an ML backend", "correct backend.url")
         return Check("ML backend", "no", f"{url} answers with {error.code}", "look into its log")
     except (OSError, ValueError, AttributeError) as error:
         reason = str(getattr(error, "reason", error))
