@@ -184,8 +184,10 @@ class Bench:
 
     def training(self) -> dict[str, Any]:
         """Seconds of fine-tuning over those of the bare loop on the same rows."""
-        from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData
+        from xner_label.training.data import DataReport, TrainingData
         from xner_label.training.fine_tuning import FineTuningOptions, fine_tune
+        from xner_label.training.rules import MergeRules
+        from xner_label.training.sentences import GoldSentence, Sentence
 
         count = 64 if self._tiny else 3200
         sentences = [
@@ -205,7 +207,7 @@ class Bench:
                 with tempfile.TemporaryDirectory() as made:
                     begin = self._now()
                     with model_time() as inside:
-                        fine_tune(data, folder, Path(made) / "run", 0.3, options, where=where)
+                        fine_tune(data, folder, Path(made) / "run", MergeRules(), options, where=where)
                     end = self._now()
                 if number:
                     whole.append(inside["train"])

@@ -54,7 +54,7 @@ class Desk:
         self.audit_share = audit_share
         tasks = len(simulation.words)
         self.reviewer = SimulatedReviewer(simulation.gold, simulation.size.tolist(), simulation.labels, 0.0, seed)
-        self.state = _State(np.zeros(tasks, bool), {}, None, simulation._base, 0.0, frozenset())
+        self.state = _State(np.zeros(tasks, bool), {}, {}, {}, simulation._base, 0.0)
         self.audited = np.zeros(tasks, bool)
         self.gold = np.array([len(set(spans)) for spans in simulation.gold], np.float64)
         self.tokens = simulation.size.astype(np.float64)

@@ -1,9 +1,9 @@
 """What gold buys on top of silver, by recipe: `python bench/training.py --languages lug tsn --json training.json`.
 
-The pool is the train split. After N reviewed sentences, random ones or the product's own order, the others
-carry what the product projects then: with the default order corrections spread, in a random draw an answer
-changes its own sentence alone. Everything is judged on the test split from the text alone, strict span F1,
-beside the projection of the test sentences. Weights never saw the language. Minutes for each state.
+The pool is the train split. After N reviewed sentences, random ones or the product's own order, the others carry
+what the product projects then (bench/training_states.py). Everything is judged on the test split, strict span F1
+with bootstrap intervals over sentences: each recipe and the default from the text alone, the default with the
+projection of the test sentences, and that projection by itself.
 """
 
 from __future__ import annotations
@@ -14,36 +14,52 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import numpy as np
-from economy import fitted, split_of
-from lowres import LABELS, read_corpus
+from training_states import Corpus, Span, State, corpus_of
 
 import xner_label
-from xner_label.entities import Entity, ProjectedEntity, Tokens
-from xner_label.iob2 import TokenSpan, encode
-from xner_label.settings.choices import DEFAULT_STRATEGY
-from xner_label.simulation.loop import Simulation
-from xner_label.stages.tagging.crf import CrfTagger
-from xner_label.training.crf import CrfModel, hints_of
-from xner_label.training.crf_recipes import CrfOptions, train_crf
-from xner_label.training.data import DataOptions, DataReport, GoldSentence, Sentence, TrainingData
+from xner_label.entities import Entity
+from xner_label.evaluation.metrics import f1_score, resampled_sums
+from xner_label.training.crf import CrfModel
+from xner_label.training.recipes import gold_only, silver_only, staged, weighted_mix
+from xner_label.training.recipes.choice import train_crf
+from xner_label.training.recipes.material import CrfOptions, Material, Recipe
+from xner_label.training.rules import MergeRules
+from xner_label.training.sentences import Sentence
 
+RULES = MergeRules()
 OPTIONS = CrfOptions()
-CUT = DataOptions().min_silver_confidence
+RECIPES: dict[str, Recipe] = {
+    "silver only": silver_only,
+    "gold only": gold_only,
+    "weighted mix": weighted_mix,
+    "staged": staged,
+}
+_RESAMPLES = 2_000
+
+
+class Score(msgspec.Struct, frozen=True):
+    """Strict span F1 on the test split and its 95 % interval."""
+
+    f1: float
+    ci95: tuple[float, float]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A state: F1 on the test split by recipe, ``projection`` that of the test sentences with their sources."""
+    """A state. ``text`` are the recipes and the default from the text alone, ``projection`` the projections of the
+    test sentences, ``with_projection`` the default beside them. ``ahead``: F1 of the default from the text alone
+    less that of a recipe, with the paired interval. ``stages`` are the default's."""
 
     language: str
     order: str
     seed: int
     reviewed: int
-    f1: dict[str, float]
+    text: dict[str, Score]
+    projection: Score
+    with_projection: Score
+    ahead: dict[str, Score]
     stages: tuple[str, ...]
     seconds: float
 
@@ -54,125 +70,108 @@ def main() -> None:
     parser.add_argument("--orders", nargs="+", default=["default", "random"])
     parser.add_argument("--budgets", nargs="+", type=int, default=[0, 50, 100, 200, 500, 1000])
     parser.add_argument("--seeds", type=int, default=5, help="random draws of the reviewed sentences")
-    parser.add_argument("--weights", type=Path, help="folder that keeps the fitted weights between runs")
+    parser.add_argument("--states", type=Path, help="folder that keeps weights and labels between runs")
     parser.add_argument("--json", type=Path, default=Path("training.json"))
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for language in options.languages:
-            corpus = read_corpus(language)
-            weights = fitted(language, options.weights or Path(folder))
-            simulation = States(split_of(corpus, "train"), split_of(corpus, "test"), weights)
-            for row in rows_of(language, simulation, options):
-                rows.append(row)
-                print(row, flush=True)
+            corpus = corpus_of(language, options.budgets, options.states or Path(folder))
+            for order, seed, state in states_of(corpus, options):
+                rows.append(row_of(corpus, order, seed, state))
+                print(line(rows[-1]), flush=True)
                 document = {"version": xner_label.__version__, "python": sys.version.split()[0], "rows": rows}
                 options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 
 
-class States(Simulation):
-    """The loop, giving the labels after each budget in place of judging them."""
-
-    def _judge(self, state: Any, *_: Any) -> Any:
-        return state.reviewed, self._shown(state, min(state.spread.cut, CUT)), self._shown(state)
-
-    def drawn(self, budget: int, seed: int) -> Any:
-        """The state after a random draw whose answers change their own sentences alone."""
-        reviewed = np.zeros(len(self.words), bool)
-        reviewed[np.random.default_rng(seed).permutation(self.pool)[:budget]] = True
-        base: Any = SimpleNamespace(spread=self._base)
-        return reviewed, self._shown(base, CUT), self._shown(base)
+def states_of(corpus: Corpus, options: argparse.Namespace) -> Iterator[tuple[str, int, State]]:
+    """Order, seed and state of everything that was asked for."""
+    for budget in sorted(options.budgets):
+        if "default" in options.orders:
+            yield "default", 0, corpus.states[budget]
+        if "random" in options.orders and budget:
+            for seed in range(options.seeds):
+                yield "random", seed, corpus.drawn(budget, seed)
 
 
-def rows_of(language: str, states: States, options: argparse.Namespace) -> Iterator[Row]:
-    budgets = sorted(options.budgets)
-    if "default" in options.orders:
-        for state in states.run(DEFAULT_STRATEGY, budgets):
-            yield row(language, "default", 0, states, state)
-    if "random" in options.orders:
-        for budget in budgets:
-            for seed in range(options.seeds if budget else 1):
-                yield row(language, "random", seed, states, states.drawn(budget, seed))
-
-
-def row(language: str, order: str, seed: int, states: States, state: Any) -> Row:
+def row_of(corpus: Corpus, order: str, seed: int, state: State) -> Row:
+    """Train and judge."""
     began = time.process_time()
-    reviewed, labels, shown = state
-    test = states.test.tolist()
-    data = training_data(states, reviewed, labels)
-    chosen = train_crf(data, CUT)
-    models = recipes(data) | {"default": chosen}
-    bare = [sentence(states, number, None) for number in test]
-    f1 = {"projection": states.f1(shown, test)}
-    for name, model in models.items():
-        answers: list[set[TokenSpan]] = [set() for _ in states.words]
-        for number, item, tagged in zip(test, bare, model.predict(bare), strict=True):
-            answers[number] = set(spans(item.tokens, tagged.entities))
-        f1[name] = states.f1(answers, test)
-    return Row(language, order, seed, int(reviewed.sum()), f1, chosen.stages, time.process_time() - began)
+    data = corpus.data(state, projected_gold=True)
+    material = Material(data, RULES, OPTIONS)
+    models = {
+        name: CrfModel({recipe.stage: recipe.fit(material), "teacher": silver_only.fit(material)})
+        for name, recipe in RECIPES.items()
+        if data.gold or recipe is silver_only
+    }
+    models["default"] = train_crf(data, RULES, OPTIONS)
+    test = list(corpus.test)
+    bare = [corpus.sentence(place, None) for place in test]
+    beside = [corpus.sentence(place, shown(state)) for place in test]
+    counts = {name: counted(corpus, answers_of(model, bare)) for name, model in models.items()}
+    projected = [{span[:3] for span in shown(state).spans[place]} for place in test]
+    return Row(
+        language=corpus.language,
+        order=order,
+        seed=seed,
+        reviewed=len(state.reviewed),
+        text={name: scored(each) for name, each in counts.items()},
+        projection=scored(counted(corpus, projected)),
+        with_projection=scored(counted(corpus, answers_of(models["default"], beside))),
+        ahead={name: difference(counts["default"], each) for name, each in counts.items() if name != "default"},
+        stages=models["default"].stages,
+        seconds=round(time.process_time() - began, 1),
+    )
 
 
-def training_data(states: States, reviewed: Any, labels: Sequence[set[TokenSpan]]) -> TrainingData:
-    gold, silver = [], []
-    for number in states.pool.tolist():
-        item = sentence(states, number, labels[number])
-        if reviewed[number]:
-            entities = [entity_of(item.tokens, span) for span in states.gold[number]]
-            gold.append(GoldSentence(msgspec.structs.replace(item, silver=None), tuple(entities)))
-        else:
-            silver.append(item)
-    return TrainingData(LABELS, gold, silver, (), (), DataReport())
+def shown(state: State) -> State:
+    """The state without what the product wouldn't show."""
+    spans = [[span for span in each if span[3] >= state.cut] for each in state.spans]
+    return msgspec.structs.replace(state, spans=spans)
 
 
-def recipes(data: TrainingData) -> dict[str, CrfModel]:
-    """A model of each recipe."""
-    words = [item.tokens.words() for item in data.silver]
-    tags = [tags_of_silver(item) for item in data.silver]
-    teacher = CrfTagger.train(words, tags, c1=OPTIONS.c1, c2=OPTIONS.c2)
-    models = {"silver only": CrfModel({"teacher": teacher})}
-    if data.gold:
-        gold_words = [item.sentence.tokens.words() for item in data.gold]
-        gold_tags = [encoded(item.sentence.tokens, item.entities) for item in data.gold]
-        penalties = {"c1": OPTIONS.c1, "c2": OPTIONS.c2}
-        repeats = [OPTIONS.gold_weight] * len(gold_words) + [1] * len(words)
-        mix = CrfTagger.train([*gold_words, *words], [*gold_tags, *tags], repeats=repeats, **penalties)
-        hints = [hints_of(sentence_words, teacher) for sentence_words in gold_words]
-        staged = CrfTagger.train(gold_words, gold_tags, extra=hints, **penalties)
-        models["gold only"] = CrfModel({"gold": CrfTagger.train(gold_words, gold_tags, **penalties)})
-        models["weighted mix"] = CrfModel({"mixed": mix})
-        models["staged"] = CrfModel({"teacher": teacher, "text": staged})
-    return models
+def answers_of(model: CrfModel, sentences: Sequence[Sentence]) -> list[set[Span]]:
+    """The spans that a model finds, in tokens."""
+    return [
+        {token_span(item, entity) for entity in tagged.entities}
+        for item, tagged in zip(sentences, model.predict(sentences), strict=True)
+    ]
 
 
-def sentence(states: States, number: int, labels: set[TokenSpan] | None) -> Sentence:
-    words = states.words[number]
-    tokens = Tokens.of(" ".join(words), tuple(words))
-    silver = None
-    if labels is not None:
-        silver = tuple(projected(entity_of(tokens, span), tokens) for span in sorted(labels))
-    return Sentence(number, str(number), tokens, silver)
+def token_span(sentence: Sentence, entity: Entity) -> Span:
+    first, last, _ = sentence.tokens.covering(entity.start, entity.end)
+    return first, last, entity.label
 
 
-def entity_of(tokens: Tokens, labelled: TokenSpan) -> Entity:
-    span = tokens.span(labelled[0], labelled[1])
-    return Entity(span.start, span.end, labelled[2])
+def counted(corpus: Corpus, answers: Sequence[set[Span]]) -> np.ndarray:
+    """(S, 3) correct, predicted and gold spans of each test sentence."""
+    truth = [set(map(tuple, corpus.gold[place])) for place in corpus.test]
+    return np.array(
+        [(len(said & true), len(said), len(true)) for said, true in zip(answers, truth, strict=True)], np.float64
+    )
 
 
-def projected(entity: Entity, tokens: Tokens) -> ProjectedEntity:
-    text = tokens.text[entity.start : entity.end]
-    return ProjectedEntity(entity.start, entity.end, entity.label, text, 1.0, 1.0)
+def scored(counts: np.ndarray) -> Score:
+    resampled = f1_score(*resampled_sums(counts, _RESAMPLES, 0).T)
+    return Score(round(float(f1_score(*counts.sum(axis=0))), 4), interval(resampled))
 
 
-def tags_of_silver(item: Sentence) -> list[str]:
-    return encoded(item.tokens, item.silver or ())
+def difference(one: np.ndarray, other: np.ndarray) -> Score:
+    sums = resampled_sums(np.hstack([one, other]), _RESAMPLES, 0)
+    ahead = float(f1_score(*one.sum(axis=0)) - f1_score(*other.sum(axis=0)))
+    return Score(round(ahead, 4), interval(f1_score(*sums[:, :3].T) - f1_score(*sums[:, 3:].T)))
 
 
-def encoded(tokens: Tokens, entities: Sequence[Entity | ProjectedEntity]) -> list[str]:
-    return encode(spans(tokens, entities), len(tokens))
+def interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return round(float(low), 4), round(float(high), 4)
 
 
-def spans(tokens: Tokens, entities: Sequence[Entity | ProjectedEntity]) -> list[TokenSpan]:
-    return [(*tokens.covering(item.start, item.end)[:2], item.label) for item in entities]
+def line(row: Row) -> str:
+    texts = "  ".join(f"{name} {score.f1:.3f}" for name, score in row.text.items())
+    head = f"{row.language} {row.order} {row.reviewed:>4} seed {row.seed}"
+    both = f"projection {row.projection.f1:.3f}  with it {row.with_projection.f1:.3f}"
+    return f"{head}  {texts}  {both}  {','.join(row.stages)}  {row.seconds:.0f} s"
 
 
 if __name__ == "__main__":

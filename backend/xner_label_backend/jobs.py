@@ -11,7 +11,6 @@ from threading import Condition, Event, Thread
 from typing import Any
 
 from xner_label.errors import XnerLabelError
-from xner_label.jobs.kinds import ASKED_BY
 from xner_label.jobs.worker import POLL, Worker
 from xner_label.logs import current_fields, run_id, told
 from xner_label.store import jobs, projects
@@ -56,7 +55,9 @@ class JobIntake:
                 with self._store.write() as session:
                     project = projects.get_project(session, self._project).id
                     for kind, asked_by in kinds.items():
-                        jobs.enqueue(session, project, kind, {ASKED_BY: asked_by}, self._delays.get(kind, 0.0))
+                        jobs.enqueue(
+                            session, project, kind, {jobs.ASKED_BY: asked_by}, self._delays.get(kind, 0.0)
+                        )
             except XnerLabelError as error:
                 _LOG.warning("not written down: %s: %s", ", ".join(kinds), told(error))
 

@@ -16,6 +16,7 @@ from xner_label.store.database import open_store
 from xner_label.training.data import DataOptions, collect
 from xner_label.training.dataset import make_dataset
 from xner_label.training.near_duplicates import NearDuplicates
+from xner_label.training.rules import MergeRules
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,16 @@ def test_silver_keeps_its_confidence_and_nothing_is_overwritten(store, tmp_path)
     with pytest.raises(UsageError, match="there already"):
         make_dataset(store, PROJECT, DataOptions(), tmp_path / "data")
     assert make_dataset(store, PROJECT, DataOptions()).files == {}
+
+
+def test_the_rules_are_shown_and_decide(store, tmp_path):
+    plain = make_dataset(store, PROJECT, DataOptions()).data
+    assert {rule.setting for rule in plain.rules} >= {None, "training.rules.settled"}
+    without = make_dataset(store, PROJECT, DataOptions(rules=MergeRules(silver="none"))).data
+    assert (without.silver, without.unused_silver) == (0, plain.silver)
+    strict = make_dataset(store, PROJECT, DataOptions(rules=MergeRules(min_silver_confidence=1.0)), tmp_path / "s")
+    assert strict.data.doubtful_entities > plain.doubtful_entities
+    assert strict.files["silver"].entities == strict.data.silver_entities
 
 
 def test_texts_that_are_nearly_held_out_are_not_learned_from(store):

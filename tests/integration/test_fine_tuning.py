@@ -9,11 +9,14 @@ from xner_label import sample
 from xner_label.checkpoints.devices import Placement, PlacementRequest
 from xner_label.entities import ProjectedEntity, Task, Tokens
 from xner_label.errors import ConfigurationError
-from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData
+from xner_label.training.data import DataReport, TrainingData
 from xner_label.training.evaluation import entities_by, score
 from xner_label.training.fine_tuning import FineTuningOptions, TransformersModel, fine_tune, weighted_sentences
+from xner_label.training.rules import MergeRules
+from xner_label.training.sentences import GoldSentence, Sentence
 
 pytestmark = pytest.mark.models
+RULES = MergeRules()
 OPTIONS = FineTuningOptions(epochs=15, silver_epochs=1, learning_rate=5e-3, batch_size=8)
 
 
@@ -44,7 +47,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def model(data, checkpoint, tmp_path_factory):
-    return fine_tune(data, checkpoint, tmp_path_factory.mktemp("model") / "fine-tuned", 0.3, OPTIONS)
+    return fine_tune(data, checkpoint, tmp_path_factory.mktemp("model") / "fine-tuned", RULES, OPTIONS)
 
 
 def test_it_learns_what_it_is_shown(model, data):
@@ -61,22 +64,22 @@ def test_what_is_saved_answers_the_same(model, data, tmp_path):
 
 
 def test_training_says_nothing_on_standard_output(data, checkpoint, tmp_path, capfd):
-    fine_tune(data, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1, silver_epochs=0))
+    fine_tune(data, checkpoint, tmp_path / "model", RULES, FineTuningOptions(epochs=1, silver_epochs=0))
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_same_seed_gives_the_same_weights(model, data, checkpoint, tmp_path):
-    fine_tune(data, checkpoint, tmp_path / "again", 0.3, OPTIONS)
+    fine_tune(data, checkpoint, tmp_path / "again", RULES, OPTIONS)
     model.save(tmp_path / "first")
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "again")]
     assert weights[0] == weights[1]
 
 
 def test_weights_say_how_far_silver_is_believed(data):
-    silver, gold = weighted_sentences(data, 0.3, 0.5)
+    silver, gold = weighted_sentences(data, RULES)
     assert {weight for example in gold for weight in example.weights} == {1.0}
     assert {weight for example in silver for weight in example.weights} == {0.5, 0.8}
-    doubtful, _ = weighted_sentences(data, 0.9, 0.5)
+    doubtful, _ = weighted_sentences(data, MergeRules(min_silver_confidence=0.9))
     assert any(tag is None for example in doubtful for tag in example.tags)
     assert not any(tag not in (None, "O") for example in doubtful for tag in example.tags)
 
@@ -86,7 +89,7 @@ def test_texts_longer_than_the_model_reads_are_learned_and_tagged(data, checkpoi
     long_text = TrainingData(
         data.labels, [GoldSentence(sentence(long, 0), data.gold[0].entities)], (), (), (), DataReport()
     )
-    model = fine_tune(long_text, checkpoint, tmp_path / "model", 0.3, FineTuningOptions(epochs=1))
+    model = fine_tune(long_text, checkpoint, tmp_path / "model", RULES, FineTuningOptions(epochs=1))
     (answer,) = model.predict([sentence(long, 0)])
     assert 0 <= answer.confidence <= 1
 
@@ -97,7 +100,7 @@ def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, 
 
     nowhere, cpu = PlacementRequest("cuda:77"), PlacementRequest("cpu", "bfloat16")
     with pytest.raises(ConfigurationError, match="'cuda:77' can't be used here"):
-        fine_tune(data, checkpoint, tmp_path / "none", 0.3, where=nowhere)
+        fine_tune(data, checkpoint, tmp_path / "none", RULES, where=nowhere)
     asked = []
 
     class Noted(transformers.TrainingArguments):
@@ -107,7 +110,7 @@ def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, 
 
     monkeypatch.setattr(transformers, "TrainingArguments", Noted)
     once = FineTuningOptions(epochs=1, silver_epochs=0)
-    model = fine_tune(data, checkpoint, tmp_path / "model", 0.3, once, where=cpu)
+    model = fine_tune(data, checkpoint, tmp_path / "model", RULES, once, where=cpu)
     assert set(asked) == {("cpu", True)}
     sentences = [item.sentence for item in data.gold[:3]]
     assert len(model.predict(sentences)) == 3
@@ -119,6 +122,6 @@ def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, 
 
 def test_a_folder_that_holds_no_checkpoint_is_explained(data, tmp_path):
     with pytest.raises(ConfigurationError, match=r"config\.json"):
-        fine_tune(data, str(tmp_path), tmp_path / "model", 0.3)
+        fine_tune(data, str(tmp_path), tmp_path / "model", RULES)
     with pytest.raises(ConfigurationError, match="no checkpoint at"):
-        fine_tune(data, str(tmp_path / "absent"), tmp_path / "model", 0.3)
+        fine_tune(data, str(tmp_path / "absent"), tmp_path / "model", RULES)

@@ -314,3 +314,28 @@ def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path:
     assert sum(report["predicted"] for report in reports) == COUNT
     answers = predicted(store, reports[0]["version"])
     assert sum(right(task, answers[str(task.id)]) for task in found[REVIEWED:]) == COUNT - REVIEWED
+
+
+def test_people_teach_where_names_begin_inside_a_word(store: Store) -> None:
+    names = {"ጀርመን": "Germany", "ኬንያ": "Kenya", "ኡጋንዳ": "Uganda"}
+    found = [
+        entities.Task(
+            id=source,
+            text=f"በ{name} ነው",
+            source=f"in {source}",
+            source_entities=(Entity(3, 3 + len(source), "LOC"),),
+            alignment="1-0",
+            entities=(Entity(1, 1 + len(name), "LOC"),),
+        )
+        for name, source in names.items()
+    ]
+    add(store, found)
+    uganda = found[-1]
+    before = predict(store)
+    assert [entity.start for entity in predicted(store, before.version)["Uganda"].entities] == [0]
+    settle_tasks(store, found[:-1])
+    after = predict(store)
+    assert " borders=" in after.pipeline
+    assert Predictor(store, SETTINGS).would_make(after.pipeline)
+    assert right(uganda, predicted(store, after.version)["Uganda"])
+    assert predict(store).version == after.version

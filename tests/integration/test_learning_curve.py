@@ -14,7 +14,7 @@ def test_the_curve_of_the_sample(tmp_path):
     prepare_sample_store(tmp_path / "store.db", 60)
     with open_store(f"sqlite:///{tmp_path / 'store.db'}") as store, store.read() as session:
         data = collect(session, PROJECT)
-    curve = learning_curve(data, 0.3, 1)
+    curve = learning_curve(data, draws=1)
     assert [point.gold for point in curve.points] == [15, 30, 60]
     assert all(0.2 < point.text_f1 <= 1 for point in curve.points)
     assert curve.judged_by == len(data.dev)
@@ -24,9 +24,9 @@ def test_the_curve_of_the_sample(tmp_path):
     plot(curve, tmp_path / "curve.svg")
     assert (tmp_path / "curve.svg").stat().st_size
     with pytest.raises(UsageError, match="too few for a curve"):
-        learning_curve(msgspec.structs.replace(data, gold=data.gold[:19]), 0.3)
+        learning_curve(msgspec.structs.replace(data, gold=data.gold[:19]))
     with pytest.raises(UsageError, match="0 to judge by"):
-        learning_curve(msgspec.structs.replace(data, dev=[]), 0.3)
+        learning_curve(msgspec.structs.replace(data, dev=[]))
 
 
 def test_the_line_is_drawn_on():

@@ -13,10 +13,12 @@ from sqlalchemy import select
 from tests.store_fixtures import count_rows
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError
+from xner_label.review import selection
 from xner_label.review.costs import Costs
+from xner_label.review.plan_outcomes import compare_plan
+from xner_label.review.plans import make_plan
 from xner_label.review.settled_names import name_answers
-from xner_label.store import gold, names, predictions, projects, tables, tasks
-from xner_label.studio import pushing_queue
+from xner_label.store import gold, names, predictions, projects, queue_positions, tables, tasks
 from xner_label.studio.asking_names import ask_names
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.name_cards import CARD, OPTIONS
@@ -123,16 +125,70 @@ def test_nothing_is_asked_twice_and_gold_is_left_alone(asked, store, studio_sett
     assert ask_names(store, studio_settings, 5).chosen == 0
 
 
+def review(store, external_ids):
+    """Settle tasks as a reader of their sentences would."""
+    with store.write() as session:
+        ids = tasks.ids_by_external(session, 1, external_ids)
+        gold.add_imported_gold(session, {identity: [Entity(0, 1, "LOC")] for identity in ids.values()})
+
+
+def test_cards_that_other_answers_have_settled_leave_and_may_come_back(asked, store, studio_settings, api):
+    add_occurrences(store, studio_settings, "Nairobi", "PER", "Nairobi", first=10)
+    add_occurrences(store, studio_settings, "Mombasa", "PER", "Mombasa", first=20)
+    assert ask_names(store, studio_settings, 5).sent == 2
+    by_name = {card.data["name"].split(" (")[0]: card for card in cards(api, store)[1]}
+    review(store, ["n0", "n1"])
+    assert sync(store, studio_settings).names.settled == 0  # two places are left: worth a card
+    review(store, ["n2", "n10", "n11", "n12", "n20", "n21", "n22"])
+    # somebody has begun to answer one of them
+    draft = [{"from_name": "answer", "to_name": "card", "type": "choices", "value": {"choices": ["no-name"]}}]
+    drafts = f"api/tasks/{by_name['Mombasa'].id}/drafts"
+    assert api.tasks._raw_client._client_wrapper.httpx_client.request(
+        drafts, method="POST", json={"result": draft, "lead_time": 1.0}
+    ).is_success
+    say(api, by_name["Nairobi"], "label:LOC")
+    heard = sync(store, studio_settings).names
+    assert (heard.answered, heard.settled) == (1, 1)
+    assert {card.id for card in cards(api, store)[1]} == {by_name["Nairobi"].id, by_name["Mombasa"].id}
+    assert ask_names(store, studio_settings, 5).waiting == 1
+    # the name becomes doubtful again: it can be asked about anew
+    add_occurrences(store, studio_settings, first=30)
+    assert ask_names(store, studio_settings, 5).sent == 1
+    assert len(cards(api, store)[1]) == 3
+
+
+def test_a_card_that_was_deleted_before_a_kill_is_forgotten_next_time(asked, store, studio_settings, api):
+    _, (card,) = cards(api, store)
+    with store.write() as session:
+        names.mark_leaving(session, [1])
+    api.tasks.delete(str(card.id))
+    report = ask_names(store, studio_settings, 5)
+    # forgotten, and asked about anew: its places are as doubtful as before
+    assert (report.settled, report.chosen, report.sent) == (1, 1, 1)
+    assert len(cards(api, store)[1]) == 1
+
+
 def test_minutes_alone_send_sentences_and_cards_together(store, studio_settings, api, monkeypatch):
     # sentences of three words are soon read: cards must be sooner answered to come first
-    monkeypatch.setattr(pushing_queue, "measured_costs", lambda *_: Costs(name=1.0))
+    monkeypatch.setattr(selection, "measured_costs", lambda *_: Costs(name=1.0))
     add_occurrences(store, studio_settings)
     add_occurrences(store, studio_settings, "Nairobi", "PER", "Nairobi", first=10)
     connect(store, studio_settings, ConnectOptions(backend=False))
     looked = push_queue(store, studio_settings, 0.05, PushOptions(limit=0, dry_run=True))
     assert (looked.tasks.chosen, looked.names.chosen, looked.names.sent) == (0, 2, 0)
+    foreseen = make_plan(store, studio_settings.project, 0.2)
     sent = push_queue(store, studio_settings, 0.2, PushOptions(limit=0))
     assert (sent.names.chosen, sent.names.sent) == (2, 2)
+    assert len(foreseen.names) == 2
+    assert foreseen.name_changes.high > 0
+    with store.read() as session:
+        waiting = [item.task for item in queue_positions.waiting_items(session, 1)]
+    assert foreseen.task_ids == waiting  # the plan is what push sends
+    assert not any(row.waiting for row in (*foreseen.planned_tasks, *foreseen.names))
+    after = make_plan(store, studio_settings.project, 0.2, keep=False)
+    assert after.task_ids == waiting
+    assert {row.target for row in after.names} == {row.target for row in foreseen.names}
+    assert all(row.waiting for row in (*after.planned_tasks, *after.names))
     assert 0 < sent.tasks.chosen == sent.tasks.pushed < 8
     assert sent.minutes <= 0.2
     again = push_queue(store, studio_settings, 0.2, PushOptions(limit=0))
@@ -141,6 +197,10 @@ def test_minutes_alone_send_sentences_and_cards_together(store, studio_settings,
     for card in cards(api, store)[1]:
         say(api, card, "no-name")
     sync(store, studio_settings)
+    outcome = compare_plan(store, studio_settings.project)
+    assert outcome is not None
+    assert (outcome.answered, outcome.answered_names, outcome.planned_names) == (0, 2, 2)
+    assert outcome.name_changes == sum(row.occurrences for row in foreseen.names) == 8
     more = push_queue(store, studio_settings, 5, PushOptions(limit=0))
     assert more.names.chosen == 0
     assert more.tasks.waiting == 8

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
@@ -23,8 +24,11 @@ from xner_label.entities import Entity, Prediction, ProjectedEntity, Provenance,
 from xner_label.errors import CheckFailedError, UsageError
 from xner_label.reporting.status import status
 from xner_label.review import desk as review_desk
+from xner_label.review import selection
+from xner_label.review.drift import drift_report
 from xner_label.review.finishing import calibrate_project, stop_report
-from xner_label.review.plans import compare_plan, make_plan
+from xner_label.review.plan_outcomes import compare_plan, plan_outcomes
+from xner_label.review.plans import make_plan
 from xner_label.store import desk, migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.pipelines import ensure_pipeline
@@ -245,6 +249,69 @@ def test_training_sees_only_what_was_promised(project):
         assert 0 < promised.report.silver_entities < every.report.silver_entities
 
 
+def test_a_sample_speaks_for_the_rest(project):
+    """The same estimates, a little wider, from less."""
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+        every = review_desk.view(session, "default")
+        some = review_desk.view(session, "default", most=100)
+        beside = review_desk.view(session, "default", most=100, beside=[301, 302])
+    assert (len(every.evidence.ids), len(some.evidence.ids), len(beside.evidence.ids)) == (COUNT, 200, 202)
+    assert some.evidence.weight.sum() == pytest.approx(COUNT)
+    assert beside.evidence.weight.sum() == pytest.approx(COUNT)
+    assert set(some.evidence.ids[some.evidence.reviewed]) == set(range(1, 101))
+    whole, part = (review_desk.calibration_report(seen).estimates for seen in (every, some))
+    assert part.unreviewed == whole.unreviewed == 400
+    assert part.f1.value == pytest.approx(whole.f1.value, abs=0.03)
+    assert part.f1.high - part.f1.low > 0.95 * (whole.f1.high - whole.f1.low)
+    shares = [review_desk.guarantee_report(seen, 0.3) for seen in (every, some)]
+    assert sum(row.open for row in shares[1].promises) == pytest.approx(800, abs=2)
+
+
+def test_tasks_that_lack_an_entity_are_not_whole(project):
+    """A sentence that needs another entity counts as missed, and its score knows of source entities left over."""
+    store, corpus = project
+    for number in range(0, 200, 4):
+        corpus.gold[number].append(Entity(0, 4, "LOC"))
+    with store.write() as session:
+        for task in session.query(tables.Task):
+            number = int(task.external_id)
+            # two are projected; every fourth has one more that isn't
+            task.source_entities = [{"start": 0, "end": 1, "label": "LOC"}] * (3 if number % 4 == 0 else 2)
+            for entity in session.query(tables.Prediction).filter_by(task_id=task.id).one().entities:
+                entity.source_start, entity.source_end = 0, 1
+        corpus.answer(session, list(range(200)))
+        seen = review_desk.view(session, "default")
+    report = calibrate_project(store, "default")
+    assert seen.evidence.missed[:200].sum() == 50
+    assert seen.evidence.lost.sum() == COUNT / 4
+    assert not seen.evidence.whole[:200:4].any()
+    assert report.missed.fitted
+    assert report.missed.coefficients["lost"] < -0.5
+    unread = np.arange(200, COUNT)
+    lacking, others = seen.scores.complete[unread[unread % 4 == 0]], seen.scores.complete[unread[unread % 4 > 0]]
+    assert lacking.mean() < others.mean() - 0.2
+    assert report.task_calibrated.auroc.value > report.task_raw.auroc.value
+    promised = review_desk.guarantee_report(seen, 0.3, per="sentence").promises[0]
+    assert promised.unit == "sentence"
+
+
+def test_sentences_come_in_the_order_of_their_score(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(200)))
+        row = projects.get_project(session, "default")
+        found, _ = selection.in_order(session, row, "p1", "least-confident", 50, split="pool")
+        raw = reviews.eligible(session, row.id, "p1", "pool", limit=50)
+        score = review_desk.score_of_tasks(session, row.id, "p1", [task for task, _, _ in found])
+    assert len(found) == 50
+    assert [task for task, _, _ in found] != [task for task, _, _ in raw]
+    order = [score[task] for task, _, _ in found]
+    assert max(order) < 0.9
+    assert np.corrcoef(order, np.arange(50))[0, 1] > 0.7
+
+
 def test_a_plan_meets_reality(project):
     store, corpus = project
     with store.write() as session:
@@ -272,6 +339,84 @@ def test_a_plan_meets_reality(project):
     assert outcome.changes == expected
     assert outcome.held
     assert outcome.minutes is not None
+    later = make_plan(store, "default", 5.0)
+    assert compare_plan(store, "default") is None  # nothing was done since
+    assert not set(later.tasks) & set(done)
+    with store.write() as session:
+        corpus.answer(session, [int(task) for task in later.tasks], drawn=False)
+    first, second = plan_outcomes(store, "default")
+    assert first == outcome
+    assert second.answered == len(later.tasks)
+
+
+def test_a_plan_asks_about_names_and_takes_no_longer_than_it_may(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+    plan = make_plan(store, "default", 25.0, keep=False)
+    assert 20 < plan.minutes <= 25.0
+    assert plan.names
+    assert all(row.occurrences >= 2 for row in plan.names)
+    assert plan.name_changes.low <= plan.name_changes.value <= plan.name_changes.high
+    assert plan.f1_now is not None
+    assert plan.f1_after is not None
+    assert plan.f1_after.value > plan.f1_now.value
+    sentences = make_plan(store, "default", 25.0, strategy="leverage", keep=False)
+    assert sentences.names == []
+    assert len(sentences.tasks) > len(plan.tasks)
+    assert plan_outcomes(store, "default") == []
+
+
+def test_a_plan_of_before_names_were_planned_is_still_compared(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+    plan = make_plan(store, "default", 5.0)
+    newer = {"strategy", "name_answer_id", "planned_tasks", "names", "name_changes", "name_forecast"}
+    newer |= {"seconds_per_name", "silver_now", "silver_after", "model"}
+    with store.write() as session:
+        (stored,) = session.query(desk.ReviewPlan)
+        stored.content = {name: value for name, value in stored.content.items() if name not in newer}
+        corpus.answer(session, [int(task) for task in plan.tasks], drawn=False)
+    outcome = compare_plan(store, "default")
+    assert outcome is not None
+    assert (outcome.answered, outcome.planned_names) == (len(plan.tasks), 0)
+
+
+def test_new_text_of_another_kind_is_noticed(project, tmp_path):
+    """Sentences of other words, less sure, imported after people reviewed."""
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, random.Random(1).sample(range(COUNT), 120))
+    options = ["--database-url", f"sqlite:///{tmp_path}/store.db"]
+    calibrate_project(store, "default")
+    quiet = drift_report(store, "default")
+    assert quiet.verdict.new >= 50
+    assert quiet.verdict.action == "nothing", quiet
+    assert status(store, "default").drift.action == "nothing"
+    draw = random.Random(2)
+    with store.write() as session:
+        texts = [f"Mji{draw.randrange(400)} wa Kijiji{draw.randrange(400)} ulikuwa hapa" for _ in range(200)]
+        tasks.add_tasks(session, 1, [(Task(id=f"n{n}", text=text), "pool") for n, text in enumerate(texts)])
+        ids = tasks.ids_by_external(session, 1, [f"n{n}" for n in range(200)])
+        rows = []
+        for number, text in enumerate(texts):
+            sure = draw.uniform(0.3, 0.8)
+            entity = ProjectedEntity(0, text.index(" "), "LOC", text.split()[0], 1.0, sure, None)
+            rows.append((ids[f"n{number}"], Prediction(f"n{number}", text, (entity,), sure, "p1")))
+        predictions.add_predictions(session, rows)
+    result = CliRunner().invoke(cli, ["drift", "--exit-code", *options])
+    assert isinstance(result.exception, CheckFailedError), result.output
+    assert "retrain" in result.output
+    state = status(store, "default")
+    assert state.drift.action == "retrain"
+    assert any("xner-label drift" in line for line in state.advice)
+    with store.read() as session:
+        first = desk.created_at(session, min(ids.values()))
+    since = drift_report(store, "default", since=first, keep=False)
+    assert since.verdict.new == 200
+    moved = {row.what for row in since.verdict.comparisons if row.moved}
+    assert moved == {"confidence", "label mix", "vocabulary"}
 
 
 def test_commands_speak(project, tmp_path):
@@ -286,7 +431,10 @@ def test_commands_speak(project, tmp_path):
         return result.output
 
     assert "the whole corpus, by 150 audited tasks" in run("calibrate")
-    assert "entities to put right" in run("plan", "--minutes", "3")
+    said = run("plan", "--minutes", "25")
+    assert "entities are put right" in said
+    assert "names with" in said
+    assert "nothing is said of the model" in said
     assert "go on" in run("stop", "--exit-code", code=6)
     assert "verdict        go on" in run("status")
     document = json.loads(run("stop", "--min-gain", "1.0", "--json"))

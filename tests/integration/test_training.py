@@ -25,10 +25,11 @@ from xner_label.settings.table import Settings
 from xner_label.store import gold, projects, runs, tables, tasks
 from xner_label.store.database import open_store
 from xner_label.store.labelled import labelled_tasks
-from xner_label.training import crf_recipes, data, promotion
-from xner_label.training.crf_recipes import train_crf
+from xner_label.training import data, promotion
+from xner_label.training import runs as training_runs
 from xner_label.training.data import DataOptions, collect, collect_dev
 from xner_label.training.promotion import promote
+from xner_label.training.recipes.choice import train_crf
 from xner_label.training.run_files import run_folder
 from xner_label.training.runs import TrainOptions, load_model, preview, train
 
@@ -284,7 +285,7 @@ def test_what_training_says_is_not_taken_for_an_unwritable_folder(store, tmp_pat
     def fail(*_):
         raise OSError("the tokenizer can't be read")
 
-    monkeypatch.setattr(crf_recipes, "train_crf", fail)
+    monkeypatch.setattr(training_runs, "train_crf", fail)
     with pytest.raises(OSError, match="the tokenizer can't be read"):
         train(store, PROJECT, tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
@@ -310,7 +311,7 @@ def test_a_promotion_reads_no_silver(store, tmp_path, monkeypatch):
 def test_without_gold_a_projection_stands_as_it_is(store, tmp_path):
     with store.write() as session:
         data = collect(session, PROJECT)
-    model = train_crf(msgspec.structs.replace(data, gold=[]), 0.3)
+    model = train_crf(msgspec.structs.replace(data, gold=[]))
     projected = next(sentence for sentence in data.silver if sentence.silver)
     (answer,) = model.predict([projected])
     assert [(item.start, item.end, item.label) for item in answer.entities] == [

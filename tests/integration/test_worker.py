@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -212,6 +213,22 @@ def test_the_clock_asks(each_store: Store, each_url: str, project: int, monkeypa
     thread.join(20)
     assert ended.count("sync") >= 3
     assert ended.count("train") == 1
+
+
+def test_the_clock_trains_only_on_new_gold_and_people_whenever_they_ask(
+    each_store: Store, each_url: str, project: int
+) -> None:
+    chosen = replace(settings(each_url), train_if_new_gold=5)
+    ended: list[Done] = []
+    worker = Worker(each_store, chosen, ["train"], ended=ended.append)
+    worker._ask_for({"train": 3600.0})
+    assert worker.run_due() == (1, 0)
+    assert ended[0].outcome == {"new_gold": 0, "trained": 0}
+    with each_store.write() as session:
+        jobs.enqueue(session, project, "train", {"if_new_gold": 5})
+        jobs.enqueue(session, project, "train")  # somebody asks while the clock's job waits
+    assert worker.run_due() == (0, 1)
+    assert "nothing to learn from" in str(ended[1].problem)
 
 
 def test_no_such_project(each_store: Store, each_url: str) -> None:

@@ -10,13 +10,23 @@ import pytest
 from tests.soak import rounds
 from xner_label.confidence.anchoring import SliceCounts, anchoring
 from xner_label.confidence.calibration import ISOTONIC, MIN_ENTITIES, calibrate
+from xner_label.confidence.drift import TextSample, compare_texts
 from xner_label.confidence.estimates import MIN_TASKS, TaskCounts, estimate
 from xner_label.confidence.guarantee import MIN_AUDITED, outlook, promise, promises, smallest_audit, upper_limit
 from xner_label.confidence.lead_times import MIN_MEASURED, USUAL, fit_lead_times
-from xner_label.confidence.planning import TaskHistory, forecast, plan
+from xner_label.confidence.planning import (
+    ModelPoint,
+    NameHistory,
+    TaskHistory,
+    forecast,
+    forecast_names,
+    model_outlook,
+)
 from xner_label.confidence.quality import bands, quality
 from xner_label.confidence.signals import EntitySignals, design
 from xner_label.confidence.stopping import judge
+from xner_label.confidence.task_scores import POOLED as POOLED_TASKS
+from xner_label.confidence.task_scores import TaskSignals, task_scores
 from xner_label.evaluation import metrics
 
 
@@ -97,6 +107,56 @@ class TestCalibration:
         blind = calibrate(signals, np.zeros(len(read), bool)).confidence[unread]
         true = truth[unread].mean()
         assert abs(found.mean() - true) < abs(blind.mean() - true) / 2, (found.mean(), blind.mean(), true)
+
+
+def task_table(tasks, seed=0, reviewed=1.0, missing=0.1):
+    """Tasks, complete as often as a curve over P(nothing was left out), length and lost entities says."""
+    generator = np.random.default_rng(seed)
+    hidden = np.clip(generator.beta(6.0, 0.5, tasks), 0.02, 0.999)
+    lost = generator.binomial(2, missing, tasks).astype(float)
+    odds = 0.5 * np.log(hidden / (1.0 - hidden)) - lost - 0.3
+    truth = generator.random(tasks) < 1.0 / (1.0 + np.exp(-odds))
+    read = generator.random(tasks) < reviewed
+    tokens = np.full(tasks, 20.0)
+    return TaskSignals(np.full(tasks, 0.9), hidden, lost, tokens, read, read, truth & read), truth
+
+
+class TestTaskScores:
+    def test_straightens_what_the_projection_says_of_misses(self):
+        signals, truth = task_table(6_000, reviewed=0.1)
+        found = task_scores(signals)
+        unread = ~signals.reviewed
+        before = metrics.expected_calibration_error(signals.hidden[unread], truth[unread])
+        after = metrics.expected_calibration_error(found.complete[unread], truth[unread])
+        assert before > 0.1 > 0.03 > after
+        assert np.allclose(found.whole, 0.9 * found.complete)
+
+    def test_stays_with_other_languages_where_little_is_reviewed(self):
+        signals, _ = task_table(20)
+        found = task_scores(signals).calibrator
+        assert not found.fitted
+        assert tuple(found.coefficients.values()) == POOLED_TASKS
+
+    def test_of_nothing_is_nothing(self):
+        signals, _ = task_table(0)
+        assert task_scores(signals).whole.shape == (0,)
+
+    def test_what_is_said_of_a_task_never_knows_its_answer(self):
+        signals, _ = task_table(200)
+        other = signals._replace(complete=np.where(np.arange(200) == 7, ~signals.complete, signals.complete))
+        assert task_scores(signals).complete[7] == task_scores(other).complete[7]
+
+    def test_the_audit_decides_where_review_was_selective(self):
+        signals, truth = task_table(6_000, reviewed=0.0)
+        generator = np.random.default_rng(1)
+        audited = generator.random(6_000) < 0.03
+        picked = (generator.random(6_000) < 0.2) & ~truth
+        read = audited | picked
+        signals = signals._replace(reviewed=read, audited=audited, complete=truth & read)
+        found = task_scores(signals).complete[~read].mean()
+        blind = task_scores(signals._replace(audited=np.zeros(6_000, bool))).complete[~read].mean()
+        true = truth[~read].mean()
+        assert abs(found - true) < abs(blind - true) / 2, (found, blind, true)
 
 
 class TestQuality:
@@ -288,17 +348,46 @@ class TestPlan:
             doubt = generator.gamma(0.5, 1.0, 400)
             changes = generator.poisson(1.3 * doubt + 0.01 * tokens).astype(float)
             outlook = forecast(TaskHistory(tokens[:100], doubt[:100], changes[:100]))
-            found = plan(range(100, 400), tokens, doubt, 20.0, outlook, fit_lead_times(*np.zeros((3, 0))))
-            made = changes[found.tasks].sum()
-            held.append(found.changes.low <= made <= found.changes.high)
+            found = outlook.total(tokens[100:200], doubt[100:200])
+            held.append(found.low <= changes[100:200].sum() <= found.high)
         assert np.mean(held) > 0.9
 
     def test_without_history_and_without_tasks(self):
         outlook = forecast(TaskHistory(*np.zeros((3, 0))))
-        found = plan([], np.zeros(0), np.zeros(0), 60.0, outlook, fit_lead_times(*np.zeros((3, 0))))
-        assert found.tasks == []
-        assert found.minutes == 0.0
-        assert found.changes.value == 0.0
+        assert outlook.total(np.zeros(0), np.zeros(0)).value == 0.0
+
+    def test_names_change_as_a_whole_and_intervals_hold_it(self):
+        """Names whose answers change 0.3 of what is expected to be wrong, by lumps of up to 60 places."""
+        generator = np.random.default_rng(6)
+        held = []
+        for _ in range(rounds(200)):
+            occurrences = np.floor(2.0 + generator.pareto(1.5, 120)).clip(max=60)
+            doubt = occurrences * generator.beta(1.0, 4.0, 120)
+            made = occurrences * (generator.random(120) < 0.3 * doubt / occurrences)
+            known, rest = slice(0, 60), slice(60, 120)
+            outlook = forecast_names(NameHistory(occurrences[known], doubt[known], made[known]))
+            found = outlook.total(occurrences[rest], doubt[rest])
+            held.append(found.low <= made[rest].sum() <= found.high)
+        assert np.mean(held) > 0.9
+
+    def test_names_without_history_and_without_questions(self):
+        outlook = forecast_names(NameHistory(*np.zeros((3, 0))))
+        assert outlook.answered == 0
+        assert outlook.total(np.zeros(0), np.zeros(0)).high == 0.0
+        found = outlook.total(np.array([10.0]), np.array([4.0]))
+        assert (found.low, found.high) == (0.0, 10.0)
+
+    def test_the_next_model_follows_the_runs_there_are(self):
+        points = [ModelPoint(gold, 0.6 + 0.03 * np.log(gold / 100), 0.0, 0.0) for gold in (100, 200, 400)]
+        found = model_outlook(
+            [point._replace(low=point.f1 - 0.02, high=point.f1 + 0.02) for point in points], 400, 400
+        )
+        assert found is not None
+        assert found.now.value == pytest.approx(points[-1].f1, abs=0.01)
+        assert 0.005 < found.after.value - found.now.value < 0.025
+        assert found.after.low < found.after.value < found.after.high
+        assert model_outlook([], 100, 50) is None
+        assert model_outlook([ModelPoint(100, 0.7, 0.6, 0.8)], 100, 0).after.value == pytest.approx(0.7, abs=0.01)
 
 
 class TestStopping:
@@ -328,3 +417,67 @@ class TestAnchoring:
     def test_needs_both_slices(self):
         few = SliceCounts(*np.ones((4, 10)))
         assert anchoring(few, few) is None
+
+
+def text_sample(generator, count=300, confidence=6.0, rates=(0.8, 0.5, 0.3), unknown=0.1):
+    """Tasks whose entities share their doubts, as those of a real corpus do."""
+    mood = generator.gamma(2.0, 0.5, count)
+    labels = np.column_stack([generator.poisson(rate * mood) for rate in rates]).astype(float)
+    return TextSample(
+        generator.beta(confidence, 1.0, count),
+        labels,
+        generator.binomial(20, unknown * mood.clip(0.2, 3.0)) / 20.0,
+    )
+
+
+class TestDrift:
+    def test_text_without_a_shift_is_flagged_in_one_of_twenty_looks(self):
+        from scipy.stats import binomtest
+
+        generator = np.random.default_rng(3)
+        draws = rounds(60)
+        flagged = 0
+        for _ in range(draws):
+            answers = generator.normal(0.0, 0.3, 120)
+            found = compare_texts(text_sample(generator), text_sample(generator), answers[:80], answers[80:])
+            flagged += found.action != "nothing"
+        assert binomtest(flagged, draws, 0.05, alternative="greater").pvalue > 0.001, (flagged, draws)
+
+    @pytest.mark.parametrize(
+        ("shift", "answers", "action"),
+        [
+            ({"confidence": 3.0}, 0.0, "recalibrate"),
+            ({"rates": (0.4, 0.9, 0.3)}, 0.0, "recalibrate"),
+            ({"unknown": 0.2}, 0.0, "recalibrate"),
+            ({}, -0.35, "recalibrate"),
+            ({"confidence": 3.0, "unknown": 0.2}, 0.0, "retrain"),
+            ({"confidence": 3.0, "rates": (0.4, 0.9, 0.3)}, -0.35, "retrain"),
+        ],
+    )
+    def test_shifts_are_caught(self, shift, answers, action):
+        generator = np.random.default_rng(4)
+        caught = []
+        for _ in range(rounds(5)):
+            said = generator.normal(0.0, 0.3, 120)
+            said[80:] += answers
+            found = compare_texts(text_sample(generator), text_sample(generator, **shift), said[:80], said[80:])
+            caught.append(found.action == action)
+        assert np.mean(caught) >= 0.8
+
+    def test_what_is_too_small_to_matter_is_not_flagged(self):
+        generator = np.random.default_rng(5)
+        old, new = (text_sample(generator, 12_000, confidence=size) for size in (6.0, 6.4))
+        found = compare_texts(old, new)
+        row = next(row for row in found.comparisons if row.what == "confidence")
+        assert row.p < 0.05
+        assert not row.moved
+
+    def test_with_too_little_nothing_is_said(self):
+        generator = np.random.default_rng(6)
+        old, few = text_sample(generator), text_sample(generator, 10)
+        assert compare_texts(old, few).action is None
+        assert compare_texts(old, few, np.zeros(40), np.zeros(20)).action == "nothing"
+        none = TextSample(np.zeros(0), np.zeros((0, 3)), np.zeros(0))
+        assert compare_texts(none, none).comparisons == []
+        blank = TextSample(np.ones(60), np.zeros((60, 0)), np.zeros(60))
+        assert compare_texts(blank, blank).action == "nothing"

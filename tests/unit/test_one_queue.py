@@ -64,8 +64,12 @@ def test_stored_tasks_are_planned_with_the_groups_of_their_spans():
 
     tasks = [task(ASHA, 0.5), task(ASHA, 0.5), task(TANGA, 0.5), task(None, 0.9)]
     queue = plan_tasks_and_names(tasks, 1e9, Costs())
-    assert queue.names == [ASHA]  # a name with one place is read in its sentence
+    assert [name.key for name in queue.names] == [ASHA]  # a name with one place is read in its sentence
+    assert (queue.names[0].occurrences, queue.names[0].doubt, queue.names[0].outside) == (2, 1.0, 0.0)
     assert sorted(queue.tasks) == [0, 1, 2, 3]
+    few = plan_tasks_and_names(tasks, 6.0, Costs())
+    assert few.tasks == []
+    assert few.names[0].outside == 1.0
 
 
 def test_costs_follow_measured_times_once_there_are_enough():

@@ -243,6 +243,8 @@ def test_filters_leave_incomplete_tasks_out_without_calling_them_bad():
         (["--back-translate"], 2, "--translator"),
         (["--projector", "nmt"], 3, "--translator-model"),
         (["--projector", "none"], 2, "link-dice"),
+        (["--projector", "align@most"], 2, "@greedy"),
+        (["--projector", "heuristic@="], 2, "leave @= out"),
         (["--min-confidence", "2"], 2, "range"),
     ],
 )
@@ -271,6 +273,13 @@ def test_the_settings_choose_the_projector(tmp_path):
     folder = settings(tmp_path, '[pipeline]\nprojector = "string"\n')
     assert "projector=string" in rows(run(lines=[GOOD], cwd=folder))[0]["pipeline"]
     assert "projector=link-dice" in rows(run("--projector", "link-dice", lines=[GOOD], cwd=folder))[0]["pipeline"]
+
+
+@pytest.mark.parametrize(("matching", "texts"), [("<=", ["Nairobi"]), (">=", ["anaishi", "Nairobi"])])
+def test_the_matching_stands_behind_the_projector(matching, texts):
+    line = changed(source_entities=GOOD["source_entities"][1:], alignment="1-1:0.9 3-1:0.4 3-2")
+    (row,) = rows(run("--projector", f"align@{matching}", lines=[line]))
+    assert [entity["text"] for entity in row["entities"]] == texts
 
 
 def test_the_settings_choose_the_weights_and_another_projector_leaves_them(tmp_path):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from xner_label.review.queue import QueuedSpan, QueuedTask, order_tasks, review_pool
+from xner_label.review.costs import Costs
+from xner_label.review.queue import (
+    QueuedSpan,
+    QueuedTask,
+    count_in_time,
+    order_tasks,
+    pool_seconds,
+    review_pool,
+)
 
 
 def task(*spans, hidden=1.0, tokens=10):
@@ -35,11 +43,10 @@ def test_names_that_are_doubtful_elsewhere_come_first():
     assert order_tasks(TASKS, "random", 5, seed=1) != order_tasks(TASKS, "random", 5, seed=2)
 
 
-def test_no_more_is_chosen_than_the_minutes_allow():
-    seconds = review_pool(TASKS).seconds
+def test_as_many_as_the_time_allows():
+    each = pool_seconds(review_pool(TASKS), Costs())
     order = order_tasks(TASKS, "least-confident", 5)
     assert len(order) == 5
-    enough = float(seconds[order[:2]].sum()) / 60 + 0.001
-    assert order_tasks(TASKS, "least-confident", 5, minutes=enough) == order[:2]
-    assert order_tasks(TASKS, "least-confident", 5, minutes=0.0) == []
+    assert count_in_time(each[order], float(each[order[:2]].sum()) + 0.01) == 2
+    assert count_in_time(each[order], 0.0) == 0
     assert order_tasks([], "leverage", 5) == []

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from xner_label.entities import Entity, ProjectedEntity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.training.crf import CrfModel, projection_hints
-from xner_label.training.crf_recipes import CrfOptions, share_better, train_crf
-from xner_label.training.data import DataReport, GoldSentence, Sentence, TrainingData, silver_tags
+from xner_label.training.data import DataReport, TrainingData
 from xner_label.training.evaluation import score, score_split, span_counts
+from xner_label.training.recipes.choice import share_better, train_crf
+from xner_label.training.recipes.material import CrfOptions
+from xner_label.training.rules import MergeRules, silver_tags
+from xner_label.training.sentences import GoldSentence, Sentence
 
 NAMES = ["Amina", "Juma", "Neema", "Baraka", "Zawadi", "Rehema", "Salma", "Tatu"]
 TOWNS = ["Arusha", "Dodoma", "Mwanza", "Tanga", "Lindi"]
@@ -52,7 +55,7 @@ def test_doubtful_and_foreign_entities_are_unknown_text():
         projected(text, 14, 19, "LOC", 0.1),
         projected(text, 20, 23, "DATE", 0.9),
     )
-    tags = silver_tags(Sentence(1, "1", Tokens.tokenize(text), silver), ("PER", "LOC"), 0.3)
+    tags = silver_tags(Sentence(1, "1", Tokens.tokenize(text), silver), ("PER", "LOC"), MergeRules())
     assert tags == ["B-PER", "O", None, None]
 
 
@@ -66,14 +69,14 @@ def test_silver_tags_are_valid_whatever_is_projected(spans, cut):
         projected(text, start, end, label, confidence) for start, end, label, confidence in spans if start < end
     )
     item = Sentence(1, "1", Tokens.tokenize(text), silver)
-    tags = silver_tags(item, ("PER",), cut)
+    tags = silver_tags(item, ("PER",), MergeRules(min_silver_confidence=cut))
     assert len(tags) == len(item.tokens) == len(projection_hints(item))
     for before, tag in pairwise([None, *tags]):
         assert tag != "I-PER" or before in ("B-PER", "I-PER")
 
 
 def test_students_learn_from_gold_and_survive_a_file(tmp_path):
-    model = train_crf(data_of(ALL[:30], ALL[30:]), 0.3, CrfOptions(min_better=0))
+    model = train_crf(data_of(ALL[:30], ALL[30:]), options=CrfOptions(min_better=0))
     assert set(model.stages) in ({"teacher", "text", "projected"}, {"teacher", "gold", "projected"})
     model.save(tmp_path)
     unseen = sentence("Farida", "Iringa").sentence
@@ -84,12 +87,12 @@ def test_students_learn_from_gold_and_survive_a_file(tmp_path):
 
 def test_a_student_that_is_no_better_than_the_projection_is_not_kept():
     noisy = [GoldSentence(item.sentence, ()) if number % 2 else item for number, item in enumerate(ALL)]
-    assert "projected" not in train_crf(data_of(noisy[:21]), 0.3).stages
-    assert "projected" in train_crf(data_of(noisy[:21]), 0.3, CrfOptions(min_better=0)).stages
+    assert "projected" not in train_crf(data_of(noisy[:21])).stages
+    assert "projected" in train_crf(data_of(noisy[:21]), options=CrfOptions(min_better=0)).stages
 
 
 def test_gold_and_good_silver_are_mixed_and_worthless_silver_is_left_alone():
-    assert train_crf(data_of(ALL[:22], ALL[22:]), 0.3).stages == ("mixed",)
+    assert train_crf(data_of(ALL[:22], ALL[22:])).stages == ("mixed",)
     text_of = {item.sentence.text: item for item in ALL}
     silver = [item.sentence for item in text_of.values()]
     upside_down = [
@@ -103,9 +106,9 @@ def test_gold_and_good_silver_are_mixed_and_worthless_silver_is_left_alone():
         for item in silver * 5
     ]
     data = msgspec.structs.replace(data_of(ALL), silver=upside_down)
-    assert "mixed" not in train_crf(data, 0.3).stages
-    assert train_crf(data_of(ALL[:22]), 0.3).stages[0] == "gold"
-    assert train_crf(data_of((), ALL), 0.3).stages == ("teacher",)
+    assert "mixed" not in train_crf(data).stages
+    assert train_crf(data_of(ALL[:22])).stages[0] == "gold"
+    assert train_crf(data_of((), ALL)).stages == ("teacher",)
 
 
 def test_the_share_of_resamples_that_favour_one_of_two():
@@ -118,18 +121,18 @@ def test_the_share_of_resamples_that_favour_one_of_two():
 
 def test_nothing_to_learn_from_is_explained():
     with pytest.raises(UsageError, match="nothing to train on"):
-        train_crf(data_of(()), 0.3)
+        train_crf(data_of(()))
 
 
 def test_a_model_of_other_features_is_refused(tmp_path):
-    train_crf(data_of(ALL), 0.3).save(tmp_path)
+    train_crf(data_of(ALL)).save(tmp_path)
     (tmp_path / "crf.json").write_text('{"features_version": 0, "stages": ["text"]}')
     with pytest.raises(ConfigurationError, match="features of version 0"):
         CrfModel.load(tmp_path)
 
 
 def test_scores_of_a_split():
-    model = train_crf(data_of(ALL), 0.3)
+    model = train_crf(data_of(ALL))
     assert score_split(model, ()) is None
     scores = score_split(model, ALL[:5])
     assert scores.tasks == 5

@@ -99,7 +99,8 @@ def _given(cell: Cell) -> bool:
 
 def _settable(cell: Cell) -> bool:
     """Whether the settings can name the pipeline: neither a tagger alone nor one that asks another model."""
-    known = cell.method in PROJECTORS or bool(weighted_sum(cell.method))
+    projector = cell.method.partition("@")[0]
+    known = projector in PROJECTORS or bool(weighted_sum(projector))
     return known and cell.target_tagger is None
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from xner_label.errors import UsageError
-from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import SOLVERS, make_projector
-from xner_label.settings.choices import PROJECTORS, WEIGHTED_PROJECTORS
+from xner_label.projection.projectors import models_asked
+from xner_label.settings.choices import MATCHINGS, PROJECTORS, WEIGHTED_PROJECTORS
 from xner_label.settings.rules import weighted_sum
-from xner_label.stages.interfaces import TranslationScorer
 
 # A tagger of the target language by itself: nothing is translated or projected.
 TRANSFER = "transfer"
@@ -21,13 +19,13 @@ def check_method(name: str) -> str:
     """The name. Raises UsageError where no method has it."""
     projector, at, solver = name.partition("@")
     if name == TRANSFER or (
-        (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in SOLVERS)
+        (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in MATCHINGS)
     ):
         return name
     raise UsageError(
         f"there is no method {name!r}",
         hint=f"choose among {', '.join((TRANSFER, *PROJECTORS))}, or a sum such as 0.5*align+0.1*casing; "
-        f"@{'|@'.join(SOLVERS)} behind one chooses how spans are matched",
+        f"@{'|@'.join(MATCHINGS)} behind one chooses how spans are matched",
     )
 
 
@@ -52,11 +50,5 @@ def uses_target_tags(name: str) -> bool:
 
 
 def uses_translation_model(name: str) -> bool:
-    """Whether the method asks a translation model for probabilities."""
-    return "nmt" in _parts(name)
-
-
-def method_projector(name: str, weights: str, scorer: TranslationScorer | None) -> Projector | CorpusProjector:
-    """The projector of a method other than ``transfer``; ``weights`` as for the log-linear projectors."""
-    weighted = name in WEIGHTED_PROJECTORS
-    return make_projector(name, weights=weights if weighted else "", translation_scorer=scorer)
+    """Whether the method asks a translation model, beside what the stages do."""
+    return bool(models_asked(name))

@@ -32,7 +32,7 @@ def command(settings: Settings, draws: int, file: Path | None, as_json: bool) ->
     with open_store(settings.database_url) as store, store.read() as session:
         data = collect(session, settings.project, options)
     with console_progress() as progress:
-        curve = learning_curve(data, settings.min_silver_confidence, draws, progress)
+        curve = learning_curve(data, options.rules, draws, progress)
     if file is not None:
         plot(curve, file)
     answer(curve, advice(curve), as_json=as_json)

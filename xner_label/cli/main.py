@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "calibrate": "Learn how sure to be, and say what that is worth",
         "plan": "Say what so many minutes of review will bring",
         "stop": "Say whether the review may stop",
+        "drift": "Say whether new text is like what was reviewed",
         "conflicts": "Show where annotators disagree, and decide",
         "acknowledge": "Go on without annotations that can't be used",
         "exclude": "Set tasks aside",

@@ -32,7 +32,7 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0.0),
-    help="No more than people can do in this time; alone: tasks and name cards in one queue",
+    help="No more than people can do in this time, with what waits; alone: tasks and name cards in one queue",
 )
 @click.option("--max-confidence", type=_PROBABILITY, help="Leave out tasks that are surer than this")
 @click.option("--split", default="pool", show_default=True, help="Choose from this split")
@@ -134,7 +134,9 @@ def _push_names(settings: Settings, count: int, *, dry_run: bool, as_json: bool)
         report,
         f"{report.chosen} names {'would be asked about' if dry_run else 'chosen'} with {report.occurrences} "
         f"places, {report.expected_errors:.0f} of them expected to be wrong; {report.sent} cards sent, "
-        f"{report.waiting} wait for an answer" + (f" at {report.url}" if report.url else ""),
+        f"{report.waiting} wait for an answer"
+        + (f" at {report.url}" if report.url else "")
+        + (f"; {report.settled} that other answers have settled are gone" if report.settled else ""),
         as_json=as_json,
     )
 

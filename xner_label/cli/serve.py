@@ -32,7 +32,7 @@ def command(settings: Settings, verbose: bool, as_json: bool) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtraError("backend", f"`xner-label serve` (no module {error.name})") from None
     from xner_label.pipeline.checking import require_stages
-    from xner_label.store.database import open_store
+    from xner_label.store.database import Pool, open_store
     from xner_label.store.labels import agreed
 
     configure_logging(settings.log_format)
@@ -42,7 +42,8 @@ def command(settings: Settings, verbose: bool, as_json: bool) -> None:
         require_stages(settings)
     except ConfigurationError as error:
         say(f"stored predictions are served, new tasks can't be predicted: {error}")
-    with open_store(settings.database_url) as store:
+    pool = Pool(settings.database_pool_size, settings.database_pool_overflow, settings.database_pool_wait)
+    with open_store(settings.database_url, pool=pool) as store:
         serve(
             store,
             agreed(store, settings),

@@ -68,11 +68,15 @@ def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: boo
             f"name cards: {heard.answered} answered, {heard.changed} changed, {heard.withdrawn} withdrawn; "
             "`xner-label predict` applies them everywhere"
         )
+        if heard.settled:
+            say(f"{heard.settled} name cards that other answers have settled left Label Studio")
         for problem in heard.problems:
             say(problem)
+    if report.refreshed:
+        say(f"{report.refreshed} waiting tasks show newer predictions, {report.reordered} of them stand elsewhere")
     if report.revived:
         say(f"{report.revived} annotations that counted as deleted are there")
-    if report.added or report.updated or report.deleted:
+    if report.added or report.updated or report.deleted or report.names.answered:
         _tell_desk(settings)
     for doubled in report.doubled:
         say(
@@ -94,7 +98,7 @@ def _tell_desk(settings: Settings) -> None:
     """Calibrate on the new answers, and hold the last plan against them."""
     from xner_label.review.desk import is_predicted
     from xner_label.review.finishing import calibrate_project
-    from xner_label.review.plans import compare_plan
+    from xner_label.review.plan_outcomes import compare_plan
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
@@ -105,9 +109,16 @@ def _tell_desk(settings: Settings) -> None:
     if calibrated.calibrated is not None:
         entities, audited = calibrated.calibrator.entities, calibrated.calibrator.audited
         say(f"confidences calibrated on {entities} reviewed entities, {audited} of them of the audit slice")
-    if outcome is not None:
+    if outcome is not None and outcome.answered:
         say(
             f"the plan: {outcome.answered} of {outcome.planned} tasks answered, {outcome.changes} entities put "
             f"right where {outcome.expected.value:.0f} were expected ({outcome.expected.low:.0f} to "
             f"{outcome.expected.high:.0f})"
+        )
+    if outcome is not None and outcome.answered_names:
+        foreseen = outcome.expected_name_changes
+        say(
+            f"the plan: {outcome.answered_names} of {outcome.planned_names} names answered, "
+            f"{outcome.name_changes} places changed where {foreseen.value:.0f} were expected "
+            f"({foreseen.low:.0f} to {foreseen.high:.0f})"
         )

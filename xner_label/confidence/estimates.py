@@ -33,7 +33,7 @@ class TaskCounts(NamedTuple):
     shown: entities that the pipeline shows; expected: how many of these are expected to be right, by
     confidences that don't know the task's answer; reviewed: whether people settled the task; audited: whether
     it was drawn at random before that; right: of the shown ones, those as people settled them, gold: settled
-    entities (both 0 where nobody settled).
+    entities (both 0 where nobody settled); weight: how many tasks each stands for, None: itself.
     """
 
     shown: Floats
@@ -42,6 +42,7 @@ class TaskCounts(NamedTuple):
     audited: Bools
     right: Floats
     gold: Floats
+    weight: Floats | None = None
 
     @property
     def doubt(self) -> Floats:
@@ -98,16 +99,22 @@ class _Totals(NamedTuple):
     quantile: float
 
 
-def estimate(counts: TaskCounts, level: float = 0.95, chosen: Bools | None = None) -> Estimates | None:
+def estimate(
+    counts: TaskCounts, level: float = 0.95, chosen: Bools | None = None, mended: Interval | None = None
+) -> Estimates | None:
     """The estimates; None where fewer than MIN_TASKS audited tasks were settled.
 
-    ``chosen`` (S,): what they would be if these tasks were read, too, and taught nothing about the others.
+    ``chosen`` (S,): what they would be if these tasks were read, too, and taught nothing about the others;
+    ``mended``: if so many wrong entities of the others were put right by questions about names, half of them by
+    another label or span, half by leaving them out.
     """
     audited = counts.audited & counts.reviewed
     if audited.sum() < MIN_TASKS:
         return None
     read = counts.reviewed if chosen is None else counts.reviewed | chosen
     rest = _totals(counts, audited, read, level)
+    if mended is not None:
+        rest = _mended(rest, mended)
     settled = float(counts.gold[counts.reviewed].sum()) + rest.read_gold
     right, gold, shown = rest.right, rest.gold, rest.shown
     whole = (right + settled, gold + settled, shown + settled)
@@ -119,7 +126,7 @@ def estimate(counts: TaskCounts, level: float = 0.95, chosen: Bools | None = Non
         level=level,
         tasks=int(audited.sum()),
         reviewed=int(read.sum()),
-        unreviewed=int((~read).sum()),
+        unreviewed=round(float(_weights(counts)[~read].sum())),
         rest_precision=precision,
         rest_recall=_share(rest, right, gold, 1.0, -right / max(gold, 1e-9)),
         rest_f1=_f1(rest, right, gold, shown),
@@ -142,14 +149,16 @@ def _totals(counts: TaskCounts, audited: Bools, read: Bools, level: float) -> _T
     coefficients = inverse @ (known.T @ outcomes)
     leverage = np.einsum("ij,jk,ik->i", known, inverse, known)
     residual = (outcomes - known @ coefficients) / np.maximum(1.0 - leverage, 0.05)[:, None]
-    unread = columns[~read]
-    total = unread.sum(axis=0)
+    unread, weight = columns[~read], _weights(counts)[~read]
+    size = float(weight.sum())
+    total = weight @ unread
     influence = residual * (known @ inverse @ total)[:, None]
-    scatter = len(unread) * (residual.T @ residual) / len(known)
+    scatter = size * (residual.T @ residual) / len(known) + _of_sample(unread @ coefficients, weight)
     right, gold = (total @ coefficients).tolist()
-    shown = float(counts.shown[~read].sum())
+    shown = float(total[1])
     right = min(max(right, 0.0), shown)
-    taken = columns[read & ~counts.reviewed].sum(axis=0) @ coefficients[:, 1]
+    taken_now = read & ~counts.reviewed
+    taken = (_weights(counts)[taken_now] @ columns[taken_now]) @ coefficients[:, 1]
     freedom = max(len(known) - known.shape[1], 1)
     return _Totals(
         right,
@@ -159,6 +168,29 @@ def _totals(counts: TaskCounts, audited: Bools, read: Bools, level: float) -> _T
         influence.T @ influence + scatter,
         float(t.ppf(0.5 + level / 2.0, freedom)),
     )
+
+
+def _weights(counts: TaskCounts) -> Floats:
+    return np.ones(len(counts.shown)) if counts.weight is None else counts.weight
+
+
+def _of_sample(values: Floats, weight: Floats) -> Floats:
+    """(2, 2) the covariance of a sum over all that the sampled ``values`` (n, 2) stand for, of which those with a
+    weight above 1 were drawn."""
+    drawn = weight > 1.0
+    if drawn.sum() < 2:
+        return np.zeros((2, 2))
+    share = float(weight[drawn].mean())
+    result: Floats = np.cov(values[drawn].T) * drawn.sum() * share * (share - 1.0)
+    return result
+
+
+def _mended(rest: _Totals, mended: Interval) -> _Totals:
+    half = min(mended.value, max(rest.shown - rest.right, 0.0)) / 2.0
+    covariance = rest.covariance.copy()
+    covariance[0, 0] += ((mended.high - mended.low) / (4.0 * rest.quantile)) ** 2
+    right = rest.right + half
+    return rest._replace(right=right, gold=max(rest.gold, right), shown=rest.shown - half, covariance=covariance)
 
 
 def _variance(covariance: Floats, of_right: float, of_gold: float) -> float:

@@ -11,9 +11,6 @@ from xner_label.progress import Progress
 from xner_label.settings.table import Settings
 from xner_label.store.database import Store
 
-# Among the options of a job: the run and the request that asked for it, and the trace they belong to.
-ASKED_BY = "asked_by"
-
 # Does the work and returns counts for people, nothing that a task says. ``options`` come with the job.
 Run = Callable[[Store, Settings, Mapping[str, Any], Progress], dict[str, Any]]
 
@@ -39,9 +36,12 @@ def _predict(store: Store, settings: Settings, options: Mapping[str, Any], progr
 def _train(store: Store, settings: Settings, options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.training.data import DataOptions
-    from xner_label.training.runs import TrainOptions, train
+    from xner_label.training.runs import TrainOptions, new_gold, train
 
-    data = DataOptions(min_silver_confidence=settings.min_silver_confidence, dev_share=settings.dev_share)
+    data = DataOptions.of(settings)
+    least = int(options.get("if_new_gold", 0))
+    if least and (settled := new_gold(store, settings.project, data)) < least:
+        return {"new_gold": settled, "trained": 0}
     where = PlacementRequest(settings.device, settings.dtype)
     folder = Path(settings.training_folder)
     report = train(store, settings.project, folder, TrainOptions(data), progress, where)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from xner_label.errors import PartialError, StudioError, XnerLabelError
-from xner_label.jobs.kinds import ASKED_BY, KINDS
+from xner_label.jobs.kinds import KINDS
 from xner_label.logs import log_fields, told
 from xner_label.progress import SILENCE, Progress
 from xner_label.settings.table import Settings
@@ -98,10 +98,15 @@ class Worker:
                     due = jobs.is_due_again(session, self._project, kind, seconds)
                 if due:
                     with self._store.write() as session:
-                        jobs.enqueue(session, self._project, kind)
+                        jobs.enqueue(session, self._project, kind, self._conditions(kind))
+
+    def _conditions(self, kind: str) -> dict[str, int]:
+        """What a job must find to do anything, where nobody but the clock asked for it."""
+        least = self._settings.train_if_new_gold
+        return {"if_new_gold": least} if kind == "train" and least else {}
 
     def _do(self, claim: jobs.Claim) -> Done:
-        asked_by = claim.options.get(ASKED_BY, {})
+        asked_by = claim.options.get(jobs.ASKED_BY, {})
         names = {f"asked_by_{name}": value for name, value in asked_by.items() if name in ("run", "request")}
         with (
             log_fields(job=claim.id, kind=claim.kind, attempt=claim.attempt, **names),

@@ -13,6 +13,7 @@ import msgspec
 from xner_label import __version__
 from xner_label.entities import Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import IncompleteError, RecordError
+from xner_label.projection.inner_borders import NO_HABITS, BorderHabits, name_borders
 from xner_label.projection.problem import (
     CorpusProjector,
     Instance,
@@ -78,7 +79,7 @@ class Pipeline:
     Projections with a confidence below ``min_confidence`` (by default the projector's own cut) are left out, and
     so are labels outside ``labels`` (None: every label is kept). ``filters`` names what a task must pass to be
     answered with a prediction, see :mod:`completeness`; ``strict`` refuses a task that would have to be adjusted.
-    ``amendment`` has the last word.
+    ``amendment`` has the last word; ``border_habits`` is what people do with affixes written on to names.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Pipeline:
         filters: Sequence[str] = (),
         strict: bool = False,
         amendment: Amendment | None = None,
+        border_habits: BorderHabits = NO_HABITS,
     ) -> None:
         self._projector = projector
         self._aligner = aligner
@@ -107,6 +109,7 @@ class Pipeline:
         self._filters = tuple(filters)
         self._strict = strict
         self._amendment = amendment
+        self._border_habits = border_habits
         self._corpus: dict[bytes, _Projected] = {}
         self._corpus_digest = ""
 
@@ -122,6 +125,7 @@ class Pipeline:
             "min-confidence": f"{self._cut:g}",
             "labels": None if self._labels is None else ",".join(sorted(self._labels)),
             "filters": ",".join(self._filters) or None,
+            "borders": self._border_habits.signature or None,
             "names": None if self._amendment is None else self._amendment.signature or None,
         }
         named = (f"{stage}={signature}" for stage, signature in stages.items() if signature is not None)
@@ -255,12 +259,14 @@ class Pipeline:
             failed = failed_filters(instance, kept, self._filters)
             if failed:
                 return IncompleteError(failed)
+        if projections.notes:
+            notes = [*notes, *projections.notes]
         if not projections.exact:
             notes = [*notes, "too many entities compete for the same words: matched approximately"]
         return Prediction(
             task.id,
             task.text,
-            tuple([_entity(instance, projection) for projection in kept]),
+            tuple([_entity(instance, projection, self._border_habits) for projection in kept]),
             # a projection left out by the cut was rightly left out with the complement of its probability
             prod([p.confidence if p.confidence >= cut else 1.0 - p.confidence for p in judged], start=1.0),
             signature,
@@ -293,9 +299,10 @@ def _align(aligner: Aligner, instances: list[Instance], *, realign: bool) -> lis
     return result
 
 
-def _entity(instance: Instance, projection: Projection) -> ProjectedEntity:
+def _entity(instance: Instance, projection: Projection, habits: BorderHabits) -> ProjectedEntity:
     target = instance.target
-    start, end = target.starts[projection.first], target.ends[projection.last - 1]
+    name = name_borders(instance, projection.mention, projection.first, projection.last, habits)
+    start, end = name.start, name.end
     source = None
     if projection.mention is not None:
         entity = instance.mentions[projection.mention].entity

@@ -15,13 +15,14 @@ from xner_label.review.desk import (
     calibration_report,
     guarantee_report,
     is_predicted,
-    view,
 )
+from xner_label.review.drift import DriftReport, drift_of
 from xner_label.review.error_sources import ErrorSources, error_sources
-from xner_label.review.finishing import StopReport, stop_report
+from xner_label.review.finishing import StopReport, judged
 from xner_label.review.name_patterns import NamePattern, name_patterns
 from xner_label.review.people import Person, people
-from xner_label.review.plans import PlanOutcome, compare_plan
+from xner_label.review.plan_outcomes import PlanOutcome, plan_outcomes
+from xner_label.review.plans import next_hour
 from xner_label.store import names, projects, runs
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
@@ -30,12 +31,14 @@ from xner_label.store.tables import ModelRun, Project
 
 class ReviewDesk(msgspec.Struct, frozen=True, kw_only=True):
     """What the review desk knows: how good labels and confidences are, what may be accepted unseen at 5 and 10 %
-    error per entity and for whole sentences, whether to stop, and the last plan against what came of it."""
+    error per entity and for whole sentences, whether to stop, whether new text is like the old, and the plans
+    there were against what came of them."""
 
     calibration: CalibrationReport
     guarantees: dict[str, GuaranteeReport]
     stop: StopReport
-    plan: PlanOutcome | None
+    drift: DriftReport
+    plans: list[PlanOutcome]
 
 
 class SettledName(msgspec.Struct, frozen=True):
@@ -103,7 +106,9 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
     if not is_predicted(store, project):
         return None
     with store.read() as session:
-        seen = view(session, project)
+        hour = next_hour(session, project)
+        seen = hour.seen
+        verdict, drift = judged(session, hour), drift_of(session, seen)
     return ReviewDesk(
         calibration=calibration_report(seen),
         guarantees={
@@ -111,8 +116,9 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
             "entities, 10 %": guarantee_report(seen, 0.10),
             "sentences, 10 %": guarantee_report(seen, 0.10, per="sentence"),
         },
-        stop=stop_report(store, project),
-        plan=compare_plan(store, project),
+        stop=verdict,
+        drift=drift,
+        plans=plan_outcomes(store, project),
     )
 
 

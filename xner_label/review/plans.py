@@ -1,6 +1,13 @@
-"""A plan of review in minutes, and what became of the last one."""
+"""A plan of review in minutes, and what became of the plans there were.
+
+A plan asks what `xner-label push` would send (:mod:`xner_label.review.selection`); what it expects of that comes
+from the calibrated confidences and from what people changed so far.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -8,26 +15,60 @@ from sqlalchemy.orm import Session
 
 from xner_label.confidence.estimates import Interval, estimate
 from xner_label.confidence.lead_times import LeadTimes, fit_lead_times
-from xner_label.confidence.planning import Forecast, Plan, TaskHistory, forecast, plan
+from xner_label.confidence.planning import (
+    Forecast,
+    ModelOutlook,
+    ModelPoint,
+    NameForecast,
+    NameHistory,
+    TaskHistory,
+    forecast,
+    forecast_names,
+    model_outlook,
+)
 from xner_label.projection.loglinear.columns import Bools, Floats
+from xner_label.review.costs import Costs
 from xner_label.review.desk import View, view
-from xner_label.review.pool import ReviewPool
-from xner_label.review.strategies import make_strategy
-from xner_label.settings.choices import DEFAULT_STRATEGY
-from xner_label.store import desk, predictions, projects
-from xner_label.store.database import Store, id_batches
-from xner_label.store.gold import gold_of
-from xner_label.store.lead_times import first_answer_times
-from xner_label.store.tables import Task
+from xner_label.review.queue import QueuedName, count_in_time
+from xner_label.review.selection import Selection, Waiting, costs_of, in_order, select, waiting
+from xner_label.store import desk, names, projects, runs
+from xner_label.store.database import Store
+from xner_label.store.tables import NameQuestion, Project
 
-# A lead time so many times as long as expected holds a break: it counts as expected.
-_INTERRUPTED = 5.0
+# The split that people are given tasks of, unless they say otherwise.
+SPLIT = "pool"
+
+
+class PlannedTask(msgspec.Struct, frozen=True):
+    """A task by its external id, the changes expected in it, and whether it waits for people already."""
+
+    id: str
+    changes: float
+    waiting: bool
+
+
+class PlannedName(msgspec.Struct, frozen=True):
+    """A question about a name: its ``occurrences``, of which ``doubt`` are expected to be wrong, the changes
+    expected of its answer, and whether it waits for people already."""
+
+    source: str
+    target: str
+    label: str
+    occurrences: int
+    doubt: float
+    changes: float
+    waiting: bool
 
 
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan for so many ``minutes``: ``tasks`` (external ids, in order) with ``changes`` expected in them, and
-    the corpus's F1 now and after it, without what the answers teach the other sentences; None without an audit
-    slice. ``annotation_id`` is the newest answer that it knew."""
+    """A plan for so many ``minutes``: ``tasks`` in order with ``changes`` expected in them, and ``names`` with
+    ``name_changes``. ``strategy`` is None where sentences and names share one queue.
+
+    F1 now and after it, without what the answers teach the other sentences: ``f1_*`` of the whole corpus's labels,
+    people's answers included, ``silver_*`` of those that nobody will have read; None without an audit slice.
+    ``model``: what the next model run reaches; None before the first run. ``annotation_id`` is the newest answer
+    that the plan knew, ``name_answer_id`` the newest answer about a name.
+    """
 
     signature: str
     project: str
@@ -41,33 +82,46 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     f1_after: Interval | None
     lead_times: LeadTimes
     forecast: Forecast
-
-
-class PlanOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored plan against what people did since: of ``planned`` tasks ``answered`` were, with ``changes``
-    where ``expected`` were foreseen for just these; ``minutes`` they took by their lead times (None: unknown)
-    where ``expected_minutes`` were. ``held``: whether the changes lie in the interval."""
-
-    planned: int
-    answered: int
-    changes: int
-    expected: Interval
-    held: bool
-    minutes: float | None
-    expected_minutes: float
+    strategy: str | None = None
+    name_answer_id: int = 0
+    planned_tasks: list[PlannedTask] = []
+    names: list[PlannedName] = []
+    name_changes: Interval = Interval(0.0, 0.0, 0.0)
+    name_forecast: NameForecast = NameForecast(0.5, 0.35, 0)
+    seconds_per_name: float = 6.0
+    silver_now: Interval | None = None
+    silver_after: Interval | None = None
+    model: ModelOutlook | None = None
 
 
 def make_plan(
-    store: Store, name: str, minutes: float, *, strategy: str = DEFAULT_STRATEGY, seed: int = 0, keep: bool = True
+    store: Store,
+    name: str,
+    minutes: float,
+    *,
+    strategy: str | None = None,
+    seed: int = 0,
+    split: str = SPLIT,
+    keep: bool = True,
 ) -> PlanReport:
-    """Which tasks people can do in ``minutes`` and what they are going to find. ``keep`` stores the plan, so
-    that :func:`compare_plan` can hold it against what comes.
+    """What people can do in ``minutes`` and what they are going to find: what waits for them, and what `push`
+    would send. Without a ``strategy`` that is sentences and names in one queue, with one it is sentences.
+    ``keep`` stores the plan, so that :func:`xner_label.review.plan_outcomes.compare_plan` can hold it against
+    what comes.
 
     Raises UsageError for an unknown strategy, or where nothing is predicted.
     """
     with store.read() as session:
-        seen = view(session, name)
-        report, expected = _report(session, seen, minutes, strategy, seed)
+        project = projects.get_project(session, name)
+        costs = costs_of(session, project.id)
+        given = waiting(session, project, costs)
+        chosen = selected(session, project, 60.0 * minutes - given.taken(costs), costs, strategy, seed, split)
+        version = runs.reviewed_version(session, project, split)
+        seen = view(session, name, version, beside={*given.tasks, *chosen.audit, *chosen.tasks})
+        report, expected = _report(session, project, seen, minutes, given, chosen, costs)
+    report = msgspec.structs.replace(
+        report, strategy=strategy, signature=f"{report.signature} strategy={strategy or 'one-queue'} seed={seed}"
+    )
     if keep:
         content = {**msgspec.to_builtins(report), "expected": expected.tolist()}
         with store.write() as session:
@@ -75,73 +129,115 @@ def make_plan(
     return report
 
 
-def _report(session: Session, seen: View, minutes: float, strategy: str, seed: int) -> tuple[PlanReport, Floats]:
+def selected(
+    session: Session,
+    project: Project,
+    seconds: float,
+    costs: Costs,
+    strategy: str | None = None,
+    seed: int = 0,
+    split: str = SPLIT,
+) -> Selection:
+    """What `push` would send for so many seconds of people's time."""
+    seconds = max(seconds, 0.0)
+    version = runs.reviewed_version(session, project, split)
+    if strategy is None or version is None:
+        return select(session, project, seconds, costs, split)
+    # nobody reads a sentence in less than the time of a token
+    most = int(seconds / max(costs.token, 0.01)) + 1
+    tasks, spent = in_order(
+        session, project, version, strategy, most, split=split, seed=seed, seconds=seconds, costs=costs
+    )
+    return Selection([], [task for task, _, _ in tasks], (), spent)
+
+
+def _report(
+    session: Session,
+    project: Project,
+    seen: View,
+    minutes: float,
+    given: Waiting,
+    chosen: Selection,
+    costs: Costs,
+) -> tuple[PlanReport, Floats]:
     """A plan, and (tasks, 2) tokens and doubt of each of its tasks."""
     evidence, counts = seen.evidence, seen.counts
-    times, outlook = lead_times_of(seen), forecast_of(seen)
-    made = planned(seen, minutes, times, outlook, strategy, seed)
-    chosen: Bools = np.zeros(len(evidence.ids), bool)
-    chosen[made.tasks] = True
-    now, after = estimate(counts), estimate(counts, chosen=chosen)
-    ids = evidence.ids[made.tasks].tolist()
-    names = desk.external_ids(session, ids)
+    outlook, of_names = forecast_of(seen), forecast_names(name_history(session, project.id))
+    old, cards, spent = _in_time(given, 60.0 * minutes, costs)
+    ids = [*old, *chosen.audit, *chosen.tasks]
+    place = {int(task_id): number for number, task_id in enumerate(evidence.ids.tolist())}
+    known = [task_id for task_id in ids if task_id in place]
+    places = np.array([place[task_id] for task_id in known], np.int64)
+    tokens, doubt = evidence.tokens[places], counts.doubt[places]
+    expected = outlook.changes(tokens, doubt)
+    asked = [*cards, *chosen.names]
+    occurrences = np.array([row.occurrences for row in asked], np.float64)
+    of_answers = of_names.changes(occurrences, np.array([row.doubt for row in asked], np.float64))
+    read: Bools = np.zeros(len(evidence.ids), bool)
+    read[places] = True
+    outside = np.array([row.outside for row in asked], np.float64)
+    now = estimate(counts)
+    after = estimate(counts, chosen=read, mended=of_names.total(occurrences, outside))
+    external = desk.external_ids(session, known)
+    waits = set(given.tasks)
     report = PlanReport(
-        signature=f"{seen.signature} strategy={strategy} seed={seed}",
+        signature=seen.signature,
         project=seen.project,
         version=evidence.version,
         annotation_id=seen.annotation_id,
-        minutes=made.minutes,
-        tasks=[names[task_id] for task_id in ids],
-        task_ids=ids,
-        changes=made.changes,
+        minutes=round((spent + chosen.seconds) / 60.0, 1),
+        tasks=[external[task_id] for task_id in known],
+        task_ids=known,
+        changes=outlook.total(tokens, doubt),
         f1_now=None if now is None else now.f1,
         f1_after=None if after is None else after.f1,
-        lead_times=times,
+        silver_now=None if now is None else now.rest_f1,
+        silver_after=None if after is None else after.rest_f1,
+        lead_times=lead_times_of(seen),
         forecast=outlook,
+        name_answer_id=names.newest_answer(session, project.id),
+        planned_tasks=[
+            PlannedTask(external[task_id], round(changes, 2), task_id in waits)
+            for task_id, changes in zip(known, expected.tolist(), strict=True)
+        ],
+        names=[
+            PlannedName(
+                row.key.source,
+                row.key.target,
+                row.key.label,
+                row.occurrences,
+                round(row.doubt, 3),
+                round(changes, 2),
+                number < len(cards),
+            )
+            for number, (row, changes) in enumerate(zip(asked, of_answers.tolist(), strict=True))
+        ],
+        name_changes=of_names.total(occurrences, np.array([row.doubt for row in asked], np.float64)),
+        name_forecast=of_names,
+        seconds_per_name=costs.name,
+        model=_model(session, project, int(evidence.reviewed.sum()), len(known)),
     )
-    return report, np.column_stack([evidence.tokens[made.tasks], counts.doubt[made.tasks]]).round(4)
+    return report, np.column_stack([tokens, doubt]).round(4)
 
 
-def planned(
-    seen: View,
-    minutes: float,
-    times: LeadTimes,
-    outlook: Forecast,
-    strategy: str = DEFAULT_STRATEGY,
-    seed: int = 0,
-) -> Plan:
-    """The tasks of a plan, as places in the evidence."""
-    evidence = seen.evidence
-    order = make_strategy(strategy).choose(
-        review_pool(seen), int(evidence.open.sum()), np.random.default_rng(seed)
-    )
-    return plan(order, evidence.tokens, seen.counts.doubt, minutes, outlook, times)
+def _in_time(given: Waiting, seconds: float, costs: Costs) -> tuple[list[int], list[QueuedName], float]:
+    """What waits and can be done in so many seconds, sentences first, then questions; and what that takes."""
+    shown = count_in_time(given.seconds[: len(given.tasks)], seconds)
+    read = count_in_time(given.seconds, seconds)
+    spent = float(given.seconds[:read].sum())
+    cards = given.names[: int((seconds - spent) / max(costs.name, 0.1))] if read == len(given.seconds) else []
+    return given.tasks[:shown], cards, spent + len(cards) * costs.name
 
 
-def review_pool(seen: View) -> ReviewPool:
-    """What could be asked, with the pipeline's confidences: what `push` orders by.
-
-    What a task's confidence lacks beside that of its entities stands for spans below the cut, under a name of
-    its own.
-    """
-    evidence = seen.evidence
-    signals, size = evidence.signals, len(evidence.ids)
-    shown = np.exp(np.bincount(signals.task, np.log(np.maximum(signals.confidence, 1e-9)), size))
-    hidden = np.minimum(evidence.confidence / np.maximum(shown, 1e-9), 1.0)
-    names = int(signals.text.max(initial=-1)) + 1
-    disagreement = None
-    if not np.isnan(signals.tagger).all():
-        doubted = np.bincount(signals.task, 1.0 - np.nan_to_num(signals.tagger, nan=1.0), size)
-        disagreement = doubted + 1.0 - hidden
-    return ReviewPool(
-        tokens=np.maximum(evidence.tokens, 1.0).astype(np.int64),
-        open=evidence.open,
-        sentence=np.concatenate([signals.task, np.arange(size)]),
-        confidence=np.concatenate([signals.confidence, hidden]),
-        name=np.concatenate([signals.text, names + np.arange(size)]),
-        cut=0.0,
-        disagreement=disagreement,
-    )
+def _model(session: Session, project: Project, gold: int, more: int) -> ModelOutlook | None:
+    """What the next model run will reach, by the runs of the kind that was trained last."""
+    every = runs.model_runs(session, project.id)
+    points = []
+    for run in every:
+        judged = (run.metrics.get("test") or run.metrics.get("dev") or {}).get("model")
+        if run.kind == every[-1].kind and judged is not None:
+            points.append(ModelPoint(run.gold_tasks, judged["f1"], *judged["ci95"]))
+    return model_outlook(points, gold, more)
 
 
 def lead_times_of(seen: View) -> LeadTimes:
@@ -158,44 +254,57 @@ def forecast_of(seen: View) -> Forecast:
     return forecast(TaskHistory(evidence.tokens[read], counts.doubt[read], counts.changes[read]))
 
 
-def compare_plan(store: Store, name: str) -> PlanOutcome | None:
-    """The newest plan against what people have done since; None without a plan, or before anything was done."""
-    with store.read() as session:
-        project_id = projects.get_project(session, name).id
-        stored = desk.newest_plan(session, project_id)
-        if stored is None:
-            return None
-        report = msgspec.convert(stored.content, PlanReport)
-        since = desk.answered_since(session, project_id, stored.annotation_id)
-        place = {task_id: number for number, task_id in enumerate(report.task_ids) if task_id in since}
-        answered = [
-            gold
-            for batch in id_batches(sorted(place))
-            for gold in gold_of(session, project_id, Task.id.in_(batch))
-        ]
-        shown = predictions.of_tasks(session, [gold.task.id for gold in answered], report.version)
-        # what was pruned since can't be compared any more
-        answered = [gold for gold in answered if gold.task.id in shown]
-        if not answered:
-            return None
-        seconds = first_answer_times(session, project_id)
-        changes = 0
-        for gold in answered:
-            said = {(entity.start, entity.end, entity.label) for entity in gold.entities}
-            before = {(row.start, row.end, row.label) for row in shown[gold.task.id].entities}
-            changes += max(len(before - said), len(said - before))
-    expected = np.array(stored.content["expected"], np.float64).reshape(-1, 2)
-    tokens, doubt = expected[[place[gold.task.id] for gold in answered]].T
-    foreseen = report.forecast.total(tokens, doubt)
-    usual = report.lead_times.seconds(tokens, report.forecast.changes(tokens, doubt))
-    taken = np.array([seconds.get(gold.task.id, np.nan) for gold in answered])
-    taken = np.where(taken > _INTERRUPTED * usual, usual, taken)
-    return PlanOutcome(
-        planned=len(report.tasks),
-        answered=len(answered),
-        changes=changes,
-        expected=foreseen,
-        held=foreseen.low <= changes <= foreseen.high,
-        minutes=None if np.isnan(taken).any() else round(float(taken.sum()) / 60.0, 1),
-        expected_minutes=round(float(usual.sum()) / 60.0, 1),
-    )
+def name_history(session: Session, project_id: int) -> NameHistory:
+    """The answered questions of a project, without those that were made before expectations were stored."""
+    rows = [
+        (question.occurrences, question.expected_errors, answer_changes(question, states))
+        for question, states in names.answers_in_force(session, project_id)
+        if question.expected_errors is not None
+    ]
+    return NameHistory(*np.array(rows, np.float64).reshape(-1, 3).T)
+
+
+def answer_changes(question: NameQuestion, states: Mapping[str, names.AnswerState]) -> int:
+    """How many occurrences the newest answer to a question changes: all of them, or none."""
+    newest = max(states.values(), key=lambda state: state.updated_at)
+    confirms = newest.kind == "depends" or (newest.kind == "label" and newest.value == question.label)
+    return 0 if confirms else question.occurrences
+
+
+class Hour(NamedTuple):
+    """What another hour of people's time would bring: ``changes`` in sentences and by names together; ids of the
+    ``tasks`` that would be read; ``mended``: wrong entities of others that names would put right. ``seen``: the
+    project, with these tasks."""
+
+    changes: Interval
+    tasks: list[int]
+    mended: Interval
+    seen: View
+
+
+def next_hour(session: Session, name: str) -> Hour:
+    """The next hour by the project's current pipeline. Raises UsageError where nothing is predicted."""
+    project = projects.get_project(session, name)
+    costs = costs_of(session, project.id)
+    given = waiting(session, project, costs)
+    chosen = selected(session, project, 3600.0 - given.taken(costs), costs)
+    seen = view(session, name, beside={*given.tasks, *chosen.audit, *chosen.tasks})
+    report, _ = _report(session, project, seen, 60.0, given, chosen, costs)
+    asked = report.names[len(report.names) - len(chosen.names) :]
+    occurrences = np.array([row.occurrences for row in asked], np.float64)
+    outside = np.array([row.outside for row in chosen.names], np.float64)
+    mended = report.name_forecast.total(occurrences, outside)
+    return Hour(_sum(report.changes, report.name_changes), report.task_ids, mended, seen)
+
+
+def _sum(first: Interval, second: Interval) -> Interval:
+    """The sum of two independent numbers."""
+    value = first.value + second.value
+    below = float(np.hypot(first.value - first.low, second.value - second.low))
+    above = float(np.hypot(first.high - first.value, second.high - second.value))
+    return Interval(value, max(value - below, 0.0), value + above)
+
+
+def question_keys(planned: Sequence[PlannedName]) -> set[tuple[str, str, str]]:
+    """What the questions of a plan are known by."""
+    return {(row.source, row.target, row.label) for row in planned}

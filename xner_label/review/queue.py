@@ -10,7 +10,7 @@ import numpy as np
 from xner_label.review.costs import Costs
 from xner_label.review.name_groups import MIN_OCCURRENCES, NameKey
 from xner_label.review.one_queue import Question, plan_queue
-from xner_label.review.pool import ReviewPool
+from xner_label.review.pool import Floats, ReviewPool
 from xner_label.review.strategies import make_strategy
 
 # What stands in the store for the order of sentences that share a queue with names.
@@ -37,26 +37,39 @@ class QueuedTask(msgspec.Struct, frozen=True):
     spans: Sequence[QueuedSpan]
 
 
-def order_tasks(
-    tasks: Sequence[QueuedTask], strategy: str, count: int, seed: int = 0, minutes: float | None = None
-) -> list[int]:
-    """The numbers of up to ``count`` tasks in the order of review, as many as people can do in ``minutes``.
+def order_tasks(tasks: Sequence[QueuedTask], strategy: str, count: int, seed: int = 0) -> list[int]:
+    """The numbers of up to ``count`` tasks in the order of review.
 
     Raises UsageError for an unknown strategy, or one that lacks what it needs.
     """
-    pool = review_pool(tasks)
-    chosen = make_strategy(strategy).choose(pool, count, np.random.default_rng(seed))
-    if minutes is None:
-        return chosen
-    spent = np.cumsum(pool.seconds[chosen]) if chosen else np.zeros(0)
-    return chosen[: int((spent <= 60.0 * minutes).sum())]
+    return make_strategy(strategy).choose(review_pool(tasks), count, np.random.default_rng(seed))
+
+
+def pool_seconds(pool: ReviewPool, costs: Costs) -> Floats:
+    """(S,) what a review of each sentence is expected to take."""
+    return costs.sentences(pool.tokens.astype(np.float64), pool.expected_errors)
+
+
+def count_in_time(each: Floats, seconds: float) -> int:
+    """How many of the first ones, which take ``each`` (n,) seconds, people can do in ``seconds``."""
+    return int((np.cumsum(each) <= seconds).sum())
+
+
+class QueuedName(msgspec.Struct, frozen=True):
+    """A group to ask about: its open ``occurrences``, of which ``doubt`` are expected to be wrong, ``outside`` of
+    these in sentences that the same queue doesn't read."""
+
+    key: NameKey
+    occurrences: int
+    doubt: float
+    outside: float
 
 
 class MixedQueue(msgspec.Struct, frozen=True):
     """What people should see next: numbers of tasks, and groups of names; ``seconds`` is what it should take."""
 
     tasks: Sequence[int]
-    names: Sequence[NameKey]
+    names: Sequence[QueuedName]
     seconds: float
 
 
@@ -72,8 +85,17 @@ def plan_tasks_and_names(tasks: Sequence[QueuedTask], seconds: float, costs: Cos
         row += 1  # what isn't shown
     keys = sorted(key for key, members in rows.items() if len(members) >= MIN_OCCURRENCES)
     questions = [Question(np.array(rows[key], np.int64)) for key in keys]
-    plan = plan_queue(review_pool(tasks), questions, seconds, costs)
-    return MixedQueue(plan.sentences, [keys[number] for number in plan.questions], plan.seconds)
+    pool = review_pool(tasks)
+    plan = plan_queue(pool, questions, seconds, costs)
+    read = np.zeros(len(tasks), bool)
+    read[plan.sentences] = True
+    names = []
+    for number in plan.questions:
+        members = questions[number].rows
+        doubt = pool.doubt[members]
+        outside = doubt[~read[pool.sentence[members]]]
+        names.append(QueuedName(keys[number], len(members), float(doubt.sum()), float(outside.sum())))
+    return MixedQueue(plan.sentences, names, plan.seconds)
 
 
 def review_pool(tasks: Sequence[QueuedTask]) -> ReviewPool:

@@ -12,18 +12,25 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class Choice:
-    """One of ``names``, or several of ``joinable`` with + between them, or a weighted sum of ``summable`` ones."""
+    """One of ``names``, or several of ``joinable`` with + between them, or a weighted sum of ``summable`` ones.
+
+    One of ``suffixes`` may follow a name or a sum, with @ between them.
+    """
 
     names: tuple[str, ...]
     joinable: tuple[str, ...] = ()
     summable: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
 
     def problem(self, value: str) -> str:
         """What is wrong with a value, empty when nothing is."""
-        names = [name.strip() for name in value.split("+")]
-        if value in self.names or (len(names) > 1 and set(names) <= set(self.joinable)):
+        chosen, at, suffix = value.partition("@")
+        if at and suffix not in self.suffixes:
+            return f"{value!r} is unknown"
+        names = [name.strip() for name in chosen.split("+")]
+        if chosen in self.names or (len(names) > 1 and set(names) <= set(self.joinable)):
             return ""
-        summed = weighted_sum(value)
+        summed = weighted_sum(chosen)
         if summed and summed.keys() <= set(self.summable):
             return ""
         return f"{value!r} is unknown"
@@ -33,7 +40,8 @@ class Choice:
         """The choices in words; the empty name isn't shown."""
         names = ", ".join(name for name in self.names if name)
         if self.summable:
-            return f"{names}, or a sum such as 0.5*{self.summable[0]}+0.1*{self.summable[-1]}"
+            behind = f"; behind one @{', @'.join(self.suffixes)}" if self.suffixes else ""
+            return f"{names}, or a sum such as 0.5*{self.summable[0]}+0.1*{self.summable[-1]}{behind}"
         return f"{names}, or several of them joined by +" if self.joinable else names
 
 

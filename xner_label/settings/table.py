@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from xner_label.settings.choices import (
     ALIGNERS,
     DTYPES,
+    MATCHINGS,
     METHODS,
     PROJECTORS,
     SCORES,
@@ -108,6 +109,16 @@ class Settings:
         "sqlite:///xner-label.db", "database.url", "SQLAlchemy URL of the store: SQLite or PostgreSQL", url=True
     )
 
+    database_pool_size: int = setting(
+        5, "database.pool_size", "Connections to PostgreSQL that `serve` and `worker` keep open", rule=Range(1)
+    )
+    database_pool_overflow: int = setting(
+        10, "database.pool_overflow", "How many more they may open for a while", rule=Range(0)
+    )
+    database_pool_wait: float = setting(
+        30.0, "database.pool_wait", "Seconds that a request waits for a free one", rule=Range(0)
+    )
+
     studio_url: str = setting(
         "http://127.0.0.1:8080",
         "studio.url",
@@ -133,6 +144,11 @@ class Settings:
         "given", "pipeline.translator", "Translator; given: the tasks bring their source", rule=Choice(TRANSLATORS)
     )
     translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
+    marker_model: str = setting(
+        "",
+        "pipeline.marker_model",
+        "Checkpoint that translates marked texts (easyproject, xml, codec); empty: the translator's",
+    )
     translator_beams: int = setting(
         4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
     )
@@ -152,7 +168,7 @@ class Settings:
     tagger_prompts: tuple[str, ...] = setting(
         (),
         "pipeline.tagger_prompts",
-        "What the tagger gliner is to look for, in words, for example SHIP=name of a ship",
+        "What the taggers gliner and llm are to look for, in words, for example SHIP=name of a ship",
         rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
     )
     aligner: str = setting(
@@ -178,7 +194,10 @@ class Settings:
         -1, "pipeline.aligner_layer", "Layer of the aligner's encoder; below 0: the aligner's own", rule=Range(-1)
     )
     projector: str = setting(
-        "default", "pipeline.projector", "How target spans are chosen", rule=Choice(PROJECTORS, summable=SCORES)
+        "default",
+        "pipeline.projector",
+        "How target spans are chosen",
+        rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
     )
     projector_weights: str = setting(
         "",
@@ -193,12 +212,74 @@ class Settings:
         rule=Range(0),
     )
 
+    llm_url: str = setting(
+        "",
+        "llm.url",
+        "Address of an OpenAI-compatible endpoint for translator and tagger llm; local servers have one, too",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:11434/v1"),
+    )
+    llm_api_key: str = setting(
+        "", "llm.api_key", "Key that the endpoint wants", env="XNER_LABEL_LLM_API_KEY", secret=True
+    )
+    llm_parallel: int = setting(
+        4, "llm.parallel", "Requests that the endpoint is sent at a time, at most", rule=Range(1, 256)
+    )
+    llm_timeout: float = setting(
+        120.0, "llm.timeout", "Seconds to wait for an answer of the endpoint", rule=Range(0.1, 86400)
+    )
+    llm_retries: int = setting(
+        5,
+        "llm.retries",
+        "How often a request that failed is tried again, waiting longer each time",
+        rule=Range(0, 100),
+    )
+    llm_input_price: float = setting(
+        0.0, "llm.input_price", "Price of a million tokens that are sent; 0: unknown", rule=Range(0.0)
+    )
+    llm_output_price: float = setting(
+        0.0, "llm.output_price", "Price of a million tokens that are answered; 0: unknown", rule=Range(0.0)
+    )
+
     training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")
     min_silver_confidence: float = setting(
         0.3,
         "training.min_silver_confidence",
         "Projected entities below it are unknown text to training",
         rule=Range(0.0, 1.0),
+    )
+    silver_rule: str = setting(
+        "confidence",
+        "training.rules.silver",
+        "What a silver entity weighs: its confidence, or 1 (equal); none: silver isn't learned from",
+        rule=Choice(("confidence", "equal", "none")),
+    )
+    doubtful_rule: str = setting(
+        "unknown",
+        "training.rules.doubtful",
+        "What the tokens of doubtful silver entities are: unknown, or outside any entity",
+        rule=Choice(("unknown", "outside")),
+    )
+    settled_rule: str = setting(
+        "confidence",
+        "training.rules.settled",
+        "What an entity weighs that people settled by its name: its confidence, or 1 (certain); or it is unknown",
+        rule=Choice(("confidence", "certain", "unknown")),
+    )
+    partly_reviewed_rule: str = setting(
+        "silver",
+        "training.rules.partly_reviewed",
+        "What the rest of a task is in which names alone were settled: silver like any other, or unknown",
+        rule=Choice(("silver", "unknown")),
+    )
+    outside_weight: float = setting(
+        0.5,
+        "training.rules.outside_weight",
+        "What a silver token outside entities weighs in fine-tuning",
+        rule=Range(0.0, 1.0),
+    )
+    gold_weight: int = setting(
+        3, "training.rules.gold_weight", "How often gold counts where it is learned beside silver", rule=Range(1)
     )
     max_error: float = setting(
         1.0,
@@ -317,6 +398,12 @@ class Settings:
         "worker.train_every",
         "Seconds after which the worker trains again; 0: only when somebody asks for it",
         rule=Range(0.0),
+    )
+    train_if_new_gold: int = setting(
+        0,
+        "worker.train_if_new_gold",
+        "By that clock only where people have settled so many tasks since the last run",
+        rule=Range(0),
     )
 
     chosen: frozenset[str] = field(default=frozenset(), repr=False, compare=False)

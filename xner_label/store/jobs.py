@@ -20,6 +20,8 @@ from xner_label.store.tables import Job
 
 # A job is given up when so many workers have died of it.
 MAX_ATTEMPTS = 3
+# Among the options of a job: the run and the request that asked for it, and the trace they belong to.
+ASKED_BY = "asked_by"
 # While reasons for a job go on arriving, it is put off by at most so many delays.
 _PATIENCE = 10
 # How long jobs that are done stay.
@@ -54,7 +56,8 @@ def enqueue(
     """Ask for a job in ``delay`` seconds; False where one of the kind waits already.
 
     Asking again puts a waiting job off to the new time, at most ten delays after it was first asked for, so that
-    a burst of reasons is worked off once; it never brings other options.
+    a burst of reasons is worked off once. It never brings other options, but asking without any takes those of the
+    waiting job away: they are conditions, ASKED_BY apart.
     """
     now = database_time(session)
     row = {
@@ -71,9 +74,13 @@ def enqueue(
     waiting = session.scalars(
         select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.state == "waiting").with_for_update()
     ).one_or_none()
-    if waiting is not None and waiting.created_at > now:
+    if waiting is None:
+        return False
+    if not (options or {}).keys() - {ASKED_BY}:
+        waiting.options = {name: value for name, value in waiting.options.items() if name == ASKED_BY}
+    if waiting.created_at > now:
         waiting.created_at, waiting.due_at = now, now + timedelta(seconds=delay)
-    elif waiting is not None and delay:
+    elif delay:
         latest = waiting.created_at + timedelta(seconds=_PATIENCE * delay)
         waiting.due_at = max(waiting.due_at, min(now + timedelta(seconds=delay), latest))
     return False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import Session
 
 from xner_label.entities import Tokens
+from xner_label.store.database import id_batches
 from xner_label.store.tables import Annotation, Correction, NameAnswer, NameQuestion, Task
 
 # The newest times of each kind: people get quicker.
@@ -41,13 +44,24 @@ def name_times(session: Session, project_id: int) -> list[float]:
     return [seconds for seconds in session.scalars(query) if seconds]
 
 
-def first_answer_times(session: Session, project_id: int) -> dict[int, float]:
+def first_answer_times(
+    session: Session, project_id: int, task_ids: Sequence[int] | None = None
+) -> dict[int, float]:
     """Seconds that people took for a task, by task id: of the first answer, since a second look is another
-    thing."""
+    thing. ``task_ids``: of these tasks alone."""
+    if task_ids is not None:
+        found: dict[int, float] = {}
+        for batch in id_batches(task_ids):
+            found.update(_first_times(session, project_id, Annotation.task_id.in_(batch)))
+        return found
+    return _first_times(session, project_id, true())
+
+
+def _first_times(session: Session, project_id: int, which: ColumnElement[bool]) -> dict[int, float]:
     query = (
         select(Annotation.task_id, Annotation.lead_time)
         .join(Task, Task.id == Annotation.task_id)
-        .where(Task.project_id == project_id, Annotation.lead_time.is_not(None))
+        .where(Task.project_id == project_id, Annotation.lead_time.is_not(None), which)
         .where(Annotation.deleted.is_(False), Annotation.skipped.is_(False))
         .order_by(Annotation.id.desc())
     )

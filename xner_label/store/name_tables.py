@@ -14,9 +14,11 @@ from xner_label.store.base import Base, utc_now
 class NameQuestion(Base):
     """One question about all occurrences of a name, and its card in Label Studio.
 
-    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data as
-    it goes out. ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process which
-    sent it never learned whether it arrived.
+    ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data
+    as it goes out; ``expected_errors`` of the occurrences were expected to be wrong when it was made.
+    ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process which sent it
+    never learned whether it arrived; ``studio_task`` without ``sent_at`` that the card is to be taken out of
+    Label Studio again.
     """
 
     __tablename__ = "name_questions"
@@ -27,6 +29,7 @@ class NameQuestion(Base):
     target_text: Mapped[str]
     label: Mapped[str]
     occurrences: Mapped[int]
+    expected_errors: Mapped[float | None]
     card: Mapped[dict[str, Any]]
     sent_at: Mapped[datetime | None]
     studio_task: Mapped[int | None]

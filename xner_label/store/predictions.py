@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from xner_label import entities
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import ensure_pipelines, made_by
-from xner_label.store.tables import Annotation, PipelineVersion, Prediction, ProjectedEntity, Task
+from xner_label.store.tables import Annotation, PipelineVersion, Prediction, Project, ProjectedEntity, Task
 
 _PREDICTIONS_PER_STATEMENT = 5_000
 
@@ -159,23 +161,44 @@ def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[in
 
 def count_changes(session: Session, project_id: int, earlier: str | None, version: str) -> tuple[int, int]:
     """How many entities of how many tasks that nobody has annotated are another by ``version`` than by
-    ``earlier``: a new span, another label, or gone."""
-    before, after = (_spans(session, project_id, name) for name in (earlier or "", version))
-    changes = [
-        max(len(before[task] - after[task]), len(after[task] - before[task]))
-        for task in before.keys() & after.keys()
-    ]
-    return sum(changes), sum(change > 0 for change in changes)
+    ``earlier``: a new span, another label, or gone. Memory stays bounded however many tasks there are."""
+    entities_changed = tasks_changed = last = 0
+    while upto := _end_of_page(session, project_id, last):
+        before, after = (_spans(session, project_id, name, (last, upto)) for name in (earlier or "", version))
+        changes = [
+            max(len(before[task] - after[task]), len(after[task] - before[task]))
+            for task in before.keys() & after.keys()
+        ]
+        entities_changed += sum(changes)
+        tasks_changed += sum(change > 0 for change in changes)
+        last = upto
+    return entities_changed, tasks_changed
 
 
-def _spans(session: Session, project_id: int, version: str) -> dict[int, set[tuple[int, int, str]]]:
-    """What a version predicted for the tasks that nobody has annotated, also where that is nothing."""
+def _end_of_page(session: Session, project_id: int, after: int) -> int | None:
+    """The last id of the project's next so many tasks; None when there is none after ``after``."""
+    page = (
+        select(Task.id)
+        .where(Task.project_id == project_id, Task.id > after)
+        .order_by(Task.id)
+        .limit(_PREDICTIONS_PER_STATEMENT)
+        .subquery()
+    )
+    last: int | None = session.scalar(select(func.max(page.c.id)))
+    return last
+
+
+def _spans(
+    session: Session, project_id: int, version: str, page: tuple[int, int]
+) -> dict[int, set[tuple[int, int, str]]]:
+    """What a version predicted for the tasks of a page that nobody has annotated, also where that is nothing;
+    the page's ids come after the first number, up to the second one."""
     query = (
         select(Prediction.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label)
         .join(Task, Task.id == Prediction.task_id)
         .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
-        .where(Task.project_id == project_id, made_by(version))
-        .where(Task.id.not_in(select(Annotation.task_id)))
+        .where(Task.project_id == project_id, Task.id > page[0], Task.id <= page[1], made_by(version))
+        .where(~select(Annotation.id).where(Annotation.task_id == Task.id).exists())
     )
     found: dict[int, set[tuple[int, int, str]]] = {}
     for task, start, end, label in session.execute(query):
@@ -195,17 +218,32 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
     return set(session.scalars(query))
 
 
+def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:
+    """Ids of the project's tasks that a pipeline version hasn't predicted, in the order they came."""
+    predicted = select(Prediction.id).where(Prediction.task_id == Task.id, made_by(version)).correlate(Task)
+    query = select(Task.id).where(Task.project_id == project_id, ~predicted.exists(), *where).order_by(Task.id)
+    return array("q", session.scalars(query.execution_options(yield_per=_PREDICTIONS_PER_STATEMENT)))
+
+
+def count_by(session: Session, project_id: int, version: str) -> int:
+    """How many tasks of the project a pipeline version has predicted."""
+    query = select(func.count()).select_from(Prediction).where(made_by(version))
+    return session.scalar(_of_project(session, query, project_id)) or 0
+
+
 def count_predictions(session: Session, project_id: int) -> dict[str, int]:
     """Number of predictions by the name of the pipeline version, the oldest version first."""
-    query = (
-        select(PipelineVersion.name, func.count())
-        .join(Prediction, Prediction.pipeline_id == PipelineVersion.id)
-        .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project_id)
-        .group_by(PipelineVersion.id, PipelineVersion.name)
-        .order_by(PipelineVersion.id)
-    )
-    return dict(session.execute(query).all())
+    versions = session.execute(select(PipelineVersion.id, PipelineVersion.name).order_by(PipelineVersion.id)).all()
+    query = select(Prediction.pipeline_id, func.count()).group_by(Prediction.pipeline_id)
+    counts: dict[int, int] = dict(session.execute(_of_project(session, query, project_id)).all())
+    return {name: counts[version] for version, name in versions if version in counts}
+
+
+def _of_project(session: Session, query: Select[*tuple[Any, ...]], project_id: int) -> Select[*tuple[Any, ...]]:
+    """Narrow a query about predictions to a project's; with a single one in the store nothing is looked up."""
+    if len(session.scalars(select(Project.id).limit(2)).all()) < 2:
+        return query
+    return query.join(Task, Task.id == Prediction.task_id).where(Task.project_id == project_id)
 
 
 def to_record(task: Task, prediction: Prediction) -> entities.Prediction:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.base import utc_now
@@ -24,28 +27,86 @@ from xner_label.store.tables import (
     Task,
 )
 
+_Query = TypeVar("_Query", bound=Select[*tuple[Any, ...]])
+
 # How many ids go into one IN (...).
 _IDS_PER_STATEMENT = 5_000
+# Of more tasks than so many for each that is wanted, numbers are drawn instead of listing all.
+_DRAWN_FROM = 100
 
 
 def eligible(
-    session: Session, project_id: int, version: str, split: str, max_confidence: float | None = None
+    session: Session,
+    project_id: int,
+    version: str,
+    split: str,
+    max_confidence: float | None = None,
+    *,
+    limit: int | None = None,
 ) -> list[tuple[int, int, float]]:
-    """(task id, prediction id, confidence) of what may be chosen for review, least confident first.
+    """(task id, prediction id, confidence) of what may be chosen for review, least confident first; no more than
+    ``limit``.
 
     That is what a version predicted in a split, nobody has been asked about or has settled, and isn't in Label
     Studio already: tasks made there get their predictions from the ML backend.
     """
+    columns = (Task.id, Prediction.id, Prediction.confidence)
+    query = _eligible(select(*columns), project_id, version, split, max_confidence)
+    query = query.order_by(Prediction.confidence, Prediction.task_id).limit(limit)
+    return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
+
+
+def eligible_of(
+    session: Session, project_id: int, version: str, split: str, task_ids: Sequence[int]
+) -> list[tuple[int, int, float]]:
+    """Those of the tasks that may be chosen, in the given order."""
+    found: dict[int, tuple[int, int, float]] = {}
+    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
+        columns = (Task.id, Prediction.id, Prediction.confidence)
+        query = _eligible(select(*columns), project_id, version, split, None)
+        query = query.where(Task.id.in_(task_ids[start : start + _IDS_PER_STATEMENT]))
+        found.update((task, (task, prediction, sure)) for task, prediction, sure in session.execute(query))
+    return [found[task] for task in task_ids if task in found]
+
+
+def draw_eligible(
+    session: Session,
+    project_id: int,
+    version: str,
+    split: str,
+    count: int,
+    seed: int,
+    max_confidence: float | None = None,
+) -> list[tuple[int, int, float]]:
+    """Up to ``count`` tasks that may be chosen, drawn at random, each as likely as every other. The same seed and
+    the same tasks give the same draw.
+
+    Of many tasks numbers are drawn until enough of them may be chosen; only where few may are all listed.
+    """
+    first, last = (session.scalar(select(end(Task.id))) or 0 for end in (func.min, func.max))
+    if last - first > _DRAWN_FROM * count > 0:
+        chosen, _ = count_items(session, project_id)
+        numbers = random.Random(f"{seed}-{chosen}").sample(range(first, last + 1), _DRAWN_FROM // 2 * count)  # noqa: S311
+        found: list[tuple[int, int, float]] = []
+        for start in range(0, len(numbers), 4 * count):
+            part = numbers[start : start + 4 * count]
+            rows = eligible_of(session, project_id, version, split, part)
+            found += [row for row in rows if max_confidence is None or row[2] <= max_confidence]
+            if len(found) >= count:
+                return found[:count]
+    query = _eligible(select(Task.id), project_id, version, split, max_confidence).order_by(Task.id)
+    ids = array("q", session.scalars(query.execution_options(yield_per=_IDS_PER_STATEMENT)))
+    drawn = random.Random(f"{seed}-{len(ids)}").sample(ids, min(count, len(ids)))  # noqa: S311
+    return eligible_of(session, project_id, version, split, drawn)
+
+
+def _eligible(query: _Query, project_id: int, version: str, split: str, max_confidence: float | None) -> _Query:
     query = (
-        select(Task.id, Prediction.id, Prediction.confidence)
-        .join(Prediction, Prediction.task_id == Task.id)
+        query.join_from(Prediction, Task, Prediction.task_id == Task.id)
         .where(Task.project_id == project_id, made_by(version), Task.split == split)
         .where(_choosable())
-        .order_by(Prediction.confidence, Task.id)
     )
-    if max_confidence is not None:
-        query = query.where(Prediction.confidence <= max_confidence)
-    return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
+    return query if max_confidence is None else query.where(Prediction.confidence <= max_confidence)
 
 
 def eligible_by_split(session: Session, project_id: int, version: str) -> dict[str, int]:
@@ -62,11 +123,10 @@ def eligible_by_split(session: Session, project_id: int, version: str) -> dict[s
 
 def _choosable() -> ColumnElement[bool]:
     """Nobody has been asked about the task, has settled it or set it aside, and Label Studio doesn't hold it."""
+    tables = (ReviewItem, Annotation, ExcludedTask)
     return and_(
         Task.studio_task.is_(None),
-        Task.id.not_in(select(ReviewItem.task_id)),
-        Task.id.not_in(select(Annotation.task_id)),
-        Task.id.not_in(select(ExcludedTask.task_id)),
+        *(~select(table.task_id).where(table.task_id == Task.id).correlate(Task).exists() for table in tables),
     )
 
 

@@ -7,7 +7,6 @@ without an answer is looked for in Label Studio by its external id before it is 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, StudioError, UsageError
 from xner_label.progress import SILENCE, Progress
-from xner_label.review.queue import order_tasks
+from xner_label.review.selection import RANDOM, costs_of, in_order, waiting
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
@@ -30,7 +29,6 @@ from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
-from xner_label.studio.queued import queued_tasks
 from xner_label.studio.ranking import rank_waiting
 from xner_label.studio.regions import to_studio
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
@@ -43,11 +41,11 @@ _TASKS_PER_REQUEST = 500
 class PushOptions(msgspec.Struct, frozen=True):
     """``limit`` is the number of tasks that should wait for people afterwards, so that pushing again adds
     nothing until some are done; ``strategy`` orders what could be chosen (see
-    :mod:`xner_label.review.strategies`), and no more is chosen than people can do in ``minutes``.
-    ``max_confidence`` leaves out what is surer than that. ``tasks`` names those to choose, by id and in their
-    order, instead of a strategy. ``blind_share`` of the chosen ones are drawn at random from all that could be
-    chosen and shown without a prediction: the control slice; ``audit_share`` are drawn in the same way and
-    shown with it: the audit slice."""
+    :mod:`xner_label.review.strategies`), and no more is chosen than people can do in ``minutes``, what waits
+    already included. ``max_confidence`` leaves out what is surer than that. ``tasks`` names those to choose, by
+    id and in their order, instead of a strategy. ``blind_share`` of the chosen ones are drawn at random from all
+    that could be chosen and shown without a prediction: the control slice; ``audit_share`` are drawn in the same
+    way and shown with it: the audit slice."""
 
     limit: int
     strategy: str = DEFAULT_STRATEGY
@@ -157,7 +155,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
 
 def _elsewhere(session: Session, project: Project, version: str | None, options: PushOptions) -> dict[str, int]:
     """How much could be chosen from other splits, where this one holds nothing."""
-    if version is None or reviews.eligible(session, project.id, version, options.split):
+    if version is None or reviews.eligible(session, project.id, version, options.split, limit=1):
         return {}
     counts = reviews.eligible_by_split(session, project.id, version)
     return {split: count for split, count in counts.items() if split != options.split}
@@ -169,25 +167,22 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     wanted = options.limit - reviews.count_open(session, project.id)
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
-    found = reviews.eligible(session, project.id, version, options.split, options.max_confidence)
     if options.tasks is not None:
-        by_task = {item[0]: item for item in found}
-        found = [by_task[task] for task in options.tasks if task in by_task]
-    elif (options.strategy, options.minutes) != (DEFAULT_STRATEGY, None):
-        found = _ordered(session, found, options, wanted)
+        found = reviews.eligible_of(session, project.id, version, options.split, options.tasks)
+    else:
+        found = _ordered(session, project, version, options, wanted)
     blind: set[int] = set()
     drawn: set[int] = set()
     if options.blind_share or options.audit_share:
         # not only from the doubtful ones: the slices are to say how good predictions are on the whole
-        everything = reviews.eligible(session, project.id, version, options.split)
         unseen, seen = (round(share * wanted) for share in (options.blind_share, options.audit_share))
-        size = min(unseen + seen, wanted, len(everything))
-        sample = random.Random(f"{options.seed}-{len(everything)}").sample(everything, size)  # noqa: S311
+        size = min(unseen + seen, wanted)
+        sample = reviews.draw_eligible(session, project.id, version, options.split, size, options.seed)
         blind = {task for task, _, _ in sample[:unseen]}
         drawn = {task for task, _, _ in sample}
         found = [*sample, *(item for item in found if item[0] not in drawn)]
     found = found[:wanted]
-    if options.strategy == "random" and options.max_confidence is None and options.tasks is None:
+    if options.strategy == RANDOM and options.max_confidence is None and options.tasks is None:
         drawn = {task for task, _, _ in found}
     for task, prediction in predictions.by_id(session, [item[1] for item in found]):
         to_studio(task.text, prediction, control)
@@ -196,12 +191,26 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
 
 
 def _ordered(
-    session: Session, found: Sequence[tuple[int, int, float]], options: PushOptions, wanted: int
+    session: Session, project: Project, version: str, options: PushOptions, wanted: int
 ) -> list[tuple[int, int, float]]:
     """What could be chosen, in the order of the strategy."""
-    queued = queued_tasks(session, found)
-    order = order_tasks(queued, options.strategy, wanted, options.seed, options.minutes)
-    return [found[number] for number in order]
+    costs = seconds = None
+    if options.minutes is not None:
+        costs = costs_of(session, project.id)
+        seconds = 60.0 * options.minutes - waiting(session, project, costs).taken(costs)
+    chosen, _ = in_order(
+        session,
+        project,
+        version,
+        options.strategy,
+        wanted,
+        split=options.split,
+        max_confidence=options.max_confidence,
+        seed=options.seed,
+        seconds=seconds,
+        costs=costs,
+    )
+    return chosen
 
 
 class _Delivery:

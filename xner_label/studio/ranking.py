@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from xner_label.errors import UsageError
 from xner_label.review.name_audit import STRATEGY as NAME_AUDIT
 from xner_label.review.queue import ONE_QUEUE, order_tasks
+from xner_label.review.queued import queued_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.store.queue_positions import WaitingItem, set_positions, waiting_items
-from xner_label.studio.queued import queued_tasks
 
 # Orders that were drawn stay: a slice must not depend on what was learned since.
 _DRAWN = frozenset({"random", "mix", NAME_AUDIT})

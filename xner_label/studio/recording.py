@@ -62,7 +62,7 @@ class Recorder:
 
     def _drop_gone(self) -> None:
         """Tasks deleted in Label Studio: their annotations don't count any more."""
-        known = syncing.studio_tasks(self._session, self._project_id)
+        known = syncing.studio_tasks(self._session, self._project_id, self._fetched.gone)
         gone = [known[row] for row in self._fetched.gone if row in known]
         states = syncing.states(self._session, gone)
         for task_id in gone:
@@ -78,7 +78,7 @@ class Recorder:
 
     def _take_in(self) -> dict[int, int]:
         """Our ids of the changed tasks, by Label Studio's; tasks that were made there are added."""
-        known = syncing.studio_tasks(self._session, self._project_id)
+        known = syncing.studio_tasks(self._session, self._project_id, [row.id for row in self._fetched.changed])
         rows = {
             row.id: row for row in self._fetched.changed if isinstance(row.data.get(self._control.text_key), str)
         }

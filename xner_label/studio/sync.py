@@ -20,6 +20,7 @@ from xner_label.store import projects, reviews, set_aside, syncing
 from xner_label.store.database import Store
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import Fetched, fetch, moment
+from xner_label.studio.following import follow_newest
 from xner_label.studio.hearing_names import sync_names
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import Control, control_of_project
@@ -57,8 +58,9 @@ def sync(
             if report is not None:
                 with store.read() as session:
                     project, number = projects.connected_project(session, settings.project, studio.url)
-                report.names = sync_names(store, studio, project.id)
+                report.names = sync_names(store, studio, project)
                 control = control_of_project(studio.project(number), project)
+                report.refreshed, report.reordered = follow_newest(store, studio, project, control, progress)
                 report.conflicts_shown = show_conflicts(store, studio, project, control)
                 return report
     raise PartialError(
@@ -113,7 +115,7 @@ def _attempt(
         stored = projects.get_project(session, project.name)
         stored.studio_created_at = moment(found.created_at)
         stored.majority = settings.disagreements == "majority"
-        _write(session, project.id, control, fetched, report, allow_deletions=allow_deletions)
+        _write(store, session, project.id, control, fetched, report, allow_deletions=allow_deletions)
         blocked = {rejected.studio_task for rejected in report.rejected}
         held = [moment(task.updated_at) for task in fetched.changed if task.id in blocked]
         newest = [moment(task.updated_at) for task in fetched.changed]
@@ -123,6 +125,7 @@ def _attempt(
 
 
 def _write(
+    store: Store,
     session: Session,
     project_id: int,
     control: Control,
@@ -131,19 +134,19 @@ def _write(
     *,
     allow_deletions: bool,
 ) -> None:
-    annotations, tasks = (
-        syncing.count_annotations(session, project_id),
-        len(syncing.studio_tasks(session, project_id)),
-    )
     acknowledged = set_aside.acknowledged(session, project_id)
     Recorder(session, project_id, control, fetched, report, acknowledged).run()
     if allow_deletions:
         return
-    for count, of, what in (
-        (report.deleted, annotations, "annotations"),
-        (report.deleted_tasks, tasks, "tasks"),
+    for count, count_all, what in (
+        (report.deleted, syncing.count_annotations, "annotations"),
+        (report.deleted_tasks, syncing.count_studio_tasks, "tasks"),
     ):
-        if count > _MANY and count >= _SHARE * of:
+        if count <= _MANY:
+            continue
+        with store.read() as before:  # this transaction isn't committed
+            of = count_all(before, project_id)
+        if count >= _SHARE * of:
             raise CheckFailedError(
                 f"{count} of {of} {what} are gone from Label Studio; nothing was taken over",
                 hint="look there whether that is meant; if so, run `xner-label sync --allow-deletions`",

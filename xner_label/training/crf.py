@@ -1,6 +1,6 @@
 """A trained CRF with its stages: which of them answers a text, and which sees the projection beside it.
 
-How the stages are trained, and which of them are kept, is :mod:`crf_recipes`'s.
+How the stages are trained, and which of them are kept, is :mod:`recipes`'s.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import encode
 from xner_label.stages.tagging.crf import SERVED_VERSIONS, CrfTagger, scored_entities
 from xner_label.stages.tagging.crf_features import FEATURES_VERSION, tag_observations
-from xner_label.training.data import Sentence
 from xner_label.training.model import TaggedText
+from xner_label.training.sentences import Sentence
 
 KIND = "crf"
 _DESCRIPTION = "crf.json"

@@ -15,13 +15,14 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label import entities
-from xner_label.entities import Entity, Tokens
-from xner_label.iob2 import encode
+from xner_label.entities import Tokens
 from xner_label.review.desk import accept, view
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, set_aside, tables, tasks
 from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 from xner_label.training.near_duplicates import NearDuplicates
+from xner_label.training.rules import MergeRules, Rule, is_settled, table
+from xner_label.training.sentences import GoldSentence, Sentence
 
 TRAINABLE = frozenset({"pool", "train"})
 TEST = "test"
@@ -31,38 +32,17 @@ _BUCKETS = 10_000
 _Item = TypeVar("_Item")
 
 
-class Sentence(msgspec.Struct, frozen=True):
-    """A task as a model sees it: its tokens and, where a pipeline has projected it, the projected entities."""
-
-    task_id: int
-    id: str
-    tokens: Tokens
-    silver: tuple[entities.ProjectedEntity, ...] | None = None
-
-    @property
-    def text(self) -> str:
-        """The sentence."""
-        return self.tokens.text
-
-
-class GoldSentence(msgspec.Struct, frozen=True):
-    """A sentence with the entities that people settled."""
-
-    sentence: Sentence
-    entities: tuple[Entity, ...]
-
-
 class DataOptions(msgspec.Struct, frozen=True):
     """Which data a run uses.
 
-    ``min_silver_confidence``: projected entities below it become unknown text; so do all that can't be accepted
-    where at most ``max_error`` of them may be wrong (1: no such promise is asked for). ``dev_share``: share of
-    the gold that is held out when no other split than test has any. ``near_duplicates``: share of runs of letters
+    ``rules``: what becomes of each kind. ``max_error``: silver entities that can't be accepted where at most this
+    share of them may be wrong are doubtful, too (1: no such promise is asked for). ``dev_share``: share of the
+    gold that is held out when no other split than test has any. ``near_duplicates``: share of runs of letters
     (Jaccard) from which a text counts as one that is held out; 1: equal texts only. ``pipeline``: the name of the
     pipeline version whose predictions are the silver, the current one when None.
     """
 
-    min_silver_confidence: float = 0.3
+    rules: MergeRules = MergeRules()
     max_error: float = 1.0
     dev_share: float = 0.2
     near_duplicates: float = 0.8
@@ -72,7 +52,7 @@ class DataOptions(msgspec.Struct, frozen=True):
     def of(cls, settings: Settings) -> DataOptions:
         """As the settings say."""
         return cls(
-            min_silver_confidence=settings.min_silver_confidence,
+            rules=MergeRules.of(settings),
             max_error=settings.max_error,
             dev_share=settings.dev_share,
             near_duplicates=settings.near_duplicates,
@@ -83,14 +63,20 @@ class DataReport(msgspec.Struct):
     """What was used and what was left out, in tasks unless it says entities.
 
     ``conflicts`` are ids of tasks whose annotators disagree: they are left out until somebody decides.
-    ``doubtful_entities`` are projected ones below the confidence threshold.
+    ``doubtful_entities`` are projected ones that the rules don't trust, ``settled_by_name`` those that an answer
+    about their name settled, in ``partly_reviewed`` tasks; ``empty`` are gold tasks without an entity. ``rules``
+    is the table that all of this follows.
     """
 
     gold: int = 0
     gold_entities: int = 0
+    empty: int = 0
     silver: int = 0
     silver_entities: int = 0
     doubtful_entities: int = 0
+    settled_by_name: int = 0
+    partly_reviewed: int = 0
+    unused_silver: int = 0
     foreign_entities: int = 0
     skipped: int = 0
     unpredicted: int = 0
@@ -101,21 +87,26 @@ class DataReport(msgspec.Struct):
     test: int = 0
     conflicts: list[str] = []
     pipeline: str | None = None
+    rules: list[Rule] = []
 
 
 def described(report: DataReport) -> str:
     """The report for people, a line for each kind of data."""
     share = " (a share of the reviewed tasks)" if report.dev_is_share else ""
+    lines = [f"{rule.data:<34}{rule.becomes:<45}{rule.setting or ''}".rstrip() for rule in report.rules]
     return "\n".join(
         [
-            f"gold           {report.gold} tasks, {report.gold_entities} entities",
+            f"gold           {report.gold} tasks ({report.empty} empty), {report.gold_entities} entities",
             f"silver         {report.silver} tasks, {report.silver_entities} entities, "
-            f"{report.doubtful_entities} doubtful ones unknown",
+            f"{report.doubtful_entities} doubtful ones; {report.settled_by_name} settled by name "
+            f"in {report.partly_reviewed} tasks",
             f"judged by      {report.dev} dev{share}, {report.test} test tasks",
             f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
+            f"{report.unused_silver} silver, "
             f"{report.same_text_as_held_out} with the text of a held-out task, {report.nearly_held_out} nearly so",
             f"conflicts      {', '.join(report.conflicts) or 'none'}",
             f"pipeline       {report.pipeline or 'none: run `xner-label predict`'}",
+            *(["", *lines] if lines else []),
         ]
     )
 
@@ -140,10 +131,10 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     labels = tuple(row.labels)
     pipeline = options.pipeline or _current(row)
     projected = projections_of(session, tasks.task_ids(session, row.id), pipeline)
-    report = DataReport(pipeline=pipeline)
+    report = DataReport(pipeline=pipeline, rules=table(options.rules))
     accepted = None
     if options.max_error < 1.0:
-        _, accepted = accept(view(session, project), options.max_error)
+        _, accepted = accept(view(session, project, most=None), options.max_error)
 
     gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out, report.dev_is_share = _held_out(gold, options)
@@ -165,6 +156,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
         elif task.id in gold:
             learned.append(_with_fitting_tokens(_gold_sentence(gold[task.id], projected, labels, report)))
             report.gold_entities += len(learned[-1].entities)
+            report.empty += not gold[task.id].entities
             annotations += gold[task.id].annotations
         elif task.id in disputed:
             report.conflicts.append(task.external_id)
@@ -172,6 +164,8 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
             report.skipped += 1
         elif task.id not in projected:
             report.unpredicted += 1
+        elif options.rules.silver == "none":
+            report.unused_silver += 1
         else:
             sentence = to_sentence(task, projected)
             silver.append(sentence if accepted is None else _only(sentence, accepted.get(task.id, set())))
@@ -252,23 +246,6 @@ def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.Pro
     return Sentence(task.id, task.external_id, tokens, None if silver is None else tuple(silver))
 
 
-def silver_tags(sentence: Sentence, labels: Collection[str], min_confidence: float) -> list[str | None]:
-    """The IOB2 tags of a sentence's projection; None, unknown, for the tokens of doubtful or foreign
-    entities."""
-    trusted: list[tuple[int, int, str]] = []
-    unknown: list[tuple[int, int]] = []
-    for entity in sentence.silver or ():
-        first, last, _ = sentence.tokens.covering(entity.start, entity.end)
-        if entity.label in labels and entity.confidence >= min_confidence:
-            trusted.append((first, last, entity.label))
-        else:
-            unknown.append((first, last))
-    tags: list[str | None] = list(encode(trusted, len(sentence.tokens)))
-    for first, last in unknown:
-        tags[first:last] = [None if tag == "O" else tag for tag in tags[first:last]]
-    return tags
-
-
 def _gold_sentence(
     gold: Gold,
     projected: Mapping[int, Sequence[entities.ProjectedEntity]],
@@ -286,7 +263,7 @@ def _only(sentence: Sentence, accepted: Set[tuple[int, int, str]]) -> Sentence:
     silver = tuple(
         entity
         if (entity.start, entity.end, entity.label) in accepted
-        else msgspec.structs.replace(entity, confidence=0.0)
+        else msgspec.structs.replace(entity, confidence=0.0, provenance=msgspec.UNSET)
         for entity in sentence.silver or ()
     )
     return msgspec.structs.replace(sentence, silver=silver)
@@ -303,7 +280,10 @@ def _with_fitting_tokens(item: GoldSentence) -> GoldSentence:
 
 
 def _count_silver(sentence: Sentence, options: DataOptions, report: DataReport) -> None:
-    doubtful = sum(entity.confidence < options.min_silver_confidence for entity in sentence.silver or ())
+    doubtful = sum(map(options.rules.is_doubtful, sentence.silver or ()))
+    settled = sum(map(is_settled, sentence.silver or ()))
+    report.settled_by_name += settled
+    report.partly_reviewed += settled > 0
     report.doubtful_entities += doubtful
     report.silver_entities += len(sentence.silver or ()) - doubtful
 

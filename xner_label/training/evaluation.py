@@ -9,8 +9,8 @@ import msgspec
 from xner_label.entities import Entity, ProjectedEntity
 from xner_label.evaluation.spans import JudgedEntity, JudgedTask, evaluate
 from xner_label.evaluation.strict_scores import Scores
-from xner_label.training.data import GoldSentence
 from xner_label.training.model import NerModel
+from xner_label.training.sentences import GoldSentence
 
 
 class SystemScores(msgspec.Struct, frozen=True):

@@ -1,9 +1,8 @@
 """Fine-tuning a token-classification checkpoint: silver first, gold last.
 
 As with the CRF, gold has the last word (Liang et al. 2020, arXiv 2106.08977): the model passes over the silver,
-then over the gold alone. Silver counts by token: an entity's tokens by its confidence, a token outside any entity
-by ``outside_weight``, because a projection misses entities (Mayhew et al. 2019, arXiv 1909.09270), and an unknown
-token not at all.
+then over the gold alone. Silver counts by token, as the merge rules (:mod:`rules`) say, and an unknown token not
+at all.
 """
 
 from __future__ import annotations
@@ -25,8 +24,10 @@ from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.iob2 import tags_of
 from xner_label.progress import SILENCE, Progress
 from xner_label.stages.tagging.crf import scored_entities
-from xner_label.training.data import Sentence, TrainingData, silver_tags
+from xner_label.training.data import TrainingData
 from xner_label.training.model import TaggedText
+from xner_label.training.rules import MergeRules, silver_tags, silver_weights
+from xner_label.training.sentences import Sentence
 
 KIND = "transformers"
 _LABELS = "labels.json"
@@ -36,13 +37,12 @@ _IGNORED = -100
 
 class FineTuningOptions(msgspec.Struct, frozen=True):
     """``epochs`` are passes over the gold, ``silver_epochs`` over the silver before it; ``learning_rate`` is the
-    peak of a linear decay; ``outside_weight`` the weight of a silver token outside any entity."""
+    peak of a linear decay."""
 
     epochs: int = 10
     silver_epochs: int = 2
     learning_rate: float = 5e-5
     batch_size: int = 16
-    outside_weight: float = 0.5
     seed: int = 13
 
 
@@ -98,10 +98,13 @@ class TransformersModel:
 
 
 def weighted_sentences(
-    data: TrainingData, min_silver_confidence: float, outside_weight: float
+    data: TrainingData, rules: MergeRules
 ) -> tuple[list[WeightedSentence], list[WeightedSentence]]:
     """The silver and the gold, word by word with weights."""
-    silver = [_silver_sentence(item, data.labels, min_silver_confidence, outside_weight) for item in data.silver]
+    silver = [
+        WeightedSentence(item.tokens.words(), silver_tags(item, data.labels, rules), silver_weights(item, rules))
+        for item in data.silver
+    ]
     gold = [
         WeightedSentence(
             item.sentence.tokens.words(),
@@ -113,22 +116,11 @@ def weighted_sentences(
     return silver, gold
 
 
-def _silver_sentence(
-    sentence: Sentence, labels: Sequence[str], min_confidence: float, outside_weight: float
-) -> WeightedSentence:
-    tags = silver_tags(sentence, labels, min_confidence)
-    weights = [outside_weight] * len(tags)
-    for entity in sentence.silver or ():
-        first, last, _ = sentence.tokens.covering(entity.start, entity.end)
-        weights[first:last] = [entity.confidence] * (last - first)
-    return WeightedSentence(sentence.tokens.words(), tags, weights)
-
-
 def fine_tune(
     data: TrainingData,
     checkpoint: str,
     folder: Path,
-    min_silver_confidence: float,
+    rules: MergeRules,
     options: FineTuningOptions | None = None,
     progress: Progress = SILENCE,
     where: PlacementRequest = ANYWHERE,
@@ -153,7 +145,7 @@ def fine_tune(
         tokenizer = load_tokenizer(checkpoint, add_prefix_space=True)  # words are given one by one
     model = _load_for_training(checkpoint, data.labels)
     encoder = _Encoder(tokenizer, model)
-    silver, gold = weighted_sentences(data, min_silver_confidence, options.outside_weight)
+    silver, gold = weighted_sentences(data, rules)
     rounds = (("silver", silver, options.silver_epochs), ("gold", gold, options.epochs))
     for name, sentences, epochs in rounds:
         rows = [row for sentence in sentences for row in encoder.rows(sentence)]

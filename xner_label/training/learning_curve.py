@@ -16,9 +16,11 @@ from xner_label.entities import Entity
 from xner_label.errors import MissingExtraError, UsageError
 from xner_label.evaluation.metrics import f1_score
 from xner_label.progress import SILENCE, Progress
-from xner_label.training.crf_recipes import train_crf
-from xner_label.training.data import GoldSentence, TrainingData
+from xner_label.training.data import TrainingData
 from xner_label.training.evaluation import entities_by, span_counts, without_projection
+from xner_label.training.recipes.choice import train_crf
+from xner_label.training.rules import MergeRules
+from xner_label.training.sentences import GoldSentence
 
 SHARES = (0.25, 0.5, 1.0)
 # Reviewed tasks that the advice is about.
@@ -55,7 +57,7 @@ class LearningCurve(msgspec.Struct, frozen=True):
 
 
 def learning_curve(
-    data: TrainingData, min_silver_confidence: float, draws: int = 3, progress: Progress = SILENCE
+    data: TrainingData, rules: MergeRules | None = None, draws: int = 3, progress: Progress = SILENCE
 ) -> LearningCurve:
     """Train CRFs on draws of the gold, the other gold tasks going back to the silver, and judge each on dev.
 
@@ -71,7 +73,7 @@ def learning_curve(
     progress.begin("training on parts of the gold", len(plan))
     points = []
     for size, draw in plan:
-        points.append(_point(data, size, draw, min_silver_confidence))
+        points.append(_point(data, size, draw, rules))
         progress.advance(1)
     return LearningCurve(
         len(data.dev),
@@ -122,11 +124,11 @@ def plot(curve: LearningCurve, file: Path) -> None:
     figure.savefig(file)
 
 
-def _point(data: TrainingData, size: int, draw: int, cut: float) -> CurvePoint:
+def _point(data: TrainingData, size: int, draw: int, rules: MergeRules | None) -> CurvePoint:
     shuffled = [data.gold[place] for place in np.random.default_rng([_SEED, draw]).permutation(len(data.gold))]
     back = [item.sentence for item in shuffled[size:] if item.sentence.silver is not None]
     part = msgspec.structs.replace(data, gold=shuffled[:size], silver=[*data.silver, *back])
-    model = train_crf(part, cut)
+    model = train_crf(part, rules)
     bare = [without_projection(item) for item in data.dev]
     return CurvePoint(size, draw, _f1(data.dev, entities_by(model, data.dev)), _f1(bare, entities_by(model, bare)))
 

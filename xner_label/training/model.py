@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from xner_label.entities import Entity
-from xner_label.training.data import Sentence
+from xner_label.training.sentences import Sentence
 
 
 class TaggedText(msgspec.Struct, frozen=True):

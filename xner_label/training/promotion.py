@@ -24,11 +24,12 @@ from xner_label.store import projects, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
-from xner_label.training.data import DataOptions, GoldSentence, collect_dev
+from xner_label.training.data import DataOptions, collect_dev
 from xner_label.training.evaluation import entities_by, span_counts, without_projection
 from xner_label.training.model import NerModel
 from xner_label.training.run_files import trained_on
 from xner_label.training.runs import load_model
+from xner_label.training.sentences import GoldSentence
 
 # A run is refused when it is worse than the served one in more than this share of the resamples.
 MAX_WORSE = 0.9

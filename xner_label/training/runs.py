@@ -24,11 +24,12 @@ from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.store.tasks import text_hash
-from xner_label.training import crf, crf_recipes, fine_tuning
+from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect, count_new_gold
 from xner_label.training.evaluation import SplitScores, score_split
 from xner_label.training.fine_tuning import FineTuningOptions
 from xner_label.training.model import NerModel
+from xner_label.training.recipes.choice import train_crf
 from xner_label.training.run_files import RunFiles, run_folder
 
 # What a training calls itself where it locks others out.
@@ -182,11 +183,11 @@ def load_model(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) 
 def _fit(
     data: TrainingData, options: TrainOptions, workspace: Path, progress: Progress, where: PlacementRequest
 ) -> NerModel:
-    cut = options.data.min_silver_confidence
+    rules = options.data.rules
     if options.checkpoint is None:
-        return crf_recipes.train_crf(data, cut)
+        return train_crf(data, rules)
     folder = workspace / "fine-tuned"
-    return fine_tuning.fine_tune(data, options.checkpoint, folder, cut, options.fine_tuning, progress, where)
+    return fine_tuning.fine_tune(data, options.checkpoint, folder, rules, options.fine_tuning, progress, where)
 
 
 def _signature(kind: str, data: TrainingData, options: TrainOptions) -> str:

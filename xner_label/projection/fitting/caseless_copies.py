@@ -165,6 +165,11 @@ def _with_faulty_links(instance: Instance, chance: random.Random) -> Instance:
     return msgspec.structs.replace(instance, links=tuple(links.values()))
 
 
+def spelt_by_ear(word: str, alphabet: Mapping[str, str]) -> str:
+    """A Latin word in another alphabet, as somebody writes it down who heard it."""
+    return _rewritten(word, alphabet, set(), by_ear=True)
+
+
 def _rewritten(word: str, alphabet: Mapping[str, str], source: set[str], *, by_ear: bool) -> str:
     if not any(char.isalpha() for char in word) or (word in source and word[:1].isupper()):
         return word
