@@ -121,6 +121,7 @@ CALLS = (
     Call("status", f"{PROJECT} --check", code=6),
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
+    Call("drift", f"{PROJECT} --since 2026-01-01 --exit-code --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
     Call(
         "worker",
@@ -214,7 +215,8 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
+        "--reviews 5 --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "
         "--llm-url http://127.0.0.1:1 --json",
