@@ -14,7 +14,7 @@ import msgspec
 from xner_label.bulk.annotator import BulkAnnotator
 from xner_label.bulk.batches import Batch, RejectedRecord
 from xner_label.bulk.parts import FinishedBatch
-from xner_label.entities import Prediction
+from xner_label.entities import Prediction, text_hash
 from xner_label.errors import RecordError
 from xner_label.exchange.importing import DEFAULT_SPLIT
 from xner_label.store import predictions, projects, tasks
@@ -104,7 +104,7 @@ class StoreOutput:
             same = {
                 identity.id: name
                 for name, identity in stored.items()
-                if identity.text_hash == tasks.text_hash(names[name])
+                if identity.text_hash == text_hash(names[name])
             }
             done = predictions.predicted_among(session, list(same), version)
         return {same[task_id] for task_id in done}
