@@ -112,6 +112,10 @@ CALLS = (
         "--engine embedded --aligner none --json",
     ),
     Call(
+        "predict",
+        f"tasks.jsonl {STORE} --project from-files --into-store --output rejected.jsonl --aligner none --json",
+    ),
+    Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
     ),
     Call(
@@ -227,6 +231,18 @@ CALLS = (
         f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again "
         "--llm-url http://127.0.0.1:1",
     ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb "
+        "--marker-model nllb --method markers --filter none --labels PER,LOC",
+    ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {LANGUAGES} --model nllb --method projection --filter counts --projector string "
+        "--weights w.json --aligner simalign --aligner-model bert",
+        code=3,
+    ),
+    Call("import", f"silver.jsonl {PROJECT} --silver --drop-unknown-labels"),
     Call(
         "tag",
         f"tasks.jsonl {STREAM} --tagger crf --device cpu --dtype auto --labels PER,LOC --labelled "
@@ -356,6 +372,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source[:2]))
+    silver = {"id": "s", "text": "Anna anaishi", "entities": [], "confidence": 0.5, "pipeline": "projector=none"}
+    (tmp_path / "silver.jsonl").write_text(json.dumps(silver) + "\n")
     (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
     (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "Anna yuko Lamu. Juma pia.", "entities": []}\n')

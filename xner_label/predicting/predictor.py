@@ -210,9 +210,9 @@ class Predictor:
         """The ids of all tasks, or of the first of a split that the pipeline, task by task, hasn't predicted."""
         with self._store.read() as session:
             if limit is None and split is None:
-                return tasks.task_ids(session, self._project, set_aside.not_excluded())
+                return tasks.task_ids(session, self._project, set_aside.not_excluded(), tasks.is_target_text())
             version = find_name(session, self._pipeline(self._projector).signature)
-            where = [set_aside.not_excluded(), *(() if split is None else (Task.split == split,))]
+            where = [set_aside.not_excluded(), tasks.is_target_text() if split is None else Task.split == split]
             ids = predictions.unpredicted_ids(session, self._project, version or "", *where)
         return ids[:limit]
 

@@ -366,6 +366,21 @@ class Settings:
         rule=Range(0.0),
     )
 
+    log_format: str = setting(
+        "text",
+        "log.format",
+        "What is logged to standard error: lines of text, or JSON objects with ids that join them",
+        rule=Choice(("text", "json")),
+    )
+
+    trace_endpoint: str = setting(
+        "",
+        "trace.endpoint",
+        "Address that takes traces (OTLP over HTTP); empty: that in OTEL_EXPORTER_OTLP_ENDPOINT, or none",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:4318"),
+    )
+
     sync_every: float = setting(
         0.0,
         "worker.sync_every",
