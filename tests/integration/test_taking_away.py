@@ -18,7 +18,7 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.predicting.annotating import Annotator
 from xner_label.settings.table import Settings
 from xner_label.store.database import open_store
-from xner_label.training.fine_tuning import FineTuningOptions
+from xner_label.training.fine_tuning_job import FineTuningOptions
 from xner_label.training.model_card import CardFacts
 from xner_label.training.model_export import export_model
 from xner_label.training.promotion import promote
