@@ -20,8 +20,8 @@ from lowres import CorpusTask, left_out_weights, read_corpus
 
 import xner_label
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.review.queue import ONE_QUEUE
 from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
+from xner_label.simulation.curves import plot_curves
 from xner_label.simulation.loop import Run, Simulation
 
 BUDGETS = (0, 50, 100, 200, 500)
@@ -60,7 +60,11 @@ def main() -> None:
                 print(line(row), flush=True)
                 options.json.write_bytes(document(options, rows))
     if options.plot:
-        plot([row for row in rows if not row.error], options.plot)
+        by_language = {
+            language: [row.run for row in rows if row.language == language and not row.error]
+            for language in options.languages
+        }
+        plot_curves(by_language, options.plot)
 
 
 def fitted(language: str, folder: Path) -> Weights:
@@ -113,50 +117,6 @@ def document(options: argparse.Namespace, rows: Sequence[Row]) -> bytes:
         "rows": rows,
     }
     return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
-
-
-def plot(rows: Sequence[Row], path: Path) -> None:
-    """Learning curves by minutes of review: a row per language, a line per strategy, seeds averaged; dashed what
-    the answers of the default strategy are worth if each changes its own sentence alone."""
-    from matplotlib import pyplot
-
-    panels = {
-        "pool_f1": "pool",
-        "rest_f1": "unreviewed rest",
-        "test_f1": "test, source known",
-        "text_f1": "text alone",
-    }
-    panels = {name: title for name, title in panels.items() if any(getattr(row.run, name) for row in rows)}
-    languages = list(dict.fromkeys(row.language for row in rows))
-    size = (3.4 * len(panels), 3.2 * len(languages))
-    figure, axes = pyplot.subplots(len(languages), len(panels), figsize=size, squeeze=False)
-    for language, line_of_axes in zip(languages, axes, strict=True):
-        for axis, (name, title) in zip(line_of_axes, panels.items(), strict=True):
-            of_language = [row.run for row in rows if row.language == language]
-            for strategy in dict.fromkeys(row.run.strategy for row in rows):
-                points = curve(of_language, strategy, name)
-                if points:
-                    axis.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=strategy)
-            replaced = f"replaced_{name}"
-            if replaced in Run.__struct_fields__:
-                points = curve(of_language, DEFAULT_STRATEGY, replaced)
-                axis.plot(*zip(*points, strict=True), "k--", linewidth=1, label="own sentence alone")
-            axis.set(title=f"{language}: {title}", xlabel="minutes of review")
-    axes[0][0].set_ylabel("strict span F1")
-    axes[0][0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-
-
-def curve(runs: Sequence[Run], strategy: str, name: str) -> list[tuple[float, float]]:
-    """(minutes, score) of a strategy's states, seeds averaged; those with questions only of the one queue."""
-    states: dict[tuple[int, int], list[tuple[float, float]]] = {}
-    for run in runs:
-        score = getattr(run, name)
-        if run.strategy == strategy and score and (not run.names or strategy == ONE_QUEUE):
-            states.setdefault((run.budget, run.names), []).append((run.minutes, score))
-    means = [[sum(column) / len(column) for column in zip(*draws, strict=True)] for draws in states.values()]
-    return [(minutes, score) for minutes, score in means]
 
 
 if __name__ == "__main__":

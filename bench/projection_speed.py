@@ -38,7 +38,7 @@ from xner_label.projection.problem import (
     build_instance,
     project_all,
 )
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import make_projector, models_asked
 from xner_label.projection.spans import MAX_LENGTH, ngrams
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,7 +138,7 @@ def projectors(tasks: list[Task], repeats: int) -> dict[str, dict[str, float]]:
     """Sentences per second of each projector on instances in memory, and how often it is as fast as the thesis."""
     instances = [build_instance(task)[0] for task in tasks]
     made: dict[str, Projector | CorpusProjector] = {"thesis": ThesisProjector()}
-    made |= {name: make_projector(name) for name in PROJECTORS}
+    made |= {name: make_projector(name) for name in PROJECTORS if not models_asked(name)}
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(repeats):  # in turn, so that a slow moment of the machine hits all alike
         for name, projector in made.items():

@@ -60,11 +60,19 @@ def save_xlm_roberta(
     return _save(folder, getattr(transformers, head), config, tokenizer)
 
 
-def save_nllb(folder: Path, *, layers: int = 2, hidden: int = 32, heads: int = 4, **options: Any) -> Path:
-    """An NLLB translation model with a BPE tokenizer and the 202 language codes."""
+def save_nllb(
+    folder: Path,
+    *,
+    layers: int = 2,
+    hidden: int = 32,
+    heads: int = 4,
+    texts: Sequence[str] = SENTENCES,
+    **options: Any,
+) -> Path:
+    """An NLLB translation model with a BPE tokenizer, trained on ``texts``, and the 202 language codes."""
     from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
 
-    tokenizer = NllbTokenizer().train_new_from_iterator(SENTENCES, vocab_size=500)
+    tokenizer = NllbTokenizer().train_new_from_iterator(texts, vocab_size=500)
     settings = {
         "max_position_embeddings": 64,
         "encoder_ffn_dim": 2 * hidden,
@@ -165,4 +173,69 @@ def _save(folder: Path, model_class: Any, config: Any, tokenizer: Any) -> Path:
     torch.manual_seed(13)
     model_class(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+# Sentences of which {} are the names, English and Luganda, and what the names are there.
+_LESSONS = (
+    ("{} works in {} .", "{} akolera mu {} .", ("Amina", "Kampala"), ("Amina", "Kampala")),
+    ("Okello saw {} and {} .", "Okello yalaba {} ne {} .", ("the Bank of Uganda", "Mbale"), ("Bbanka", "Mbale")),
+    ("{} came from {} .", "{} yava e {} .", ("Naledi", "Jinja"), ("Naledi", "Jinja")),
+)
+
+
+def _lessons() -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for english, luganda, names, renderings in _LESSONS:
+        for left, right in (("{}", "{}"), ("[ {} ]", "[ {} ]"), ("<a>{}</a>", "<b>{}</b>")):
+            markers = (left, right)
+            pairs.append(
+                (
+                    english.format(*(mark.format(name) for mark, name in zip(markers, names, strict=True))),
+                    luganda.format(*(mark.format(name) for mark, name in zip(markers, renderings, strict=True))),
+                )
+            )
+        for place in range(2):
+            marks = ["{}", "{}"]
+            marks[place] = "[ {} ]"
+            pairs.append(
+                (
+                    english.format(*(mark.format(name) for mark, name in zip(marks, names, strict=True))),
+                    luganda.format(*(mark.format(name) for mark, name in zip(marks, renderings, strict=True))),
+                )
+            )
+        pairs += zip(names, renderings, strict=True)
+    return pairs
+
+
+# What :func:`save_taught_nllb` learns: sentences plain, in brackets (both names and either), in tags, and names.
+MARKED_PAIRS = tuple(_lessons())
+
+
+def save_taught_nllb(folder: Path, pairs: Sequence[tuple[str, str]] = MARKED_PAIRS, *, steps: int = 120) -> Path:
+    """An NLLB model that has learned ``pairs`` by heart, from English to Luganda, markers and all.
+
+    It knows nothing else.
+    """
+    import torch
+    from transformers import M2M100ForConditionalGeneration, NllbTokenizer
+
+    texts = [text for pair in pairs for text in pair]
+    save_nllb(folder, hidden=64, texts=texts, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+    tokenizer = NllbTokenizer.from_pretrained(folder)
+    model = M2M100ForConditionalGeneration.from_pretrained(folder).train()
+    tokenizer.src_lang, tokenizer.tgt_lang = "eng_Latn", "lug_Latn"
+    left, right = zip(*pairs, strict=True)
+    batch = tokenizer(list(left), text_target=list(right), return_tensors="pt", padding=True)
+    batch["labels"][batch["labels"] == tokenizer.pad_token_id] = -100
+    torch.manual_seed(13)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval().save_pretrained(folder)
     return folder

@@ -90,6 +90,14 @@ CALLS = (
         f"numbers.jsonl {PROJECT} --tag-names O,B-PER --split dev",
     ),
     Call(
+        "import",
+        f"documents.jsonl {STORE} --project documents --sentences --gold",
+    ),
+    Call(
+        "export",
+        f"{STORE} --project documents --gold --documents --output documents-out.jsonl --json",
+    ),
+    Call(
         "labels",
         f"{PROJECT} --labels {LABELS} --apply --force --json",
     ),
@@ -208,18 +216,20 @@ CALLS = (
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
         "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
-        f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --source-language en "
-        "--target-language sw --device cpu --dtype float32 --json",
+        f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
+        "--source-language en --target-language sw --device cpu --dtype float32 "
+        "--llm-url http://127.0.0.1:1 --json",
     ),
     Call("benchmark", "tasks.jsonl --methods string --cache kept --dry-run"),
     Call(
         "translate",
-        f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again",
+        f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again "
+        "--llm-url http://127.0.0.1:1",
     ),
     Call(
         "tag",
         f"tasks.jsonl {STREAM} --tagger crf --device cpu --dtype auto --labels PER,LOC --labelled "
-        "source.jsonl --map GPE=LOC --again",
+        "source.jsonl --map GPE=LOC --again --source-language en --llm-url http://127.0.0.1:1",
     ),
     Call(
         "tag",
@@ -236,7 +246,8 @@ CALLS = (
         "project",
         f"tasks.jsonl {STREAM} {LANGUAGES} --labels PER,LOC --projector default --projector-weights "
         "w.json --aligner simalign --aligner-model bert --corpus --translator transformers "
-        "--translator-model nllb --back-translate --min-confidence 0.1 --keep split --filter aligned",
+        "--translator-model nllb --marker-model nllb --back-translate --min-confidence 0.1 --keep split "
+        "--filter aligned",
     ),
     Call(
         "project",
@@ -245,7 +256,7 @@ CALLS = (
     Call(
         "simulate",
         "tasks.jsonl few.jsonl --strategy least-confident --budgets 0,5 --names 1 --minutes 1 --seeds 1 "
-        "--reviewer-error 0.1 --weights w.json --no-text --json",
+        "--reviewer-error 0.1 --weights w.json --plot curves.svg --no-text --json",
     ),
     Call("exclude", f"{PROJECT} --reason a-test --json FIRST"),
     Call("exclude", f"{PROJECT} --undo FIRST"),
@@ -346,6 +357,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
     (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
+    (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "Anna yuko Lamu. Juma pia.", "entities": []}\n')
     (tmp_path / "numbers.jsonl").write_text('{"id": "n", "tokens": ["Anna", "anaishi"], "ner_tags": [1, 0]}\n')
     return tmp_path
 

@@ -22,9 +22,11 @@ from tests.integration.test_learning import (
 )
 from tests.integration.test_learning import store as store
 from tests.misnamed_corpus import TITLED, WRONG
+from xner_label.entities import Entity
 from xner_label.reporting.status import status
+from xner_label.review import name_audit
 from xner_label.review.name_answers import key_of
-from xner_label.review.name_audit import STRATEGY, NameDecisions, is_drawn
+from xner_label.review.name_audit import STRATEGY, NameDecisions, drawn_removals, is_drawn, removed_places
 from xner_label.store import names, predictions, projects
 from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
@@ -106,3 +108,39 @@ def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> 
     assert measured.high is not None
     assert measured.low < 1 / len(checked) <= measured.high
     assert "decisions read are wrong" in command(store, "status").stdout
+
+
+def test_what_not_a_name_took_away_is_read_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_audit, "SHARE", 0.3)
+    found = records()
+    add(store, found)
+    version = predict(store).version
+    key = key_of(predicted(store, version)["t004"].entities[0])
+    answer(store, version, "t004", "no-name", "")
+    after = predict(store).version
+    assert not any(key_of(entity) == key for task in predicted(store, after).values() for entity in task.entities)
+    with store.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        rows = {task.id: (task, row.id) for task, row in predictions.predictions_of(session, project.id, after)}
+        drawn = drawn_removals(session, project.id)
+        removed = removed_places(session, project.id)
+        assert 0 < len(drawn) < len(removed)
+        add_batch(session, project.id, STRATEGY, [(task, rows[task][1]) for task in sorted(drawn)])
+        checked = {rows[task][0].external_id for task in drawn}
+    assert len(removed) == sum(TITLED in task.text for task in found)
+    # one of them is what it was taken for, the others are no name
+    wrong = min(checked)
+    title = {task.id: task.text.index("Bi") for task in found if task.id in checked}
+    settle_tasks(
+        store,
+        [
+            replace(task, entities=(Entity(title[task.id], title[task.id] + 7, "PER"),))
+            if task.id == wrong
+            else replace(task, entities=())
+            for task in found
+            if task.id in checked
+        ],
+    )
+    measured = status(store, SETTINGS.project).name_decisions
+    assert (measured.checked, measured.removed) == (len(checked), len(checked))
+    assert (measured.wrong, measured.wrongly_removed) == (1, 1)

@@ -125,6 +125,49 @@ def test_nothing_is_asked_twice_and_gold_is_left_alone(asked, store, studio_sett
     assert ask_names(store, studio_settings, 5).chosen == 0
 
 
+def review(store, external_ids):
+    """Settle tasks as a reader of their sentences would."""
+    with store.write() as session:
+        ids = tasks.ids_by_external(session, 1, external_ids)
+        gold.add_imported_gold(session, {identity: [Entity(0, 1, "LOC")] for identity in ids.values()})
+
+
+def test_cards_that_other_answers_have_settled_leave_and_may_come_back(asked, store, studio_settings, api):
+    add_occurrences(store, studio_settings, "Nairobi", "PER", "Nairobi", first=10)
+    add_occurrences(store, studio_settings, "Mombasa", "PER", "Mombasa", first=20)
+    assert ask_names(store, studio_settings, 5).sent == 2
+    by_name = {card.data["name"].split(" (")[0]: card for card in cards(api, store)[1]}
+    review(store, ["n0", "n1"])
+    assert sync(store, studio_settings).names.settled == 0  # two places are left: worth a card
+    review(store, ["n2", "n10", "n11", "n12", "n20", "n21", "n22"])
+    # somebody has begun to answer one of them
+    draft = [{"from_name": "answer", "to_name": "card", "type": "choices", "value": {"choices": ["no-name"]}}]
+    drafts = f"api/tasks/{by_name['Mombasa'].id}/drafts"
+    assert api.tasks._raw_client._client_wrapper.httpx_client.request(
+        drafts, method="POST", json={"result": draft, "lead_time": 1.0}
+    ).is_success
+    say(api, by_name["Nairobi"], "label:LOC")
+    heard = sync(store, studio_settings).names
+    assert (heard.answered, heard.settled) == (1, 1)
+    assert {card.id for card in cards(api, store)[1]} == {by_name["Nairobi"].id, by_name["Mombasa"].id}
+    assert ask_names(store, studio_settings, 5).waiting == 1
+    # the name becomes doubtful again: it can be asked about anew
+    add_occurrences(store, studio_settings, first=30)
+    assert ask_names(store, studio_settings, 5).sent == 1
+    assert len(cards(api, store)[1]) == 3
+
+
+def test_a_card_that_was_deleted_before_a_kill_is_forgotten_next_time(asked, store, studio_settings, api):
+    _, (card,) = cards(api, store)
+    with store.write() as session:
+        names.mark_leaving(session, [1])
+    api.tasks.delete(str(card.id))
+    report = ask_names(store, studio_settings, 5)
+    # forgotten, and asked about anew: its places are as doubtful as before
+    assert (report.settled, report.chosen, report.sent) == (1, 1, 1)
+    assert len(cards(api, store)[1]) == 1
+
+
 def test_minutes_alone_send_sentences_and_cards_together(store, studio_settings, api, monkeypatch):
     # sentences of three words are soon read: cards must be sooner answered to come first
     monkeypatch.setattr(selection, "measured_costs", lambda *_: Costs(name=1.0))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ from xner_label.entities import Entity, Prediction, ProjectedEntity, Provenance,
 from xner_label.errors import CheckFailedError, UsageError
 from xner_label.reporting.status import status
 from xner_label.review import desk as review_desk
+from xner_label.review import selection
 from xner_label.review.finishing import calibrate_project, stop_report
 from xner_label.review.plan_outcomes import compare_plan, plan_outcomes
 from xner_label.review.plans import make_plan
@@ -244,6 +246,69 @@ def test_training_sees_only_what_was_promised(project):
         promised = collect(session, "default", DataOptions(max_error=0.05))
         assert promised.report.silver == every.report.silver
         assert 0 < promised.report.silver_entities < every.report.silver_entities
+
+
+def test_a_sample_speaks_for_the_rest(project):
+    """The same estimates, a little wider, from less."""
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(100)))
+        every = review_desk.view(session, "default")
+        some = review_desk.view(session, "default", most=100)
+        beside = review_desk.view(session, "default", most=100, beside=[301, 302])
+    assert (len(every.evidence.ids), len(some.evidence.ids), len(beside.evidence.ids)) == (COUNT, 200, 202)
+    assert some.evidence.weight.sum() == pytest.approx(COUNT)
+    assert beside.evidence.weight.sum() == pytest.approx(COUNT)
+    assert set(some.evidence.ids[some.evidence.reviewed]) == set(range(1, 101))
+    whole, part = (review_desk.calibration_report(seen).estimates for seen in (every, some))
+    assert part.unreviewed == whole.unreviewed == 400
+    assert part.f1.value == pytest.approx(whole.f1.value, abs=0.03)
+    assert part.f1.high - part.f1.low > 0.95 * (whole.f1.high - whole.f1.low)
+    shares = [review_desk.guarantee_report(seen, 0.3) for seen in (every, some)]
+    assert sum(row.open for row in shares[1].promises) == pytest.approx(800, abs=2)
+
+
+def test_tasks_that_lack_an_entity_are_not_whole(project):
+    """A sentence that needs another entity counts as missed, and its score knows of source entities left over."""
+    store, corpus = project
+    for number in range(0, 200, 4):
+        corpus.gold[number].append(Entity(0, 4, "LOC"))
+    with store.write() as session:
+        for task in session.query(tables.Task):
+            number = int(task.external_id)
+            # two are projected; every fourth has one more that isn't
+            task.source_entities = [{"start": 0, "end": 1, "label": "LOC"}] * (3 if number % 4 == 0 else 2)
+            for entity in session.query(tables.Prediction).filter_by(task_id=task.id).one().entities:
+                entity.source_start, entity.source_end = 0, 1
+        corpus.answer(session, list(range(200)))
+        seen = review_desk.view(session, "default")
+    report = calibrate_project(store, "default")
+    assert seen.evidence.missed[:200].sum() == 50
+    assert seen.evidence.lost.sum() == COUNT / 4
+    assert not seen.evidence.whole[:200:4].any()
+    assert report.missed.fitted
+    assert report.missed.coefficients["lost"] < -0.5
+    unread = np.arange(200, COUNT)
+    lacking, others = seen.scores.complete[unread[unread % 4 == 0]], seen.scores.complete[unread[unread % 4 > 0]]
+    assert lacking.mean() < others.mean() - 0.2
+    assert report.task_calibrated.auroc.value > report.task_raw.auroc.value
+    promised = review_desk.guarantee_report(seen, 0.3, per="sentence").promises[0]
+    assert promised.unit == "sentence"
+
+
+def test_sentences_come_in_the_order_of_their_score(project):
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, list(range(200)))
+        row = projects.get_project(session, "default")
+        found, _ = selection.in_order(session, row, "p1", "least-confident", 50, split="pool")
+        raw = reviews.eligible(session, row.id, "p1", "pool", limit=50)
+        score = review_desk.score_of_tasks(session, row.id, "p1", [task for task, _, _ in found])
+    assert len(found) == 50
+    assert [task for task, _, _ in found] != [task for task, _, _ in raw]
+    order = [score[task] for task, _, _ in found]
+    assert max(order) < 0.9
+    assert np.corrcoef(order, np.arange(50))[0, 1] > 0.7
 
 
 def test_a_plan_meets_reality(project):

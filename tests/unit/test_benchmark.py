@@ -22,7 +22,7 @@ from xner_label.pharaoh import parse_links
 from xner_label.projection.exact.matching import rank
 from xner_label.projection.handmade.matching_projector import MatchingProjector
 from xner_label.projection.problem import Instance, Mention
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import make_projector, models_asked
 from xner_label.settings.choices import PROJECTORS
 from xner_label.settings.loading import load_settings
 from xner_label.stages.tagging.crf import CrfTagger
@@ -211,7 +211,7 @@ def test_noise_is_reproducible_and_keeps_its_share():
         parse_noise("lose=0.2")
 
 
-@pytest.mark.parametrize("name", [name for name in PROJECTORS if "nmt" not in name])
+@pytest.mark.parametrize("name", [name for name in PROJECTORS if not models_asked(name)])
 def test_what_a_method_uses_is_what_its_projector_needs(name):
     needs = make_projector(name).needs
     assert by_name.uses_target_tags(name) == ("target_tags" in needs)

@@ -24,6 +24,8 @@ from xner_label.confidence.planning import (
 from xner_label.confidence.quality import bands, quality
 from xner_label.confidence.signals import EntitySignals, design
 from xner_label.confidence.stopping import judge
+from xner_label.confidence.task_scores import POOLED as POOLED_TASKS
+from xner_label.confidence.task_scores import TaskSignals, task_scores
 from xner_label.evaluation import metrics
 
 
@@ -104,6 +106,56 @@ class TestCalibration:
         blind = calibrate(signals, np.zeros(len(read), bool)).confidence[unread]
         true = truth[unread].mean()
         assert abs(found.mean() - true) < abs(blind.mean() - true) / 2, (found.mean(), blind.mean(), true)
+
+
+def task_table(tasks, seed=0, reviewed=1.0, missing=0.1):
+    """Tasks, complete as often as a curve over P(nothing was left out), length and lost entities says."""
+    generator = np.random.default_rng(seed)
+    hidden = np.clip(generator.beta(6.0, 0.5, tasks), 0.02, 0.999)
+    lost = generator.binomial(2, missing, tasks).astype(float)
+    odds = 0.5 * np.log(hidden / (1.0 - hidden)) - lost - 0.3
+    truth = generator.random(tasks) < 1.0 / (1.0 + np.exp(-odds))
+    read = generator.random(tasks) < reviewed
+    tokens = np.full(tasks, 20.0)
+    return TaskSignals(np.full(tasks, 0.9), hidden, lost, tokens, read, read, truth & read), truth
+
+
+class TestTaskScores:
+    def test_straightens_what_the_projection_says_of_misses(self):
+        signals, truth = task_table(6_000, reviewed=0.1)
+        found = task_scores(signals)
+        unread = ~signals.reviewed
+        before = metrics.expected_calibration_error(signals.hidden[unread], truth[unread])
+        after = metrics.expected_calibration_error(found.complete[unread], truth[unread])
+        assert before > 0.1 > 0.03 > after
+        assert np.allclose(found.whole, 0.9 * found.complete)
+
+    def test_stays_with_other_languages_where_little_is_reviewed(self):
+        signals, _ = task_table(20)
+        found = task_scores(signals).calibrator
+        assert not found.fitted
+        assert tuple(found.coefficients.values()) == POOLED_TASKS
+
+    def test_of_nothing_is_nothing(self):
+        signals, _ = task_table(0)
+        assert task_scores(signals).whole.shape == (0,)
+
+    def test_what_is_said_of_a_task_never_knows_its_answer(self):
+        signals, _ = task_table(200)
+        other = signals._replace(complete=np.where(np.arange(200) == 7, ~signals.complete, signals.complete))
+        assert task_scores(signals).complete[7] == task_scores(other).complete[7]
+
+    def test_the_audit_decides_where_review_was_selective(self):
+        signals, truth = task_table(6_000, reviewed=0.0)
+        generator = np.random.default_rng(1)
+        audited = generator.random(6_000) < 0.03
+        picked = (generator.random(6_000) < 0.2) & ~truth
+        read = audited | picked
+        signals = signals._replace(reviewed=read, audited=audited, complete=truth & read)
+        found = task_scores(signals).complete[~read].mean()
+        blind = task_scores(signals._replace(audited=np.zeros(6_000, bool))).complete[~read].mean()
+        true = truth[~read].mean()
+        assert abs(found - true) < abs(blind - true) / 2, (found, blind, true)
 
 
 class TestQuality:

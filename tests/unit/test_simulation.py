@@ -12,6 +12,7 @@ import pytest
 from tests.misnamed_corpus import misnamed_corpus as sentences
 from xner_label.errors import UsageError
 from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.review.name_answers import Kind, Verdict
 from xner_label.simulation.files import SplitTask
 from xner_label.simulation.loop import Simulation
 from xner_label.simulation.reviewer import SimulatedReviewer
@@ -81,8 +82,13 @@ def test_reviewers_err_as_often_as_they_should():
     assert 0.88 < kept / 4000 < 0.92
     honest = SimulatedReviewer(gold, [8] * 2000, ["LOC", "PER"], 0.0, 0)
     assert honest.review(0) == gold[0]
-    assert honest.name([(0, 0, 1), (1, 0, 1), (2, 0, 2)]) == "PER"
-    assert honest.name([(0, 0, 2)]) is None
+    assert honest.name("LOC", [(0, 0, 1), (1, 0, 1), (2, 0, 2)], {}) == Verdict(Kind.LABEL, "PER")
+    assert honest.name("PER", [(0, 0, 2)], {}) == Verdict(Kind.NO_NAME)
+    shorter = {"juma": [(0, 1)], "juma b c": [None]}
+    assert honest.name("PER", [(0, 0, 2)], shorter) == Verdict(Kind.SPAN, "juma")
+    assert honest.name("ORG", [(0, 0, 2)], shorter) == Verdict(Kind.NO_NAME)
+    wrong = [reviewer.name("PER", [(0, 0, 2)], shorter) for _ in range(2000)]
+    assert 0.07 < 1 - wrong.count(Verdict(Kind.SPAN, "juma")) / 2000 < 0.13
 
 
 def test_tasks_without_gold_are_refused():
@@ -98,12 +104,24 @@ def test_the_command_writes_the_document_of_its_contract(tmp_path):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows(120)))
     command = [sys.executable, "-m", "xner_label", "simulate", str(file), str(file)]
     options = ["--strategy", "leverage", "--strategy", "random", "--budgets", "0,10", "--seeds", "2", "--json"]
+    plot = tmp_path / "curves.svg"
+    options += ["--plot", str(plot)]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
     document = json.loads(done.stdout)
     assert document["signature"].startswith("xner-label/")
     assert [(run["strategy"], run["seed"], run["budget"]) for run in document["runs"]] == [
         (strategy, seed, budget) for strategy in ("leverage", "random") for seed in (0, 1) for budget in (0, 10)
     ]
+    for run in document["runs"]:
+        for name in ("pool", "rest", "test"):
+            low, high = run[f"{name}_f1_ci95"]
+            assert low <= run[f"{name}_f1"] <= high
+            low, high = run[f"{name}_gain_ci95"]
+            assert low <= run[f"{name}_f1"] - run[f"replaced_{name}_f1"] <= high
+        assert run["full_silver_text_f1"] == document["runs"][0]["text_f1"]
+        assert (run["gold_only_text_f1"] is None) == (run["budget"] == 0)
+    drawn = plot.read_text()
+    assert all(word in drawn for word in ("leverage", "random", "own sentence alone", "the silver alone"))
     keys = {"tokens", "names", "minutes", "pool_f1", "rest_f1", "test_f1", "text_f1", "gold_only_text_f1"}
     assert keys | {"auroc", "auroc_at_cut", "ece"} <= set(document["runs"][0])
     refused = subprocess.run([*command, "--budgets", "ten"], capture_output=True, text=True, check=False)

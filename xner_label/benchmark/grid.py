@@ -22,6 +22,7 @@ from xner_label.benchmark.stages import (
     DeferredStage,
     StageChoice,
     alignment_stage,
+    model_signature,
     tagging_stage,
     target_tagging_stage,
     translation_stage,
@@ -34,6 +35,7 @@ from xner_label.pipeline.assembly import LabelledText
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.pipeline.stage import completed
 from xner_label.progress import Progress
+from xner_label.projection.projectors import make_projector
 from xner_label.settings.choices import WEIGHTED_PROJECTORS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Tagger
@@ -240,7 +242,7 @@ class Runner:
         if cell.method == by_name.TRANSFER and cell.target_tagger is not None:
             made = self._stage("target-tagger", cell.target_tagger)
             target = "" if made is None else made.signature
-        scorer = self._scorer_model(cell) if by_name.uses_translation_model(cell.method) else ""
+        scorer = self._asked_model(cell) if by_name.uses_translation_model(cell.method) else ""
         signatures = (f"{stage.role}={stage.signature}" for stage in stages)
         labels = ",".join(self._grid.labels) if self._grid.labels is not None else "all"
         parts = (_JUDGED_AS, __version__, self._dataset.digest, labels, repr(cell), weights, target, scorer)
@@ -249,13 +251,26 @@ class Runner:
     def _weights(self, method: str) -> str:
         """The signature of a method that has weights; reading these takes longer than all that is kept."""
         if method not in self._weighted:
-            projector = by_name.method_projector(method, self._settings.projector_weights, None)
-            self._weighted[method] = projector.signature
+            self._weighted[method] = make_projector(method, weights=self._settings.projector_weights).signature
         return self._weighted[method]
 
-    def _scorer_model(self, cell: Cell) -> str:
-        model = cell.translator.model if cell.translator is not None else ""
-        return model or self._settings.translator_model
+    def _projector_settings(self, cell: Cell) -> Settings:
+        """The settings that a method's projector is made from: the models it asks are its translator's."""
+        settings = replace(self._settings, projector=cell.method)
+        if cell.method not in WEIGHTED_PROJECTORS:
+            settings = replace(settings, projector_weights="")
+        if cell.translator is None or cell.translator == _GIVEN:
+            return settings
+        model = cell.translator.model or settings.translator_model
+        return replace(settings, translator=cell.translator.kind, translator_model=model)
+
+    def _asked_model(self, cell: Cell) -> str:
+        """What names the models that a method asks beside the stages."""
+        settings = self._projector_settings(cell)
+        models = (settings.translator_model, settings.marker_model)
+        signatures = (model_signature(settings, model) for model in models if model)
+        languages = f"{settings.source_language}>{settings.target_language}"
+        return ":".join((settings.translator, str(settings.translator_beams), languages, *signatures))
 
     def _cleared(self, cell: Cell) -> list[Task]:
         """The tasks without what the cell's stages are to make."""
@@ -280,12 +295,7 @@ class Runner:
             good = [with_noise(task, cell.noise, index) for index, task in enumerate(good)]
         self._progress.begin(f"{self._dataset.name}: {cell}", None)
         stopwatch = Stopwatch()
-        scorer = None
-        if by_name.uses_translation_model(cell.method):
-            scorer = assembly.make_translation_scorer(
-                replace(self._settings, translator_model=self._scorer_model(cell))
-            )
-        projector = by_name.method_projector(cell.method, self._settings.projector_weights, scorer)
+        projector = assembly.assemble_projector(self._projector_settings(cell))
         upstream = {stage.role: stage.signature for stage in stages}
         if cell.noise is not None:
             upstream["noise"] = str(cell.noise)
@@ -341,7 +351,8 @@ class Runner:
         entities: list[list[Entity]] = []
         for first in range(0, len(tasks), _BATCH):
             batch = tasks[first : first + _BATCH]
-            entities += _as_tagger(tagger).tag([target_tokens(task) for task in batch])
+            answers = _as_tagger(tagger).tag([target_tokens(task) for task in batch])
+            entities += [[] if isinstance(answer, RecordError) else answer for answer in answers]
             self._progress.advance(len(batch))
         cost = stopwatch.cost(len(tasks))
         return outcome_of_entities(

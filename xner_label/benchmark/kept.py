@@ -16,26 +16,33 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from xner_label.benchmark.stages import DeferredStage
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError
 from xner_label.jsonl import open_output
 from xner_label.pipeline.stage import Added, Stage, fingerprint
+from xner_label.stages.usage import Usage
 
 T = TypeVar("T")
 
 
 class Cost(msgspec.Struct):
-    """What work took: wall-clock seconds, and the most memory in MiB that the process held meanwhile."""
+    """What work took: wall-clock seconds, and the most memory in MiB that the process held meanwhile; ``usage``
+    of an endpoint, where one was asked."""
 
     seconds: float = 0.0
     mib: float = 0.0
     texts: int = 0
+    usage: Usage | None = None
 
     def add(self, other: Cost) -> None:
         """Another part of the same work."""
         self.seconds += other.seconds
         self.mib = max(self.mib, other.mib)
         self.texts += other.texts
+        if other.usage is not None:
+            self.usage = self.usage or Usage()
+            self.usage.add(other.usage)
 
 
 class _Part(msgspec.Struct):
@@ -119,6 +126,8 @@ class StageFolder:
             fingerprint(stage, task): dict(msgspec.to_builtins(dict(values))) for task, values in results
         }
         part = _Part((self._stopwatch or Stopwatch()).cost(len(results)), added)
+        if isinstance(stage, DeferredStage):
+            part.cost.usage = stage.take_usage()
         self._stopwatch = None
         self._folder.mkdir(parents=True, exist_ok=True)
         _write(self._folder / f"{uuid.uuid4().hex}.json", part)

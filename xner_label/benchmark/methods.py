@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from xner_label.errors import UsageError
-from xner_label.projection.problem import CorpusProjector, Projector
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import models_asked
 from xner_label.settings.choices import MATCHINGS, PROJECTORS, WEIGHTED_PROJECTORS
 from xner_label.settings.rules import weighted_sum
-from xner_label.stages.interfaces import TranslationScorer
 
 # A tagger of the target language by itself: nothing is translated or projected.
 TRANSFER = "transfer"
@@ -52,11 +50,5 @@ def uses_target_tags(name: str) -> bool:
 
 
 def uses_translation_model(name: str) -> bool:
-    """Whether the method asks a translation model for probabilities."""
-    return "nmt" in _parts(name)
-
-
-def method_projector(name: str, weights: str, scorer: TranslationScorer | None) -> Projector | CorpusProjector:
-    """The projector of a method other than ``transfer``; ``weights`` as for the log-linear projectors."""
-    weighted = name in WEIGHTED_PROJECTORS
-    return make_projector(name, weights=weights if weighted else "", translation_scorer=scorer)
+    """Whether the method asks a translation model, beside what the stages do."""
+    return bool(models_asked(name))

@@ -50,7 +50,9 @@ def stage_costs(rows: Sequence[Row]) -> list[str]:
         for role, cost in row.stages.items():
             if cost.texts:
                 choice = getattr(row, role.replace("-", "_")) or ""
-                lines[f"{role} {choice}: {cost.seconds:.1f} s, {cost.mib:.0f} MiB, {cost.texts} texts"] = None
+                asked = f", {cost.usage.words()}" if cost.usage is not None else ""
+                took = f"{cost.seconds:.1f} s, {cost.mib:.0f} MiB, {cost.texts} texts{asked}"
+                lines[f"{role} {choice}: {took}"] = None
     return list(lines)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xner_label.cli.options import comma_separated, json_option, with_settings
+from xner_label.cli.options import READ_FORMATS, comma_separated, json_option, with_settings
 from xner_label.cli.output import answer, report_partial, say, write_json
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
@@ -49,7 +49,12 @@ _CHOICES = "A,B,..."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks of each file")
 @click.option("--split", help="Only the tasks of this split")
-@click.option("--format", "file_format", help="Format of the files, as for `import` [default: what they say]")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(READ_FORMATS, case_sensitive=False),
+    help="Format of the files [default: what they say]",
+)
 @click.option("--encoding", metavar="NAME", help="Encoding of the files [default: UTF-8]")
 @click.option(
     "--columns",
@@ -74,7 +79,8 @@ _CHOICES = "A,B,..."
     help="Write FILE.json, FILE.md and FILE.html",
 )
 @with_settings(
-    "labels", "projector_weights", "translator_model", "source_language", "target_language", "device", "dtype"
+    *("labels", "projector_weights", "translator_model", "marker_model", "llm_url"),
+    *("source_language", "target_language", "device", "dtype"),
 )
 @json_option
 def command(

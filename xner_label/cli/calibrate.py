@@ -24,7 +24,8 @@ def command(settings: Settings, as_json: bool) -> None:
 
     `xner-label sync` does the same whenever there are new answers. Figures are of reviewed entities, judged by
     a fit that never saw their task; those of the audit slice (tasks drawn at random) are the honest ones, since
-    people review what is doubtful. Below 50 reviewed entities confidences stay as they are.
+    people review what is doubtful. Below 50 reviewed entities confidences stay as they are. A task is right where
+    nothing is wrong and nothing missed.
     """
     from xner_label.review.finishing import calibrate_project
     from xner_label.store.database import open_store
@@ -45,6 +46,11 @@ def _text(report: CalibrationReport) -> str:
     lines = [f"{'confidences':<18}{'n':>6}{'wrong':>7}{'AUROC':>25}{'AP of errors':>25}{'Brier':>25}{'ECE':>25}"]
     rows = {"pipeline": report.raw, "calibrated": report.calibrated, "of them audited": report.audited}
     rows |= {f"  {label}": found for label, found in report.per_label.items()}
+    rows |= {
+        "tasks, pipeline": report.task_raw,
+        "tasks, calibrated": report.task_calibrated,
+        "of these audited": report.task_audited,
+    }
     lines += [_quality(name, found) for name, found in rows.items() if found is not None]
     for band in report.bands:
         lines.append(

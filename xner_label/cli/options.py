@@ -21,6 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Shorter spellings of flags.
 _ALSO = {"projector_weights": ("--weights",)}
+# The formats of files that `import` and others read; `xner_label.exchange.readers.formats` has them in full.
+READ_FORMATS = (
+    *("jsonl", "csv", "text", "conll", "hf", "label-studio"),
+    *("doccano", "prodigy", "webanno", "brat", "spacy"),
+)
 _TABLE = {entry.name: entry for entry in table()}
 
 

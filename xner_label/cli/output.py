@@ -16,6 +16,7 @@ from xner_label.progress import Progress
 
 if TYPE_CHECKING:
     from xner_label.pipeline.json_stream import StreamSummary
+    from xner_label.stages.usage import Usage
 
 
 def write_json(document: Any) -> None:
@@ -61,8 +62,12 @@ def run_stage(
     whole: bool = False,
     strict: bool = False,
     as_json: bool = False,
+    stage: object = None,
 ) -> None:
-    """Stream tasks through a stage, name bad lines on standard error, and end with code 5 if there were any."""
+    """Stream tasks through a stage, name bad lines on standard error, and end with code 5 if there were any.
+
+    ``stage`` is what may have asked a model behind an endpoint: what that took is said at the end.
+    """
     from xner_label.pipeline.json_stream import annotate_stream
 
     def run(source: IO[bytes], sink: IO[bytes], progress: Progress) -> StreamSummary:
@@ -70,7 +75,13 @@ def run_stage(
             source, sink, annotate, whole=whole, strict=strict, report=say_error, progress=progress
         )
 
-    run_stream(input_path, output_path, run, doing=doing, as_json=as_json)
+    run_stream(input_path, output_path, run, doing=doing, as_json=as_json, stage=stage)
+
+
+def say_usage(usage: Usage | None) -> None:
+    """Tell what asking an endpoint took, if one was asked."""
+    if usage is not None:
+        say(f"llm: {usage.words()}")
 
 
 def run_stream(
@@ -80,8 +91,11 @@ def run_stream(
     *,
     doing: str,
     as_json: bool,
+    stage: object = None,
 ) -> StreamSummary:
     """Run a stream from file to file with its progress; ends with code 5 if lines were bad."""
+    from xner_label.stages.usage import usage_of
+
     require_file(output_path, as_json=as_json)
     try:
         with (
@@ -94,15 +108,17 @@ def run_stream(
     except RecordError as error:
         say_error(error)
         raise click.exceptions.Exit(error.exit_code) from None
+    finally:
+        usage = usage_of(stage)
+        say_usage(usage)
     if as_json:
-        write_json(
-            {
-                "output": output_path,
-                "written": summary.predicted,
-                "bad": summary.bad,
-                "incomplete": summary.incomplete,
-            }
-        )
+        document = {
+            "output": output_path,
+            "written": summary.predicted,
+            "bad": summary.bad,
+            "incomplete": summary.incomplete,
+        }
+        write_json(document if usage is None else {**document, "usage": usage})
     if summary.bad:
         raise click.exceptions.Exit(RecordError.exit_code)
     return summary

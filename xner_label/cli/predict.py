@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import answer, say
+from xner_label.cli.options import READ_FORMATS, json_option, with_settings
+from xner_label.cli.output import answer, say, say_usage
 from xner_label.cli.progress import console_progress, count_lines
 from xner_label.errors import PartialError, UsageError
 from xner_label.settings.table import Settings
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xner_label.predicting.predictor import PredictReport
     from xner_label.predicting.with_model import ModelPredictReport
 
-_FORMATS = ("jsonl", "csv", "text", "conll", "hf", "label-studio", "doccano", "prodigy")
 _PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 
 
@@ -35,7 +34,7 @@ _PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 @click.option(
     "--format",
     "input_format",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(READ_FORMATS),
     help="Format of the files [default: what each says itself]",
 )
 @click.option(
@@ -151,6 +150,7 @@ def command(
             progress, limit=limit, split=split, again=again
         )
     answer(report, _words(report) + _learned(report), as_json=as_json)
+    say_usage(report.usage)
     for reason, count in report.left_out.items():
         say(f"{count} tasks left out: {reason}")
     if report.left_out:

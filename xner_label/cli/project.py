@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 @input_argument
 @output_option
 @with_settings(
-    *("projector", "projector_weights", "aligner", "aligner_model", "translator", "translator_model"),
-    *("source_language", "target_language", "labels", "device", "dtype"),
+    *("projector", "projector_weights", "aligner", "aligner_model", "marker_model"),
+    *("translator", "translator_model", "source_language", "target_language"),
+    *("labels", "device", "dtype"),
     helps={
         "labels": "Only these labels [default: the settings' where they name some, else all]",
         "aligner": "Where links come from [default: the tasks; the settings' aligner where they bring none]",

@@ -134,7 +134,9 @@ def _push_names(settings: Settings, count: int, *, dry_run: bool, as_json: bool)
         report,
         f"{report.chosen} names {'would be asked about' if dry_run else 'chosen'} with {report.occurrences} "
         f"places, {report.expected_errors:.0f} of them expected to be wrong; {report.sent} cards sent, "
-        f"{report.waiting} wait for an answer" + (f" at {report.url}" if report.url else ""),
+        f"{report.waiting} wait for an answer"
+        + (f" at {report.url}" if report.url else "")
+        + (f"; {report.settled} that other answers have settled are gone" if report.settled else ""),
         as_json=as_json,
     )
 

@@ -49,6 +49,7 @@ _HEAD = (
     help="How often an answer is wrong",
 )
 @click.option("--weights", type=_FILE, help="Projector weights [default: the shipped ones]")
+@click.option("--plot", "file", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves into it")
 @click.option("--no-text", is_flag=True, help="Train no tagger of the text alone: half of the time")
 @json_option
 def command(
@@ -61,13 +62,15 @@ def command(
     minutes: tuple[str, ...] | None,
     reviewer_error: float,
     weights: Path | None,
+    file: Path | None,
     no_text: bool,
     as_json: bool,
 ) -> None:
     """Review POOL as people would, by each STRATEGY, and judge what it is worth on TEST.
 
     Both hold tasks as for `xner-label project` with gold in "entities", which plays the people. They may be the
-    same file: then the tasks whose "split" is "train" are the pool, those with "test" the test set.
+    same file: then the tasks whose "split" is "train" are the pool, those with "test" the test set. --json gives
+    everything with intervals, and what the same answers are worth without spreading.
     """
     from xner_label.simulation.files import SimulationOptions, simulate_files
 
@@ -85,6 +88,10 @@ def command(
     report = simulate_files(
         pool, test, options, weights, progress=lambda run: None if as_json else click.echo(_line(run))
     )
+    if file is not None:
+        from xner_label.simulation.curves import plot_curves
+
+        plot_curves({"": report.runs}, file)
     if as_json:
         write_json(report)
 

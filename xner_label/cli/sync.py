@@ -68,8 +68,12 @@ def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: boo
             f"name cards: {heard.answered} answered, {heard.changed} changed, {heard.withdrawn} withdrawn; "
             "`xner-label predict` applies them everywhere"
         )
+        if heard.settled:
+            say(f"{heard.settled} name cards that other answers have settled left Label Studio")
         for problem in heard.problems:
             say(problem)
+    if report.refreshed:
+        say(f"{report.refreshed} waiting tasks show newer predictions, {report.reordered} of them stand elsewhere")
     if report.revived:
         say(f"{report.revived} annotations that counted as deleted are there")
     if report.added or report.updated or report.deleted or report.names.answered:

@@ -79,7 +79,7 @@ def calibrate(signals: EntitySignals, audited: Bools) -> Calibrated:
     table = design(signals)
     calibrator = _fit(table[rows], signals.right[rows], audited[rows])
     confidence = calibrator.of_design(table)
-    fold = _folds(signals.task[rows])
+    fold = folds(signals.task[rows])
     for which in range(FOLDS):
         learned, judged = rows[fold != which], rows[fold == which]
         if len(judged):
@@ -132,8 +132,8 @@ def _curve(odds: Floats, right: Bools) -> list[tuple[float, float]]:
     return [(round(x, 5), round(p, 5)) for x, p in zip(at.tolist(), probability.tolist(), strict=True)]
 
 
-def _folds(task: Ints) -> Ints:
-    """(n,) the fold of each row; all rows of a task share one."""
+def folds(task: Ints) -> Ints:
+    """(n,) the cross-fitting fold of each row; all rows of a task share one."""
     _, number = np.unique(task, return_inverse=True)
     count = int(number.max(initial=0)) + 1
     return np.random.default_rng(0).permutation(count)[number] % FOLDS

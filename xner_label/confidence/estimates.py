@@ -33,7 +33,7 @@ class TaskCounts(NamedTuple):
     shown: entities that the pipeline shows; expected: how many of these are expected to be right, by
     confidences that don't know the task's answer; reviewed: whether people settled the task; audited: whether
     it was drawn at random before that; right: of the shown ones, those as people settled them, gold: settled
-    entities (both 0 where nobody settled).
+    entities (both 0 where nobody settled); weight: how many tasks each stands for, None: itself.
     """
 
     shown: Floats
@@ -42,6 +42,7 @@ class TaskCounts(NamedTuple):
     audited: Bools
     right: Floats
     gold: Floats
+    weight: Floats | None = None
 
     @property
     def doubt(self) -> Floats:
@@ -125,7 +126,7 @@ def estimate(
         level=level,
         tasks=int(audited.sum()),
         reviewed=int(read.sum()),
-        unreviewed=int((~read).sum()),
+        unreviewed=round(float(_weights(counts)[~read].sum())),
         rest_precision=precision,
         rest_recall=_share(rest, right, gold, 1.0, -right / max(gold, 1e-9)),
         rest_f1=_f1(rest, right, gold, shown),
@@ -148,14 +149,16 @@ def _totals(counts: TaskCounts, audited: Bools, read: Bools, level: float) -> _T
     coefficients = inverse @ (known.T @ outcomes)
     leverage = np.einsum("ij,jk,ik->i", known, inverse, known)
     residual = (outcomes - known @ coefficients) / np.maximum(1.0 - leverage, 0.05)[:, None]
-    unread = columns[~read]
-    total = unread.sum(axis=0)
+    unread, weight = columns[~read], _weights(counts)[~read]
+    size = float(weight.sum())
+    total = weight @ unread
     influence = residual * (known @ inverse @ total)[:, None]
-    scatter = len(unread) * (residual.T @ residual) / len(known)
+    scatter = size * (residual.T @ residual) / len(known) + _of_sample(unread @ coefficients, weight)
     right, gold = (total @ coefficients).tolist()
-    shown = float(counts.shown[~read].sum())
+    shown = float(total[1])
     right = min(max(right, 0.0), shown)
-    taken = columns[read & ~counts.reviewed].sum(axis=0) @ coefficients[:, 1]
+    taken_now = read & ~counts.reviewed
+    taken = (_weights(counts)[taken_now] @ columns[taken_now]) @ coefficients[:, 1]
     freedom = max(len(known) - known.shape[1], 1)
     return _Totals(
         right,
@@ -165,6 +168,21 @@ def _totals(counts: TaskCounts, audited: Bools, read: Bools, level: float) -> _T
         influence.T @ influence + scatter,
         float(t.ppf(0.5 + level / 2.0, freedom)),
     )
+
+
+def _weights(counts: TaskCounts) -> Floats:
+    return np.ones(len(counts.shown)) if counts.weight is None else counts.weight
+
+
+def _of_sample(values: Floats, weight: Floats) -> Floats:
+    """(2, 2) the covariance of a sum over all that the sampled ``values`` (n, 2) stand for, of which those with a
+    weight above 1 were drawn."""
+    drawn = weight > 1.0
+    if drawn.sum() < 2:
+        return np.zeros((2, 2))
+    share = float(weight[drawn].mean())
+    result: Floats = np.cov(values[drawn].T) * drawn.sum() * share * (share - 1.0)
+    return result
 
 
 def _mended(rest: _Totals, mended: Interval) -> _Totals:

@@ -22,7 +22,7 @@ from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, 
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Instance, Projection, Projector, project_all
-from xner_label.projection.projectors import make_projector
+from xner_label.projection.projectors import make_projector, models_asked
 from xner_label.settings.choices import PROJECTORS
 
 DEFAULT = "default"
@@ -76,7 +76,7 @@ def choose_projector(path: Path) -> Choice:
     counts: dict[str, Floats] = {}
     left_out: dict[str, str] = {}
     for name in PROJECTORS:
-        if name == "nmt" or name.endswith("+nmt"):
+        if models_asked(name):
             left_out[name] = "needs a translation model"
             continue
         projector = make_projector(name)

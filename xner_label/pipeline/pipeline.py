@@ -257,6 +257,8 @@ class Pipeline:
             failed = failed_filters(instance, kept, self._filters)
             if failed:
                 return IncompleteError(failed)
+        if projections.notes:
+            notes = [*notes, *projections.notes]
         if not projections.exact:
             notes = [*notes, "too many entities compete for the same words: matched approximately"]
         return Prediction(

@@ -29,6 +29,7 @@ from xner_label.projection.projectors import has_corpus_mode
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
+from xner_label.stages.usage import Usage, usage_of
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
@@ -65,6 +66,7 @@ class PredictReport(msgspec.Struct):
     entities: int = 0
     left_out: dict[str, int] = msgspec.field(default_factory=dict)
     learned: LearnedReport | None = None
+    usage: Usage | None = None
 
 
 class Predictor:
@@ -136,6 +138,7 @@ class Predictor:
                 project.pipeline = current
             report.version = current.name
         news = unlearned or names_signature(pipeline.signature) != names_before
+        report.usage = usage_of(self._translator, self._tagger)
         if news and not some and earlier_name not in (None, report.version):
             with self._store.read() as session:
                 changed = predictions.count_changes(session, self._project, earlier_name, report.version)
@@ -240,7 +243,7 @@ class Predictor:
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:
         """Projects every task on its own."""
-        return assemble_projector(self._settings)
+        return assemble_projector(self._settings, cache=self._cache)
 
     def _projector_of(self, linked: LinkedTasks, progress: Progress) -> Projector | CorpusProjector:
         """Lets tasks and what people settled in them inform each other, where the projector can; by a limit of 0,

@@ -66,6 +66,8 @@ class Projections(list[Projection]):
     """
 
     exact: bool = True
+    # What became of the instance on the way, for people: of its markers, for instance.
+    notes: tuple[str, ...] = ()
 
     def in_order(self) -> Projections:
         """Itself, sorted by the first token."""

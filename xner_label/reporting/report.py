@@ -15,13 +15,13 @@ from xner_label.review.desk import (
     calibration_report,
     guarantee_report,
     is_predicted,
-    view,
 )
 from xner_label.review.error_sources import ErrorSources, error_sources
-from xner_label.review.finishing import StopReport, stop_report
+from xner_label.review.finishing import StopReport, judged
 from xner_label.review.name_patterns import NamePattern, name_patterns
 from xner_label.review.people import Person, people
 from xner_label.review.plan_outcomes import PlanOutcome, plan_outcomes
+from xner_label.review.plans import next_hour
 from xner_label.store import names, projects, runs
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
@@ -104,7 +104,9 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
     if not is_predicted(store, project):
         return None
     with store.read() as session:
-        seen = view(session, project)
+        hour = next_hour(session, project)
+        seen = hour.seen
+        verdict = judged(session, hour)
     return ReviewDesk(
         calibration=calibration_report(seen),
         guarantees={
@@ -112,7 +114,7 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
             "entities, 10 %": guarantee_report(seen, 0.10),
             "sentences, 10 %": guarantee_report(seen, 0.10, per="sentence"),
         },
-        stop=stop_report(store, project),
+        stop=verdict,
         plans=plan_outcomes(store, project),
     )
 

@@ -6,6 +6,7 @@ decided. Nothing here changes a prediction.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -18,16 +19,18 @@ from xner_label.confidence.calibration import MIN_ENTITIES, Calibrated, Calibrat
 from xner_label.confidence.estimates import Estimates, TaskCounts, estimate
 from xner_label.confidence.guarantee import Promise, outlook, promise, promises
 from xner_label.confidence.quality import Band, Quality, bands, quality, quality_by
+from xner_label.confidence.task_scores import MissedCalibrator, TaskScores, task_scores
 from xner_label.errors import CheckFailedError, UsageError
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
-from xner_label.review.evidence import Evidence, expected_sentences, read_evidence
+from xner_label.review.evidence import MOST_UNREAD, Evidence, read_evidence
 from xner_label.store import corpus_states, projects
 from xner_label.store.database import Store
 
 # Audited sentences whose worth a promise tells beforehand.
 MORE_SENTENCES = 50
 _PLURALS = {"entity": "entities", "sentence": "sentences"}
+_WRONG = {"entity": "wrong", "sentence": "wrong or lack an entity"}
 
 # (start, end, label) of entities, by task id.
 Accepted = dict[int, set[tuple[int, int, str]]]
@@ -36,8 +39,9 @@ Accepted = dict[int, set[tuple[int, int, str]]]
 class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a project's confidences are worth. ``raw``: the pipeline's own, ``calibrated``: ours, judged out of
     fold on the reviewed entities; ``audited``: the calibrated ones on the audit slice alone, which nobody
-    selected; None where there is nothing to judge on. ``note`` says why nothing was calibrated, where that is
-    so."""
+    selected; None where there is nothing to judge on. ``task_*``: the same of whole tasks, where right means that
+    nothing was wrong and nothing missed; ``missed`` is what tells the latter. ``note`` says why nothing was
+    calibrated, where that is so."""
 
     signature: str
     project: str
@@ -52,6 +56,10 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     estimates: Estimates | None
     anchoring: Anchoring | None
     note: str | None
+    missed: MissedCalibrator | None = None
+    task_raw: Quality | None = None
+    task_calibrated: Quality | None = None
+    task_audited: Quality | None = None
 
 
 class GuaranteeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +98,7 @@ class View(NamedTuple):
     annotation_id: int
     evidence: Evidence
     calibrated: Calibrated
+    scores: TaskScores
 
     @property
     def counts(self) -> TaskCounts:
@@ -110,16 +119,38 @@ def is_predicted(store: Store, name: str) -> bool:
         return projects.get_project(session, name).pipeline is not None
 
 
-def view(session: Session, name: str, version: str | None = None) -> View:
-    """Read a project as its current pipeline sees it, or as another ``version`` does. Raises UsageError where it
-    has no predictions."""
+def view(
+    session: Session,
+    name: str,
+    version: str | None = None,
+    *,
+    most: int | None = MOST_UNREAD,
+    beside: Collection[int] = (),
+) -> View:
+    """Read a project as its current pipeline sees it, or as another ``version`` does.
+
+    Of more than ``most`` tasks that nobody reviewed a sample is read and stands for all, and those whose ids are
+    ``beside``. Raises UsageError where nothing is predicted.
+    """
     project = projects.get_project(session, name)
     if project.pipeline is None:
         raise UsageError("nothing is predicted yet", hint="run `xner-label predict` first")
-    evidence = read_evidence(session, project.id, version or project.pipeline.name)
+    evidence = read_evidence(session, project.id, version or project.pipeline.name, most=most, beside=beside)
     newest = corpus_states.newest_annotation(session, project.id)
     calibrated = calibrate(evidence.signals, evidence.audited_entities)
-    return View(project.name, project.id, project.pipeline.id, newest, evidence, calibrated)
+    scores = task_scores(evidence.task_signals(calibrated.confidence))
+    return View(project.name, project.id, project.pipeline.id, newest, evidence, calibrated, scores)
+
+
+def score_of_tasks(session: Session, project_id: int, version: str, task_ids: Collection[int]) -> dict[int, float]:
+    """P(nothing is wrong and nothing missed) of tasks by their ids, as far as a version predicted them; empty
+    where too few are reviewed to tell better than the pipeline does."""
+    evidence = read_evidence(session, project_id, version, only=task_ids)
+    calibrated = calibrate(evidence.signals, evidence.audited_entities)
+    scores = task_scores(evidence.task_signals(calibrated.confidence))
+    if not (calibrated.calibrator.fitted and scores.calibrator.fitted):
+        return {}
+    return dict(zip(evidence.ids.tolist(), scores.whole.tolist(), strict=True))
 
 
 def calibration_report(seen: View) -> CalibrationReport:
@@ -137,7 +168,13 @@ def calibration_report(seen: View) -> CalibrationReport:
         shown = np.ones(len(which), bool)
         return quality(values[which], signals.right[which], signals.task[which], shown)
 
-    enough = seen.calibrated.calibrator.fitted
+    read, whole = evidence.reviewed, evidence.whole
+
+    def of_tasks(values: Floats, which: Bools) -> Quality | None:
+        places = np.flatnonzero(which)
+        return quality(values[which], whole[which], places, np.ones(len(places), bool)) if len(places) else None
+
+    enough, fitted = seen.calibrated.calibrator.fitted, seen.scores.calibrator.fitted
     missing = MIN_ENTITIES - len(rows)
     return CalibrationReport(
         signature=seen.signature,
@@ -154,6 +191,10 @@ def calibration_report(seen: View) -> CalibrationReport:
         bands=bands(confidence[rows], signals.right[rows]),
         estimates=estimate(seen.counts),
         anchoring=_anchoring(seen),
+        missed=seen.scores.calibrator,
+        task_raw=of_tasks(evidence.confidence, read),
+        task_calibrated=of_tasks(seen.scores.whole, read & fitted),
+        task_audited=of_tasks(seen.scores.whole, read & evidence.audited & fitted),
         note=None
         if enough
         else f"{len(rows)} predicted entities are reviewed, {missing} more are needed to calibrate confidences",
@@ -175,10 +216,10 @@ def _anchoring(seen: View) -> Anchoring | None:
 def guarantee(
     store: Store, name: str, max_error: float, *, level: float = 0.95, per: str = "entity", together: bool = False
 ) -> GuaranteeReport:
-    """What can be accepted unseen. ``per``: "entity" or "sentence" (no entity shown in it is wrong);
+    """What can be accepted unseen. ``per``: "entity" or "sentence" (nothing in it is wrong or missed);
     ``together`` makes one promise for all labels instead of one for each."""
     with store.read() as session:
-        seen = view(session, name)
+        seen = view(session, name, most=None)
     return guarantee_report(seen, max_error, level=level, per=per, together=together)
 
 
@@ -193,9 +234,8 @@ def guarantee_report(
     factor = (drawn + MORE_SENTENCES) / max(drawn, 1)
     promised = partial(promise, max_error=max_error, level=level)
     if per == "sentence":
-        counts, sure = seen.counts, expected_sentences(evidence, seen.calibrated)
-        whole, known = counts.shown == counts.right, counts.audited
-        rest = ~evidence.reviewed
+        sure, whole = seen.scores.whole, evidence.whole
+        known, rest = seen.counts.audited, ~evidence.reviewed
         made = [promised(sure[known], whole[known], sure[rest], unit=per)]
         pairs = [(sure[known], sure[rest])]
     elif together:
@@ -216,8 +256,11 @@ def guarantee_report(
             (confidence[audited & (signals.label == place)], confidence[unread & (signals.label == place)])
             for place in range(len(evidence.labels))
         ]
+    made = [msgspec.structs.replace(row, open=round(row.open * evidence.stands_for)) for row in made]
     total = max(sum(row.open for row in made), 1)
-    more = sum(outlook(known, rest, factor, max_error=max_error, level=level) * len(rest) for known, rest in pairs)
+    more = evidence.stands_for * sum(
+        outlook(known, rest, factor, max_error=max_error, level=level) * len(rest) for known, rest in pairs
+    )
     share = sum(row.share * row.open for row in made) / total
     return GuaranteeReport(
         signature=seen.signature,
@@ -236,8 +279,8 @@ def _in_words(row: Promise) -> str:
         return f"{what}: no promise: {row.reason}{missing}"
     return (
         f"{what}: at most {row.max_error:.0%} of the {_PLURALS[row.unit]} from "
-        f"{row.cut:.3f} on are wrong, {row.level:.0%} sure ({row.wrong} of {row.above} audited ones were, give or "
-        f"take {row.deviation:.1%}); that is {row.share:.0%} of {row.open}"
+        f"{row.cut:.3f} on are {_WRONG[row.unit]}, {row.level:.0%} sure ({row.wrong} of {row.above} audited ones "
+        f"were, give or take {row.deviation:.1%}); that is {row.share:.0%} of {row.open}"
     )
 
 
@@ -246,7 +289,7 @@ def acceptance(
 ) -> tuple[GuaranteeReport, Accepted]:
     """What may be accepted unseen, see :func:`accept`."""
     with store.read() as session:
-        seen = view(session, name)
+        seen = view(session, name, most=None)
     return accept(seen, max_error, level=level, per=per, together=together)
 
 
@@ -272,7 +315,7 @@ def accepted_regions(seen: View, report: GuaranteeReport) -> Accepted:
     tasks: Ints = np.zeros(0, np.int64)
     single = report.promises[0] if len(report.promises) == 1 and report.promises[0].label is None else None
     if single is not None and single.unit == "sentence":
-        sure = expected_sentences(evidence, seen.calibrated)
+        sure = seen.scores.whole
         inside = ~evidence.reviewed & (single.cut is not None) & (sure >= (single.cut or 0.0))
         accepted &= inside[signals.task]
         tasks = np.flatnonzero(inside)

@@ -7,6 +7,7 @@ from the calibrated confidences and from what people changed so far.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -112,12 +113,11 @@ def make_plan(
     """
     with store.read() as session:
         project = projects.get_project(session, name)
-        seen = view(session, name, runs.reviewed_version(session, project, split))
         costs = costs_of(session, project.id)
         given = waiting(session, project, costs)
-        chosen = selected(
-            session, project, seen, 60.0 * minutes - given.taken(costs), costs, strategy, seed, split
-        )
+        chosen = selected(session, project, 60.0 * minutes - given.taken(costs), costs, strategy, seed, split)
+        version = runs.reviewed_version(session, project, split)
+        seen = view(session, name, version, beside={*given.tasks, *chosen.audit, *chosen.tasks})
         report, expected = _report(session, project, seen, minutes, given, chosen, costs)
     report = msgspec.structs.replace(
         report, strategy=strategy, signature=f"{report.signature} strategy={strategy or 'one-queue'} seed={seed}"
@@ -132,7 +132,6 @@ def make_plan(
 def selected(
     session: Session,
     project: Project,
-    seen: View,
     seconds: float,
     costs: Costs,
     strategy: str | None = None,
@@ -141,11 +140,11 @@ def selected(
 ) -> Selection:
     """What `push` would send for so many seconds of people's time."""
     seconds = max(seconds, 0.0)
-    if strategy is None:
+    version = runs.reviewed_version(session, project, split)
+    if strategy is None or version is None:
         return select(session, project, seconds, costs, split)
     # nobody reads a sentence in less than the time of a token
     most = int(seconds / max(costs.token, 0.01)) + 1
-    version = seen.evidence.version
     tasks, spent = in_order(
         session, project, version, strategy, most, split=split, seed=seed, seconds=seconds, costs=costs
     )
@@ -272,19 +271,30 @@ def answer_changes(question: NameQuestion, states: Mapping[str, names.AnswerStat
     return 0 if confirms else question.occurrences
 
 
-def planned_hour(session: Session, seen: View) -> tuple[Interval, Bools, Interval]:
-    """What another hour of people's time would bring: changes in sentences and by names together, (S,) the tasks
-    that would be read, and what names would put right in the others."""
-    project = projects.get_project(session, seen.project)
+class Hour(NamedTuple):
+    """What another hour of people's time would bring: ``changes`` in sentences and by names together; ids of the
+    ``tasks`` that would be read; ``mended``: wrong entities of others that names would put right. ``seen``: the
+    project, with these tasks."""
+
+    changes: Interval
+    tasks: list[int]
+    mended: Interval
+    seen: View
+
+
+def next_hour(session: Session, name: str) -> Hour:
+    """The next hour by the project's current pipeline. Raises UsageError where nothing is predicted."""
+    project = projects.get_project(session, name)
     costs = costs_of(session, project.id)
     given = waiting(session, project, costs)
-    chosen = selected(session, project, seen, 3600.0 - given.taken(costs), costs)
+    chosen = selected(session, project, 3600.0 - given.taken(costs), costs)
+    seen = view(session, name, beside={*given.tasks, *chosen.audit, *chosen.tasks})
     report, _ = _report(session, project, seen, 60.0, given, chosen, costs)
-    read: Bools = np.isin(seen.evidence.ids, report.task_ids)
-    occurrences = np.array([row.occurrences for row in report.names], np.float64)
+    asked = report.names[len(report.names) - len(chosen.names) :]
+    occurrences = np.array([row.occurrences for row in asked], np.float64)
     outside = np.array([row.outside for row in chosen.names], np.float64)
-    mended = report.name_forecast.total(occurrences[len(occurrences) - len(outside) :], outside)
-    return _sum(report.changes, report.name_changes), read, mended
+    mended = report.name_forecast.total(occurrences, outside)
+    return Hour(_sum(report.changes, report.name_changes), report.task_ids, mended, seen)
 
 
 def _sum(first: Interval, second: Interval) -> Interval:

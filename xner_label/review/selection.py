@@ -13,6 +13,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from xner_label.review.costs import Costs, measured_costs
+from xner_label.review.desk import score_of_tasks
+from xner_label.review.name_audit import drawn_removals
 from xner_label.review.name_groups import NameKey
 from xner_label.review.pool import Floats
 from xner_label.review.queue import (
@@ -121,7 +123,12 @@ def select(
     asked = names.asked_names(session, project.id)
     queued = [_unasked(task, asked) for task in queued_tasks(session, found)]
     each = pool_seconds(review_pool(queued), costs)
-    drawn = [number for number, task in enumerate(queued) if any(span.audited for span in task.spans)]
+    removals = drawn_removals(session, project.id)
+    drawn = [
+        number
+        for number, task in enumerate(queued)
+        if any(span.audited for span in task.spans) or found[number][0] in removals
+    ]
     drawn = drawn[: count_in_time(each[drawn], seconds)]
     of_audit = float(each[drawn].sum())
     left_out = set(drawn)
@@ -156,7 +163,7 @@ def in_order(
     if strategy == RANDOM:
         found = reviews.draw_eligible(session, project.id, version, split, count, seed, max_confidence)
     elif strategy == DEFAULT_STRATEGY:
-        found = reviews.eligible(session, project.id, version, split, max_confidence, limit=count)
+        found = _least_confident(session, project, version, split, max_confidence)[:count]
     else:
         every = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
         found = [every[number] for number in order_tasks(queued_tasks(session, every), strategy, count, seed)]
@@ -165,6 +172,16 @@ def in_order(
     each = pool_seconds(review_pool(queued_tasks(session, found)), costs or costs_of(session, project.id))
     fitting = count_in_time(each, seconds)
     return found[:fitting], float(each[:fitting].sum())
+
+
+def _least_confident(
+    session: Session, project: Project, version: str, split: str, max_confidence: float | None
+) -> list[EligibleTask]:
+    """What could be chosen, the tasks first that are least likely to be all right: by the calibration where there
+    is one, else by the pipeline."""
+    found = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
+    score = score_of_tasks(session, project.id, version, [task for task, _, _ in found])
+    return sorted(found, key=lambda row: score.get(row[0], row[2])) if score else found
 
 
 def _unasked(task: QueuedTask, asked: Collection[tuple[str, str, str]]) -> QueuedTask:

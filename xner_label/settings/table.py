@@ -134,6 +134,11 @@ class Settings:
         "given", "pipeline.translator", "Translator; given: the tasks bring their source", rule=Choice(TRANSLATORS)
     )
     translator_model: str = setting("", "pipeline.translator_model", "Checkpoint of the translator")
+    marker_model: str = setting(
+        "",
+        "pipeline.marker_model",
+        "Checkpoint that translates marked texts (easyproject, xml, codec); empty: the translator's",
+    )
     translator_beams: int = setting(
         4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
     )
@@ -153,7 +158,7 @@ class Settings:
     tagger_prompts: tuple[str, ...] = setting(
         (),
         "pipeline.tagger_prompts",
-        "What the tagger gliner is to look for, in words, for example SHIP=name of a ship",
+        "What the taggers gliner and llm are to look for, in words, for example SHIP=name of a ship",
         rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
     )
     aligner: str = setting(
@@ -195,6 +200,35 @@ class Settings:
         "Tasks that teach corpus mode in `predict` (default projector); the others inform each other through "
         "counts; 0: every task stands alone",
         rule=Range(0),
+    )
+
+    llm_url: str = setting(
+        "",
+        "llm.url",
+        "Address of an OpenAI-compatible endpoint for translator and tagger llm; local servers have one, too",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:11434/v1"),
+    )
+    llm_api_key: str = setting(
+        "", "llm.api_key", "Key that the endpoint wants", env="XNER_LABEL_LLM_API_KEY", secret=True
+    )
+    llm_parallel: int = setting(
+        4, "llm.parallel", "Requests that the endpoint is sent at a time, at most", rule=Range(1, 256)
+    )
+    llm_timeout: float = setting(
+        120.0, "llm.timeout", "Seconds to wait for an answer of the endpoint", rule=Range(0.1, 86400)
+    )
+    llm_retries: int = setting(
+        5,
+        "llm.retries",
+        "How often a request that failed is tried again, waiting longer each time",
+        rule=Range(0, 100),
+    )
+    llm_input_price: float = setting(
+        0.0, "llm.input_price", "Price of a million tokens that are sent; 0: unknown", rule=Range(0.0)
+    )
+    llm_output_price: float = setting(
+        0.0, "llm.output_price", "Price of a million tokens that are answered; 0: unknown", rule=Range(0.0)
     )
 
     training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")

@@ -6,14 +6,15 @@ their gold only judges. Everything is decided by the code that the product runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
-from xner_label.entities import Task
+from xner_label.entities import Span, Task
 from xner_label.errors import UsageError
 from xner_label.evaluation import metrics
 from xner_label.iob2 import TokenSpan, decode, encode
@@ -24,15 +25,16 @@ from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.review.costs import SECONDS_PER_NAME, Costs
-from xner_label.review.name_answers import Kind, Verdict
-from xner_label.review.name_groups import NameKey
+from xner_label.review.name_answers import Verdict
+from xner_label.review.name_groups import NameGroup, NameKey, Occurrence, other_spans, place_of
 from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
 from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import Bools, ReviewPool
 from xner_label.review.queue import ONE_QUEUE
 from xner_label.review.span_groups import SpanGroup, span_groups
 from xner_label.review.strategies import make_strategy
-from xner_label.simulation.reviewer import SimulatedReviewer
+from xner_label.simulation.intervals import Interval, compare
+from xner_label.simulation.reviewer import Borders, SimulatedReviewer
 from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.training.rules import MergeRules
 
@@ -46,8 +48,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     Strict F1 of the pool's labels, gold included (``pool_f1``); of those nobody reviewed (``rest_f1``); of the
     test sentences with their source (``test_f1``); of a tagger that learned from the pool's labels and sees the
     test text alone (``text_f1``), and of one that learned from the reviewed sentences alone
-    (``gold_only_text_f1``). On the unreviewed rest: ``auroc`` of everything with a candidate, ``auroc_at_cut`` of
-    what is shown, ``ece``. ``replaced_*``: the same if an answer changed its own sentence alone.
+    (``gold_only_text_f1``), which are as many tokens, or from the start's silver (``full_silver_text_f1``). On the
+    unreviewed rest: ``auroc`` of everything with a candidate, ``auroc_at_cut`` of what is shown, ``ece``.
+    ``replaced_*``: the same if an answer changed its own sentence alone. ``*_ci95``: bootstrap intervals over
+    sentences; those of ``*_gain_ci95`` are of the difference to ``replaced_*``, in pairs.
     """
 
     strategy: str
@@ -62,11 +66,19 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     test_f1: float
     text_f1: float | None
     gold_only_text_f1: float | None
+    full_silver_text_f1: float | None
     auroc: float | None
     auroc_at_cut: float | None
     ece: float | None
     replaced_pool_f1: float
     replaced_rest_f1: float
+    replaced_test_f1: float
+    pool_f1_ci95: Interval
+    rest_f1_ci95: Interval
+    test_f1_ci95: Interval
+    pool_gain_ci95: Interval
+    rest_gain_ci95: Interval
+    test_gain_ci95: Interval
 
 
 class _State(NamedTuple):
@@ -204,12 +216,35 @@ class Simulation:
         """What people said about names, not learned yet."""
         chosen = state.spread.chosen
         verdicts = dict(state.verdicts)
+        keys = set(keys_of_spans(self.observations, chosen))
         for group in groups:
-            label = reviewer.name(
-                [(int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown]
-            )
-            verdicts[group.key] = Verdict(Kind.NO_NAME) if label is None else Verdict(Kind.LABEL, label)
+            places = [
+                (int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.rows
+            ]
+            borders = self._borders(group.key, places, keys)
+            verdicts[group.key] = reviewer.name(group.key.label, places[: len(group.shown)], borders)
         return state._replace(verdicts=verdicts, seconds=state.seconds + SECONDS_PER_NAME * len(groups))
+
+    def _borders(
+        self, key: NameKey, places: Sequence[tuple[int, int, int]], keys: Collection[NameKey]
+    ) -> dict[str, list[Borders | None]]:
+        """The other borders that a card offers, as :meth:`SimulatedReviewer.name` takes them."""
+        targets = [self.observations.instances[number].target for number, _, _ in places]
+        spans = [
+            Span(target.starts[first], target.ends[last - 1])
+            for target, (_, first, last) in zip(targets, places, strict=True)
+        ]
+        occurrences = [
+            Occurrence(number, target.text, span.start, span.end, key.label, 0.0)
+            for target, span, (number, _, _) in zip(targets, spans, places, strict=True)
+        ]
+        offered: dict[str, list[Borders | None]] = {}
+        for text in other_spans(NameGroup(key, tuple(occurrences)), keys):
+            offered[text] = []
+            for target, span in zip(targets, spans, strict=True):
+                place = place_of(target.text, span, text)
+                offered[text].append(None if place is None else target.covering(place.start, place.end)[:2])
+        return offered
 
     def _learned(self, state: _State) -> _State:
         """What all answers make of the corpus."""
@@ -256,6 +291,9 @@ class Simulation:
             bool,
         )
         kept = unseen.confidence >= state.spread.cut
+        pool, of_rest, test = (
+            compare(labels, replaced, gold, which.tolist()) for which in (self.pool, rest, self.test)
+        )
         return Run(
             strategy=strategy,
             seed=seed,
@@ -264,16 +302,24 @@ class Simulation:
             tokens=int(self.size[state.reviewed].sum()),
             minutes=round(state.seconds / 60, 2),
             cut=state.spread.cut,
-            pool_f1=self.f1(labels, self.pool),
-            rest_f1=self.f1(labels, rest),
-            test_f1=self.f1(labels, self.test),
+            pool_f1=pool.f1,
+            rest_f1=of_rest.f1,
+            test_f1=test.f1,
             text_f1=self._text_f1(state) if text else None,
             gold_only_text_f1=self._gold_only_text_f1(state) if text and state.answers else None,
+            full_silver_text_f1=self._full_silver_text_f1 if text else None,
             auroc=metrics.auroc(unseen.confidence, right),
             auroc_at_cut=metrics.auroc(unseen.confidence[kept], right[kept]),
             ece=metrics.expected_calibration_error(unseen.confidence, right),
-            replaced_pool_f1=self.f1(replaced, self.pool),
-            replaced_rest_f1=self.f1(replaced, rest),
+            replaced_pool_f1=pool.other_f1,
+            replaced_rest_f1=of_rest.other_f1,
+            replaced_test_f1=test.other_f1,
+            pool_f1_ci95=pool.ci95,
+            rest_f1_ci95=of_rest.ci95,
+            test_f1_ci95=test.ci95,
+            pool_gain_ci95=pool.gain_ci95,
+            rest_gain_ci95=of_rest.gain_ci95,
+            test_gain_ci95=test.gain_ci95,
         )
 
     def f1(self, labels: Sequence[set[TokenSpan]], which: Iterable[int]) -> float:
@@ -286,6 +332,11 @@ class Simulation:
     def _text_f1(self, state: _State) -> float:
         cut = min(state.spread.cut, MergeRules().min_silver_confidence)
         return self._tagger_f1(self._labels(state, cut), self.pool.tolist())
+
+    @cached_property
+    def _full_silver_text_f1(self) -> float:
+        nobody = np.zeros(len(self.words), bool)
+        return self._text_f1(_State(nobody, {}, {}, {}, self._base, 0.0))
 
     def _gold_only_text_f1(self, state: _State) -> float:
         return self._tagger_f1(self._labels(state), sorted(state.answers))

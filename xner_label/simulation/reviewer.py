@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from xner_label.iob2 import TokenSpan
+from xner_label.review.name_answers import Kind, Verdict
+
+# A token range.
+Borders = tuple[int, int]
 
 
 class SimulatedReviewer:
@@ -38,16 +42,26 @@ class SimulatedReviewer:
                 answer.append(changed)
         return answer
 
-    def name(self, shown: Sequence[tuple[int, int, int]]) -> str | None:
-        """The label that a person gives the occurrences (sentence, first, last) of a name, by what most of those
-        shown are; None for "no such name"."""
-        votes: Counter[str | None] = Counter()
-        for number, first, last in shown:
-            labels = [label for start, end, label in self._gold[number] if (start, end) == (first, last)]
-            votes[labels[0] if labels else None] += 1
+    def name(
+        self, label: str, shown: Sequence[tuple[int, int, int]], borders: Mapping[str, Sequence[Borders | None]]
+    ) -> Verdict:
+        """What a person answers about a name by what most of the occurrences shown (sentence, first, last) are:
+        a label, no name, or one of the other ``borders`` that the card offers, each given by its text with the
+        tokens (first, last) that it has in each occurrence, None where it isn't there."""
+        votes: Counter[Verdict] = Counter()
+        for place, (number, first, last) in enumerate(shown):
+            spans = {(start, end): named for start, end, named in self._gold[number]}
+            known = spans.get((first, last))
+            if known is not None:
+                votes[Verdict(Kind.LABEL, known)] += 1
+                continue
+            other = next((text for text, at in borders.items() if spans.get(at[place] or (0, 0)) == label), None)
+            votes[Verdict(Kind.NO_NAME) if other is None else Verdict(Kind.SPAN, other)] += 1
         answer = votes.most_common(1)[0][0]
         if self._error > 0 and self._generator.random() < self._error:
-            others = [label for label in (*self._labels, None) if label != answer]
+            every = [Verdict(Kind.LABEL, name) for name in self._labels]
+            every += [Verdict(Kind.SPAN, text) for text in borders] + [Verdict(Kind.NO_NAME)]
+            others = [verdict for verdict in every if verdict != answer]
             answer = others[int(self._generator.integers(len(others)))]
         return answer
 

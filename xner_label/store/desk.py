@@ -3,11 +3,12 @@ outcome."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ForeignKey, UniqueConstraint, func, select
+from sqlalchemy import ForeignKey, Select, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from xner_label.store import set_aside
@@ -19,6 +20,8 @@ from xner_label.store.tables import Annotation, Prediction, ProjectedEntity, Rev
 # The splits whose tasks are labelled for training: a corpus's own text.
 LABELLED_SPLITS = ("pool", "train")
 _ROWS = 10_000
+
+_Query = TypeVar("_Query", bound=Select[*tuple[Any, ...]])
 
 
 class StoredCalibration(Base):
@@ -50,51 +53,128 @@ class ReviewPlan(Base):
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
-TaskRow = tuple[int, int, float, bool | None, bool]
-EntityRow = tuple[int, int, int, str, str, float, float | None]
+class TaskRow(NamedTuple):
+    """A labelled task that a version predicted. ``length`` in code points; ``confidence``: P(all of it is right);
+    ``sources``: how many source entities it has; ``drawn`` at random for review, None where it wasn't chosen at
+    all; ``blind``: served without the prediction."""
+
+    id: int
+    length: int
+    confidence: float
+    sources: int
+    drawn: bool | None
+    blind: bool
 
 
-def predicted_tasks(session: Session, project_id: int, version: str) -> Iterator[TaskRow]:
-    """(task id, length in code points, confidence, whether it was drawn at random for review: None where it
-    wasn't chosen at all, whether it was served blind) of every labelled task that a version predicted, in task
-    order."""
+class EntityRow(NamedTuple):
+    """A predicted entity, offsets in code points. ``tagger``: P by the tagger of the target language;
+    ``projected``: it has a source entity."""
+
+    task: int
+    start: int
+    end: int
+    label: str
+    text: str
+    confidence: float
+    tagger: float | None
+    projected: bool
+
+
+def count_predicted(session: Session, version: str) -> int:
+    """How many predictions a version made."""
+    return session.scalar(select(func.count()).select_from(Prediction).where(made_by(version))) or 0
+
+
+def predicted_ids(session: Session, project_id: int, version: str) -> array[int]:
+    """Ids of the labelled tasks that a version predicted, in order."""
+    query = _labelled(select(Prediction.task_id), project_id, version).order_by(Prediction.task_id)
+    return array("q", session.scalars(query.execution_options(yield_per=_ROWS)))
+
+
+def predicted_tasks(
+    session: Session, project_id: int, version: str, task_ids: Sequence[int] | None = None
+) -> Iterator[TaskRow]:
+    """Every labelled task that a version predicted, in task order; of ``task_ids`` (ascending) alone."""
     query = (
-        select(
-            Task.id,
-            func.length(Task.text),
-            Prediction.confidence,
-            ReviewItem.drawn,
-            ReviewItem.id.is_not(None) & ReviewItem.prediction_id.is_(None),
+        _labelled(
+            select(
+                Task.id,
+                func.length(Task.text),
+                Prediction.confidence,
+                func.coalesce(func.json_array_length(Task.source_entities), 0),
+                ReviewItem.drawn,
+                ReviewItem.id.is_not(None) & ReviewItem.prediction_id.is_(None),
+            ),
+            project_id,
+            version,
         )
-        .join(Prediction, Prediction.task_id == Task.id)
         .outerjoin(ReviewItem, ReviewItem.task_id == Task.id)
-        .where(Task.project_id == project_id, Task.split.in_(LABELLED_SPLITS), made_by(version))
-        .where(set_aside.not_excluded())
         .order_by(Task.id)
     )
-    yield from session.execute(query.execution_options(yield_per=_ROWS))
+    for part in _parts(query, Task.id, task_ids):
+        for row in session.execute(part.execution_options(yield_per=_ROWS)):
+            yield TaskRow(*row)
 
 
-def predicted_entities(session: Session, project_id: int, version: str) -> Iterator[EntityRow]:
-    """(task id, start, end, label, text, confidence, P by the tagger of the target language) of every entity
-    that a version predicted in labelled tasks, in task order."""
+def predicted_entities(
+    session: Session, project_id: int, version: str, task_ids: Sequence[int] | None = None
+) -> Iterator[EntityRow]:
+    """Every entity that a version predicted in labelled tasks, in task order; in ``task_ids`` (ascending)
+    alone."""
     query = (
-        select(
-            Prediction.task_id,
-            ProjectedEntity.start,
-            ProjectedEntity.end,
-            ProjectedEntity.label,
-            ProjectedEntity.text,
-            ProjectedEntity.confidence,
-            ProjectedEntity.provenance["tagger"].as_float(),
+        _labelled(
+            select(
+                *(Prediction.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label),
+                *(ProjectedEntity.text, ProjectedEntity.confidence),
+                ProjectedEntity.provenance["tagger"].as_float(),
+                ProjectedEntity.source_start.is_not(None),
+            ),
+            project_id,
+            version,
         )
-        .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
+        .join(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
+        .order_by(Prediction.task_id, ProjectedEntity.position)
+    )
+    for part in _parts(query, Prediction.task_id, task_ids):
+        for row in session.execute(part.execution_options(yield_per=_ROWS)):
+            yield EntityRow(*row)
+
+
+def predicted_spans(
+    session: Session, version: str, task_ids: Sequence[int]
+) -> dict[int, set[tuple[int, int, str]]]:
+    """(start, end, label) of what a version predicted for tasks, also where that is nothing."""
+    query = (
+        select(Prediction.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label)
+        .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
+        .where(made_by(version))
+    )
+    found: dict[int, set[tuple[int, int, str]]] = {}
+    for part in _parts(query, Prediction.task_id, task_ids):
+        for task, start, end, label in session.execute(part):
+            spans = found.setdefault(task, set())
+            if label is not None:
+                spans.add((start, end, label))
+    return found
+
+
+def _labelled(query: _Query, project_id: int, version: str) -> _Query:
+    """Restricted to predictions of labelled tasks that nobody set aside."""
+    return (
+        query.select_from(Prediction)
         .join(Task, Task.id == Prediction.task_id)
         .where(Task.project_id == project_id, Task.split.in_(LABELLED_SPLITS), made_by(version))
         .where(set_aside.not_excluded())
-        .order_by(Prediction.task_id, ProjectedEntity.position)
     )
-    yield from session.execute(query.execution_options(yield_per=_ROWS))
+
+
+def _parts(query: _Query, column: Any, task_ids: Sequence[int] | None) -> Iterator[_Query]:
+    """The query, or its parts for so many tasks at a time."""
+    if task_ids is None:
+        yield query
+        return
+    for batch in id_batches(task_ids):
+        yield query.where(column.in_(batch))
 
 
 def external_ids(session: Session, task_ids: Sequence[int]) -> dict[int, str]:

@@ -17,7 +17,8 @@ class NameQuestion(Base):
     ``source_name`` and ``target_text`` are in the form in which names are compared; ``card`` is the task's data
     as it goes out; ``expected_errors`` of the occurrences were expected to be wrong when it was made.
     ``sent_at`` without ``studio_task`` means that the card is on its way, or that the process which sent it
-    never learned whether it arrived.
+    never learned whether it arrived; ``studio_task`` without ``sent_at`` that the card is to be taken out of
+    Label Studio again.
     """
 
     __tablename__ = "name_questions"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from xner_label.store.base import utc_now
@@ -89,6 +89,60 @@ def shown_settled(session: Session, project_id: int, strategy: str) -> dict[int,
         if (provenance or {}).get("answer"):
             found.setdefault(task, []).append((start, end, label))
     return found
+
+
+def predicted_texts(
+    session: Session, project_id: int, labels: Collection[str], tasks: Collection[int] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """(source name, text, label) of every entity with one of the labels that any version has predicted, each once;
+    the source name is empty for one without. ``tasks`` restricts it to some."""
+    query = (
+        select(func.coalesce(ProjectedEntity.source_text, ""), ProjectedEntity.text, ProjectedEntity.label)
+        .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(Task.project_id == project_id, ProjectedEntity.label.in_(labels))
+        .distinct()
+    )
+    if tasks is not None:
+        query = query.where(Task.id.in_(tasks))
+    for source, text, label in session.execute(query).yield_per(1000):
+        yield str(source), text, label
+
+
+def predicted_places(
+    session: Session, project_id: int, source: str, text: str, label: str, tasks: Collection[int] | None = None
+) -> list[tuple[int, int, int]]:
+    """(task, start, end) wherever any version has predicted such an entity, written just so, each once."""
+    query = (
+        select(Task.id, ProjectedEntity.start, ProjectedEntity.end)
+        .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
+        .join(Task, Task.id == Prediction.task_id)
+        .where(
+            *(Task.project_id == project_id, ProjectedEntity.text == text, ProjectedEntity.label == label),
+            func.coalesce(ProjectedEntity.source_text, "") == source,
+        )
+        .distinct()
+        .order_by(Task.id, ProjectedEntity.start)
+    )
+    if tasks is not None:
+        query = query.where(Task.id.in_(tasks))
+    return [(task, start, end) for task, start, end in session.execute(query)]
+
+
+def shown_spans(session: Session, project_id: int, strategy: str) -> dict[int, set[tuple[int, int, str]]]:
+    """(start, end, label) of every entity that batches of a strategy showed, by task; also where that is none."""
+    query = (
+        select(ReviewItem.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label)
+        .join(ReviewBatch, ReviewBatch.id == ReviewItem.batch_id)
+        .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == ReviewItem.prediction_id)
+        .where(ReviewBatch.project_id == project_id, ReviewBatch.strategy == strategy)
+    )
+    shown: dict[int, set[tuple[int, int, str]]] = {}
+    for task, start, end, label in session.execute(query):
+        spans = shown.setdefault(task, set())
+        if label is not None:
+            spans.add((start, end, label))
+    return shown
 
 
 def asked_names(session: Session, project_id: int) -> set[tuple[str, str, str]]:
@@ -195,6 +249,38 @@ def questions(session: Session, project_id: int) -> dict[int, NameQuestion]:
     """Every question of a project by its id."""
     query = select(NameQuestion).where(NameQuestion.project_id == project_id)
     return {row.id: row for row in session.scalars(query)}
+
+
+def waiting_cards(session: Session, project_id: int) -> list[NameQuestion]:
+    """The questions whose cards are in Label Studio and that nobody has ever answered."""
+    query = select(NameQuestion).where(
+        NameQuestion.project_id == project_id,
+        NameQuestion.studio_task.is_not(None),
+        NameQuestion.id.not_in(select(NameAnswer.question_id)),
+    )
+    return list(session.scalars(query.order_by(NameQuestion.id)))
+
+
+def mark_leaving(session: Session, questions: Collection[int]) -> None:
+    """Note that the cards of these questions are to be taken out of Label Studio."""
+    session.execute(update(NameQuestion).where(NameQuestion.id.in_(questions)).values(sent_at=None))
+
+
+def leaving_cards(session: Session, project_id: int) -> list[NameQuestion]:
+    """The questions whose cards are to be taken out of Label Studio, and that nobody has answered meanwhile."""
+    return [question for question in waiting_cards(session, project_id) if question.sent_at is None]
+
+
+def keep_cards(session: Session, questions: Collection[int]) -> None:
+    """Take back that the cards of these questions are to leave."""
+    session.execute(update(NameQuestion).where(NameQuestion.id.in_(questions)).values(sent_at=utc_now()))
+
+
+def drop_questions(session: Session, questions: Collection[int]) -> int:
+    """Forget questions that were never answered: they may be asked anew. Returns how many there were."""
+    unanswered = NameQuestion.id.not_in(select(NameAnswer.question_id))
+    gone = session.execute(delete(NameQuestion).where(NameQuestion.id.in_(questions), unanswered))
+    return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
 def name_project(session: Session, project_id: int) -> NameProject | None:

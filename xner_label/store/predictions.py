@@ -159,23 +159,44 @@ def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[in
 
 def count_changes(session: Session, project_id: int, earlier: str | None, version: str) -> tuple[int, int]:
     """How many entities of how many tasks that nobody has annotated are another by ``version`` than by
-    ``earlier``: a new span, another label, or gone."""
-    before, after = (_spans(session, project_id, name) for name in (earlier or "", version))
-    changes = [
-        max(len(before[task] - after[task]), len(after[task] - before[task]))
-        for task in before.keys() & after.keys()
-    ]
-    return sum(changes), sum(change > 0 for change in changes)
+    ``earlier``: a new span, another label, or gone. Memory stays bounded however many tasks there are."""
+    entities_changed = tasks_changed = last = 0
+    while upto := _end_of_page(session, project_id, last):
+        before, after = (_spans(session, project_id, name, (last, upto)) for name in (earlier or "", version))
+        changes = [
+            max(len(before[task] - after[task]), len(after[task] - before[task]))
+            for task in before.keys() & after.keys()
+        ]
+        entities_changed += sum(changes)
+        tasks_changed += sum(change > 0 for change in changes)
+        last = upto
+    return entities_changed, tasks_changed
 
 
-def _spans(session: Session, project_id: int, version: str) -> dict[int, set[tuple[int, int, str]]]:
-    """What a version predicted for the tasks that nobody has annotated, also where that is nothing."""
+def _end_of_page(session: Session, project_id: int, after: int) -> int | None:
+    """The last id of the project's next so many tasks; None when there is none after ``after``."""
+    page = (
+        select(Task.id)
+        .where(Task.project_id == project_id, Task.id > after)
+        .order_by(Task.id)
+        .limit(_PREDICTIONS_PER_STATEMENT)
+        .subquery()
+    )
+    last: int | None = session.scalar(select(func.max(page.c.id)))
+    return last
+
+
+def _spans(
+    session: Session, project_id: int, version: str, page: tuple[int, int]
+) -> dict[int, set[tuple[int, int, str]]]:
+    """What a version predicted for the tasks of a page that nobody has annotated, also where that is nothing;
+    the page's ids come after the first number, up to the second one."""
     query = (
         select(Prediction.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label)
         .join(Task, Task.id == Prediction.task_id)
         .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
-        .where(Task.project_id == project_id, made_by(version))
-        .where(Task.id.not_in(select(Annotation.task_id)))
+        .where(Task.project_id == project_id, Task.id > page[0], Task.id <= page[1], made_by(version))
+        .where(~select(Annotation.id).where(Annotation.task_id == Task.id).exists())
     )
     found: dict[int, set[tuple[int, int, str]]] = {}
     for task, start, end, label in session.execute(query):

@@ -13,6 +13,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueCo
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from xner_label.store.base import Base, probability_check, utc_now
+from xner_label.store.document_tables import Document as Document
+from xner_label.store.document_tables import DocumentSentence as DocumentSentence
 from xner_label.store.job_table import Job as Job
 from xner_label.store.name_tables import NameAnswer as NameAnswer
 from xner_label.store.name_tables import NameProject as NameProject

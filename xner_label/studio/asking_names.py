@@ -28,6 +28,7 @@ from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
 from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
+from xner_label.studio.settled_cards import LEAST_EXPECTED_ERRORS, withdraw_settled_cards
 from xner_label.studio.views import HIDDEN_COLUMNS
 
 # Cards in one request.
@@ -44,8 +45,9 @@ _INSTRUCTION = (
 
 
 class AskReport(msgspec.Struct, frozen=True):
-    """``chosen`` questions are new, ``sent`` cards went out now (left over ones too), ``occurrences`` is what the
-    new questions are about, ``expected_errors`` how many of these are expected to be wrong."""
+    """``chosen`` questions are new, ``sent`` cards went out now (left over ones too), ``settled`` ones left Label
+    Studio because other answers have settled them, ``occurrences`` is what the new questions are about,
+    ``expected_errors`` how many of these are expected to be wrong."""
 
     project: str
     chosen: int
@@ -54,6 +56,7 @@ class AskReport(msgspec.Struct, frozen=True):
     occurrences: int
     expected_errors: float
     url: str | None
+    settled: int = 0
 
 
 def ask_names(
@@ -70,6 +73,7 @@ def ask_names(
     when the project isn't connected.
     """
     with open_studio(settings) as studio:
+        settled = 0 if dry_run else _withdraw_settled(store, studio, settings.project)
         with store.read() if dry_run else store.write() as session:
             project, _ = projects.connected_project(session, settings.project, studio.url)
             if not dry_run:
@@ -96,7 +100,20 @@ def ask_names(
         occurrences=sum(len(group.occurrences) for group in groups),
         expected_errors=round(sum(group.expected_errors for group in groups), 1),
         url=url,
+        settled=settled,
     )
+
+
+def _withdraw_settled(store: Store, studio: Studio, name: str) -> int:
+    """Take settled cards out first, so that others can wait in their place; returns how many left."""
+    with store.read() as session:
+        project, _ = projects.connected_project(session, name, studio.url)
+        place = names.name_project(session, project.id)
+    if place is None or place.studio_url != studio.url:
+        return 0
+    if not is_there(studio, place, studio.read(studio.api.projects.list)):
+        return 0
+    return withdraw_settled_cards(store, studio, project, place.studio_project)
 
 
 def _choose(
@@ -119,7 +136,7 @@ def _choose(
         key = group.key
         if len(chosen) == count:
             break
-        if (key.source, key.target, key.label) in asked:
+        if (key.source, key.target, key.label) in asked or group.expected_errors < LEAST_EXPECTED_ERRORS:
             continue
         identity = f"{_ID}{key.label}:{key.target}:{key.source}"
         data = card_data(identity, group, other_labels(key, counts, project.labels), other_spans(group, counts))

@@ -12,18 +12,23 @@ from xner_label.errors import ContractError
 from xner_label.store import names, projects
 from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
+from xner_label.store.tables import Project
 from xner_label.studio.asking_names import is_there
 from xner_label.studio.client import Studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.name_cards import verdict_of
+from xner_label.studio.settled_cards import withdraw_settled_cards
 from xner_label.studio.sync_report import AnswersReport
 
 # A request that began before ours may commit after it.
 _OVERLAP = timedelta(seconds=60)
 
 
-def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
-    """Take over answers, changes and deletions since the last time. Raises StudioError, writing nothing then."""
+def sync_names(store: Store, studio: Studio, project: Project) -> AnswersReport:
+    """Take over answers, changes and deletions since the last time, and take out the cards that they settled.
+
+    Raises StudioError; then nothing of what it couldn't read is written."""
+    project_id = project.id
     with store.read() as session:
         place = names.name_project(session, project_id)
         if place is None:
@@ -62,7 +67,8 @@ def sync_names(store: Store, studio: Studio, project_id: int) -> AnswersReport:
         stored = names.name_project(session, project_id)
         if stored is not None and stored.cursor == cursor:
             stored.cursor = began
-    return AnswersReport(answered, len(new) - answered, len(gone), tuple(problems))
+    settled = withdraw_settled_cards(store, studio, project, number)
+    return AnswersReport(answered, len(new) - answered, len(gone), tuple(problems), settled)
 
 
 def _is_news(state: AnswerState, stored: AnswerState | None) -> bool:

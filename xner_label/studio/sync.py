@@ -20,6 +20,7 @@ from xner_label.store import projects, reviews, set_aside, syncing
 from xner_label.store.database import Store
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import Fetched, fetch, moment
+from xner_label.studio.following import follow_newest
 from xner_label.studio.hearing_names import sync_names
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import Control, control_of_project
@@ -57,8 +58,9 @@ def sync(
             if report is not None:
                 with store.read() as session:
                     project, number = projects.connected_project(session, settings.project, studio.url)
-                report.names = sync_names(store, studio, project.id)
+                report.names = sync_names(store, studio, project)
                 control = control_of_project(studio.project(number), project)
+                report.refreshed, report.reordered = follow_newest(store, studio, project, control, progress)
                 report.conflicts_shown = show_conflicts(store, studio, project, control)
                 return report
     raise PartialError(

@@ -27,12 +27,13 @@ class Doubled(msgspec.Struct, frozen=True):
 
 class AnswersReport(msgspec.Struct, frozen=True):
     """``answered``, ``changed`` and ``withdrawn`` count answers since the last sync; ``problems`` names those that
-    couldn't be read."""
+    couldn't be read. ``settled`` cards left Label Studio unanswered: other answers have settled them."""
 
     answered: int = 0
     changed: int = 0
     withdrawn: int = 0
     problems: tuple[str, ...] = ()
+    settled: int = 0
 
 
 class SyncReport(msgspec.Struct):
@@ -40,7 +41,9 @@ class SyncReport(msgspec.Struct):
     a person passed over, ``revived`` those that counted as deleted and exist; ``corrections`` counts by kind those
     of added and updated annotations; ``acknowledged`` annotations can't be used and somebody said so. ``cursor``
     is the server's time from which the next sync goes on; it waits for rejected annotations. ``names`` is about
-    answers to name cards. Of ``conflicts_shown`` tasks the dispute, or its end, was shown in Label Studio."""
+    answers to name cards. ``refreshed`` waiting tasks show newer
+    predictions, for which ``reordered`` stand elsewhere. Of ``conflicts_shown`` tasks the dispute, or its end, was
+    shown in Label Studio."""
 
     project: str
     changed_tasks: int = 0
@@ -57,4 +60,6 @@ class SyncReport(msgspec.Struct):
     doubled: list[Doubled] = msgspec.field(default_factory=list)
     cursor: datetime | None = None
     names: AnswersReport = AnswersReport()
+    refreshed: int = 0
+    reordered: int = 0
     conflicts_shown: int = 0

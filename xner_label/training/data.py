@@ -134,7 +134,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     report = DataReport(pipeline=pipeline, rules=table(options.rules))
     accepted = None
     if options.max_error < 1.0:
-        _, accepted = accept(view(session, project), options.max_error)
+        _, accepted = accept(view(session, project, most=None), options.max_error)
 
     gold = {item.task.id: item for item in gold_of(session, row.id)}
     held_out, report.dev_is_share = _held_out(gold, options)

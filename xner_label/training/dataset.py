@@ -9,13 +9,14 @@ import msgspec
 
 from xner_label.entities import Entity
 from xner_label.errors import UsageError
-from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.exported import ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.writers import WRITERS
+from xner_label.new_folder import new_folder
 from xner_label.store.database import Store
 from xner_label.training.data import DataOptions, DataReport, collect
-from xner_label.training.new_folder import new_folder
 from xner_label.training.sentences import GoldSentence, Sentence
 
-_SUFFIXES = {"conll": ".conll", "label-studio": ".json"}
+_SUFFIXES = {"conll": ".conll", "label-studio": ".json", "webanno": ".tsv", "spacy": ".spacy"}
 
 
 class DatasetReport(msgspec.Struct, frozen=True):

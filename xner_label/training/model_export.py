@@ -14,13 +14,13 @@ import msgspec
 
 from xner_label import letter_case
 from xner_label.errors import UsageError
+from xner_label.new_folder import new_folder
 from xner_label.stages.tagging import crf_features
 from xner_label.store import projects, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training import bundled_tagger, crf
 from xner_label.training.model_card import CardFacts, model_card
-from xner_label.training.new_folder import new_folder
 from xner_label.training.run_files import INTERNAL_FILES, run_folder
 from xner_label.training.runs import load_model
 
