@@ -181,7 +181,7 @@ CALLS = (
     Call(
         "export-model",
         f"exported {PROJECT} --run NEWEST --training-folder models --target-language sw --model-licence MIT "
-        "--data-licence CC-BY-4.0 --json",
+        "--data-licence CC-BY-4.0 --format plain --json",
     ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source

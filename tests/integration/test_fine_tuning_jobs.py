@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -121,16 +120,20 @@ def test_two_processes_take_the_step_of_one(checkpoint, tmp_path):
         assert ((models[1][name] - value).abs() > 1e-4).float().mean() < 0.01
 
 
+class Counted:
+    """What a training said that it began, and how many sentences it has passed."""
+
+    def __init__(self):
+        self.begun, self.done = [], 0
+
+    def begin(self, stage, *_):
+        self.begun.append(stage)
+
+    def advance(self, count):
+        self.done += count
+
+
 def test_it_ends_where_dev_gets_no_better_and_keeps_the_best(gold, checkpoint, tmp_path):
-    class Counted:
-        done = 0
-
-        def begin(self, *_):
-            pass
-
-        def advance(self, count):
-            self.done += count
-
     progress = Counted()
     never = FineTuningOptions(epochs=9, learning_rate=1e-12, patience=2, batch_size=50)
     fine_tune(data_of(gold, dev=gold[:20]), checkpoint, tmp_path / "model", RULES, never, progress)
@@ -214,25 +217,30 @@ def test_a_killed_fine_tuning_goes_on_and_ends_the_same(checkpoint, tmp_path):
     shutil.copy(tmp_path / "store.db", tmp_path / "again.db")
     line = [sys.executable, "-m", "xner_label", "train", "--project", PROJECT, "--model", checkpoint]
     line += ["--epochs", "4", "--silver-epochs", "1", "--learning-rate", "1e-3", "--device", "cpu"]
-    line += ["--database-url", "sqlite:///store.db", "--training-folder", "models"]
+    line += ["--database-url", f"sqlite:///{tmp_path / 'store.db'}", "--training-folder", "models"]
     killed = subprocess.Popen(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("models/.resumable-*/gold/checkpoint-*/trainer_state.json")):
-        assert killed.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    deadline = time.monotonic() + 300
+    try:
+        while not list(tmp_path.glob("models/.resumable-*/gold/checkpoint-*/trainer_state.json")):
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        killed.kill()
+        killed.wait()
     tuning = FineTuningOptions(epochs=4, silver_epochs=1, learning_rate=1e-3)
     options = TrainOptions(checkpoint=checkpoint, fine_tuning=tuning)
-    reports, artefacts = [], []
+    reports, artefacts, begun = [], [], []
     for store, models in (("store.db", "models"), ("again.db", "other")):
         with open_store(f"sqlite:///{tmp_path / store}") as opened:
-            where = PlacementRequest("cpu")
-            reports.append(train(opened, PROJECT, tmp_path / models, options, where=where))
+            progress, where = Counted(), PlacementRequest("cpu")
+            reports.append(train(opened, PROJECT, tmp_path / models, options, progress, where))
+            begun.append(progress.begun)
             with opened.read() as session:
                 (run,) = runs.model_runs(session, projects.get_project(session, PROJECT).id)
             artefacts.append(run.artefact)
+    assert not any("silver," in each for each in begun[0])  # it went on
+    assert any("silver," in each for each in begun[1])
     assert reports[0].dev == reports[1].dev
     assert artefacts[0] == artefacts[1]
     assert not list((tmp_path / "models").glob(".resumable-*"))

@@ -16,9 +16,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.checkpoints.loading import find_checkpoint, load_tokenizer, quiet_reading
+from xner_label.entities import Tokens
 from xner_label.errors import MissingExtraError
 from xner_label.progress import SILENCE, Progress
 from xner_label.stages.tagging.crf import scored_entities
@@ -74,18 +76,13 @@ class TransformersModel:
     def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
         """One answer per sentence; probabilities are those of its words' tags. A model with fused input reads what
         there is beside the text, any other the text alone."""
-        from xner_label.stages.tagging.transformers_tagger import TransformersTagger
-
-        if self._tagger is None:
-            self._tagger = TransformersTagger(
-                str(self._folder), self._described.labels, placement=self._where.resolve()
-            )
-        tags = self._tagger.tags
+        tagger = self._opened()
+        tags = tagger.tags
         contexts = [fused_context(item) for item in sentences] if self._described.fused else None
         tagged = []
         for sentence, probabilities in zip(
             sentences,
-            self._tagger.token_probabilities([item.tokens for item in sentences], contexts),
+            tagger.token_probabilities([item.tokens for item in sentences], contexts),
             strict=True,
         ):
             best = probabilities.argmax(axis=1)
@@ -93,6 +90,26 @@ class TransformersModel:
             entities = scored_entities(sentence.tokens, [tags[column] for column in best], values)
             tagged.append(TaggedText(tuple(entities), prod(values)))
         return tagged
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The tags, in the order of the columns of :meth:`token_probabilities`."""
+        tags: Sequence[str] = self._opened().tags
+        return tags
+
+    def token_probabilities(self, texts: Sequence[Tokens]) -> list[NDArray[np.float64]]:
+        """P(tag | word) of each text by itself, shape (words, tags)."""
+        probabilities: list[NDArray[np.float64]] = self._opened().token_probabilities(texts)
+        return probabilities
+
+    def _opened(self) -> Any:
+        from xner_label.stages.tagging.transformers_tagger import TransformersTagger
+
+        if self._tagger is None:
+            self._tagger = TransformersTagger(
+                str(self._folder), self._described.labels, placement=self._where.resolve()
+            )
+        return self._tagger
 
     def save(self, folder: Path) -> None:
         """Copy the checkpoint into a folder."""
