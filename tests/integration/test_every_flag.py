@@ -121,6 +121,7 @@ CALLS = (
     Call("status", f"{PROJECT} --check", code=6),
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
+    Call("drift", f"{PROJECT} --since 2026-01-01 --exit-code --dry-run --json"),
     Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
     Call(
         "worker",
@@ -215,7 +216,8 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json --write-config "
+        "--reviews 5 --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "
         "--llm-url http://127.0.0.1:1 --json",
@@ -226,6 +228,18 @@ CALLS = (
         f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again "
         "--llm-url http://127.0.0.1:1",
     ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb "
+        "--marker-model nllb --method markers --filter none --labels PER,LOC",
+    ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {LANGUAGES} --model nllb --method projection --filter counts --projector string "
+        "--weights w.json --aligner simalign --aligner-model bert",
+        code=3,
+    ),
+    Call("import", f"silver.jsonl {PROJECT} --silver --drop-unknown-labels"),
     Call(
         "tag",
         f"tasks.jsonl {STREAM} --tagger crf --device cpu --dtype auto --labels PER,LOC --labelled "
@@ -355,6 +369,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source[:2]))
+    silver = {"id": "s", "text": "Anna anaishi", "entities": [], "confidence": 0.5, "pipeline": "projector=none"}
+    (tmp_path / "silver.jsonl").write_text(json.dumps(silver) + "\n")
     (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
     (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "Anna yuko Lamu. Juma pia.", "entities": []}\n')

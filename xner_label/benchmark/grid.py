@@ -46,12 +46,15 @@ _JUDGED_AS = "1"
 _BATCH = 256
 _GIVEN = StageChoice("given")
 _NONE = StageChoice("none")
+# The method that learns from reviews.
+REVIEWED = "corpus"
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True):
     """What to compare. ``labels`` None: every label of a dataset's gold. ``labelled`` is what a CRF learns from.
 
-    ``noise`` adds rows with worse links; ``target_taggers`` are models of the target language.
+    ``noise`` adds rows with worse links, ``reviews`` rows of ours after people reviewed so many sentences;
+    ``target_taggers`` are models of the target language.
     """
 
     methods: tuple[str, ...]
@@ -60,6 +63,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
     aligners: tuple[StageChoice, ...] = (_GIVEN,)
     target_taggers: tuple[StageChoice, ...] = ()
     noise: tuple[Noise, ...] = ()
+    reviews: tuple[int, ...] = ()
     labels: tuple[str, ...] | None = None
     labelled: tuple[LabelledText, ...] = ()
 
@@ -73,12 +77,19 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     aligner: StageChoice | None = None
     target_tagger: StageChoice | None = None
     noise: Noise | None = None
+    reviews: int | None = None
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether links are as they come, and nobody has reviewed anything."""
+        return self.noise is None and self.reviews is None
 
     def __str__(self) -> str:
         """Method and stages; those that come with the tasks go without saying."""
         stages = (self.translator, self.tagger, self.aligner, self.target_tagger, self.noise)
         named = (str(stage) for stage in stages if stage is not None and stage != _GIVEN)
-        return " ".join([self.method, *named])
+        after = [f"after {self.reviews} reviews"] if self.reviews is not None else []
+        return " ".join([self.method, *named, *after])
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -126,6 +137,10 @@ def cells_of(grid: Grid) -> Iterator[Cell]:
             if cell not in seen:
                 seen.add(cell)
                 yield cell
+    for reviews, translator, tagger, aligner in product(
+        grid.reviews, grid.translators, grid.taggers, grid.aligners
+    ):
+        yield Cell(method=REVIEWED, translator=translator, tagger=tagger, aligner=aligner, reviews=reviews)
 
 
 class Runner:
@@ -295,6 +310,8 @@ class Runner:
             good = [with_noise(task, cell.noise, index) for index, task in enumerate(good)]
         self._progress.begin(f"{self._dataset.name}: {cell}", None)
         stopwatch = Stopwatch()
+        if cell.reviews is not None:
+            return self._reviewed(cell, cell.reviews, stages, answers)
         projector = assembly.assemble_projector(self._projector_settings(cell))
         upstream = {stage.role: stage.signature for stage in stages}
         if cell.noise is not None:
@@ -311,6 +328,31 @@ class Runner:
             for answer, original in zip(answers, self._dataset.tasks, strict=True)
         ]
         return outcome_of_predictions(tasks, predictions, self._grid.labels, cost, pipeline.signature)
+
+    def _reviewed(
+        self,
+        cell: Cell,
+        reviews: int,
+        stages: Sequence[DeferredStage],
+        answers: Sequence[Task | RecordError],
+    ) -> Outcome:
+        """The corpus projector after people reviewed some sentences of the other half of the tasks."""
+        from xner_label.benchmark.reviewed import entities_after_reviews
+
+        stopwatch = Stopwatch()
+        good = [task for task in answers if isinstance(task, Task)]
+        projected = iter(entities_after_reviews(good, reviews, self._settings.projector_weights))
+        entities = [[] if isinstance(answer, RecordError) else next(projected) for answer in answers]
+        upstream = " ".join(f"{stage.role}={stage.signature}" for stage in stages)
+        outcome = outcome_of_entities(
+            self._dataset.tasks,
+            entities,
+            self._grid.labels,
+            stopwatch.cost(len(good)),
+            f"xner-label/{__version__} {upstream} projector={self._weights(cell.method)} reviews={reviews}",
+        )
+        failures = [answer for answer in answers if isinstance(answer, RecordError)]
+        return msgspec.structs.replace(outcome, failed=len(failures), failure=str(failures[0]) if failures else "")
 
     def _complete(self, cell: Cell, stages: Sequence[DeferredStage]) -> list[Task | RecordError]:
         """The dataset's tasks after the stages, in order, errors in the place of those that a stage refused."""

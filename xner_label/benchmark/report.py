@@ -53,6 +53,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     aligner: str | None = None
     target_tagger: str | None = None
     noise: str | None = None
+    reviews: int | None = None
     to_best: Difference | None = None
     per_label: dict[str, Scores] = {}
     mib: float | None = None
@@ -146,7 +147,7 @@ def _rows(dataset: Dataset, results: Sequence[Result]) -> list[Row]:
     best: dict[Kind, Outcome] = {}
     for result, outcome in measured:
         kind = _kind(dataset, result)
-        if result.cell.noise is None and (kind not in best or outcome.scores.f1 > best[kind].scores.f1):
+        if result.cell.as_it_is and (kind not in best or outcome.scores.f1 > best[kind].scores.f1):
             best[kind] = outcome
     rows = []
     for result, outcome in measured:
@@ -169,6 +170,7 @@ def _rows(dataset: Dataset, results: Sequence[Result]) -> list[Row]:
                 aligner=_named(cell.aligner),
                 target_tagger=_named(cell.target_tagger),
                 noise=_named(cell.noise),
+                reviews=cell.reviews,
                 to_best=to_best,
                 per_label=outcome.per_label,
                 mib=outcome.cost.mib,
@@ -178,7 +180,7 @@ def _rows(dataset: Dataset, results: Sequence[Result]) -> list[Row]:
                 signature=outcome.signature,
             )
         )
-    return sorted(rows, key=lambda row: (row.kind, row.noise is not None, -row.f1))
+    return sorted(rows, key=lambda row: (row.kind, row.noise is not None, row.reviews is not None, -row.f1))
 
 
 def _named(choice: object) -> str | None:

@@ -47,6 +47,12 @@ _CHOICES = "A,B,..."
     metavar="drop=P,shuffle=P",
     help="Further rows with a share of the links dropped, or put on random words",
 )
+@click.option(
+    "--reviews",
+    callback=comma_separated,
+    metavar="N,...",
+    help="Further rows of ours after people reviewed so many sentences (gold of half of the tasks plays them)",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks of each file")
 @click.option("--split", help="Only the tasks of this split")
 @click.option(
@@ -179,9 +185,16 @@ def _grid(settings: Settings, choices: dict[str, object]) -> Grid:
         aligners=tuple(parse_choice("aligner", text) for text in named("aligners", ("given",))),
         target_taggers=targets,
         noise=tuple(parse_noise(text) for text in named("noise")),
+        reviews=tuple(sorted(set(_reviews(named("reviews"))))),
         labels=settings.labels if "labels" in settings.chosen else None,
         labelled=labelled,  # type: ignore[arg-type]
     )
+
+
+def _reviews(values: tuple[str, ...]) -> list[int]:
+    if not all(value.isdecimal() and int(value) for value in values):
+        raise UsageError("--reviews takes whole numbers above 0", hint="for example --reviews 50,200")
+    return [int(value) for value in values]
 
 
 def _planned(plan: Plan) -> str:

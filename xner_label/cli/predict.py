@@ -151,12 +151,28 @@ def command(
         )
     answer(report, _words(report) + _learned(report), as_json=as_json)
     say_usage(report.usage)
+    if report.predicted:
+        _look_at_new_text(settings)
     for reason, count in report.left_out.items():
         say(f"{count} tasks left out: {reason}")
     if report.left_out:
         raise PartialError(
             "some tasks have no prediction", hint="complete them and run `xner-label predict` again"
         )
+
+
+def _look_at_new_text(settings: Settings) -> None:
+    """Say so where what was predicted isn't like the text that people reviewed."""
+    from xner_label.review.desk import is_predicted
+    from xner_label.review.drift import drift_report
+    from xner_label.store.database import open_store
+
+    with open_store(settings.database_url) as store:
+        if not is_predicted(store, settings.project):
+            return
+        verdict = drift_report(store, settings.project).verdict
+    if verdict.action in ("retrain", "recalibrate"):
+        say(f"{verdict.line}: see `xner-label drift`")
 
 
 def _predict_files(

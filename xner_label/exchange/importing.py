@@ -123,6 +123,8 @@ def import_file(
         for batch in _batches(valid, first):
             write(store, project_id, batch, options, report)
             progress.advance(len(batch))
+    if report.added:
+        store.refresh_statistics()
     return report
 
 

@@ -109,6 +109,16 @@ class Settings:
         "sqlite:///xner-label.db", "database.url", "SQLAlchemy URL of the store: SQLite or PostgreSQL", url=True
     )
 
+    database_pool_size: int = setting(
+        5, "database.pool_size", "Connections to PostgreSQL that `serve` and `worker` keep open", rule=Range(1)
+    )
+    database_pool_overflow: int = setting(
+        10, "database.pool_overflow", "How many more they may open for a while", rule=Range(0)
+    )
+    database_pool_wait: float = setting(
+        30.0, "database.pool_wait", "Seconds that a request waits for a free one", rule=Range(0)
+    )
+
     studio_url: str = setting(
         "http://127.0.0.1:8080",
         "studio.url",
@@ -359,6 +369,21 @@ class Settings:
         "backend.sync_after",
         "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to a worker",
         rule=Range(0.0),
+    )
+
+    log_format: str = setting(
+        "text",
+        "log.format",
+        "What is logged to standard error: lines of text, or JSON objects with ids that join them",
+        rule=Choice(("text", "json")),
+    )
+
+    trace_endpoint: str = setting(
+        "",
+        "trace.endpoint",
+        "Address that takes traces (OTLP over HTTP); empty: that in OTEL_EXPORTER_OTLP_ENDPOINT, or none",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:4318"),
     )
 
     sync_every: float = setting(

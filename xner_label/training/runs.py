@@ -17,13 +17,13 @@ import msgspec
 
 import xner_label
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
+from xner_label.entities import text_hash
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects, runs
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
-from xner_label.store.tasks import text_hash
 from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect, count_new_gold
 from xner_label.training.evaluation import SplitScores, score_split
