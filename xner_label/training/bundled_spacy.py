@@ -9,10 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import spacy
-from spacy.language import Language
-from spacy.tokens import Doc, Span
-
 from xner_label.training.bundled_tagger import Tagger, word_spans
 
 ENTITIES = f"{__name__}_entities".replace(".", "_")
@@ -29,6 +25,8 @@ class Words:
 
     def __call__(self, text: str) -> Any:
         """A Doc of the text."""
+        from spacy.tokens import Doc
+
         cuts = sorted({0, len(text), *(border for span in word_spans(text) for border in span)})
         words: list[str] = []
         spaces: list[bool] = []
@@ -65,6 +63,8 @@ class Entities:
 
     def __call__(self, doc: Any) -> Any:
         """The Doc, with its entities."""
+        from spacy.tokens import Span
+
         places = [token.i for token in doc if not token.is_space]
         spans = self._tagger.spans([doc[place].text for place in places])
         doc.set_ents(
@@ -86,6 +86,8 @@ def create_entities(nlp: Any, name: str) -> Entities:
 
 def create_pipeline(language: str) -> Any:
     """A new pipeline of both."""
+    import spacy
+
     nlp = spacy.blank(language, config={"nlp": {"tokenizer": {"@tokenizers": WORDS}}})
     nlp.add_pipe(ENTITIES)
     return nlp
@@ -93,8 +95,19 @@ def create_pipeline(language: str) -> Any:
 
 def load(**overrides: Any) -> Any:
     """The pipeline; `spacy.load` calls this."""
+    import spacy
+
     return spacy.load(_PIPELINE, **overrides)
 
 
-spacy.registry.tokenizers(WORDS, func=create_words)
-Language.factory(ENTITIES, func=create_entities, assigns=["doc.ents", "token.ent_iob", "token.ent_type"])
+def register() -> None:
+    """Make both known to spaCy by their names."""
+    import spacy
+    from spacy.language import Language
+
+    spacy.registry.tokenizers(WORDS, func=create_words)
+    Language.factory(ENTITIES, func=create_entities, assigns=["doc.ents", "token.ent_iob", "token.ent_type"])
+
+
+if not __name__.startswith("xner_label."):  # as a package of its own
+    register()
