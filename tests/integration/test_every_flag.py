@@ -112,6 +112,10 @@ CALLS = (
         "--engine embedded --aligner none --json",
     ),
     Call(
+        "predict",
+        f"tasks.jsonl {STORE} --project from-files --into-store --output rejected.jsonl --aligner none --json",
+    ),
+    Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
     ),
     Call(
@@ -216,7 +220,7 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--reviews 5 --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--reviews 5 --probe --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
         "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "
