@@ -2,9 +2,11 @@
 
 `python bench/scale.py quality --languages lug,tsn --shares 1,0.5,0.25`: F1 of the project's projection where a
 share of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the
-differences. `python bench/scale.py store --tasks 10000,40000 --corpus-limit 1000`: real sentences, repeated with a
-number at the end so that no two are the same, through import and predict in a process of their own; then one new
-task in a hundred.
+differences. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with
+other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
+names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py growth --tasks
+10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
+Studio of a few lines on the loopback interface.
 """
 
 from __future__ import annotations
@@ -13,22 +15,42 @@ import argparse
 import multiprocessing
 import os
 import platform
+import random
 import resource
+import sys
 import tempfile
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-import xner_label
-from xner_label.entities import Task
-from xner_label.evaluation.spans import JudgedTask, evaluate
-from xner_label.jsonl import read_values
-from xner_label.pipeline.pipeline import Pipeline
-from xner_label.predicting.corpus_state import LearnedProjector, learn_corpus
-from xner_label.predicting.evidence_table import draw_sample, with_all_counted
-from xner_label.projection.loglinear.weights_file import Weights
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import xner_label  # noqa: E402
+from tests import large_store  # noqa: E402
+from tests.loopback_studio import LoopbackStudio  # noqa: E402
+from xner_label.entities import Task, Tokens  # noqa: E402
+from xner_label.evaluation.spans import JudgedTask, evaluate  # noqa: E402
+from xner_label.jsonl import read_values  # noqa: E402
+from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
+from xner_label.predicting.corpus_state import LearnedProjector, learn_corpus  # noqa: E402
+from xner_label.predicting.evidence_table import draw_sample, with_all_counted  # noqa: E402
+from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
+from xner_label.reporting.status import status  # noqa: E402
+from xner_label.review.plans import make_plan  # noqa: E402
+from xner_label.settings.table import Settings  # noqa: E402
+from xner_label.store import migrating, projects  # noqa: E402
+from xner_label.store.database import Store, open_store  # noqa: E402
+from xner_label.store.task_import import import_tasks  # noqa: E402
+from xner_label.studio.push import PushOptions, push  # noqa: E402
+from xner_label.studio.sync import sync  # noqa: E402
 
 LABELS = ("PER", "ORG", "LOC")
 BATCH = 500
@@ -67,84 +89,192 @@ def quality(language: str, share: float) -> None:
     )
 
 
-def grown(tasks: list[Task], start: int, stop: int) -> list[tuple[Task, str]]:
-    """Tasks ``start`` to ``stop`` of as many as one likes; each text ends in its number."""
+def grown(tasks: Sequence[Task], start: int, stop: int, seed: int = 0) -> list[tuple[Task, str]]:
+    """Tasks ``start`` to ``stop`` of a corpus as large as one likes, with given links.
+
+    Real sentences in turn, in which a name that both sides write alike is another one: of ever more names, some of
+    them frequent (Zipf), as in texts. Which task a number stands for depends on nothing else.
+    """
+    return [(_renamed(tasks[number % len(tasks)], number, seed), "pool") for number in range(start, stop)]
+
+
+def _renamed(task: Task, number: int, seed: int) -> Task:
+    drawn = random.Random(f"{seed}-{number}")
+    source, target = task.source or "", list(task.tokens or ())
+    entities, shift = [], 0
+    for entity in sorted(task.source_entities or (), key=lambda entity: entity.start):
+        words = (task.source or "")[entity.start : entity.end]
+        start, name = entity.start + shift, words
+        if words in target and drawn.random() < 0.8:
+            name = _name(int(drawn.paretovariate(0.4)) % 10**7)
+            target = [name if word == words else word for word in target]
+            source = source[:start] + name + source[start + len(words) :]
+            shift += len(name) - len(words)
+        entities.append(msgspec.structs.replace(entity, start=start, end=start + len(name)))
+    if any(left.end > right.start for left, right in pairwise(entities)):
+        entities, source, target = list(task.source_entities or ()), task.source or "", list(task.tokens or ())
+    target.append(str(number))  # no two are the same
+    text = " ".join(target)
+    return Task(
+        id=f"g{number}",
+        text=text,
+        source=source,
+        source_entities=tuple(entities),
+        tokens=None if Tokens.tokenize(text).words() == target else tuple(target),
+        alignment=task.alignment,
+    )
+
+
+def _name(number: int) -> str:
+    syllables = ("ba", "ki", "mu", "lo", "na", "se", "wa", "ga", "ri", "tu", "ke", "no")
+    name, number = "", number + 12
+    while number:
+        number, place = divmod(number, len(syllables))
+        name += syllables[place]
+    return name.capitalize()
+
+
+def base_tasks() -> list[Task]:
+    """Sentences whose source has no other tokens than those that its text shows: links stay right."""
     return [
-        (
-            msgspec.structs.replace(
-                task, id=f"g{number}", text=f"{task.text} {number}", tokens=None, entities=None
-            ),
-            "pool",
-        )
-        for number in range(start, stop)
-        for task in [tasks[number % len(tasks)]]
+        task
+        for task in data("lug")
+        if task.tokens and Tokens.tokenize(task.source or "").words() == list(task.source_tokens or ())
     ]
 
 
-def in_store(url: str, count: int, limit: int, connection: Any) -> None:
-    from xner_label.predicting.predictor import Predictor
-    from xner_label.reporting.status import status
-    from xner_label.settings.table import Settings
-    from xner_label.store import migrating, projects
-    from xner_label.store.database import open_store
-    from xner_label.store.task_import import import_tasks
+class Meter:
+    """Seconds of steps, and of the parts of one; the memory of this process."""
 
-    tasks = [task for task in data("lug") if task.tokens is None or " ".join(task.tokens) == task.text]
-    settings = Settings(labels=LABELS, aligner="given", tagger="given", corpus_limit=limit)
-    times = {}
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, step: str, work: Callable[[], Any]) -> Any:
+        begun = time.perf_counter(), time.process_time()
+        outcome = work()
+        self.seconds[step] = time.perf_counter() - begun[0]
+        spent = time.process_time() - begun[1]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        load = os.getloadavg()[0]
+        print(
+            f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process), at most "
+            f"{memory:.0f} MiB so far, load {load:.1f}",
+            flush=True,
+        )
+        return outcome
+
+
+def settings_for(url: str, limit: int) -> Settings:
+    return Settings(database_url=url, labels=LABELS, aligner="given", tagger="given", corpus_limit=limit)
+
+
+def add(store: Store, project: int, tasks: Sequence[Task], start: int, stop: int) -> None:
+    for first in range(start, stop, 2_000):
+        with store.write() as session:
+            import_tasks(session, project, grown(tasks, first, min(first + 2_000, stop)))
+
+
+def make_store(url: str, count: int, limit: int, more: int) -> None:
+    """Import and predict ``count`` tasks, then ``more`` of them, into a new store."""
+    tasks, settings = base_tasks(), settings_for(url, limit)
+    meter = Meter(f"{url.partition(':')[0]} {count} tasks, {limit} teach")
     with open_store(url, check=False) as store:
         migrating.upgrade(store)
         with store.write() as session:
             project = projects.ensure_project(session, settings.project, LABELS).id
-
-        def add(start: int, stop: int) -> None:
-            for first in range(start, stop, 2_000):
-                with store.write() as session:
-                    import_tasks(session, project, grown(tasks, first, min(first + 2_000, stop)))
-
-        def measure(name: str, work: Any) -> None:
-            begun = time.perf_counter()
-            work()
-            times[name] = time.perf_counter() - begun
-
-        measure("import", lambda: add(0, count))
-        measure("predict", lambda: Predictor(store, settings).predict_project())
-        measure("status", lambda: status(store, settings.project))
-        measure("import 1 % more", lambda: add(count, count + count // 100))
-        measure("predict 1 % more", lambda: Predictor(store, settings).predict_project())
-    connection.send((times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        meter("generating alone", lambda: [grown(tasks, n, n + 100) for n in range(0, min(count, 10_000), 100)])
+        meter("import", lambda: add(store, project, tasks, 0, count))
+        meter("predict", lambda: watched(lambda: Predictor(store, settings).predict_project(), meter.name))
+        meter("status", lambda: status(store, settings.project))
+        meter("predict, nothing new", lambda: Predictor(store, settings).predict_project())
+        if more:
+            meter(f"import {more} more", lambda: add(store, project, tasks, count, count + more))
+            meter(f"predict {more} more", lambda: Predictor(store, settings).predict_project())
 
 
-def store(count: int, limit: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe()
-        url = f"sqlite:///{folder}/store.db"
-        process = context.Process(target=in_store, args=(url, count, limit, there))
-        process.start()
-        times, memory = here.recv()
-        process.join()
-        size = (Path(folder) / "store.db").stat().st_size / 2**20
-    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in times.items())
-    print(f"{count} tasks, {limit} teach: {seconds}; at most {memory:.0f} MiB, store {size:.0f} MiB", flush=True)
+def watched(work: Callable[[], Any], name: str) -> Any:
+    """The work, with the share of samples of its main thread in projection and in the database's own work."""
+    samples: Counter[str] = Counter()
+    main, stopped = threading.get_ident(), threading.Event()
+
+    def look() -> None:
+        while not stopped.wait(0.05):
+            frame, kind = sys._current_frames().get(main), "other"
+            while frame is not None:
+                file, function = frame.f_code.co_filename, frame.f_code.co_name
+                if "/projection/" in file or "/stages/tagging/" in file or file.endswith("corpus_state.py"):
+                    kind = "projection"
+                elif function in ("do_execute", "do_executemany", "do_commit", "fetchmany", "fetchall"):
+                    kind = "database"
+                else:
+                    frame = frame.f_back
+                    continue
+                break
+            samples[kind] += 1
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        return work()
+    finally:
+        stopped.set()
+        watcher.join()
+        shares = {kind: f"{count / samples.total():.0%}" for kind, count in samples.most_common()}
+        print(f"{name}: samples of predict {shares}", flush=True)
+
+
+def growth(url: str, count: int) -> None:
+    """How long commands take in a project of ``count`` predicted tasks, of which 100 are in Label Studio."""
+    meter = Meter(f"{url.partition(':')[0]} {count} tasks")
+    with open_store(url, check=False) as store, LoopbackStudio(large_store.LABELS).open() as studio:
+        migrating.upgrade(store)
+        meter("made", lambda: large_store.fill(store, count))
+        settings = Settings(labels=large_store.LABELS, studio_url=studio.url, studio_api_key="a" * 40)
+        studio.connect(store, settings.project)
+        meter("status, first", lambda: status(store, settings.project))
+        meter("status", lambda: status(store, settings.project))
+        push(store, settings, PushOptions(limit=1))  # what it imports and opens isn't what grows
+        meter("push --limit 100", lambda: push(store, settings, PushOptions(limit=100)))
+        sync(store, settings)
+        for number in range(1, 11):
+            studio.annotate(number, [])
+        meter("sync of 10 changes", lambda: sync(store, settings))
+        meter("plan --minutes 60", lambda: make_plan(store, settings.project, 60.0, keep=False))
+
+
+def in_process(function: Callable[..., None], *arguments: Any) -> None:
+    """In a process of its own: its memory is that of the work alone."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "store"])
+    parser.add_argument("what", choices=["quality", "store", "growth"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
     parser.add_argument("--tasks", default="10000")
-    parser.add_argument("--corpus-limit", default=1_000, type=int)
+    parser.add_argument("--more", default=0, type=int, help="tasks that come later")
+    parser.add_argument("--corpus-limit", default=1_000, type=int, help="0: each task on its own")
+    parser.add_argument("--url", default="sqlite:///{folder}/store.db", help="new database; {count} is replaced")
     arguments = parser.parse_args()
     print(f"xner-label {xner_label.__version__}, weights {Weights.load().digest}, {platform.platform()}")
     if arguments.what == "quality":
         for language in arguments.languages.split(","):
             for share in arguments.shares.split(","):
                 quality(language, float(share))
-    else:
-        for count in arguments.tasks.split(","):
-            store(int(count), arguments.corpus_limit)
+        return
+    for count in map(int, arguments.tasks.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            url = arguments.url.format(folder=folder, count=count)
+            if arguments.what == "growth":
+                in_process(growth, url, count)
+                continue
+            in_process(make_store, url, count, arguments.corpus_limit, arguments.more or count // 100)
 
 
 if __name__ == "__main__":

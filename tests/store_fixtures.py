@@ -11,7 +11,18 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Provenance, SourceMention, Task
-from xner_label.store import corpus_states, desk, jobs, migrating, predictions, projects, reviews, tables, tasks
+from xner_label.store import (
+    corpus_states,
+    desk,
+    documents,
+    jobs,
+    migrating,
+    predictions,
+    projects,
+    reviews,
+    tables,
+    tasks,
+)
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
 from xner_label.store.stages import add_stage_results, ensure_stage
@@ -135,6 +146,8 @@ def fill_every_table(session: Session) -> None:
     )
     corpus_states.add_additions(session, state.id, {ids["2"]: b"a"})
     jobs.enqueue(session, project.id, "sync")
+    document = documents.add_documents(session, project.id, {"d": ("Hey!", 1)})["d"]
+    documents.add_sentences(session, [(ids["2"], document, 0)])
     desk.add_calibration(session, project.id, prediction.pipeline_id, 1, {})
     desk.add_plan(session, project.id, 1, {})
     session.flush()

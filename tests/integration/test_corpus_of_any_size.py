@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from sqlalchemy import delete, select
 
 from tests.integration.test_learning import add, predicted, records, settle_tasks, unseen
 from tests.misnamed_corpus import misnamed_corpus
@@ -26,6 +28,7 @@ from xner_label.projection.problem import build_instance
 from xner_label.settings.table import Settings
 from xner_label.store import migrating
 from xner_label.store.database import Store, open_store
+from xner_label.store.tables import Prediction
 
 SETTINGS = Settings(labels=("PER", "LOC"), aligner="given", tagger="given", corpus_limit=150)
 
@@ -83,6 +86,33 @@ def test_the_table_does_not_depend_on_order_or_on_shards() -> None:
     assert alone == answers[0][1][:40]
 
 
+class Stages:
+    """A Progress that remembers how much each stage had to do."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int | None] = {}
+
+    def begin(self, stage: str, total: int | None = None) -> None:
+        self.totals[stage] = total
+
+    def advance(self, count: int = 1) -> None:
+        pass
+
+
+@pytest.mark.parametrize("limit", [0, 150, 1_000])
+def test_a_run_goes_on_with_what_is_missing(store: Store, limit: int) -> None:
+    add(store, records(300))
+    settings = replace(SETTINGS, corpus_limit=limit)
+    whole = Predictor(store, settings).predict_project()
+    with store.write() as session:  # as if it had been killed before the last batches
+        newest = session.scalars(select(Prediction.id).order_by(Prediction.id.desc()).limit(70)).all()
+        session.execute(delete(Prediction).where(Prediction.id.in_(newest)))
+    progress = Stages()
+    rest = Predictor(store, settings).predict_project(progress)
+    assert (rest.predicted, rest.known, rest.version) == (70, 230, whole.version)
+    assert progress.totals["projecting"] == 70
+
+
 def test_a_project_beyond_the_limit_is_predicted_through_the_table(store: Store) -> None:
     found = records(400)
     add(store, found)
@@ -92,8 +122,11 @@ def test_a_project_beyond_the_limit_is_predicted_through_the_table(store: Store)
     assert (again.predicted, again.known, again.version) == (0, 400, report.version)
     later = [msgspec.structs.replace(unseen(task), id=f"new-{task.id}") for task in found[:20]]
     add(store, later)
-    more = Predictor(store, SETTINGS).predict_project()
-    assert (more.predicted, more.known, more.version) == (20, 400, report.version)  # one task's work each
+    progress = Stages()
+    more = Predictor(store, SETTINGS).predict_project(progress)
+    assert (more.predicted, more.known, more.version) == (20, 400, report.version)
+    assert progress.totals["projecting"] == 20  # one task's work each: the others aren't even read
+    assert "learning" not in progress.totals
     settle_tasks(store, found[:60])
     learned = Predictor(store, SETTINGS).predict_project()
     assert learned.version != report.version

@@ -115,6 +115,33 @@ def test_a_lone_pair_without_a_fit_links_what_looks_alike() -> None:
     assert {(0, 0), (1, 1), (3, 3)} <= {(i, j) for i, j, _ in links}
 
 
+def test_letters_vote_where_words_are_cut_in_many_ways() -> None:
+    characters = "天地玄黃宇宙洪荒日月盈昃辰宿列張寒來暑往秋收冬藏閏餘成歲律呂調陽雲騰致雨"
+    names = {word: characters[2 * place : 2 * place + 2] for place, word in enumerate((*WORDS, *VERBS))}
+    rng = random.Random(3)
+    pairs = []
+    for _ in range(200):
+        words, _ = sentence_pair(rng)
+        written = "".join(names[word] for word in words[:3])
+        ends = sorted(rng.sample(range(1, 6), 2))
+        pairs.append((words[:3], [written[: ends[0]], written[ends[0] : ends[1]], written[ends[1] :]]))
+    aligner = EflomalAligner(MemoryCache(), runs=3)
+    assert aligner.fit(pairs)
+    links = aligner.align(pairs)
+    assert all(0.2 <= weight <= 1 for line in links for _, _, weight in line)
+    right = total = 0
+    for (words, target), line in zip(pairs, links, strict=True):
+        total += len(words)
+        right += sum(
+            any(i == place and set(names[words[i]]) & set(target[j]) for i, j, _ in line)
+            for place in range(len(words))
+        )
+    assert right > 0.9 * total
+    words = [WORDS[0], VERBS[1], WORDS[2]]
+    new = aligner.align([(words, [names[word] for word in words])])
+    assert {(0, 0), (1, 1), (2, 2)} <= {(i, j) for i, j, _ in new[0]}
+
+
 def test_nothing_to_align_or_to_learn_from() -> None:
     aligner = EflomalAligner(MemoryCache())
     assert aligner.align([]) == []

@@ -85,7 +85,7 @@ def exported(store: Store, name: str, path: Path, format: str, **options: Any) -
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("format", ["jsonl", "doccano", "label-studio", "hf"])
+@pytest.mark.parametrize("format", ["jsonl", "doccano", "prodigy", "label-studio", "hf", "spacy"])
 @pytest.mark.soak
 @settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -119,6 +119,56 @@ def test_columns_go_round_with_their_entities(store: Store, tmp_path: Path, rows
     assert report.bad == 0, report.errors
     again = exported(store, second, tmp_path / "again.conll", "conll")
     assert again == content
+
+
+@pytest.mark.parametrize("format", ["brat", "webanno"])
+@pytest.mark.soak
+@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=tasks(on_tokens=False))
+def test_standoff_goes_round(store: Store, tmp_path: Path, format: str, rows: list[dict[str, Any]]) -> None:
+    """Ids, texts and entities come back, nested and inside tokens too; the formats have no place for splits."""
+    if format == "webanno":
+        for row in rows:  # entities begin and end in tokens there; what touches none is named by the export
+            tokens = Tokens.tokenize(row["text"])
+            entities = [entity for entity in row["entities"] if _is_on_tokens(tokens, entity)]
+            row.update(entities=entities)
+    folder = tmp_path / uuid4().hex
+    folder.mkdir()
+    (folder / "in.jsonl").write_text("".join(json.dumps({**row, "split": "pool"}) + "\n" for row in rows))
+    first, _ = project(store, folder / "in.jsonl")
+    export(store, first, folder / "out", gold=True, silver=False, format=format)
+    second, report = project(store, folder / "out", format=format)
+    assert (report.bad, report.added) == (0, len(rows)), report.errors
+    back = [json.loads(line) for line in exported(store, second, folder / "jsonl", "jsonl").splitlines()]
+    expected = [{**row, "split": "pool", "origin": "gold"} for row in rows]
+    assert sorted(map(_comparable, back)) == sorted(map(_comparable, expected))
+
+
+def _is_on_tokens(tokens: Tokens, entity: dict[str, Any]) -> bool:
+    first, last, _ = tokens.covering(entity["start"], entity["end"])
+    return first < last and tokens.starts[first] <= entity["start"] and tokens.ends[last - 1] >= entity["end"]
+
+
+def _comparable(row: dict[str, Any]) -> str:
+    entities = sorted(row["entities"], key=lambda entity: (entity["start"], entity["end"], entity["label"]))
+    return json.dumps({**row, "entities": entities}, sort_keys=True)
+
+
+def test_brat_takes_a_new_folder(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"id": "a/1", "text": "Amina", "entities": []}\n')
+    name, _ = project(store, tmp_path / "in.jsonl")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "kept").touch()
+    for taken in (tmp_path / "full", tmp_path / "in.jsonl", "-"):
+        with pytest.raises(UsageError, match="name a new folder"):
+            export(store, name, taken, gold=True, silver=False, format="brat")
+    export(store, name, tmp_path / "new", gold=True, silver=False, format="brat")
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [
+        "a%2F1.ann",
+        "a%2F1.txt",
+        "annotation.conf",
+    ]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_everything_goes_round(store: Store, tmp_path: Path) -> None:

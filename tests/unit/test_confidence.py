@@ -10,6 +10,7 @@ import pytest
 from tests.soak import rounds
 from xner_label.confidence.anchoring import SliceCounts, anchoring
 from xner_label.confidence.calibration import ISOTONIC, MIN_ENTITIES, calibrate
+from xner_label.confidence.drift import TextSample, compare_texts
 from xner_label.confidence.estimates import MIN_TASKS, TaskCounts, estimate
 from xner_label.confidence.guarantee import MIN_AUDITED, outlook, promise, promises, smallest_audit, upper_limit
 from xner_label.confidence.lead_times import MIN_MEASURED, USUAL, fit_lead_times
@@ -416,3 +417,67 @@ class TestAnchoring:
     def test_needs_both_slices(self):
         few = SliceCounts(*np.ones((4, 10)))
         assert anchoring(few, few) is None
+
+
+def text_sample(generator, count=300, confidence=6.0, rates=(0.8, 0.5, 0.3), unknown=0.1):
+    """Tasks whose entities share their doubts, as those of a real corpus do."""
+    mood = generator.gamma(2.0, 0.5, count)
+    labels = np.column_stack([generator.poisson(rate * mood) for rate in rates]).astype(float)
+    return TextSample(
+        generator.beta(confidence, 1.0, count),
+        labels,
+        generator.binomial(20, unknown * mood.clip(0.2, 3.0)) / 20.0,
+    )
+
+
+class TestDrift:
+    def test_text_without_a_shift_is_flagged_in_one_of_twenty_looks(self):
+        from scipy.stats import binomtest
+
+        generator = np.random.default_rng(3)
+        draws = rounds(60)
+        flagged = 0
+        for _ in range(draws):
+            answers = generator.normal(0.0, 0.3, 120)
+            found = compare_texts(text_sample(generator), text_sample(generator), answers[:80], answers[80:])
+            flagged += found.action != "nothing"
+        assert binomtest(flagged, draws, 0.05, alternative="greater").pvalue > 0.001, (flagged, draws)
+
+    @pytest.mark.parametrize(
+        ("shift", "answers", "action"),
+        [
+            ({"confidence": 3.0}, 0.0, "recalibrate"),
+            ({"rates": (0.4, 0.9, 0.3)}, 0.0, "recalibrate"),
+            ({"unknown": 0.2}, 0.0, "recalibrate"),
+            ({}, -0.35, "recalibrate"),
+            ({"confidence": 3.0, "unknown": 0.2}, 0.0, "retrain"),
+            ({"confidence": 3.0, "rates": (0.4, 0.9, 0.3)}, -0.35, "retrain"),
+        ],
+    )
+    def test_shifts_are_caught(self, shift, answers, action):
+        generator = np.random.default_rng(4)
+        caught = []
+        for _ in range(rounds(5)):
+            said = generator.normal(0.0, 0.3, 120)
+            said[80:] += answers
+            found = compare_texts(text_sample(generator), text_sample(generator, **shift), said[:80], said[80:])
+            caught.append(found.action == action)
+        assert np.mean(caught) >= 0.8
+
+    def test_what_is_too_small_to_matter_is_not_flagged(self):
+        generator = np.random.default_rng(5)
+        old, new = (text_sample(generator, 12_000, confidence=size) for size in (6.0, 6.4))
+        found = compare_texts(old, new)
+        row = next(row for row in found.comparisons if row.what == "confidence")
+        assert row.p < 0.05
+        assert not row.moved
+
+    def test_with_too_little_nothing_is_said(self):
+        generator = np.random.default_rng(6)
+        old, few = text_sample(generator), text_sample(generator, 10)
+        assert compare_texts(old, few).action is None
+        assert compare_texts(old, few, np.zeros(40), np.zeros(20)).action == "nothing"
+        none = TextSample(np.zeros(0), np.zeros((0, 3)), np.zeros(0))
+        assert compare_texts(none, none).comparisons == []
+        blank = TextSample(np.ones(60), np.zeros((60, 0)), np.zeros(60))
+        assert compare_texts(blank, blank).action == "nothing"

@@ -19,9 +19,12 @@ GROUND = {
     "iob2",
     "pharaoh",
     "jsonl",
+    "new_folder",
     "settings",
     "sample",
     "progress",
+    "logs",
+    "tracing",
 }
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {
@@ -40,6 +43,7 @@ HEAVY = {
     "huggingface_hub",
     "label_studio_sdk",
     "matplotlib",
+    "openai",
     "ray",
     "simalign",
     "spacy",

@@ -134,6 +134,15 @@ class Table:
         return [np.log(self.backward.get(pair, 1e-9)) for pair in pairs]
 
 
+class Places:
+    """Finds no place for markers."""
+
+    signature = "places"
+
+    def log_probabilities(self, sources, text, variants, least_ratio=0.0):
+        return np.full((len(sources), len(variants)), -np.inf)
+
+
 class Echo:
     """Translates nothing."""
 
@@ -184,7 +193,7 @@ def test_scores_are_reached_by_name():
     assert by_name == by_hand
     assert by_name.score == pytest.approx(0.75)
     for score in SCORES:
-        projector = make_projector(f"1*{score}", translation_scorer=Table({}, {}))
+        projector = make_projector(f"1*{score}", translation_scorer=Table({}, {}), variant_scorer=Places())
         assert projector.signature.startswith("fusion(1*")
     rare = make_fusion("rare", {"frequency": 1.0}, texts=[["Anna", "aliona"], ["Anna", "Bo"]])
     assert rare.signature == "rare(1*frequency(4/3))"
@@ -201,7 +210,9 @@ def test_every_projector_copes_with_nothing():
     nowhere = msgspec.structs.replace(instance("Zed a", "", [(0, 1, "PER")]), target_tags=())
     scorer = Table({}, {})
     for name in PROJECTORS:
-        projector = make_projector(name, translation_scorer=scorer, marker_translator=Echo())
+        projector = make_projector(
+            name, translation_scorer=scorer, variant_scorer=Places(), marker_translator=Echo()
+        )
         assert project_all(projector, [empty, unlinked, nowhere]) == [[], [], []]
         assert project_all(projector, []) == []
     with pytest.raises(UsageError, match="choose one of"):

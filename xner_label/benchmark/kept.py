@@ -11,31 +11,39 @@ import hashlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from xner_label.benchmark.stages import DeferredStage
 from xner_label.entities import Task
 from xner_label.errors import ConfigurationError
 from xner_label.jsonl import open_output
 from xner_label.pipeline.stage import Added, Stage, fingerprint
+from xner_label.stages.usage import Usage
 
 T = TypeVar("T")
 
 
 class Cost(msgspec.Struct):
-    """What work took: wall-clock seconds, and the most memory in MiB that the process held meanwhile."""
+    """What work took: wall-clock seconds, and the most memory in MiB that the process held meanwhile; ``usage``
+    of an endpoint, where one was asked."""
 
     seconds: float = 0.0
     mib: float = 0.0
     texts: int = 0
+    usage: Usage | None = None
 
     def add(self, other: Cost) -> None:
         """Another part of the same work."""
         self.seconds += other.seconds
         self.mib = max(self.mib, other.mib)
         self.texts += other.texts
+        if other.usage is not None:
+            self.usage = self.usage or Usage()
+            self.usage.add(other.usage)
 
 
 class _Part(msgspec.Struct):
@@ -43,6 +51,12 @@ class _Part(msgspec.Struct):
 
     cost: Cost
     added: dict[str, dict[str, Any]]
+
+
+class _PartCost(msgspec.Struct):
+    """What a file of results took, without the results, which are most of it."""
+
+    cost: Cost
 
 
 class Stopwatch:
@@ -62,6 +76,7 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._stages: dict[str, StageFolder] = {}
         try:
             (folder / "methods").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,8 +85,10 @@ class Kept:
             ) from None
 
     def stage(self, signature: str) -> StageFolder:
-        """The results of the stage of that signature."""
-        return StageFolder(self._folder / "stages" / _digest(signature))
+        """The results of the stage of that signature, read when they are first asked for."""
+        if signature not in self._stages:
+            self._stages[signature] = StageFolder(self._folder / "stages" / _digest(signature))
+        return self._stages[signature]
 
     def method(self, key: str, result_type: type[T]) -> T | None:
         """What is kept under a key; None where nothing is, or nothing that can be read."""
@@ -90,14 +107,26 @@ class StageFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._added: dict[str, dict[str, Any]] = {}
-        self.cost = Cost()
         self._stopwatch: Stopwatch | None = None
-        for file in sorted(folder.glob("*.json")):
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What all results took."""
+        total = Cost()
+        for file in sorted(self._folder.glob("*.json")):
+            part = _read(file, _PartCost)
+            if part is not None:
+                total.add(part.cost)
+        return total
+
+    @cached_property
+    def _added(self) -> dict[str, dict[str, Any]]:
+        added: dict[str, dict[str, Any]] = {}
+        for file in sorted(self._folder.glob("*.json")):
             part = _read(file, _Part)
             if part is not None:
-                self._added.update(part.added)
-                self.cost.add(part.cost)
+                added.update(part.added)
+        return added
 
     def begin(self) -> None:
         """Work for the next results begins now."""
@@ -119,11 +148,14 @@ class StageFolder:
             fingerprint(stage, task): dict(msgspec.to_builtins(dict(values))) for task, values in results
         }
         part = _Part((self._stopwatch or Stopwatch()).cost(len(results)), added)
+        if isinstance(stage, DeferredStage):
+            part.cost.usage = stage.take_usage()
         self._stopwatch = None
+        known, cost = self._added, self.cost  # of what is in the folder without the new file
         self._folder.mkdir(parents=True, exist_ok=True)
         _write(self._folder / f"{uuid.uuid4().hex}.json", part)
-        self._added.update(added)
-        self.cost.add(part.cost)
+        known.update(added)
+        cost.add(part.cost)
 
 
 def _digest(text: str) -> str:

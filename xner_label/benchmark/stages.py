@@ -24,6 +24,7 @@ from xner_label.pipeline.stage import Added, AlignmentStage, FixedStage, Stage, 
 from xner_label.settings.choices import ALIGNERS, TAGGERS, TRANSLATORS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import TargetTagger
+from xner_label.stages.usage import Usage, usage_of
 
 _KINDS = {"translator": TRANSLATORS, "tagger": TAGGERS, "aligner": ("given", "none", *ALIGNERS)}
 _ADDS = {
@@ -67,11 +68,21 @@ class DeferredStage:
         self.learns = learns
         self._make = make
         self._made: Stage | None = None
+        self._taken = Usage()
 
     def _stage(self) -> Stage:
         if self._made is None:
             self._made = self._make()
         return self._made
+
+    def take_usage(self) -> Usage | None:
+        """What asking an endpoint took since this was last called; None for a stage that asks none."""
+        usage = usage_of(self._made)
+        if usage is None:
+            return None
+        new = usage.since(self._taken)
+        self._taken = usage
+        return new
 
     def learn(self, tasks: Sequence[Task]) -> None:
         """Have the stage learn, if it does."""
@@ -131,6 +142,8 @@ def translation_stage(choice: StageChoice, settings: Settings) -> DeferredStage 
         assert translator is not None
         return TranslationStage(translator)
 
+    if choice.kind == "llm":
+        return DeferredStage("translator", TranslationStage.reads, make().signature, make)  # nothing to read
     languages = f"{chosen.target_language}>{chosen.source_language}"
     signature = (
         f"{choice.kind}:{model_signature(chosen, chosen.translator_model)}:{languages}:b{chosen.translator_beams}"
@@ -151,6 +164,14 @@ def tagging_stage(
     chosen = replace(
         settings, tagger=choice.kind, tagger_model=choice.model or settings.tagger_model, labels=tuple(labels)
     )
+
+    def make() -> Stage:
+        tagger = assembly.make_tagger(chosen, cache=MemoryCache(), labelled=labelled)
+        assert tagger is not None
+        return TaggingStage(tagger)
+
+    if choice.kind == "llm":
+        return DeferredStage("tagger", TaggingStage.reads, make().signature, make)  # nothing to read
     if choice.kind == "crf" and not chosen.tagger_model:
         if not labelled:
             raise UsageError("the CRF tagger has nothing to learn from", hint="give --labelled FILE, or crf:FILE")
@@ -163,12 +184,6 @@ def tagging_stage(
         model = spacy_signature(chosen.tagger_model)
     else:
         model = model_signature(chosen, chosen.tagger_model)
-
-    def make() -> Stage:
-        tagger = assembly.make_tagger(chosen, cache=MemoryCache(), labelled=labelled)
-        assert tagger is not None
-        return TaggingStage(tagger)
-
     options = ",".join((*labels, *chosen.tagger_map, *chosen.tagger_prompts))
     signature = f"{choice.kind}:{model}:{options}:{_placed(chosen)}"
     return DeferredStage("tagger", TaggingStage.reads, signature, make)

@@ -21,7 +21,9 @@ from xner_label.settings.table import Settings
 )
 @click.option(
     "--format",
-    type=click.Choice(["jsonl", "conll", "hf", "doccano", "label-studio"], case_sensitive=False),
+    type=click.Choice(
+        ["jsonl", "conll", "hf", "doccano", "prodigy", "label-studio", "webanno", "spacy"], case_sensitive=False
+    ),
     default="jsonl",
     show_default=True,
 )

@@ -17,7 +17,10 @@ from xner_label.settings.table import Settings
 @click.option("--full", is_flag=True, help="With source, source entities, tokens and links, for fit-projector")
 @click.option(
     "--format",
-    type=click.Choice(["jsonl", "conll", "hf", "doccano", "label-studio"], case_sensitive=False),
+    type=click.Choice(
+        ["jsonl", "conll", "hf", "doccano", "prodigy", "label-studio", "webanno", "brat", "spacy"],
+        case_sensitive=False,
+    ),
     default="jsonl",
     show_default=True,
 )
@@ -41,6 +44,7 @@ from xner_label.settings.table import Settings
     help="Promise the share of wrong entities, or of sentences with a wrong one",
 )
 @click.option("--together", is_flag=True, help="One promise for all labels, not one for each")
+@click.option("--documents", is_flag=True, help="Put sentences of documents (`import --sentences`) together again")
 @output_option
 @with_settings("database_url", "project")
 @json_option
@@ -49,6 +53,7 @@ def command(
     gold: bool,
     silver: bool,
     full: bool,
+    documents: bool,
     format: str,
     output_path: str,
     as_json: bool,
@@ -57,9 +62,10 @@ def command(
 ) -> None:
     """Write gold, silver or both, in the order the tasks came.
 
-    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's
-    JSON Lines, Label Studio's JSON. A file is whole or absent. Entities that tags can't express (CoNLL, Hugging
-    Face) are counted and named. With --max-error, entities that can't be accepted are left out of the silver
+    Formats: JSON Lines, CoNLL columns (token, tab, IOB2 tag), Hugging Face `tokens` and `ner_tags`, doccano's and
+    Prodigy's JSON Lines, Label Studio's JSON, WebAnno TSV (INCEpTION), brat's files (-o names a new folder),
+    spaCy's DocBin. A file or folder is whole or absent. Entities that tags can't express (CoNLL, Hugging Face) are
+    counted and named. With --max-error, entities that can't be accepted are left out of the silver
     (with --per sentence: the whole task); where nothing can be promised nothing is written (exit 6).
     """
     from xner_label.exchange.exporting import export
@@ -83,15 +89,20 @@ def command(
             full=full,
             accepted=accepted,
             whole=promised["per"] == "sentence",
+            documents=documents,
         )
     cut = f", {report.cut_tokens} tokens cut where entities begin or end" if report.cut_tokens else ""
     left_out = f", {report.left_out} left out" if report.left_out else ""
-    words = f"{report.tasks} tasks with {report.entities} entities exported{cut}{left_out}"
+    if report.incomplete_documents:
+        left_out += f", {report.incomplete_documents} incomplete documents left out"
+    what = "documents and tasks" if documents else "tasks"
+    words = f"{report.tasks} {what} with {report.entities} entities exported{cut}{left_out}"
     if output_path == "-":
         say(words)
     else:
         answer(report, words, as_json=as_json)
     for entity in report.named:
         say(f"left out: {entity}")
-    if report.left_out > len(report.named):
-        say(f"... and {report.left_out - len(report.named):,} more")
+    unnamed = report.left_out + report.incomplete_documents - len(report.named)
+    if unnamed > 0:
+        say(f"... and {unnamed:,} more")

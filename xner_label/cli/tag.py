@@ -13,9 +13,10 @@ from xner_label.settings.table import Settings
 @click.command()
 @input_argument
 @output_option
-@with_settings("tagger", "device", "dtype")
+@with_settings("tagger", "llm_url", "source_language", "device", "dtype")
 @click.option(
-    "--model", help="Checkpoint, or file of a CRF: a path or a fetched hub name [default: the settings']"
+    "--model",
+    help="Checkpoint, file of a CRF, or name of a language model [default: the settings']",
 )
 @click.option(
     "--labelled",
@@ -56,7 +57,7 @@ def command(
     from xner_label.stages.tagging.tag_map import parse_mapping
 
     kind = settings.tagger
-    if labelled or (model and kind not in ("spacy", "gliner")):
+    if labelled or (model and kind not in ("spacy", "gliner", "llm")):
         kind = "crf" if labelled or Path(model or "").is_file() else "transformers"
     settings = replace(
         settings,
@@ -82,4 +83,5 @@ def command(
         doing="tagging",
         strict=strict,
         as_json=as_json,
+        stage=tagger,
     )

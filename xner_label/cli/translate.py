@@ -13,8 +13,13 @@ from xner_label.settings.table import Settings
 @click.command()
 @input_argument
 @output_option
-@with_settings("translator", "target_language", "source_language", "translator_beams", "device", "dtype")
-@click.option("--model", help="Checkpoint: a folder or a fetched hub name [default: the settings']")
+@with_settings(
+    "translator", "llm_url", "target_language", "source_language", "translator_beams", "device", "dtype"
+)
+@click.option(
+    "--model",
+    help="Checkpoint (folder or fetched hub name) or language model [default: the settings']",
+)
 @click.option("--again", is_flag=True, help="Translate tasks that have a source, too")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line, leaving no output file")
 @json_option
@@ -58,4 +63,5 @@ def command(
         doing="translating",
         strict=strict,
         as_json=as_json,
+        stage=translator,
     )

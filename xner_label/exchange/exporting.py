@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 import msgspec
 
 from xner_label.entities import Entity, Task
 from xner_label.errors import RecordError, UsageError
-from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.brat_writer import write_brat
+from xner_label.exchange.documents import whole_documents
+from xner_label.exchange.exported import ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.writers import ON_TOKENS, WRITERS
 from xner_label.jsonl import open_output
+from xner_label.new_folder import new_folder
 from xner_label.projection.problem import build_instance
 from xner_label.store.database import Store
 from xner_label.store.labelled import LabelledTask, labelled_tasks
 from xner_label.store.tables import Prediction
 from xner_label.store.tasks import to_record
 
+# Formats that are folders of files.
+FOLDER_WRITERS: Mapping[str, Callable[[Iterable[ExportedTask], ExportReport, Path], None]] = {"brat": write_brat}
 Accepted = Mapping[int, Set[tuple[int, int, str]]]
 
 
@@ -31,6 +37,7 @@ def export(
     full: bool = False,
     accepted: Accepted | None = None,
     whole: bool = False,
+    documents: bool = False,
 ) -> ExportReport:
     """Write gold, silver or both in the order the tasks came; a task with gold never appears as silver.
 
@@ -39,27 +46,48 @@ def export(
     asked for contradicts itself.
 
     ``accepted``: (start, end, label) of the silver entities to be written, by task id, None for all; ``whole``
-    leaves out the silver tasks that aren't in it.
+    leaves out the silver tasks that aren't in it. ``documents`` writes tasks that are sentences of one as the
+    whole document; one that lacks a sentence is left out and named.
     """
     if not (gold or silver):
         raise UsageError("nothing to export", hint="give --gold, --silver or both")
     if full and format != "jsonl":
         raise UsageError(f"the format {format} can't hold everything", hint="leave out --full or use jsonl")
+    if full and documents:
+        raise UsageError("--full is about single sentences", hint="leave out --full or --documents")
+    if format in FOLDER_WRITERS and (str(output) == "-" or _is_taken(Path(output))):
+        raise UsageError(f"the format {format} is a folder of files", hint="name a new folder with -o")
     report = ExportReport()
     labelled = labelled_tasks(store, project, gold=gold, silver=silver, links=full)
     if whole and accepted is not None:
         labelled = (task for task in labelled if task.gold is not None or task.task.id in accepted)
-    tasks = _counted(labelled, full, format, report, accepted)
+    converted = _converted(labelled, full, format, accepted)
+    tasks = _counted(
+        whole_documents(store, converted, report) if documents else (task for _, task in converted), report
+    )
     first = next(tasks, None)  # an unknown project leaves no file behind
+    rows = _with_first(first, tasks)
+    if format in FOLDER_WRITERS:
+        with new_folder(Path(output)) as folder:
+            FOLDER_WRITERS[format](rows, report, folder)
+        return report
     with open_output(output) as stream:
-        for row in WRITERS[format](_with_first(first, tasks), report):
+        for row in WRITERS[format](rows, report):
             stream.write(row)
     return report
 
 
-def _counted(
-    tasks: Iterator[LabelledTask], full: bool, format: str, report: ExportReport, accepted: Accepted | None
-) -> Iterator[ExportedTask]:
+def _counted(tasks: Iterator[ExportedTask], report: ExportReport) -> Iterator[ExportedTask]:
+    for task in tasks:
+        report.tasks += 1
+        report.entities += len(task.entities)
+        yield task
+
+
+def _converted(
+    tasks: Iterator[LabelledTask], full: bool, format: str, accepted: Accepted | None
+) -> Iterator[tuple[int, ExportedTask]]:
+    """Each task as it is written, by its id in the store."""
     for labelled in tasks:
         task = _exported(labelled)
         if accepted is not None and labelled.gold is None:
@@ -73,13 +101,16 @@ def _counted(
                 task,
                 source=task.source if format == "label-studio" else None,
                 source_entities=None,
-                tokens=task.tokens if format in ("conll", "hf") else None,
+                tokens=task.tokens if format in ON_TOKENS else None,
                 source_tokens=None,
                 alignment=None,
             )
-        report.tasks += 1
-        report.entities += len(task.entities)
-        yield task
+        yield labelled.task.id, task
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is there that a new folder can't replace."""
+    return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
 
 
 def _with_first(first: ExportedTask | None, rest: Iterator[ExportedTask]) -> Iterator[ExportedTask]:
@@ -121,6 +152,13 @@ def _silver(prediction: Prediction | None) -> tuple[Entity, ...]:
     if prediction is None:
         return ()
     return tuple(
-        SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
+        SilverEntity(
+            entity.start,
+            entity.end,
+            entity.label,
+            entity.score,
+            confidence=entity.confidence,
+            settled_by_name=(entity.provenance or {}).get("answer"),
+        )
         for entity in prediction.entities
     )

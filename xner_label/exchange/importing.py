@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy.orm import Session
 
+from xner_label.entities import Span
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.checking import checked_task
+from xner_label.exchange.documents import sentence_tasks
 from xner_label.exchange.readers.formats import FORMATS, WITHOUT_ENTITIES, open_records
 from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOptions
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects, tasks
 from xner_label.store.database import Store
+from xner_label.store.documents import add_documents, add_sentences, documents_by_external
 from xner_label.store.gold import add_imported_gold
 from xner_label.store.task_import import import_tasks
 
@@ -39,8 +43,8 @@ class ImportReport(msgspec.Struct):
     ``completed`` of the ``known`` tasks got a source, source entities, tokens or links that they lacked;
     ``gold_corrected`` had other gold before, which stays in the history. ``bad`` counts the records that were left
     out; ``errors`` names the first ``NAMED_ERRORS`` of them, with their line numbers. ``trimmed`` counts entities
-    that lost white space at their borders. ``notes`` says, with the number of records, what of the file wasn't
-    taken over. ``format`` is the one that the file was read in.
+    that lost white space at their borders. ``documents`` were cut into sentences. ``notes`` says, with the number
+    of records, what of the file wasn't taken over. ``format`` is the one that the file was read in.
     """
 
     format: str = ""
@@ -51,6 +55,7 @@ class ImportReport(msgspec.Struct):
     gold_corrected: int = 0
     bad: int = 0
     trimmed: int = 0
+    documents: int = 0
     notes: Counter[str] = msgspec.field(default_factory=Counter)
     errors: list[RecordError] = msgspec.field(default_factory=list)
 
@@ -70,13 +75,15 @@ class ImportOptions(ReadOptions, frozen=True, kw_only=True):
 
     ``split`` overrides what the records say; ``gold`` stores each record's ``entities`` as gold;
     ``source_labelled`` takes the records as labelled source data for the source tagger; ``drop_unknown_labels``
-    leaves entities with a label outside the project's set out instead of refusing their record.
+    leaves entities with a label outside the project's set out instead of refusing their record. ``sentences``
+    takes each record for a document and makes its sentences the tasks.
     """
 
     split: str | None = None
     gold: bool = False
     source_labelled: bool = False
     drop_unknown_labels: bool = False
+    sentences: bool = False
 
 
 def import_file(
@@ -92,6 +99,8 @@ def import_file(
     Raises UsageError when the file can't be read or its format isn't clear; then nothing is written, unless that
     shows only further on in the file.
     """
+    if options.sentences and options.source_labelled:
+        raise UsageError("labelled source data isn't cut into sentences", hint="leave out one of the two flags")
     report = ImportReport()
     with open_records(path, options) as (report.format, records):
         if (options.gold or options.source_labelled) and report.format in WITHOUT_ENTITIES:
@@ -104,10 +113,18 @@ def import_file(
         first = next(valid, None)
         with store.write() as session:
             project_id = projects.ensure_project(session, project, labels).id
-        write = _write_source_sentences if options.source_labelled else _write_tasks
+        write = (
+            _write_source_sentences
+            if options.source_labelled
+            else _write_documents
+            if options.sentences
+            else _write_tasks
+        )
         for batch in _batches(valid, first):
             write(store, project_id, batch, options, report)
             progress.advance(len(batch))
+    if report.added:
+        store.refresh_statistics()
     return report
 
 
@@ -160,16 +177,58 @@ def _write_tasks(
     options: ImportOptions,
     report: ImportReport,
 ) -> None:
-    rows = [(record.task, options.split or record.split or DEFAULT_SPLIT) for _, record in batch]
     with store.write() as session:
-        outcome = import_tasks(session, project_id, rows)
-        gold = {
-            str(record.task.id): record.task.entities or ()
-            for place, (_, record) in enumerate(batch)
-            if options.gold and not record.unlabelled and place not in outcome.refused
-        }
-        ids = tasks.ids_by_external(session, project_id, list(gold))
-        imported = add_imported_gold(session, {ids[key]: entities for key, entities in gold.items()})
+        _store_tasks(session, project_id, batch, options, report)
+
+
+def _write_documents(
+    store: Store,
+    project_id: int,
+    batch: Sequence[tuple[int, ImportedTask]],
+    options: ImportOptions,
+    report: ImportReport,
+) -> None:
+    """Store the sentences of documents as tasks, and where they stand in them."""
+    with store.write() as session:
+        stored = documents_by_external(session, project_id, [str(record.task.id) for _, record in batch])
+        parts: dict[str, list[tuple[Span, ImportedTask]]] = {}
+        texts: dict[str, tuple[str, int]] = {}
+        numbered = []
+        for number, record in batch:
+            name = str(record.task.id)
+            try:
+                if texts.get(name, (record.task.text,))[0] != record.task.text:
+                    raise RecordError("id", f"{name!r} belongs to another document of this file")
+                parts[name] = sentence_tasks(record, stored.get(name))
+            except RecordError as error:
+                report.add_error(error.at_line(number))
+                continue
+            texts[name] = record.task.text, len(parts[name])
+            numbered += [(number, task) for _, task in parts[name]]
+        _store_tasks(session, project_id, numbered, options, report)
+        ids = add_documents(session, project_id, texts)
+        places = {str(task.task.id): (ids[name], span.start) for name in parts for span, task in parts[name]}
+        task_ids = tasks.ids_by_external(session, project_id, list(places))
+        add_sentences(session, [(task_ids[key], *place) for key, place in places.items() if key in task_ids])
+    report.documents += len(texts)
+
+
+def _store_tasks(
+    session: Session,
+    project_id: int,
+    batch: Sequence[tuple[int, ImportedTask]],
+    options: ImportOptions,
+    report: ImportReport,
+) -> None:
+    rows = [(record.task, options.split or record.split or DEFAULT_SPLIT) for _, record in batch]
+    outcome = import_tasks(session, project_id, rows)
+    gold = {
+        str(record.task.id): record.task.entities or ()
+        for place, (_, record) in enumerate(batch)
+        if options.gold and not record.unlabelled and place not in outcome.refused
+    }
+    ids = tasks.ids_by_external(session, project_id, list(gold))
+    imported = add_imported_gold(session, {ids[key]: entities for key, entities in gold.items()})
     for place, problem in outcome.refused.items():
         report.add_error(problem.at_line(batch[place][0]))
     report.added += outcome.added

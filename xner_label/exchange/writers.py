@@ -1,4 +1,4 @@
-"""The formats that `export` writes: each turns labelled tasks into bytes, one after the other.
+"""The formats that `export` writes into one file: each turns labelled tasks into bytes, one after the other.
 
 Tags can't express everything: entities that overlap a longer one, or cover no token, are left out and named in the
 report; a token that holds a border inside is cut there. The formats with spans hold everything.
@@ -7,65 +7,18 @@ report; a token that holds a border inside is cut there. The formats with spans 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from xner_label.entities import Entity, Tokens
+from xner_label.entities import Tokens
+from xner_label.exchange.exported import ExportedTask, ExportReport, Writer
+from xner_label.exchange.spacy_writer import write_docs
+from xner_label.exchange.webanno_writer import write_webanno
 from xner_label.iob2 import place
 
-# How many entities that were left out a report names.
-NAMED = 20
 _VISIBLE = re.compile(r"\S+")
-
-
-class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
-    """A projected entity; ``confidence`` is the probability that it is exactly right."""
-
-    confidence: float
-
-
-class ExportedTask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One exported task. ``origin`` is ``gold`` or ``silver``; what follows it, where all was asked for."""
-
-    id: str
-    text: str
-    entities: tuple[Entity, ...]
-    split: str
-    origin: str
-    source: str | None = None
-    source_entities: tuple[Entity, ...] | None = None
-    tokens: tuple[str, ...] | None = None
-    source_tokens: tuple[str, ...] | None = None
-    alignment: str | None = None
-
-
-class ExportReport(msgspec.Struct):
-    """What an export wrote.
-
-    ``cut_tokens`` counts tokens that an entity begins or ends inside, ``left_out`` entities that tags can't
-    express; ``named`` says which, the first ``NAMED`` of them.
-    """
-
-    tasks: int = 0
-    entities: int = 0
-    cut_tokens: int = 0
-    left_out: int = 0
-    named: list[str] = msgspec.field(default_factory=list)
-
-    def leave_out(self, task: ExportedTask, entity: Entity, reason: str) -> None:
-        """Count an entity that isn't written, and name it if it is among the first."""
-        self.left_out += 1
-        self.entities -= 1
-        if len(self.named) < NAMED:
-            covered = task.text[entity.start : entity.end]
-            self.named.append(
-                f"task {task.id!r}: {entity.label} {covered[:40]!r} at {entity.start}..{entity.end} {reason}"
-            )
-
-
-Writer = Callable[[Iterable[ExportedTask], ExportReport], Iterator[bytes]]
 
 
 def write_jsonl(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[bytes]:
@@ -106,6 +59,14 @@ def write_doccano(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[by
         yield _line(id=task.id, text=task.text, label=spans, split=task.split)
 
 
+def write_prodigy(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[bytes]:
+    """Prodigy's JSON Lines, with ``spans``; gold has the answer ``accept``, silver none."""
+    for task in tasks:
+        spans = [{"start": entity.start, "end": entity.end, "label": entity.label} for entity in task.entities]
+        answer = {"answer": "accept"} if task.origin == "gold" else {}
+        yield _line(id=task.id, text=task.text, spans=spans, split=task.split, **answer)
+
+
 def write_label_studio(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterator[bytes]:
     """Label Studio's JSON: gold as annotations, silver as predictions, for controls called `label` and `text`."""
     begin = b"[\n"
@@ -134,12 +95,17 @@ def write_label_studio(tasks: Iterable[ExportedTask], _: ExportReport) -> Iterat
     yield b"\n]\n" if begin == b",\n" else b"[]\n"
 
 
+# Formats that are made of tokens: they take those that a task was given.
+ON_TOKENS = frozenset({"conll", "hf", "webanno", "spacy"})
 WRITERS: Mapping[str, Writer] = {
     "jsonl": write_jsonl,
     "conll": write_conll,
     "hf": write_hugging_face,
     "doccano": write_doccano,
+    "prodigy": write_prodigy,
     "label-studio": write_label_studio,
+    "webanno": write_webanno,
+    "spacy": write_docs,
 }
 
 

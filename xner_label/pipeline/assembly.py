@@ -17,6 +17,7 @@ import msgspec
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import tags_of
+from xner_label.pipeline.folder_cache import FolderCache
 from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import make_projector, models_asked
@@ -24,10 +25,19 @@ from xner_label.settings.choices import CHECKPOINT_TRANSLATORS, TAGGERS, TRANSLA
 from xner_label.settings.table import Settings
 from xner_label.stages.alignment.by_name import aligner_by_name
 from xner_label.stages.alignment.options import AlignerOptions
-from xner_label.stages.interfaces import Aligner, Cache, Tagger, TargetTagger, TranslationScorer, Translator
+from xner_label.stages.interfaces import (
+    Aligner,
+    Cache,
+    Tagger,
+    TargetTagger,
+    TranslationScorer,
+    Translator,
+    VariantScorer,
+)
 
 if TYPE_CHECKING:
     from xner_label.checkpoints.devices import Placement
+    from xner_label.stages.chat_model import Endpoint
     from xner_label.stages.tagging.crf import CrfTagger
 
 LabelledText = tuple[str, Sequence[Entity]]
@@ -36,14 +46,28 @@ LabelledText = tuple[str, Sequence[Entity]]
 def make_translator(settings: Settings, *, cache: Cache) -> Translator | None:
     """The translator that the settings name; None for ``given`` (the source comes with the tasks).
 
-    Raises ConfigurationError for an unknown name or language and for a model that can't be used,
-    MissingExtraError when the extra ``models`` is missing.
+    What ``llm`` answers is kept in the folder ``model_cache``, whatever ``cache`` is: it cost money. Raises
+    ConfigurationError for an unknown name or language and for a model that can't be used, MissingExtraError when
+    the extra ``models`` or ``llm`` is missing.
     """
     if settings.translator == "given":
         return None
     if settings.translator not in TRANSLATORS:
         known = ", ".join(TRANSLATORS)
         raise ConfigurationError(f"there is no translator {settings.translator!r}", hint=f"choose among {known}")
+    if settings.translator == "llm":
+        from xner_label.stages.translation.llm_translator import LlmTranslator
+
+        if not settings.target_language:
+            raise ConfigurationError(
+                "the translator llm has to know the language of the texts", hint="set target_language"
+            )
+        return LlmTranslator(
+            _endpoint(settings, settings.translator_model),
+            settings.target_language,
+            settings.source_language,
+            cache=FolderCache(Path(_cache_folder(settings)) / "llm"),
+        )
     from xner_label.stages.translation.engines import ctranslate2_translator, transformers_translator
     from xner_label.stages.translation.translator import CachedTranslator
 
@@ -92,6 +116,17 @@ def make_tagger(settings: Settings, *, cache: Cache, labelled: Sequence[Labelled
 
         prompts = dict(prompt.split("=", 1) for prompt in settings.tagger_prompts)
         return GlinerTagger(model, settings.labels, prompts=prompts, placement=make_placement(settings))
+    if name == "llm":
+        from xner_label.stages.tagging.llm_tagger import LlmTagger
+
+        return LlmTagger(
+            _endpoint(settings, model),
+            settings.labels,
+            language=settings.source_language,
+            prompts=dict(prompt.split("=", 1) for prompt in settings.tagger_prompts),
+            mapping=parse_mapping(settings.tagger_map),
+            cache=FolderCache(Path(_cache_folder(settings)) / "llm"),
+        )
     raise ConfigurationError(f"there is no tagger {name!r}", hint=f"choose among {', '.join(TAGGERS)}")
 
 
@@ -180,6 +215,21 @@ def _aligner_options(settings: Settings) -> AlignerOptions:
     )
 
 
+def make_variant_scorer(settings: Settings) -> VariantScorer | None:
+    """Scores of places for markers, by the checkpoint ``marker_model``, else ``translator_model``; None where both
+    are unnamed.
+
+    Raises ConfigurationError for a checkpoint or language that can't be used.
+    """
+    model = settings.marker_model or settings.translator_model
+    if not model:
+        return None
+    from xner_label.stages.translation.variant_scores import TransformersVariantScorer
+
+    languages = settings.source_language, settings.target_language
+    return TransformersVariantScorer(model, *languages, make_placement(settings))
+
+
 def make_marker_translator(settings: Settings, *, cache: Cache) -> Translator | None:
     """What translates marked texts from the source into the target language: the checkpoint ``marker_model``, else
     the translator the other way round, else the checkpoint ``translator_model``; None where all are unnamed.
@@ -210,6 +260,7 @@ def assemble_projector(
         name,
         weights=settings.projector_weights,
         translation_scorer=make_translation_scorer(settings) if "nmt" in asked else None,
+        variant_scorer=make_variant_scorer(settings) if "codec" in asked else None,
         marker_translator=make_marker_translator(settings, cache=cache or MemoryCache())
         if "markers" in asked
         else None,
@@ -222,6 +273,21 @@ def make_placement(settings: Settings) -> Placement:
     from xner_label.checkpoints.devices import choose_placement
 
     return choose_placement(settings.device, settings.dtype, _cache_folder(settings))
+
+
+def _endpoint(settings: Settings, model: str) -> Endpoint:
+    from xner_label.stages.chat_model import Endpoint
+
+    return Endpoint(
+        settings.llm_url,
+        model,
+        settings.llm_api_key,
+        timeout=settings.llm_timeout,
+        retries=settings.llm_retries,
+        parallel=settings.llm_parallel,
+        input_price=settings.llm_input_price,
+        output_price=settings.llm_output_price,
+    )
 
 
 def _cache_folder(settings: Settings) -> str:

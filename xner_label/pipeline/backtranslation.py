@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from xner_label.entities import Link
+from xner_label.errors import RecordError
 from xner_label.projection.exact.matching import Candidate, match, rank
 from xner_label.projection.problem import Instance
 from xner_label.projection.similarity import FoldedTokens, similar_ngrams
@@ -106,8 +107,10 @@ def back_translate(translator: Translator, instances: Sequence[Instance]) -> lis
     for instance in instances:
         renderings = []
         for known in instance.translations or ((),) * len(instance.mentions):
-            alone, marked = next(translations).text, _MARKED.search(next(translations).text)
-            new = [alone] if marked is None else [alone, marked[1]]
+            alone, within = next(translations), next(translations)
+            marked = None if isinstance(within, RecordError) else _MARKED.search(within.text)
+            new = [] if isinstance(alone, RecordError) else [alone.text]
+            new += [] if marked is None else [marked[1]]
             renderings.append((*known, *(text for text in new if text not in known)))
         result.append(msgspec.structs.replace(instance, translations=tuple(renderings)))
     return result

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xner_label.errors import ConfigurationError, MissingExtraError, XnerLabelError
+from xner_label.pipeline.assembly import make_tagger, make_translator
+from xner_label.pipeline.memory_cache import MemoryCache
 from xner_label.settings.choices import SIMALIGN_METHODS
 from xner_label.settings.table import Settings
 
@@ -20,6 +22,7 @@ from xner_label.settings.table import Settings
 _EXTRAS = {
     "transformers": ("models", ("torch", "transformers")),
     "ctranslate2": ("models", ("torch", "transformers", "ctranslate2")),
+    "llm": ("llm", ("openai",)),
     "eflomal": ("eflomal", ("eflomal",)),
     "simalign": ("models", ("torch", "transformers")),
     "mt-encoder": ("models", ("torch", "transformers")),
@@ -75,6 +78,9 @@ def _translator(settings: Settings) -> str:
     if settings.translator == "given":
         return ""
     _require_extra(settings.translator)
+    if settings.translator == "llm":
+        make_translator(settings, cache=MemoryCache())  # which asks nothing yet
+        return settings.translator_model
     shown = _checkpoint(settings.translator_model)
     from xner_label.checkpoints.languages import LanguageCodes
     from xner_label.checkpoints.loading import load_tokenizer
@@ -94,6 +100,9 @@ def _tagger(settings: Settings) -> str:
         from xner_label.stages.tagging.crf import CrfTagger
 
         CrfTagger.load(settings.tagger_model)
+        return settings.tagger_model
+    if settings.tagger == "llm":
+        make_tagger(settings, cache=MemoryCache())  # which asks nothing yet
         return settings.tagger_model
     if settings.tagger != "transformers":
         return ""
@@ -143,7 +152,7 @@ def _projector(settings: Settings) -> str:
     from xner_label.projection.projectors import make_projector
 
     if "target_tags" in make_projector(settings.projector, weights=settings.projector_weights).needs:
-        return "which needs target_tags with each task, or `project --target-tagger`"
+        return settings.target_tagger or "which needs target_tags with each task, or `project --target-tagger`"
     return settings.projector_weights
 
 

@@ -17,6 +17,8 @@ from xner_label.entities import Task, Tokens
 from xner_label.errors import RecordError
 from xner_label.pharaoh import format_links
 from xner_label.stages.interfaces import Aligner, SentencePair, Tagger, Translator, learns
+from xner_label.stages.usage import Usage, usage_of
+from xner_label.tracing import span
 
 # The fields that a stage adds to a task, by name, as JSON can hold them. Those that a Task doesn't have are for
 # whoever reads the line.
@@ -114,7 +116,9 @@ def additions(
                 added_to[place] = {**_outdated(tasks[place], added), **added}
         wanted = missing
     new: list[tuple[Task, Added]] = []
-    for place, result in zip(wanted, stage.run([tasks[place] for place in wanted]), strict=True):
+    with span(f"stage {stage.role}", tasks=len(wanted)):
+        results_of_run = stage.run([tasks[place] for place in wanted])
+    for place, result in zip(wanted, results_of_run, strict=True):
         if isinstance(result, RecordError):
             added_to[place] = result
         else:
@@ -186,6 +190,11 @@ class TranslationStage(FixedStage):
         """The translator's."""
         return self._translator.signature
 
+    @property
+    def usage(self) -> Usage | None:
+        """What a translator that asks an endpoint took so far."""
+        return usage_of(self._translator)
+
     def lacks(self, task: Task) -> bool:
         """Whether there is no source."""
         return task.source is None
@@ -193,7 +202,12 @@ class TranslationStage(FixedStage):
     def run(self, tasks: Sequence[Task]) -> list[Added | RecordError]:
         """Translate each text."""
         translations = self._translator.translate([task.text for task in tasks]) if tasks else []
-        return [{"source": translation.text, "source_score": translation.score} for translation in translations]
+        return [
+            translation
+            if isinstance(translation, RecordError)
+            else {"source": translation.text, "source_score": translation.score}
+            for translation in translations
+        ]
 
 
 class TaggingStage(FixedStage):
@@ -210,6 +224,11 @@ class TaggingStage(FixedStage):
         """The tagger's."""
         return self._tagger.signature
 
+    @property
+    def usage(self) -> Usage | None:
+        """What a tagger that asks an endpoint took so far."""
+        return usage_of(self._tagger)
+
     def lacks(self, task: Task) -> bool:
         """Whether it isn't known which entities the source has."""
         return task.source_entities is None
@@ -219,10 +238,8 @@ class TaggingStage(FixedStage):
         sources = [_or_error(_source, task) for task in tasks]
         texts = [source for source in sources if not isinstance(source, RecordError)]
         entities = iter(self._tagger.tag(texts) if texts else ())
-        return [
-            source if isinstance(source, RecordError) else {"source_entities": next(entities)}
-            for source in sources
-        ]
+        answers = [source if isinstance(source, RecordError) else next(entities) for source in sources]
+        return [answer if isinstance(answer, RecordError) else {"source_entities": answer} for answer in answers]
 
 
 class AlignmentStage:

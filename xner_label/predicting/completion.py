@@ -30,7 +30,7 @@ from xner_label.progress import SILENCE, Progress
 from xner_label.stages.interfaces import Aligner, Tagger, Translator
 from xner_label.store import tables, tasks
 from xner_label.store.database import Store
-from xner_label.store.stages import add_stage_results, ensure_stage, stage_results
+from xner_label.store.stages import add_stage_results, ensure_stage, find_stage, stage_results
 
 # Tasks that go through a stage together, and into the store in one transaction.
 TASKS_PER_BATCH = 500
@@ -119,6 +119,19 @@ class Completion:
         for batch in chained(begun, steps):
             yield [stored for stored, _ in batch], [task for _, task in batch]
             progress.advance(len(batch))
+
+    def is_shown(self, project_id: int) -> bool:
+        """Whether no task shows what another translator or tagger made than the present ones."""
+        with self._store.read() as session:
+            for stage, column in (
+                (self._translation, tables.Task.translator_id),
+                (self._tagging, tables.Task.tagger_id),
+            ):
+                if stage is not None:
+                    stage_id = find_stage(session, stage.role, stage.signature)
+                    if tasks.has_other(session, project_id, column, stage_id):
+                        return False
+        return True
 
     @property
     def aligns(self) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from xner_label.entities import Entity, Provenance
-from xner_label.errors import ConfigurationError
+from xner_label.entities import Entity, Provenance, Task
+from xner_label.errors import ConfigurationError, RecordError
 from xner_label.iob2 import TokenSpan
 from xner_label.predicting.provenance import Witnesses, provenances
 from xner_label.projection.corpus.effects import shift_of
@@ -36,7 +36,7 @@ from xner_label.projection.fitting.adaptation import Adapted
 from xner_label.projection.fitting.corrections import spread, unreviewed
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Instance, Projection, Projections
+from xner_label.projection.problem import Instance, Projection, Projections, build_instance
 from xner_label.review.name_answers import NO_ANSWERS, NameAnswers
 from xner_label.review.name_groups import NameKey
 from xner_label.review.name_occurrences import Occurrences, SpanPlace, answers_on, occurrences_of
@@ -236,6 +236,18 @@ class LearnedProjector:
                 batch = {key: unknown[key] for key in keys_of_kind[start : start + size]}
                 spans |= self._project_new(batch, counted=counted)
         return [_projections(known[key] if key in known else spans[key]) for key in keys]
+
+    def covers(self, tasks: Sequence[Task]) -> bool:
+        """Whether the state was made of enough of these, which may be unreadable ones."""
+        known = readable = 0
+        for task in tasks:
+            try:
+                key = key_of(build_instance(task)[0])
+            except RecordError:
+                continue
+            readable += 1
+            known += key in self._state.spans or self._is_counted(key)
+        return known >= _ENOUGH * readable
 
     def _is_counted(self, key: str) -> bool:
         place = int(np.searchsorted(self._counted, np.uint64(short_hash(key))))

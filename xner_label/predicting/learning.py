@@ -6,8 +6,9 @@ there or makes it again, the same.
 
 from __future__ import annotations
 
+import random
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -31,11 +32,14 @@ from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import build_instance
 from xner_label.review.settled_names import name_answers
-from xner_label.store import corpus_states
+from xner_label.store import corpus_states, set_aside, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import gold_of
 from xner_label.store.tables import CorpusState as StoredState
 from xner_label.training.data import TRAINABLE
+
+# Tasks of a project that say whether a state was made of most of them.
+_PROBED = 1_000
 
 
 class ProjectKnowledge:
@@ -52,7 +56,7 @@ class ProjectKnowledge:
         self._state_id = 0
         self._projector: LearnedProjector | None = None
 
-    def learn(self, tasks: LinkedTasks, limit: int, progress: Progress = SILENCE) -> LearnedProjector:
+    def learn(self, linked: LinkedTasks, limit: int, progress: Progress = SILENCE) -> LearnedProjector:
         """What projects the tasks: by the stored state while it knows all answers and most of the tasks, by a new
         one otherwise.
 
@@ -64,16 +68,16 @@ class ProjectKnowledge:
             newest_name = corpus_states.newest_name_answer(session, self._project)
             settled = self._settled(session)
             names = name_answers(session, self._project)
-        progress.begin("learning", len(tasks))
-        sample = draw_sample(tasks.batches(), settled.keys(), limit, progress)
+        progress.begin("learning", len(linked))
+        sample = draw_sample(linked.batches(), settled.keys(), limit, progress)
         settled = {task_id: settled[task_id] for task_id in sample.ids if task_id in settled}
         row, before = self._stored()
-        enough = before is not None and before.covers(sample.instances) and before.counts(len(tasks))
+        enough = before is not None and before.covers(sample.instances) and before.counts(len(linked))
         if row is None or before is None or not before.knows(settled, names) or not enough:
             state = learn_corpus(self._weights, sample.ids, sample.instances, settled, before, names)
-            if len(sample.ids) < len(tasks):
-                progress.begin("counting what the tasks say of each other", len(tasks))
-                state = with_all_counted(state, self._weights, sample.instances, tasks.batches(), progress)
+            if len(sample.ids) < len(linked):
+                progress.begin("counting what the tasks say of each other", len(linked))
+                state = with_all_counted(state, self._weights, sample.instances, linked.batches(), progress)
             self._store_state(state, newest, newest_name)
             self._projector = None
         elif row.annotation_id < newest or row.name_answer_id < newest_name:
@@ -83,13 +87,42 @@ class ProjectKnowledge:
             raise ConfigurationError("what was learned is gone", hint="run `xner-label predict` again")
         return projector
 
-    def adapted(self, tasks: Sequence[tuple[int, entities.Task]]) -> LogLinearProjector:
+    def standing(self, linked: Callable[[Sequence[int]], LinkedTasks]) -> LearnedProjector | None:
+        """What :meth:`learn` would return, where that is what is stored: it knows all answers, and most of a
+        sample of the tasks. None where it has to be made anew. ``linked`` makes tasks ready, by their ids."""
+        row, before = self._stored()
+        if row is None or before is None:
+            return None
+        with self._store.read() as session:
+            newest = corpus_states.newest_annotation(session, self._project)
+            newest_name = corpus_states.newest_name_answer(session, self._project)
+            settled = self._settled(session)
+            names = name_answers(session, self._project)
+            strangers = sorted(settled.keys() - before.known.keys())
+            unlearned = list(tasks.ids_by_external(session, self._project, strangers).values())
+            ids = tasks.task_ids(session, self._project, set_aside.not_excluded(), tasks.is_target_text())
+        known = {task_id: entities for task_id, entities in settled.items() if task_id in before.known}
+        if not before.knows(known, names) or (unlearned and len(linked(sorted(unlearned)))):
+            return None
+        # whatever is drawn: the tasks that come after those of a state, and those that changed since, are among it
+        drawn = sorted(random.Random(0).sample(ids, min(len(ids), _PROBED)))  # noqa: S311
+        projector = self.current()
+        if projector is None or not projector.covers(
+            [pair[1] for batch in linked(drawn).batches() for pair in batch]
+        ):
+            return None
+        if row.annotation_id < newest or row.name_answer_id < newest_name:
+            self._store_state(before, newest, newest_name)
+        return projector
+
+    def adapted(self, linked: Callable[[Sequence[int]], LinkedTasks]) -> LogLinearProjector:
         """What projects each task on its own, by weights adapted to what people settled in some of them."""
         with self._store.read() as session:
             settled = self._settled(session)
+            ids = tasks.ids_by_external(session, self._project, sorted(settled))
         examples = []
-        for _, task in tasks:
-            if str(task.id) in settled:
+        for batch in linked(sorted(ids.values())).batches() if ids else ():
+            for _, task in batch:
                 try:
                     examples.append(read_example(msgspec.structs.replace(task, entities=settled[str(task.id)])))
                 except RecordError:
@@ -111,13 +144,13 @@ class ProjectKnowledge:
             self._projector, self._state_id = LearnedProjector(self._weights, state, tallies), row.id
         return self._projector
 
-    def save_additions(self, session: Session, tasks: Mapping[int, entities.Task]) -> None:
+    def save_additions(self, session: Session, projected: Mapping[int, entities.Task]) -> None:
         """Store what tasks that were projected since add to the counts."""
         if self._projector is None or not self._projector.new:
             return
         new = self._projector.new
         found: dict[int, bytes] = {}
-        for task_id, task in tasks.items():
+        for task_id, task in projected.items():
             try:
                 key = key_of(build_instance(task)[0])
             except RecordError:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from xner_label.entities import Task
 from xner_label.errors import RecordError
 from xner_label.predicting.completion import TASKS_PER_BATCH, Completion, StoredTask, ready_to_project
 from xner_label.progress import Progress
-from xner_label.store import tables, tasks
+from xner_label.store import tasks
 from xner_label.store.database import Store
 
 
@@ -21,11 +21,8 @@ class LinkedTasks:
     projected, by reason; ``with_source`` says whether any has a source.
     """
 
-    def __init__(
-        self, store: Store, project_id: int, completion: Completion, ids: Sequence[int], held: int
-    ) -> None:
+    def __init__(self, store: Store, completion: Completion, ids: Sequence[int], held: int) -> None:
         self._store = store
-        self._project = project_id
         self._completion = completion
         self._ids = ids
         self._limit = held
@@ -36,6 +33,15 @@ class LinkedTasks:
 
     def __len__(self) -> int:
         return self._count
+
+    def stream(self, only: Sequence[int]) -> Iterator[list[tuple[int, Task]]]:
+        """The tasks, each batch completed as it is asked for, with an id in ``only``: for a single pass, without
+        :meth:`prepare`, where no stage learns from all. ``left_out`` counts them as they are met."""
+        wanted = None if len(only) == len(self._ids) else set(only)
+        for batch in self._ready(self._ids):
+            aligned = self._aligned(batch)
+            self._count += len(aligned)
+            yield [pair for pair in aligned if wanted is None or pair[0] in wanted]
 
     def prepare(self, progress: Progress) -> None:
         """Complete all tasks. An aligner that learns sees all of them, in memory, before it links the first."""
@@ -61,16 +67,17 @@ class LinkedTasks:
             self.left_out.clear()
             self._count = sum(len(self._aligned(batch, progress)) for batch in self._ready(self._ids))
 
-    def batches(self, skip: Container[int] = ()) -> Iterator[list[tuple[int, Task]]]:
-        """The tasks by their id in the store, but for those to ``skip``."""
+    def batches(self, only: Sequence[int] | None = None) -> Iterator[list[tuple[int, Task]]]:
+        """The tasks by their id in the store; of those with an id in ``only`` alone, where given, in order."""
         if self._held is not None:
-            wanted = [pair for pair in self._held if pair[0] not in skip]
+            chosen = None if only is None else set(only)
+            wanted = [pair for pair in self._held if chosen is None or pair[0] in chosen]
             for start in range(0, len(wanted), TASKS_PER_BATCH):
                 yield wanted[start : start + TASKS_PER_BATCH]
             return
         known = self.left_out
         self.left_out = Counter()  # what the stages say again was counted before
-        for batch in self._ready([key for key in self._ids if key not in skip]):
+        for batch in self._ready(self._ids if only is None else only):
             yield self._aligned(batch)
         self.left_out = known
 
@@ -86,9 +93,7 @@ class LinkedTasks:
 
     def _stored(self, ids: Sequence[int]) -> list[StoredTask]:
         with self._store.read() as session:
-            return [
-                StoredTask.of(row) for row in tasks.iterate_tasks(session, self._project, tables.Task.id.in_(ids))
-            ]
+            return [StoredTask.of(row) for row in tasks.by_ids(session, ids)]
 
     def _aligned(self, batch: list[tuple[int, Task]], progress: Progress | None = None) -> list[tuple[int, Task]]:
         aligned = self._completion.aligned(batch, progress) if progress else self._completion.aligned(batch)

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 
 import msgspec
 
@@ -21,6 +20,7 @@ from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.predicting.linked_tasks import LinkedTasks
+from xner_label.predicting.run_tagger import make_target_tagger
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
@@ -28,7 +28,8 @@ from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
-from xner_label.stages.interfaces import Aligner, Tagger, Translator
+from xner_label.stages.interfaces import Aligner, Tagger, TargetTagger, Translator
+from xner_label.stages.usage import Usage, usage_of
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
 from xner_label.store.database import Store
@@ -65,6 +66,7 @@ class PredictReport(msgspec.Struct):
     entities: int = 0
     left_out: dict[str, int] = msgspec.field(default_factory=dict)
     learned: LearnedReport | None = None
+    usage: Usage | None = None
 
 
 class Predictor:
@@ -99,35 +101,38 @@ class Predictor:
         """
         self._set_given_aside(again)
         some = limit is not None or split is not None
-        linked = LinkedTasks(
-            self._store, self._project, self._completion, self._chosen(limit, split), self._settings.corpus_limit
-        )
-        linked.prepare(progress)
-        if len(linked) + linked.left_out.total() and not linked.with_source:
-            raise ConfigurationError(
-                "no task has a source and no translator is configured",
-                hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
-            )
+        # nothing but what isn't predicted yet has to be looked at, unless the tasks are to be learned from
+        pipeline = None if some else self._standing_pipeline()
+        streams = pipeline is not None
+        whole = pipeline is None or not self._completion.is_shown(self._project)
+        ids = self._chosen(limit, split) if pipeline is None or whole else self._unpredicted(pipeline)
+        linked = self._linked(ids)
+        if pipeline is None:
+            linked.prepare(progress)
+            self._require_source(linked)
         with self._store.read() as session:
             unlearned = corpus_states.count_unlearned(session, self._project)
             corrections = corpus_states.count_unlearned_corrections(session, self._project)
             earlier = projects.get_project(session, self._settings.project).pipeline
             earlier_name = None if earlier is None else earlier.name
             names_before = "" if earlier is None else names_signature(earlier.signature)
-        pipeline = self._pipeline(self._projector if some else self._projector_of(linked, progress))
-        if pipeline.learns:
-            pipeline.learn([task for batch in linked.batches() for _, task in batch])
-        report = PredictReport(pipeline.signature)
-        with self._store.read() as session:
-            version = find_name(session, pipeline.signature)
-            done = predictions.predicted_task_ids(session, self._project, version) if version else set()
-        report.known = len(done)
-        progress.begin("projecting", len(linked))
-        progress.advance(min(len(done), len(linked)))
-        for batch in linked.batches(skip=done):
+        if pipeline is None:
+            pipeline = self._pipeline(self._projector if some else self._projector_of(linked, progress))
+            if pipeline.learns:
+                pipeline.learn([task for batch in linked.batches() for _, task in batch])
+        if whole:
+            ids = self._unpredicted(pipeline, among=ids)
+        report = PredictReport(pipeline.signature, known=self._count_by(pipeline))
+        progress.begin("projecting", len(linked) or len(ids))
+        progress.advance(max(len(linked) - len(ids), 0))
+        for batch in linked.stream(ids) if streams else linked.batches(only=ids):
             results = pipeline.predict([task for _, task in batch])
             self._save(dict(batch), results, report)
             progress.advance(len(batch))
+        if streams and not report.known:
+            self._require_source(linked)
+        if report.predicted:
+            self._store.refresh_statistics()
         report.left_out = dict(linked.left_out + Counter(report.left_out))
         with self._store.write() as session:
             current = ensure_pipeline(session, pipeline.signature)
@@ -136,6 +141,7 @@ class Predictor:
                 project.pipeline = current
             report.version = current.name
         news = unlearned or names_signature(pipeline.signature) != names_before
+        report.usage = usage_of(self._translator, self._tagger)
         if news and not some and earlier_name not in (None, report.version):
             with self._store.read() as session:
                 changed = predictions.count_changes(session, self._project, earlier_name, report.version)
@@ -155,16 +161,61 @@ class Predictor:
             for role in again:
                 set_given_aside(session, self._project, role)
 
-    def _chosen(self, limit: int | None, split: str | None) -> list[int]:
+    def _standing_pipeline(self) -> Pipeline | None:
+        """The pipeline, where it can be had without going through all tasks; None where they are to be learned
+        from first, anew or at all."""
+        if self._completion.learns_links:
+            return None
+        if self._knowledge is None:
+            pipeline = self._pipeline(self._projector)
+            return None if pipeline.learns else pipeline
+        if self._settings.corpus_limit == 0:
+            return self._pipeline(self._knowledge.adapted(self._prepared))
+        projector = self._knowledge.standing(self._prepared)
+        return None if projector is None else self._pipeline(projector)
+
+    def _linked(self, ids: Sequence[int]) -> LinkedTasks:
+        return LinkedTasks(self._store, self._completion, ids, self._settings.corpus_limit)
+
+    def _prepared(self, ids: Sequence[int]) -> LinkedTasks:
+        linked = self._linked(ids)
+        linked.prepare(SILENCE)
+        return linked
+
+    @staticmethod
+    def _require_source(linked: LinkedTasks) -> None:
+        if len(linked) + linked.left_out.total() and not linked.with_source:
+            raise ConfigurationError(
+                "no task has a source and no translator is configured",
+                hint=f"import tasks with `source`, or use a preset that translates: {_TRANSLATING}",
+            )
+
+    def _unpredicted(self, pipeline: Pipeline, among: Sequence[int] | None = None) -> Sequence[int]:
+        """Ids of the tasks that a pipeline hasn't predicted, of all but those set aside, or of some."""
+        with self._store.read() as session:
+            version = find_name(session, pipeline.signature)
+            if version is None and among is not None:
+                return among
+            ids = predictions.unpredicted_ids(session, self._project, version or "", set_aside.not_excluded())
+        if among is None:
+            return ids
+        chosen = set(among)
+        return [key for key in ids if key in chosen] if len(among) < len(ids) else ids
+
+    def _count_by(self, pipeline: Pipeline) -> int:
+        with self._store.read() as session:
+            version = find_name(session, pipeline.signature)
+            return predictions.count_by(session, self._project, version) if version else 0
+
+    def _chosen(self, limit: int | None, split: str | None) -> Sequence[int]:
         """The ids of all tasks, or of the first of a split that the pipeline, task by task, hasn't predicted."""
         with self._store.read() as session:
             if limit is None and split is None:
-                return tasks.task_ids(session, self._project, set_aside.not_excluded())
+                return tasks.task_ids(session, self._project, set_aside.not_excluded(), tasks.is_target_text())
             version = find_name(session, self._pipeline(self._projector).signature)
-            done = predictions.predicted_task_ids(session, self._project, version) if version else set()
-            of_split = () if split is None else (Task.split == split,)
-            every = tasks.task_ids(session, self._project, set_aside.not_excluded(), *of_split)
-        return list(islice((key for key in every if key not in done), limit))
+            where = [set_aside.not_excluded(), tasks.is_target_text() if split is None else Task.split == split]
+            ids = predictions.unpredicted_ids(session, self._project, version or "", *where)
+        return ids[:limit]
 
     def predict_tasks(self, stored: Sequence[Task]) -> list[entities.Prediction | RecordError]:
         """Predict single tasks, in order, and store the predictions; they don't change the current pipeline."""
@@ -219,6 +270,7 @@ class Predictor:
 
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
+        target_tagger = self._target_tagger if "target_tags" in projector.needs else None
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
             answers = name_answers(session, self._project)
@@ -228,10 +280,15 @@ class Predictor:
         return Pipeline(
             projector,
             upstream=upstream,
+            target_tagger=target_tagger,
             labels=self._settings.labels,
             amendment=answers,
             border_habits=self._habits[1],
         )
+
+    @cached_property
+    def _target_tagger(self) -> TargetTagger | None:
+        return make_target_tagger(self._store, self._settings)
 
     @cached_property
     def _completion(self) -> Completion:
@@ -249,7 +306,7 @@ class Predictor:
             return self._projector
         limit = self._settings.corpus_limit
         if limit == 0:
-            return self._knowledge.adapted([pair for batch in linked.batches() for pair in batch])
+            return self._knowledge.adapted(self._prepared)
         return self._knowledge.learn(linked, limit, progress)
 
     @property

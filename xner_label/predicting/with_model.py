@@ -15,7 +15,7 @@ from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
-from xner_label.store.tables import ModelRun, Task
+from xner_label.store.tables import ModelRun
 from xner_label.training.data import projections_of, to_sentence
 from xner_label.training.model import NerModel, TaggedText
 from xner_label.training.run_files import run_folder
@@ -129,21 +129,17 @@ def predict_with_model(
                 f"no model run {version!r}" if version else "no model run is promoted",
                 hint="`xner-label train`, then `xner-label promote`",
             )
-        done = predictions.predicted_task_ids(session, row.id, run.version)
-        open_tasks = [
-            task_id for task_id in tasks.task_ids(session, row.id, set_aside.not_excluded()) if task_id not in done
-        ]
+        done = predictions.count_by(session, row.id, run.version)
+        open_tasks = predictions.unpredicted_ids(session, row.id, run.version, set_aside.not_excluded())
         pipeline = None if row.pipeline is None else row.pipeline.name
     model = load_run(run, folder, where)
-    report = ModelPredictReport(run.version, known=len(done))
+    report = ModelPredictReport(run.version, known=done)
     progress.begin("predicting", len(open_tasks))
     for start in range(0, len(open_tasks), _TASKS_PER_WRITE):
         ids = open_tasks[start : start + _TASKS_PER_WRITE]
         with store.read() as session:
             projected = projections_of(session, ids, pipeline)
-            sentences = [
-                to_sentence(task, projected) for task in tasks.iterate_tasks(session, row.id, Task.id.in_(ids))
-            ]
+            sentences = [to_sentence(task, projected) for task in tasks.by_ids(session, ids)]
         results = model.answer(sentences)
         pairs = [(sentence.task_id, result) for sentence, result in zip(sentences, results, strict=True)]
         with store.write() as session:
@@ -155,7 +151,14 @@ def predict_with_model(
 
 def _sentence(task: entities.Task, projection: Prediction | None) -> Sentence:
     tokens = Tokens.of(task.text, task.tokens)
-    return Sentence(0, str(task.id), tokens, None if projection is None else projection.entities)
+    return Sentence(
+        0,
+        str(task.id),
+        tokens,
+        None if projection is None else projection.entities,
+        task.source,
+        task.source_entities or (),
+    )
 
 
 def _probability(entity: Entity) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.settings.choices import MATCHINGS, PROJECTORS, SCORES, WEIGHTED_PROJECTORS
 from xner_label.settings.rules import weighted_sum
-from xner_label.stages.interfaces import TranslationScorer, Translator
+from xner_label.stages.interfaces import TranslationScorer, Translator, VariantScorer
 
 if TYPE_CHECKING:
     from xner_label.projection.handmade.matching_projector import Solver
@@ -21,6 +21,7 @@ _FUSIONS: dict[str, Mapping[str, float]] = {
     "ner": {"ner": 1.0},
     "ner-spans": {"ner-spans": 1.0},
     "nmt": {"nmt": 1.0},
+    "codec": {"codec": 1.0},
     "align+ner": {"align": 0.5, "ner": 0.5},
     "align+ner-spans": {"align": 0.5, "ner-spans": 0.5},
     "align+ner-spans+nmt": {"align": 0.5, "ner-spans": 0.5, "nmt": 1.0},
@@ -31,11 +32,16 @@ _FUSIONS: dict[str, Mapping[str, float]] = {
 _MARKERS: Mapping[str, MarkerStyle] = {"easyproject": "brackets", "xml": "xml"}
 
 
+class _Scorers(TypedDict):
+    translation_scorer: TranslationScorer | None
+    variant_scorer: VariantScorer | None
+
+
 def models_asked(name: str) -> frozenset[str]:
-    """The models beside the stages that a projector asks: ``nmt`` for probabilities of translations, ``markers``
-    for translations of marked texts."""
+    """The models beside the stages that a projector asks: ``nmt`` for probabilities of translations, ``codec`` for
+    those of places in a text, ``markers`` for translations of marked texts."""
     base = name.partition("@")[0]
-    asked = {"nmt"} & set(weighted_sum(base) or base.split("+"))
+    asked = {"nmt", "codec"} & set(weighted_sum(base) or base.split("+"))
     return frozenset(asked | ({"markers"} if base in _MARKERS else set()))
 
 
@@ -53,6 +59,7 @@ def make_projector(
     *,
     weights: str = "",
     translation_scorer: TranslationScorer | None = None,
+    variant_scorer: VariantScorer | None = None,
     marker_translator: Translator | None = None,
 ) -> Projector | CorpusProjector:
     """The projector of that name, or that matches by a weighted sum of scores (``0.5*align+0.1*casing``).
@@ -60,9 +67,9 @@ def make_projector(
     ``default`` and ``corpus``, which is the same in the light of all tasks, take ``weights``: a file that
     `xner-label fit-projector` wrote; empty: the shipped one. ``@`` and one of
     :data:`~xner_label.settings.choices.MATCHINGS` behind the name of a projector that matches candidates choose
-    how (``align@>=``). ``translation_scorer`` and ``marker_translator``, from the source into the target language,
-    are for those that ask such models (:func:`models_asked`). Raises UsageError for an unknown projector,
-    ConfigurationError where a model that it asks isn't there, or the weights can't be read.
+    how (``align@>=``). ``translation_scorer``, ``variant_scorer`` and ``marker_translator``, from the source into
+    the target language, are for those that ask such models (:func:`models_asked`). Raises UsageError for an
+    unknown projector, ConfigurationError where a model that it asks isn't there, or the weights can't be read.
     """
     if name in WEIGHTED_PROJECTORS:
         from xner_label.projection.loglinear.projector import LogLinearProjector
@@ -80,10 +87,11 @@ def make_projector(
     if at and solver_name not in MATCHINGS:
         raise UsageError(f"there is no way {solver_name!r} to match", hint=f"choose among {', '.join(MATCHINGS)}")
     solver: Solver = solver_name if at else "<="  # type: ignore[assignment]
+    scorers = _Scorers(translation_scorer=translation_scorer, variant_scorer=variant_scorer)
     if base in _FUSIONS:
-        return make_fusion(base, _FUSIONS[base], translation_scorer=translation_scorer, solver=solver)
+        return make_fusion(base, _FUSIONS[base], solver=solver, **scorers)
     if weights_of_sum := weighted_sum(base):
-        return make_fusion("fusion", weights_of_sum, translation_scorer=translation_scorer, solver=solver)
+        return make_fusion("fusion", weights_of_sum, solver=solver, **scorers)
     if base in _MARKERS:
         from xner_label.projection.handmade.marked_translation import MarkerProjector
 
@@ -116,6 +124,7 @@ def make_fusion(
     weights: Mapping[str, float],
     *,
     translation_scorer: TranslationScorer | None = None,
+    variant_scorer: VariantScorer | None = None,
     texts: Iterable[Sequence[str]] = (),
     solver: Solver = "<=",
 ) -> Projector:
@@ -123,19 +132,20 @@ def make_fusion(
 
     Scores are those of :data:`xner_label.settings.choices.SCORES` and ``frequency``, which counts the words of
     ``texts``, tokenised target texts. Raises UsageError for an unknown score and for ``frequency`` without texts,
-    ConfigurationError for ``nmt`` without a translation scorer.
+    ConfigurationError for ``nmt`` without a translation scorer and ``codec`` without a variant scorer.
     """
     from xner_label.projection.handmade.matching_projector import fusion_projector
 
     counted = [*texts]
+    scorers = _Scorers(translation_scorer=translation_scorer, variant_scorer=variant_scorer)
     return fusion_projector(
         name,
-        [(_make_score(score, translation_scorer, counted), weight) for score, weight in weights.items()],
+        [(_make_score(score, scorers, counted), weight) for score, weight in weights.items()],
         solver,
     )
 
 
-def _make_score(name: str, translation_scorer: TranslationScorer | None, texts: Sequence[Sequence[str]]) -> Score:
+def _make_score(name: str, scorers: _Scorers, texts: Sequence[Sequence[str]]) -> Score:
     from xner_label.projection.handmade import scores
 
     makers: dict[str, Callable[[], Score]] = {
@@ -151,12 +161,21 @@ def _make_score(name: str, translation_scorer: TranslationScorer | None, texts: 
     if name in makers:
         return makers[name]()
     if name == "nmt":
-        if translation_scorer is None:
+        if scorers["translation_scorer"] is None:
             raise ConfigurationError(
                 "the score 'nmt' judges translations and there is no model for that",
                 hint="name an NLLB or M2M-100 checkpoint with --translator-model, and both languages",
             )
-        return scores.NmtScore(translation_scorer)
+        return scores.NmtScore(scorers["translation_scorer"])
+    if name == "codec":
+        from xner_label.projection.handmade.codec import CodecScore
+
+        if scorers["variant_scorer"] is None:
+            raise ConfigurationError(
+                "the score 'codec' asks a model where it would put markers and there is none",
+                hint="name a translation checkpoint with --marker-model or --translator-model, and both languages",
+            )
+        return CodecScore(scorers["variant_scorer"])
     if name == "frequency":
         if not texts:
             raise UsageError("the score 'frequency' counts words and there are no texts", hint="hand texts in")

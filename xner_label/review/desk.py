@@ -126,16 +126,19 @@ def view(
     *,
     most: int | None = MOST_UNREAD,
     beside: Collection[int] = (),
+    only: Collection[int] | None = None,
 ) -> View:
     """Read a project as its current pipeline sees it, or as another ``version`` does.
 
     Of more than ``most`` tasks that nobody reviewed a sample is read and stands for all, and those whose ids are
-    ``beside``. Raises UsageError where nothing is predicted.
+    ``beside``; or of these only those of ``only``. Raises UsageError where nothing is predicted.
     """
     project = projects.get_project(session, name)
     if project.pipeline is None:
         raise UsageError("nothing is predicted yet", hint="run `xner-label predict` first")
-    evidence = read_evidence(session, project.id, version or project.pipeline.name, most=most, beside=beside)
+    evidence = read_evidence(
+        session, project.id, version or project.pipeline.name, most=most, beside=beside, only=only
+    )
     newest = corpus_states.newest_annotation(session, project.id)
     calibrated = calibrate(evidence.signals, evidence.audited_entities)
     scores = task_scores(evidence.task_signals(calibrated.confidence))

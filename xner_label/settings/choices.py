@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-TRANSLATORS = ("given", "transformers", "ctranslate2")
+TRANSLATORS = ("given", "transformers", "ctranslate2", "llm")
 # Those that run a checkpoint.
 CHECKPOINT_TRANSLATORS = ("transformers", "ctranslate2")
-TAGGERS = ("given", "crf", "transformers", "spacy", "gliner")
+TAGGERS = ("given", "crf", "transformers", "spacy", "gliner", "llm")
 # Several aligners joined by + are an ensemble.
 ALIGNERS = ("eflomal", "simalign", "mt-encoder", "simalign-package")
 # SimAlign's names, and AWESoME's softmax.
@@ -18,13 +18,13 @@ DTYPES = ("float32", "bfloat16", "float16")
 # The paper's fusions come last.
 PROJECTORS = (
     *("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic"),
-    *("easyproject", "xml"),
+    *("easyproject", "xml", "codec"),
     *("ner", "ner-spans", "nmt", "align+ner", "align+ner-spans", "align+ner-spans+nmt"),
 )
 # What may stand behind @ in the name of a projector that matches candidates: how it does, see MatchingProjector.
 MATCHINGS = ("<=", "greedy", "=", ">=")
 # What a weighted sum of one's own, such as 0.5*align+0.1*casing, can be made of.
-SCORES = ("align", "link-dice", "ner", "ner-spans", "nmt", "string", "source", "length", "casing")
+SCORES = ("align", "link-dice", "ner", "ner-spans", "nmt", "codec", "string", "source", "length", "casing")
 # Those that a weights file belongs to.
 WEIGHTED_PROJECTORS = ("default", "corpus")
 # Orders of review.

@@ -109,6 +109,16 @@ class Settings:
         "sqlite:///xner-label.db", "database.url", "SQLAlchemy URL of the store: SQLite or PostgreSQL", url=True
     )
 
+    database_pool_size: int = setting(
+        5, "database.pool_size", "Connections to PostgreSQL that `serve` and `worker` keep open", rule=Range(1)
+    )
+    database_pool_overflow: int = setting(
+        10, "database.pool_overflow", "How many more they may open for a while", rule=Range(0)
+    )
+    database_pool_wait: float = setting(
+        30.0, "database.pool_wait", "Seconds that a request waits for a free one", rule=Range(0)
+    )
+
     studio_url: str = setting(
         "http://127.0.0.1:8080",
         "studio.url",
@@ -137,7 +147,7 @@ class Settings:
     marker_model: str = setting(
         "",
         "pipeline.marker_model",
-        "Checkpoint that translates marked texts (easyproject, xml); empty: the translator's",
+        "Checkpoint that translates marked texts (easyproject, xml, codec); empty: the translator's",
     )
     translator_beams: int = setting(
         4, "pipeline.translator_beams", "Beams of the translator's search", rule=Range(1)
@@ -158,7 +168,7 @@ class Settings:
     tagger_prompts: tuple[str, ...] = setting(
         (),
         "pipeline.tagger_prompts",
-        "What the tagger gliner is to look for, in words, for example SHIP=name of a ship",
+        "What the taggers gliner and llm are to look for, in words, for example SHIP=name of a ship",
         rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
     )
     aligner: str = setting(
@@ -189,6 +199,11 @@ class Settings:
         "How target spans are chosen",
         rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
     )
+    target_tagger: str = setting(
+        "",
+        "pipeline.target_tagger",
+        "Tagger of the annotated language for the ner scores: run (the promoted one), a CRF file or a checkpoint",
+    )
     projector_weights: str = setting(
         "",
         "pipeline.projector_weights",
@@ -200,6 +215,35 @@ class Settings:
         "Tasks that teach corpus mode in `predict` (default projector); the others inform each other through "
         "counts; 0: every task stands alone",
         rule=Range(0),
+    )
+
+    llm_url: str = setting(
+        "",
+        "llm.url",
+        "Address of an OpenAI-compatible endpoint for translator and tagger llm; local servers have one, too",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:11434/v1"),
+    )
+    llm_api_key: str = setting(
+        "", "llm.api_key", "Key that the endpoint wants", env="XNER_LABEL_LLM_API_KEY", secret=True
+    )
+    llm_parallel: int = setting(
+        4, "llm.parallel", "Requests that the endpoint is sent at a time, at most", rule=Range(1, 256)
+    )
+    llm_timeout: float = setting(
+        120.0, "llm.timeout", "Seconds to wait for an answer of the endpoint", rule=Range(0.1, 86400)
+    )
+    llm_retries: int = setting(
+        5,
+        "llm.retries",
+        "How often a request that failed is tried again, waiting longer each time",
+        rule=Range(0, 100),
+    )
+    llm_input_price: float = setting(
+        0.0, "llm.input_price", "Price of a million tokens that are sent; 0: unknown", rule=Range(0.0)
+    )
+    llm_output_price: float = setting(
+        0.0, "llm.output_price", "Price of a million tokens that are answered; 0: unknown", rule=Range(0.0)
     )
 
     training_folder: str = setting("models", "training.folder", "Folder that trained models are written to")
@@ -325,6 +369,21 @@ class Settings:
         "backend.sync_after",
         "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to a worker",
         rule=Range(0.0),
+    )
+
+    log_format: str = setting(
+        "text",
+        "log.format",
+        "What is logged to standard error: lines of text, or JSON objects with ids that join them",
+        rule=Choice(("text", "json")),
+    )
+
+    trace_endpoint: str = setting(
+        "",
+        "trace.endpoint",
+        "Address that takes traces (OTLP over HTTP); empty: that in OTEL_EXPORTER_OTLP_ENDPOINT, or none",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:4318"),
     )
 
     sync_every: float = setting(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 from xner_label.entities import Entity, Link, Span, Tokens
+from xner_label.errors import RecordError
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -45,8 +46,8 @@ class Translator(Protocol):
 
     signature: str
 
-    def translate(self, texts: Sequence[str]) -> list[Translation]:
-        """One translation per text, in order."""
+    def translate(self, texts: Sequence[str]) -> Sequence[Translation | RecordError]:
+        """One translation per text, in order, or what keeps the text from getting one."""
         ...
 
 
@@ -58,8 +59,9 @@ class Tagger(Protocol):
         """Names method, model and options."""
         ...
 
-    def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
-        """The entities of each text, in text order, offsets in code points, each with its probability."""
+    def tag(self, texts: Sequence[Tokens]) -> Sequence[list[Entity] | RecordError]:
+        """The entities of each text, in text order, offsets in code points, each with its probability; or what
+        keeps the text from being tagged."""
         ...
 
 
@@ -121,6 +123,22 @@ class TargetTagger(Protocol):
 
     def token_probabilities(self, texts: Sequence[Tokens]) -> Sequence[NDArray[np.float64]]:
         """P(tag | token) of each text, shape (tokens, tags)."""
+        ...
+
+
+class VariantScorer(Protocol):
+    """Says how probable a translation model finds each of many variants of a text."""
+
+    signature: str
+
+    def log_probabilities(
+        self, sources: Sequence[str], text: str, variants: Sequence[str], least_ratio: float = 0.0
+    ) -> NDArray[np.float64]:
+        """log P(variant | source) of all its subtokens, the end included: shape (sources, variants).
+
+        ``variants`` are ``text`` with something inserted. Minus infinity for those of less than ``least_ratio``
+        times the source's most probable variant, and for all where a text is longer than the model reads.
+        """
         ...
 
 

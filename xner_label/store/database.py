@@ -8,9 +8,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    SQLColumnExpression,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -21,11 +32,12 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
     OperationalError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
-from xner_label.store.base import Base
+from xner_label.store.base import Base, utc_now
 
 T = TypeVar("T")
 
@@ -33,6 +45,30 @@ T = TypeVar("T")
 _BUSY_TIMEOUT = 30.0
 # How many ids go into one IN (...).
 _IDS = 5_000
+# Seconds after which a connection is opened anew: what lies between may have forgotten it.
+_RENEWED = 1_800
+
+
+class Pool(NamedTuple):
+    """Connections to PostgreSQL that a process keeps open, how many more it may open for a while, and the seconds
+    that somebody waits for a free one. A connection is renewed after half an hour."""
+
+    size: int = 5
+    overflow: int = 10
+    wait: float = 30.0
+
+    def options(self) -> dict[str, Any]:
+        """As SQLAlchemy names them."""
+        return {
+            "pool_size": self.size,
+            "max_overflow": self.overflow,
+            "pool_timeout": self.wait,
+            "pool_recycle": _RENEWED,
+            "pool_pre_ping": True,
+        }
+
+
+_POOL = Pool()
 
 
 class Store:
@@ -114,19 +150,33 @@ class Store:
                 raise busy from None
             yield
 
+    def refresh_statistics(self) -> None:
+        """Let the database look at how many rows its tables have now: its plans rest on that.
+
+        It does so by itself, in time; after much was written that is too late for the next command.
+        """
+        postgres = self.engine.dialect.name == "postgresql"
+        names = ", ".join(sorted(Base.metadata.tables))
+        with _explained(), self.engine.connect() as connection:
+            for statement in [f"ANALYZE {names}"] if postgres else ["PRAGMA analysis_limit = 1000", "ANALYZE"]:
+                connection.exec_driver_sql(statement)
+            connection.commit()
+
     def close(self) -> None:
         """Return every connection."""
         self.engine.dispose()
 
 
 @contextmanager
-def open_store(url: str, *, check: bool = True, busy_timeout: float = _BUSY_TIMEOUT) -> Iterator[Store]:
-    """Open a store for the length of a block.
+def open_store(
+    url: str, *, check: bool = True, busy_timeout: float = _BUSY_TIMEOUT, pool: Pool = _POOL
+) -> Iterator[Store]:
+    """Open a store for the length of a block. ``pool`` is what it keeps of connections to PostgreSQL.
 
     Raises ConfigurationError for a URL that can't be used or a server that isn't there, MissingExtraError when
     the driver is missing, SchemaError when ``check`` and the schema is not at head.
     """
-    store = Store(_engine(url, busy_timeout))
+    store = Store(_engine(url, busy_timeout, pool))
     try:
         _reach(store)
         if check:
@@ -174,6 +224,17 @@ def _require_whole(connection: Connection) -> None:
         )
 
 
+def database_time(session: Session) -> datetime:
+    """The present moment by the clock that all who use the database share: machines' own clocks differ.
+
+    SQLite has no clock, and everybody who uses it is on this machine.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return utc_now()
+    now: datetime = session.scalar(select(func.clock_timestamp())) or utc_now()
+    return now.astimezone(UTC)
+
+
 def id_batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     """As many at a time as go into one ``IN (...)``."""
     return (ids[start : start + _IDS] for start in range(0, len(ids), _IDS))
@@ -198,7 +259,7 @@ def insert_new_returning(
     return list(session.scalars(statement, list(rows)))
 
 
-def _engine(url: str, busy_timeout: float) -> Engine:
+def _engine(url: str, busy_timeout: float, pool: Pool) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
@@ -208,7 +269,9 @@ def _engine(url: str, busy_timeout: float) -> Engine:
                 f"database {parsed.get_backend_name()!r} isn't supported", hint="use sqlite:/// or postgresql://"
             )
         options: dict[str, Any] = {"timeout": busy_timeout} if parsed.get_backend_name() == "sqlite" else {}
-        engine = create_engine(parsed, connect_args=options, pool_pre_ping=bool(not options))
+        pooled = {} if options else pool.options()
+        # what is written doesn't belong into the messages of errors
+        engine = create_engine(parsed, connect_args=options, hide_parameters=True, **pooled)
     except (ArgumentError, NoSuchModuleError):
         raise ConfigurationError(
             "the database URL can't be read",
@@ -240,6 +303,11 @@ def _explained() -> Iterator[None]:
     """Turn what the driver says about locks and absent servers into errors that name the next step."""
     try:
         yield
+    except PoolTimeoutError as error:
+        raise StoreUnavailableError(
+            "all connections to the database are in use; nothing of this step was written",
+            hint="raise database.pool_size or database.pool_overflow, or run it again",
+        ) from error
     except (OperationalError, InterfaceError) as error:
         problem = _problem(error)
         if "locked" in problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from xner_label.store.base import utc_now
-from xner_label.store.database import insert_new
+from xner_label.store.database import database_time, id_batches, insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
@@ -74,21 +74,28 @@ def open_occurrences(session: Session, project_id: int, version: str) -> Iterato
 def shown_settled(session: Session, project_id: int, strategy: str) -> dict[int, list[tuple[int, int, str]]]:
     """(start, end, label) of the entities that an answer about a name had settled, by task, as batches of a
     strategy showed them."""
-    query = (
-        select(
-            *(ReviewItem.task_id, ProjectedEntity.start, ProjectedEntity.end, ProjectedEntity.label),
-            ProjectedEntity.provenance,
-        )
+    items = (
+        select(ReviewItem.prediction_id, ReviewItem.task_id)
         .join(ReviewBatch, ReviewBatch.id == ReviewItem.batch_id)
-        .join(ProjectedEntity, ProjectedEntity.prediction_id == ReviewItem.prediction_id)
         .where(ReviewBatch.project_id == project_id, ReviewBatch.strategy == strategy)
-        .order_by(ReviewItem.task_id, ProjectedEntity.position)
+        .where(ReviewItem.prediction_id.is_not(None))
+        .order_by(ReviewItem.task_id)
     )
+    task_of: dict[int | None, int] = dict(session.execute(items).all())
     found: dict[int, list[tuple[int, int, str]]] = {}
-    for task, start, end, label, provenance in session.execute(query):
-        if (provenance or {}).get("answer"):
-            found.setdefault(task, []).append((start, end, label))
-    return found
+    for ids in id_batches(list(task_of)):
+        query = (
+            select(
+                *(ProjectedEntity.prediction_id, ProjectedEntity.start, ProjectedEntity.end),
+                *(ProjectedEntity.label, ProjectedEntity.provenance),
+            )
+            .where(ProjectedEntity.prediction_id.in_(ids))
+            .order_by(ProjectedEntity.prediction_id, ProjectedEntity.position)
+        )
+        for prediction, start, end, label, provenance in session.execute(query):
+            if (provenance or {}).get("answer"):
+                found.setdefault(task_of[prediction], []).append((start, end, label))
+    return dict(sorted(found.items()))
 
 
 def predicted_texts(
@@ -168,7 +175,7 @@ def claim_questions(session: Session, questions: Collection[int]) -> set[int]:
     query = (
         update(NameQuestion)
         .where(NameQuestion.id.in_(questions), NameQuestion.sent_at.is_(None), NameQuestion.studio_task.is_(None))
-        .values(sent_at=utc_now())
+        .values(sent_at=database_time(session))
         .returning(NameQuestion.id)
     )
     return set(session.scalars(query))
@@ -178,6 +185,15 @@ def release_questions(session: Session, questions: Collection[int]) -> None:
     """Mark cards that never arrived as not sent."""
     unsent = NameQuestion.id.in_(questions) & NameQuestion.studio_task.is_(None)
     session.execute(update(NameQuestion).where(unsent).values(sent_at=None))
+
+
+def lost_questions(session: Session, questions: Collection[int], settle: timedelta) -> list[int]:
+    """Those of the questions, whose cards aren't in Label Studio, that were sent so long ago that they never
+    arrived; a time in the future is from before a clock was set back, and begins now."""
+    now = database_time(session)
+    chosen = NameQuestion.id.in_(questions)
+    session.execute(update(NameQuestion).where(chosen, NameQuestion.sent_at > now).values(sent_at=now))
+    return list(session.scalars(select(NameQuestion.id).where(chosen, NameQuestion.sent_at < now - settle)))
 
 
 def mark_sent(session: Session, studio_tasks: Mapping[int, int]) -> None:

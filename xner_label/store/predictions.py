@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from xner_label import entities
 from xner_label.store.database import insert_new
 from xner_label.store.pipelines import ensure_pipelines, made_by
-from xner_label.store.tables import Annotation, PipelineVersion, Prediction, ProjectedEntity, Task
+from xner_label.store.tables import Annotation, PipelineVersion, Prediction, Project, ProjectedEntity, Task
 
 _PREDICTIONS_PER_STATEMENT = 5_000
 
@@ -157,6 +159,20 @@ def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[in
     return by_task
 
 
+def latest_of_tasks(session: Session, task_ids: Sequence[int]) -> dict[int, Prediction]:
+    """The newest prediction of each of these tasks, whatever made it, with its entities, by task id."""
+    by_task: dict[int, Prediction] = {}
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+        newest = (
+            select(func.max(Prediction.id))
+            .where(Prediction.task_id.in_(task_ids[start : start + _PREDICTIONS_PER_STATEMENT]))
+            .group_by(Prediction.task_id)
+        )
+        query = select(Prediction).where(Prediction.id.in_(newest)).options(selectinload(Prediction.entities))
+        by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))
+    return by_task
+
+
 def count_changes(session: Session, project_id: int, earlier: str | None, version: str) -> tuple[int, int]:
     """How many entities of how many tasks that nobody has annotated are another by ``version`` than by
     ``earlier``: a new span, another label, or gone. Memory stays bounded however many tasks there are."""
@@ -216,17 +232,43 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
     return set(session.scalars(query))
 
 
+def predicted_among(session: Session, task_ids: Sequence[int], version: str) -> set[int]:
+    """Those of the tasks that a pipeline version has predicted."""
+    found: set[int] = set()
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+        chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
+        found.update(
+            session.scalars(select(Prediction.task_id).where(Prediction.task_id.in_(chunk), made_by(version)))
+        )
+    return found
+
+
+def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:
+    """Ids of the project's tasks that a pipeline version hasn't predicted, in the order they came."""
+    predicted = select(Prediction.id).where(Prediction.task_id == Task.id, made_by(version)).correlate(Task)
+    query = select(Task.id).where(Task.project_id == project_id, ~predicted.exists(), *where).order_by(Task.id)
+    return array("q", session.scalars(query.execution_options(yield_per=_PREDICTIONS_PER_STATEMENT)))
+
+
+def count_by(session: Session, project_id: int, version: str) -> int:
+    """How many tasks of the project a pipeline version has predicted."""
+    query = select(func.count()).select_from(Prediction).where(made_by(version))
+    return session.scalar(_of_project(session, query, project_id)) or 0
+
+
 def count_predictions(session: Session, project_id: int) -> dict[str, int]:
     """Number of predictions by the name of the pipeline version, the oldest version first."""
-    query = (
-        select(PipelineVersion.name, func.count())
-        .join(Prediction, Prediction.pipeline_id == PipelineVersion.id)
-        .join(Task, Task.id == Prediction.task_id)
-        .where(Task.project_id == project_id)
-        .group_by(PipelineVersion.id, PipelineVersion.name)
-        .order_by(PipelineVersion.id)
-    )
-    return dict(session.execute(query).all())
+    versions = session.execute(select(PipelineVersion.id, PipelineVersion.name).order_by(PipelineVersion.id)).all()
+    query = select(Prediction.pipeline_id, func.count()).group_by(Prediction.pipeline_id)
+    counts: dict[int, int] = dict(session.execute(_of_project(session, query, project_id)).all())
+    return {name: counts[version] for version, name in versions if version in counts}
+
+
+def _of_project(session: Session, query: Select[*tuple[Any, ...]], project_id: int) -> Select[*tuple[Any, ...]]:
+    """Narrow a query about predictions to a project's; with a single one in the store nothing is looked up."""
+    if len(session.scalars(select(Project.id).limit(2)).all()) < 2:
+        return query
+    return query.join(Task, Task.id == Prediction.task_id).where(Task.project_id == project_id)
 
 
 def to_record(task: Task, prediction: Prediction) -> entities.Prediction:

@@ -17,15 +17,16 @@ GIVEN = "given"
 
 def ensure_stage(session: Session, role: str, signature: str) -> int:
     """The id of a stage with its options, made when it is new."""
-    stage_id = _find_stage(session, role, signature)
+    stage_id = find_stage(session, role, signature)
     if stage_id is None:
         insert_new(session, StageVersion, [{"role": role, "signature": signature}])
-        stage_id = _find_stage(session, role, signature)
+        stage_id = find_stage(session, role, signature)
         assert stage_id is not None
     return stage_id
 
 
-def _find_stage(session: Session, role: str, signature: str) -> int | None:
+def find_stage(session: Session, role: str, signature: str) -> int | None:
+    """The id of a stage with its options; None for one that has never run here."""
     query = select(StageVersion.id).where(StageVersion.role == role, StageVersion.signature == signature)
     return session.scalar(query)
 
@@ -34,7 +35,7 @@ def stage_results(
     session: Session, role: str, signature: str, fingerprints: Mapping[int, str]
 ) -> dict[int, Mapping[str, Any]]:
     """What a stage added to tasks, by their id, from the inputs with these fingerprints, where it has run."""
-    stage_id = _find_stage(session, role, signature)
+    stage_id = find_stage(session, role, signature)
     if stage_id is None:
         return {}
     known: dict[int, Mapping[str, Any]] = {}

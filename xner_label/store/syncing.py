@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -20,10 +20,23 @@ class State(msgspec.Struct, frozen=True):
     deleted: bool
 
 
-def studio_tasks(session: Session, project_id: int) -> dict[int, int]:
-    """The tasks that Label Studio holds: its id -> our id."""
-    query = select(Task.studio_task, Task.id).where(Task.project_id == project_id, Task.studio_task.is_not(None))
-    return {studio_task: task for studio_task, task in session.execute(query) if studio_task is not None}
+def studio_tasks(session: Session, project_id: int, rows: Collection[int] | None = None) -> dict[int, int]:
+    """The tasks that Label Studio holds, its id -> our id: all of them, or those with an id in ``rows``."""
+    query = select(Task.studio_task, Task.id).where(Task.project_id == project_id)
+    if rows is None:
+        everything = session.execute(query.where(Task.studio_task.is_not(None)))
+        return {studio_task: task for studio_task, task in everything if studio_task is not None}
+    return {
+        studio_task: task
+        for ids in id_batches(list(rows))
+        for studio_task, task in session.execute(query.where(Task.studio_task.in_(ids)))
+        if studio_task is not None
+    }
+
+
+def count_studio_tasks(session: Session, project_id: int) -> int:
+    """How many tasks Label Studio holds."""
+    return session.scalar(select(func.count(Task.studio_task)).where(Task.project_id == project_id)) or 0
 
 
 def count_annotations(session: Session, project_id: int) -> int:

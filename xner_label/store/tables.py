@@ -13,6 +13,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueCo
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from xner_label.store.base import Base, probability_check, utc_now
+from xner_label.store.document_tables import Document as Document
+from xner_label.store.document_tables import DocumentSentence as DocumentSentence
 from xner_label.store.job_table import Job as Job
 from xner_label.store.name_tables import NameAnswer as NameAnswer
 from xner_label.store.name_tables import NameProject as NameProject
@@ -94,6 +96,7 @@ class Task(Base):
         UniqueConstraint("project_id", "external_id"),
         UniqueConstraint("project_id", "studio_task"),
         Index(None, "project_id", "text_hash"),
+        Index(None, "project_id", "split"),
     )
 
 
@@ -150,7 +153,7 @@ class Prediction(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"))
-    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"), index=True)
+    pipeline_id: Mapped[int] = mapped_column(ForeignKey("pipelines.id"))
     model_run_id: Mapped[int | None] = mapped_column(ForeignKey("model_runs.id"))
     confidence: Mapped[float]
     note: Mapped[str | None]
@@ -161,7 +164,12 @@ class Prediction(Base):
         order_by="ProjectedEntity.position", back_populates="prediction", cascade="all, delete-orphan"
     )
 
-    __table_args__ = (UniqueConstraint("task_id", "pipeline_id"), probability_check("confidence"))
+    __table_args__ = (
+        UniqueConstraint("task_id", "pipeline_id"),
+        # the least confident ones of a version are read from it in order, and it counts them
+        Index(None, "pipeline_id", "confidence", "task_id"),
+        probability_check("confidence"),
+    )
 
 
 class ProjectedEntity(Base):
@@ -232,6 +240,8 @@ class ReviewItem(Base):
     shown_version: Mapped[str | None]
     fields_digest: Mapped[str | None]
     hints: Mapped[list[Any] | None]
+
+    __table_args__ = (Index(None, "batch_id", "position"),)
 
 
 class Annotation(Base):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xner_label import entities
-from xner_label.entities import Entity
+from xner_label.entities import Entity, text_hash
 from xner_label.store.database import id_batches, insert_new
 from xner_label.store.tables import SourceSentence, Task
 
-
-def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+# Tasks read at a time.
+_PAGE = 1_000
 
 
 def text_name(text: str) -> str:
@@ -85,14 +83,48 @@ def identity(session: Session, task_id: int) -> Identity:
 
 
 def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]) -> Iterator[Task]:
-    """The project's tasks in the order they came, without holding them all in memory."""
-    query = select(Task).where(Task.project_id == project_id, *where).order_by(Task.id)
-    yield from session.scalars(query.execution_options(yield_per=1_000))
+    """The project's tasks in the order they came, without holding them all in memory.
+
+    Each page begins after the last id of the one before, so that no cursor has to stay open.
+    """
+    query, last = select(Task).where(Task.project_id == project_id, *where).order_by(Task.id).limit(_PAGE), 0
+    while page := session.scalars(query.where(Task.id > last)).all():
+        yield from page
+        last = page[-1].id
 
 
-def task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> list[int]:
-    """Ids of the project's tasks in the order they came."""
-    return list(session.scalars(select(Task.id).where(Task.project_id == project_id, *where).order_by(Task.id)))
+# The split of silver that was imported: labelled source texts, translated. Nobody reviews it, nothing predicts it.
+TRANSLATED = "translated"
+
+
+def is_target_text() -> ColumnElement[bool]:
+    """The task is a text of the target language by itself, and no translation that was made to learn from."""
+    return Task.split != TRANSLATED
+
+
+def by_ids(session: Session, ids: Sequence[int]) -> list[Task]:
+    """These tasks, by rising id."""
+    return [
+        task
+        for batch in id_batches(sorted(ids))
+        for task in session.scalars(select(Task).where(Task.id.in_(batch)).order_by(Task.id))
+    ]
+
+
+def task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> array[int]:
+    """Ids of the project's tasks in the order they came: 8 bytes each."""
+    query = select(Task.id).where(Task.project_id == project_id, *where).order_by(Task.id)
+    return array("q", session.scalars(query.execution_options(yield_per=_PAGE)))
+
+
+def has_other(
+    session: Session, project_id: int, column: InstrumentedAttribute[int | None], value: int | None
+) -> bool:
+    """Whether a task of the project has another value in the column than this one or none."""
+    query = select(Task.id).where(Task.project_id == project_id, column.is_not(None))
+    if value is not None:
+        query = query.where(column != value)
+    return session.scalar(query.limit(1)) is not None
 
 
 def find_tasks(

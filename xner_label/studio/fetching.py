@@ -45,15 +45,18 @@ def fetch(
         changed.append(task)
         progress.advance()
     with store.read() as session:
-        known = syncing.studio_tasks(session, project_id)
-    expected = {task.id for task in changed} | known.keys()
+        known = syncing.studio_tasks(session, project_id, [task.id for task in changed])
+        expected = syncing.count_studio_tasks(session, project_id) + len(changed) - len(known)
     gone: set[int] = set()
     # Counting is cheap, so the ids of all tasks are asked for only when they can't be those that are expected.
-    if studio.count_tasks(studio_project) != len(expected):
+    if studio.count_tasks(studio_project) != expected:
+        with store.read() as session:
+            known = syncing.studio_tasks(session, project_id)
         present = {task.id for task in studio.tasks(studio_project, include="id")}
-        gone = expected - present
+        named = {task.id for task in changed} | known.keys()
+        gone = named - present
         # what came back without a change of its own, as after a backup was restored
-        changed += studio.full_tasks(studio_project, sorted(present - expected), include=_CHANGED)
+        changed += studio.full_tasks(studio_project, sorted(present - named), include=_CHANGED)
     for task in changed:
         if not isinstance(task.annotations, list):
             raise NotAnsweredError(

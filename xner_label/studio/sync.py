@@ -115,7 +115,7 @@ def _attempt(
         stored = projects.get_project(session, project.name)
         stored.studio_created_at = moment(found.created_at)
         stored.majority = settings.disagreements == "majority"
-        _write(session, project.id, control, fetched, report, allow_deletions=allow_deletions)
+        _write(store, session, project.id, control, fetched, report, allow_deletions=allow_deletions)
         blocked = {rejected.studio_task for rejected in report.rejected}
         held = [moment(task.updated_at) for task in fetched.changed if task.id in blocked]
         newest = [moment(task.updated_at) for task in fetched.changed]
@@ -125,6 +125,7 @@ def _attempt(
 
 
 def _write(
+    store: Store,
     session: Session,
     project_id: int,
     control: Control,
@@ -133,19 +134,19 @@ def _write(
     *,
     allow_deletions: bool,
 ) -> None:
-    annotations, tasks = (
-        syncing.count_annotations(session, project_id),
-        len(syncing.studio_tasks(session, project_id)),
-    )
     acknowledged = set_aside.acknowledged(session, project_id)
     Recorder(session, project_id, control, fetched, report, acknowledged).run()
     if allow_deletions:
         return
-    for count, of, what in (
-        (report.deleted, annotations, "annotations"),
-        (report.deleted_tasks, tasks, "tasks"),
+    for count, count_all, what in (
+        (report.deleted, syncing.count_annotations, "annotations"),
+        (report.deleted_tasks, syncing.count_studio_tasks, "tasks"),
     ):
-        if count > _MANY and count >= _SHARE * of:
+        if count <= _MANY:
+            continue
+        with store.read() as before:  # this transaction isn't committed
+            of = count_all(before, project_id)
+        if count >= _SHARE * of:
             raise CheckFailedError(
                 f"{count} of {of} {what} are gone from Label Studio; nothing was taken over",
                 hint="look there whether that is meant; if so, run `xner-label sync --allow-deletions`",

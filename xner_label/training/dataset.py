@@ -9,13 +9,14 @@ import msgspec
 
 from xner_label.entities import Entity
 from xner_label.errors import UsageError
-from xner_label.exchange.writers import WRITERS, ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.exported import ExportedTask, ExportReport, SilverEntity
+from xner_label.exchange.writers import WRITERS
+from xner_label.new_folder import new_folder
 from xner_label.store.database import Store
 from xner_label.training.data import DataOptions, DataReport, collect
-from xner_label.training.new_folder import new_folder
 from xner_label.training.sentences import GoldSentence, Sentence
 
-_SUFFIXES = {"conll": ".conll", "label-studio": ".json"}
+_SUFFIXES = {"conll": ".conll", "label-studio": ".json", "webanno": ".tsv", "spacy": ".spacy"}
 
 
 class DatasetReport(msgspec.Struct, frozen=True):
@@ -68,7 +69,14 @@ def _of_gold(item: GoldSentence, split: str) -> ExportedTask:
 
 def _of_silver(sentence: Sentence, labels: Sequence[str], options: DataOptions) -> ExportedTask:
     kept = [
-        SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
+        SilverEntity(
+            entity.start,
+            entity.end,
+            entity.label,
+            entity.score,
+            confidence=entity.confidence,
+            settled_by_name=entity.provenance.answer if entity.provenance else None,
+        )
         for entity in sentence.silver or ()
         if entity.label in labels and not options.rules.is_doubtful(entity)
     ]

@@ -14,8 +14,16 @@ from typing import Any
 import msgspec
 
 from xner_label.errors import RecordError, UsageError
-from xner_label.exchange.readers import conll, hugging_face, label_studio, span_records
-from xner_label.exchange.readers.interface import Numbered, Reader, ReadOptions
+from xner_label.exchange.readers import (
+    brat,
+    conll,
+    hugging_face,
+    label_studio,
+    spacy_docs,
+    span_records,
+    webanno,
+)
+from xner_label.exchange.readers.interface import Numbered, PathReader, Reader, ReadOptions
 from xner_label.exchange.readers.json_records import RecordReader, numbered_records, read_records
 from xner_label.exchange.readers.lines import HEAD, stream_of, utf8_stream
 from xner_label.exchange.readers.packed import PARQUET, parquet_records, unpacked
@@ -26,23 +34,27 @@ from xner_label.jsonl import open_input
 
 
 class Format(msgspec.Struct, frozen=True):
-    """One format: how it is read and what it is, in words."""
+    """One format: what it is, in words, and how it is read: as a stream of text, or by its path."""
 
-    read: Reader
     description: str
+    read: Reader | None = None
+    read_path: PathReader | None = None
 
 
 FORMATS: Mapping[str, Format] = {
-    "jsonl": Format(partial(read_records, read_record=read_task), "our own JSON Lines, as `project` takes them"),
-    "csv": Format(read_table, "a table (CSV, TSV) with a column `text`"),
-    "text": Format(read_text, "plain text, one sentence a line"),
-    "conll": Format(conll.read_conll, "CoNLL columns: a token and its tag a line"),
-    "hf": Format(partial(read_records, read_record=hugging_face.read_tagged), "Hugging Face `tokens`, `ner_tags`"),
+    "jsonl": Format("our own JSON Lines, as `project` takes them", partial(read_records, read_record=read_task)),
+    "csv": Format("a table (CSV, TSV) with a column `text`", read_table),
+    "text": Format("plain text, one sentence a line", read_text),
+    "conll": Format("CoNLL columns: a token and its tag a line", conll.read_conll),
+    "hf": Format("Hugging Face `tokens`, `ner_tags`", partial(read_records, read_record=hugging_face.read_tagged)),
     "label-studio": Format(
-        partial(read_records, read_record=label_studio.read_export), "Label Studio's JSON export"
+        "Label Studio's JSON export", partial(read_records, read_record=label_studio.read_export)
     ),
-    "doccano": Format(partial(read_records, read_record=span_records.read_doccano), "doccano's JSON Lines"),
-    "prodigy": Format(partial(read_records, read_record=span_records.read_prodigy), "Prodigy's JSON Lines"),
+    "doccano": Format("doccano's JSON Lines", partial(read_records, read_record=span_records.read_doccano)),
+    "prodigy": Format("Prodigy's JSON Lines", partial(read_records, read_record=span_records.read_prodigy)),
+    "webanno": Format("WebAnno TSV 3, from INCEpTION", webanno.read_webanno),
+    "brat": Format("brat's .txt and .ann files", read_path=brat.read_brat),
+    "spacy": Format("spaCy's DocBin", read_path=spacy_docs.read_docs),
 }
 # Formats of texts alone.
 WITHOUT_ENTITIES = frozenset({"csv", "text"})
@@ -67,12 +79,18 @@ _SLASHED = re.compile(r"(\S+[/|_](O|[BIESLUM]-[^\s/|]+)\s*)+")
 
 @contextmanager
 def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterator[Numbered]]]:
-    """The name of a file's format, and its records. ``-`` is standard input.
+    """The name of a file's format, and its records. ``-`` is standard input; brat's format is a folder.
 
     gzip and Zstandard are unpacked on the way; the rows of a Parquet file are read as records of our own format or
     as Hugging Face's, whichever they are. Raises UsageError when the file can't be read, isn't text, or leaves its
     format open, MissingExtraError where unpacking it needs an optional package.
     """
+    by_path = options.format or _format_by_path(path)
+    if by_path is not None and (read_path := FORMATS[by_path].read_path) is not None:
+        if not path.exists():
+            raise UsageError(f"can't read {path}: no such file or folder", hint="check the path")
+        yield by_path, read_path(path, options)
+        return
     with open_input(path) as packed:
         if path.is_file() and packed.peek(4)[:4] == PARQUET:  # type: ignore[attr-defined]
             yield _parquet(path, options)
@@ -82,7 +100,19 @@ def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterat
             utf8_stream(stream, options.encoding, str(path)) as (head, utf8),
         ):
             name = options.format or detect_format(head, inner)
-            yield name, FORMATS[name].read(utf8, options)
+            read = FORMATS[name].read
+            if read is None:
+                raise UsageError(f"{name} isn't read from a stream", hint="name the file or folder")
+            yield name, read(utf8, options)
+
+
+def _format_by_path(path: Path) -> str | None:
+    """The format of what isn't one stream of text, None for all others."""
+    if path.suffix.lower() == spacy_docs.SUFFIX:
+        return "spacy"
+    if path.suffix.lower() == brat.ANNOTATIONS or brat.is_folder_of_brat(path):
+        return "brat"
+    return None
 
 
 def _parquet(path: Path, options: ReadOptions) -> tuple[str, Iterator[Numbered]]:
@@ -106,6 +136,8 @@ def _read_rows(rows: Iterable[bytes], read: RecordReader, options: ReadOptions) 
 def detect_format(head: str, path: Path) -> str:
     """The format of a file that begins with ``head``. Raises UsageError where it isn't clear."""
     by_suffix = _BY_SUFFIX.get(path.suffix.lower())
+    if webanno.matches(head):
+        return "webanno"
     if by_suffix == "jsonl":
         return _json_format(head) or "jsonl"
     if (json_format := _json_format(head, every=True)) is not None:

@@ -7,14 +7,14 @@ stops the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
+from pathlib import Path
 
 import msgspec
 
 from xner_label import jsonl
-from xner_label.entities import Task
-from xner_label.store.tasks import text_hash
+from xner_label.entities import Entity, Task, text_hash
 
 
 class ImportedTask(msgspec.Struct, frozen=True):
@@ -49,8 +49,15 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 Numbered = jsonl.Numbered[ImportedTask]
 Reader = Callable[[BufferedReader, ReadOptions], Iterator[Numbered]]
+# Of what isn't one stream of text: binary files, folders.
+PathReader = Callable[[Path, ReadOptions], Iterator[Numbered]]
 
 
 def id_of(text: str) -> str:
     """An id made from the text, so that a file without ids adds nothing when it is imported twice."""
     return f"text-{text_hash(text)[:16]}"
+
+
+def in_order(entities: Iterable[Entity]) -> tuple[Entity, ...]:
+    """Entities by their beginning, the longer of several first."""
+    return tuple(sorted(entities, key=lambda entity: (entity.start, -entity.end, entity.label)))

@@ -18,7 +18,7 @@ class _Record(Task, frozen=True, kw_only=True):
     origin: str | None = None
 
 
-SILVER_NOTE = "`origin` is silver, a machine's prediction: not taken as gold"
+SILVER_NOTE = "`origin` is silver or mixed, in part a machine's prediction: not taken as gold"
 
 _RECORD = msgspec.json.Decoder(_Record)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -30,7 +30,7 @@ def read_task(record: bytes, _: ReadOptions) -> ImportedTask:
     task = decode_line(record, _RECORD)
     ignored = sorted(_FIELDS.decode(record).keys() - _KNOWN)
     notes = tuple(f"field `{name}` isn't read" for name in ignored)
-    if task.origin == "silver":
+    if task.origin in ("silver", "mixed"):
         return ImportedTask(task, task.split, unlabelled=True, notes=(*notes, SILVER_NOTE))
     return ImportedTask(task, task.split, notes=notes)
 

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from xner_label.entities import Span
+from xner_label.errors import RecordError
 from xner_label.projection.exact.matching import Candidate
 from xner_label.projection.handmade.matching_projector import MatchingProjector, Solver
 from xner_label.projection.problem import Instance, Projections
@@ -82,7 +83,9 @@ class MarkedTranslator:
                 wanted.append(of_group.text)
                 if self._style == "brackets" and len({spans[i] for i in group}) > 1:
                     wanted += [text[spans[i].start : spans[i].end] for i in group]
-        answers = iter(self._translator.translate(wanted) if wanted else ())
+        translated = self._translator.translate(wanted) if wanted else ()
+        # A text that got no translation carries nothing over.
+        answers = iter([Translation("") if isinstance(each, RecordError) else each for each in translated])
         return [
             self._carried(text, spans, groups, answers)
             for (text, spans), groups in zip(requests, marked, strict=True)

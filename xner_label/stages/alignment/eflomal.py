@@ -22,8 +22,9 @@ from xner_label.entities import Link
 from xner_label.errors import MissingExtraError, XnerLabelError
 from xner_label.pharaoh import format_links, parse_links
 from xner_label.stages.interfaces import Cache, SentencePair
+from xner_label.tokenization import tokenize
 from xner_label.word_forms import fold
-from xner_label.writing_systems import is_romanisable, romanise
+from xner_label.writing_systems import is_romanisable, is_unspaced, romanise
 
 # What a run needs to know beforehand: lines in eflomal's priors format.
 Priors = str
@@ -32,6 +33,11 @@ Priors = str
 MAX_WORDS = 1000
 # A fit is kept until the text it hasn't seen exceeds this share of the text it has.
 GROWTH = 0.25
+# The least weight of a link into a script without spaces, as a share of the least elsewhere.
+UNSPACED_SHARE = 0.4
+# What eflomal learns of words, by the place in its priors: their translations and fertilities. The rest is about
+# jumps, which are others between letters.
+_LEARNED_OF_WORDS = (0, 3, 4)
 # Learned lexical counts below this are noise and only make the priors large.
 MIN_PRIOR = 0.3
 
@@ -77,7 +83,7 @@ class EflomalAligner:
         self._cognates = cognates
         self._min_weight = min_weight
         self._iterations = iterations
-        self._options = f"eflomal3:{runs}x2:p{prefix}:c{cognates:g}:w{min_weight:g}:i{iterations}"
+        self._options = f"eflomal4:{runs}x2:p{prefix}:c{cognates:g}:w{min_weight:g}:i{iterations}"
         self._key = f"{scope}\n{self._options}"
         stored = cache.get_many("eflomal-fit", [self._key]).get(self._key)
         self._fit = None if stored is None else msgspec.json.decode(stored, type=Fit)
@@ -143,12 +149,48 @@ class EflomalAligner:
         self._cache.put_many(f"links:{self.signature}", entries)
 
     def _vote(self, pairs: Sequence[SentencePair], priors: Priors) -> tuple[list[list[Link]], Priors]:
-        """Links of non-empty pairs by vote, and the priors that this text teaches."""
+        """Links of non-empty pairs by vote, and the priors that this text teaches.
+
+        Words of scripts without spaces are never all cut right, so that letters have half of the votes there: a
+        word has those of its best linked letter. Both seldom agree on rare names, hence the lower bar.
+        """
+        votes, learned = self._sample(pairs, priors)
+        lettered = {place: letters for place, pair in enumerate(pairs) if (letters := _letters(pair[1]))}
+        least = dict.fromkeys(lettered, UNSPACED_SHARE * self._min_weight)
+        if lettered:
+            split = [(pairs[place][0], [letter for letter, _ in letters]) for place, letters in lettered.items()]
+            by_letter, more = self._sample(split, priors)
+            for of in _LEARNED_OF_WORDS:
+                learned[of].update(more[of])
+            for (place, letters), counts in zip(lettered.items(), by_letter, strict=True):
+                best: dict[tuple[int, int], float] = {}
+                for (i, j), count in counts.items():
+                    link = i, letters[j][1]
+                    best[link] = max(best.get(link, 0.0), count)
+                of_words = votes[place]
+                votes[place] = {
+                    link: (of_words.get(link, 0.0) + best.get(link, 0.0)) / 2 for link in {**of_words, **best}
+                }
+        ballots = 2 * self._runs
+        links = [
+            [
+                (i, j, count / ballots)
+                for (i, j), count in sorted(counter.items())
+                if count / ballots >= least.get(place, self._min_weight)
+            ]
+            for place, counter in enumerate(votes)
+        ]
+        return links, self._written(learned)
+
+    def _sample(
+        self, pairs: Sequence[SentencePair], priors: Priors
+    ) -> tuple[list[dict[tuple[int, int], float]], list[Counter[Any]]]:
+        """How often each link of non-empty pairs was drawn in all runs, both ways, and what the runs learned."""
         pieces = [piece for index, pair in enumerate(pairs) for piece in _pieces(index, pair)]
         source = [self._line(pairs[piece.pair][0], piece.source) for piece in pieces]
         target = [self._line(pairs[piece.pair][1], piece.target) for piece in pieces]
         all_priors = priors + self._cognate_priors(pairs)
-        votes: list[Counter[tuple[int, int]]] = [Counter() for _ in pairs]
+        votes: list[Counter[Any]] = [Counter() for _ in pairs]
         learned = [Counter[Any]() for _ in range(5)]
         for _ in range(self._runs):
             forward, reverse = _run(source, target, all_priors, self._iterations)
@@ -161,16 +203,7 @@ class EflomalAligner:
                 learned, _eflomal().calculate_priors(source, target, forward, reverse), strict=True
             ):
                 counter.update(counts)
-        ballots = 2 * self._runs
-        links = [
-            [
-                (i, j, count / ballots)
-                for (i, j), count in sorted(counter.items())
-                if count / ballots >= self._min_weight
-            ]
-            for counter in votes
-        ]
-        return links, self._written(learned)
+        return [dict(counter) for counter in votes], learned
 
     def _written(self, learned: Sequence[Counter[Any]]) -> Priors:
         averaged = [
@@ -255,6 +288,19 @@ def _long_enough(words: Sequence[str]) -> list[str]:
 
 def _compared(word: str) -> str:
     return romanise(fold(word)) if is_romanisable(word) else word
+
+
+def _letters(words: Sequence[str]) -> list[tuple[str, int]]:
+    """The words with those of scripts without spaces in letters, each with its word's place; empty where that
+    changes nothing."""
+    if not any(len(word) > 1 and is_unspaced(word) for word in words):
+        return []
+    letters = [
+        (word[start:end], place)
+        for place, word in enumerate(words)
+        for start, end in (tokenize(word, letters=True) if is_unspaced(word) else [(0, len(word))])
+    ]
+    return letters if len(letters) > len(words) else []
 
 
 def _pair_key(pair: SentencePair) -> bytes:

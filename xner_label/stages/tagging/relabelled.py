@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from xner_label.entities import Entity, Tokens
-from xner_label.errors import ConfigurationError
+from xner_label.errors import ConfigurationError, RecordError
 from xner_label.stages.interfaces import Tagger
 from xner_label.stages.tagging.tag_map import project_label
 
@@ -34,16 +34,19 @@ class RelabelledTagger:
         changed = [f"{label}={name}" for label, name in sorted(self._names.items()) if label != name]
         self.signature = ":".join([tagger.signature, *changed])
 
-    def tag(self, texts: Sequence[Tokens]) -> list[list[Entity]]:
+    def tag(self, texts: Sequence[Tokens]) -> list[list[Entity] | RecordError]:
         """The entities of each text that the project has a label for."""
+        return [
+            entities if isinstance(entities, RecordError) else self._relabelled(entities)
+            for entities in self._tagger.tag(texts)
+        ]
+
+    def _relabelled(self, entities: Sequence[Entity]) -> list[Entity]:
         names = self._names
         return [
-            [
-                entity if names[entity.label] == entity.label else _renamed(entity, names[entity.label])
-                for entity in entities
-                if entity.label in names
-            ]
-            for entities in self._tagger.tag(texts)
+            entity if names[entity.label] == entity.label else _renamed(entity, names[entity.label])
+            for entity in entities
+            if entity.label in names
         ]
 
 

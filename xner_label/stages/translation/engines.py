@@ -21,7 +21,7 @@ PATIENCE = 2.0
 # The input limit, in subtokens, of models that state none (T5 and its relatives).
 _DEFAULT_LIMIT = 512
 # Positions scored at once: each takes a row of the vocabulary's size (256,000 for NLLB) in float32.
-_SCORED_POSITIONS = {"cpu": 256, "mps": 256, "cuda": 4096}
+SCORED_POSITIONS = {"cpu": 256, "mps": 256, "cuda": 4096}
 
 
 def transformers_translator(
@@ -67,7 +67,7 @@ class TransformersEngine:
         self._pad = tokenizer.pad_token_id
         self._eos = tokenizer.eos_token_id
         self.batches = TokenBatches(placement.batch_tokens)
-        self.max_subtokens = _limit(model.config, tokenizer)
+        self.max_subtokens = input_limit(model.config, tokenizer)
 
     def generate(self, rows: Sequence[Sequence[int]], target: int | None, max_new: int) -> list[Hypothesis]:
         """See :class:`~xner_label.stages.translation.translator.Engine`."""
@@ -98,7 +98,7 @@ class TransformersEngine:
 
     def _chunks(self, rows: int, length: int) -> Iterator[slice]:
         """Slices of the rows that are few enough to be scored at once."""
-        size = max(_SCORED_POSITIONS.get(self._placement.device.partition(":")[0], 256) // length, 1)
+        size = max(SCORED_POSITIONS.get(self._placement.device.partition(":")[0], 256) // length, 1)
         return (slice(start, start + size) for start in range(0, rows, size))
 
     def _scored(self, sequences: Any, encoded: Any, mask: Any, skipped: int) -> list[Hypothesis]:
@@ -137,7 +137,7 @@ class CTranslate2Engine:
         self._placement = placement
         self._beams = beams
         self.batches = TokenBatches(placement.batch_tokens)
-        self.max_subtokens = _limit(AutoConfig.from_pretrained(tokenizer.name_or_path), tokenizer)
+        self.max_subtokens = input_limit(AutoConfig.from_pretrained(tokenizer.name_or_path), tokenizer)
 
     def generate(self, rows: Sequence[Sequence[int]], target: int | None, max_new: int) -> list[Hypothesis]:
         """See :class:`~xner_label.stages.translation.translator.Engine`."""
@@ -222,6 +222,7 @@ def _converter(checkpoint: str) -> Any:
     return Converter(checkpoint)
 
 
-def _limit(config: Any, tokenizer: Any) -> int:
+def input_limit(config: Any, tokenizer: Any) -> int:
+    """The longest text that a translation model reads or writes, in subtokens with special ones."""
     positions = int(getattr(config, "max_position_embeddings", 0) or _DEFAULT_LIMIT)
     return min(positions, int(tokenizer.model_max_length))

@@ -11,7 +11,7 @@ import msgspec
 from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.languages import LanguageCodes
 from xner_label.entities import Span
-from xner_label.errors import ConfigurationError
+from xner_label.errors import ConfigurationError, RecordError
 from xner_label.stages.interfaces import Cache, Segment, Translation, Translator
 from xner_label.stages.translation.sentences import pieces
 
@@ -144,16 +144,18 @@ class CachedTranslator:
         self._cache = cache
         self.signature = translator.signature
 
-    def translate(self, texts: Sequence[str]) -> list[Translation]:
-        """One translation per text, in order; each distinct text is translated once."""
+    def translate(self, texts: Sequence[str]) -> list[Translation | RecordError]:
+        """One translation per text, in order, each distinct text translated once; errors aren't kept."""
         keys = {text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts}
         namespace = f"translation:{self.signature}"
         stored = self._cache.get_many(namespace, list(keys.values()))
-        known = {key: msgspec.json.decode(value, type=Translation) for key, value in stored.items()}
+        known: dict[str, Translation | RecordError] = {}
+        known |= {key: msgspec.json.decode(value, type=Translation) for key, value in stored.items()}
         missing = [text for text, key in keys.items() if key not in known]
         if missing:
             new = dict(zip((keys[text] for text in missing), self._translator.translate(missing), strict=True))
-            self._cache.put_many(namespace, {key: msgspec.json.encode(value) for key, value in new.items()})
+            good = {key: value for key, value in new.items() if isinstance(value, Translation)}
+            self._cache.put_many(namespace, {key: msgspec.json.encode(value) for key, value in good.items()})
             known |= new
         return [known[keys[text]] for text in texts]
 
