@@ -24,6 +24,7 @@ from xner_label.projection.problem import (
     project_all,
 )
 from xner_label.stages.interfaces import Aligner, SentencePair, TargetTagger, Translator, learns
+from xner_label.tracing import span
 
 _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
@@ -188,8 +189,9 @@ class Pipeline:
     def _projected(self, problems: Sequence[_Problem]) -> list[_Projected]:
         if not problems:
             return []
-        instances = self._complete([problem.instance for problem in problems])
-        projected = project_all(self._projector, instances)
+        with span("stage projector", tasks=len(problems)):
+            instances = self._complete([problem.instance for problem in problems])
+            projected = project_all(self._projector, instances)
         return [
             _Projected(instance, problem.notes, projections)
             for problem, instance, projections in zip(problems, instances, projected, strict=True)
