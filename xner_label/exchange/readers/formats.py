@@ -90,8 +90,8 @@ def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterat
 
     gzip and Zstandard are unpacked on the way; the rows of a Parquet file, or of a folder that Hugging Face's
     `save_to_disk` made, are read as records of our own format or as Hugging Face's, whichever they are. Raises
-    UsageError when the file can't be read, isn't text, or leaves its format open, MissingExtraError where unpacking
-    it needs an optional package.
+    UsageError when the file can't be read, isn't text, or leaves its format open, MissingExtraError where
+    unpacking it needs an optional package.
     """
     if is_data_set(path):
         named = options.tag_names or tag_names(path, hugging_face.TAGS)
