@@ -152,7 +152,7 @@ def _projector(settings: Settings) -> str:
     from xner_label.projection.projectors import make_projector
 
     if "target_tags" in make_projector(settings.projector, weights=settings.projector_weights).needs:
-        return "which needs target_tags with each task, or `project --target-tagger`"
+        return settings.target_tagger or "which needs target_tags with each task, or `project --target-tagger`"
     return settings.projector_weights
 
 

@@ -20,6 +20,7 @@ from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.predicting.linked_tasks import LinkedTasks
+from xner_label.predicting.run_tagger import make_target_tagger
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
@@ -27,7 +28,7 @@ from xner_label.projection.problem import CorpusProjector, Projector
 from xner_label.projection.projectors import has_corpus_mode
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
-from xner_label.stages.interfaces import Aligner, Tagger, Translator
+from xner_label.stages.interfaces import Aligner, Tagger, TargetTagger, Translator
 from xner_label.stages.usage import Usage, usage_of
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
@@ -269,6 +270,7 @@ class Predictor:
 
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
+        target_tagger = self._target_tagger if "target_tags" in projector.needs else None
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
             answers = name_answers(session, self._project)
@@ -278,10 +280,15 @@ class Predictor:
         return Pipeline(
             projector,
             upstream=upstream,
+            target_tagger=target_tagger,
             labels=self._settings.labels,
             amendment=answers,
             border_habits=self._habits[1],
         )
+
+    @cached_property
+    def _target_tagger(self) -> TargetTagger | None:
+        return make_target_tagger(self._store, self._settings)
 
     @cached_property
     def _completion(self) -> Completion:
