@@ -160,6 +160,16 @@ def make_back_translator(settings: Settings, *, cache: Cache) -> Translator:
     return translator
 
 
+def chosen_target_tagger(settings: Settings, projector: Projector | CorpusProjector) -> TargetTagger | None:
+    """The target tagger that the settings name, where the projector asks for one; else None.
+
+    Raises what :func:`make_target_tagger` does.
+    """
+    if not settings.target_tagger or "target_tags" not in projector.needs:
+        return None
+    return make_target_tagger(settings.target_tagger, settings)
+
+
 def make_target_tagger(model: str, settings: Settings) -> TargetTagger:
     """A tagger of the target language: a CRF from a file, or a checkpoint for token classification.
 

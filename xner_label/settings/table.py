@@ -171,6 +171,11 @@ class Settings:
         "What the taggers gliner and llm are to look for, in words, for example SHIP=name of a ship",
         rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
     )
+    target_tagger: str = setting(
+        "",
+        "pipeline.target_tagger",
+        "Tagger of the target language for transfer, ensemble and ner projectors: a CRF's file or a checkpoint",
+    )
     aligner: str = setting(
         "given",
         "pipeline.aligner",
