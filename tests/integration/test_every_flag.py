@@ -112,6 +112,10 @@ CALLS = (
         "--engine embedded --aligner none --json",
     ),
     Call(
+        "predict",
+        f"tasks.jsonl {STORE} --project from-files --into-store --output rejected.jsonl --aligner none --json",
+    ),
+    Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
     ),
     Call(
@@ -126,7 +130,7 @@ CALLS = (
     Call(
         "worker",
         f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
-        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --json",
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --train-if-new-gold 100 --json",
     ),
     Call(
         "slips",
@@ -140,6 +144,7 @@ CALLS = (
         "train",
         f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
         "--near-duplicates 0.9 --model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 "
+        "--accumulate 2 --processes 1 --patience 0 --class-weights balanced --lora-rank 2 --fused "
         "--seed 3 --dry-run --json",
     ),
     Call(
@@ -181,7 +186,7 @@ CALLS = (
     Call(
         "export-model",
         f"exported {PROJECT} --run NEWEST --training-folder models --target-language sw --model-licence MIT "
-        "--data-licence CC-BY-4.0 --json",
+        "--data-licence CC-BY-4.0 --format plain --json",
     ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source
@@ -215,7 +220,7 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--reviews 5 --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--reviews 5 --probe --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
         "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "

@@ -16,7 +16,6 @@ from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline.assembly import (
     assemble_projector,
-    chosen_target_tagger,
     make_aligner,
     make_tagger,
     make_translator,
@@ -26,6 +25,7 @@ from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.predicting.linked_tasks import LinkedTasks
+from xner_label.predicting.run_tagger import make_target_tagger
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
@@ -284,6 +284,7 @@ class Predictor:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
         if works_without_source(projector):
             stages = {}
+        target_tagger = self._target_tagger if "target_tags" in projector.needs else None
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
             answers = name_answers(session, self._project)
@@ -293,7 +294,7 @@ class Predictor:
         return Pipeline(
             projector,
             upstream=upstream,
-            target_tagger=self._target_tagger,
+            target_tagger=target_tagger,
             labels=self._settings.labels,
             amendment=answers,
             border_habits=self._habits[1],
@@ -301,7 +302,7 @@ class Predictor:
 
     @cached_property
     def _target_tagger(self) -> TargetTagger | None:
-        return chosen_target_tagger(self._settings, self._projector)
+        return make_target_tagger(self._store, self._settings)
 
     @cached_property
     def _completion(self) -> Completion:

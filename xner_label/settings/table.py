@@ -171,11 +171,6 @@ class Settings:
         "What the taggers gliner and llm are to look for, in words, for example SHIP=name of a ship",
         rule=Names(expression=r"[^=\s]+=[^=]*[^=\s]", described="each is of the form SHIP=name of a ship"),
     )
-    target_tagger: str = setting(
-        "",
-        "pipeline.target_tagger",
-        "Tagger of the target language for transfer, ensemble and ner projectors: a CRF's file or a checkpoint",
-    )
     aligner: str = setting(
         "given",
         "pipeline.aligner",
@@ -203,6 +198,11 @@ class Settings:
         "pipeline.projector",
         "How target spans are chosen",
         rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
+    )
+    target_tagger: str = setting(
+        "",
+        "pipeline.target_tagger",
+        "Tagger of the annotated language (transfer, ensemble, ner): run (the promoted one), a CRF file, a checkpoint",
     )
     projector_weights: str = setting(
         "",

@@ -232,6 +232,17 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
     return set(session.scalars(query))
 
 
+def predicted_among(session: Session, task_ids: Sequence[int], version: str) -> set[int]:
+    """Those of the tasks that a pipeline version has predicted."""
+    found: set[int] = set()
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+        chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
+        found.update(
+            session.scalars(select(Prediction.task_id).where(Prediction.task_id.in_(chunk), made_by(version)))
+        )
+    return found
+
+
 def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:
     """Ids of the project's tasks that a pipeline version hasn't predicted, in the order they came."""
     predicted = select(Prediction.id).where(Prediction.task_id == Task.id, made_by(version)).correlate(Task)

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label import entities
-from xner_label.entities import Tokens
+from xner_label.entities import Entity, Tokens
 from xner_label.review.desk import accept, view
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, set_aside, tables, tasks
@@ -256,7 +256,14 @@ def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.Pro
     """A stored task as a model sees it, with its projection if there is one."""
     tokens = Tokens.of(task.text, task.tokens)
     silver = projected.get(task.id)
-    return Sentence(task.id, task.external_id, tokens, None if silver is None else tuple(silver))
+    return Sentence(
+        task.id,
+        task.external_id,
+        tokens,
+        None if silver is None else tuple(silver),
+        task.source,
+        tuple(msgspec.convert(task.source_entities or (), list[Entity])),
+    )
 
 
 def _gold_sentence(
