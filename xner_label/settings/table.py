@@ -202,7 +202,7 @@ class Settings:
     target_tagger: str = setting(
         "",
         "pipeline.target_tagger",
-        "Tagger of the annotated language (transfer, ensemble, ner): run (the promoted one), a CRF file, a checkpoint",
+        "Target tagger for transfer, ensemble and ner scores: run (the promoted one), a CRF file or a checkpoint",
     )
     projector_weights: str = setting(
         "",
