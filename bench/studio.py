@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -32,6 +34,10 @@ from xner_label.studio.sync import sync  # noqa: E402
 
 TEXT = "Waziri Mkuu Amina Mwakasege alifungua ofisi mpya ya Benki ya Dunia mjini Dodoma siku ya Jumanne."
 ENTITIES = (("Amina Mwakasege", "PER"), ("Benki ya Dunia", "ORG"), ("Dodoma", "LOC"), ("Jumanne", "DATE"))
+
+
+# Annotations of the sync whose time is held against a full export.
+CHANGES = 10
 
 
 def fill(store: Store, settings: Settings, count: int) -> None:
@@ -83,6 +89,13 @@ def measure(server: StudioServer, count: int, reviewed: int) -> dict[str, float]
             for row in rows[:reviewed]:
                 studio.write(studio.api.annotations.create, row.id, result=row.predictions[0].result)
             seconds[f"sync, {reviewed} reviewed"] = timed(lambda: sync(store, settings))
+            export = f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true"
+            headers = {"Authorization": f"Token {server.token}"}
+            with httpx.Client(base_url=server.url, headers=headers, timeout=600) as browser:
+                seconds["full export"] = timed(lambda: browser.get(export).raise_for_status().json())
+            for row in rows[reviewed : reviewed + CHANGES]:
+                studio.write(studio.api.annotations.create, row.id, result=row.predictions[0].result)
+            seconds[f"sync, {CHANGES} reviewed"] = timed(lambda: sync(store, settings))
             seconds["sync --full"] = timed(lambda: sync(store, settings, full=True))
     return seconds
 
@@ -108,7 +121,9 @@ def main() -> None:
     print(f"{'step':24} {'seconds':>8}   {arguments.tasks} tasks with 4 entities")
     for name, value in seconds.items():
         print(f"{name:24} {value:8.2f}")
-    print(f"push takes {seconds['push'] / seconds['bare import']:.2f} times the bare import")
+    print(f"push brings {seconds['bare import'] / seconds['push']:.0%} of the tasks a second of the bare import")
+    share = seconds[f"sync, {CHANGES} reviewed"] / seconds["full export"]
+    print(f"sync of {CHANGES} changes takes {share:.1%} of a full export")
     if arguments.json:
         arguments.json.write_text(
             json.dumps({**vars(arguments), "json": None, "seconds": seconds}, indent=2) + "\n"

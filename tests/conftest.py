@@ -7,27 +7,23 @@ skips into failures.
 
 from __future__ import annotations
 
-import contextlib
 import http.cookiejar
 import importlib.util
 import json
 import os
-import pwd
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from demo.processes import ending_signals_unwind
 from demo.studio_server import StudioServer, running_studio, studio_executable
+from tests.postgres_process import PostgresProcess, postgres_folder, running_postgres
 
 _PREFIXES = ("XNER_LABEL_", "LABEL_STUDIO_")
 _ORDER = ("unit", "integration", "e2e")
@@ -36,17 +32,7 @@ _STUDIO = studio_executable(os.environ)
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def _postgres_folder() -> Path | None:
-    """The folder of initdb and pg_ctl; Debian keeps them off the PATH, one folder per major version."""
-    on_path = shutil.which("pg_ctl")
-    versions = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: float(path.parts[-3]), reverse=True
-    )
-    candidates = [*versions, *([Path(on_path).resolve()] if on_path else [])]
-    return candidates[0].parent if candidates else None
-
-
-_POSTGRES = _postgres_folder()
+_POSTGRES = postgres_folder()
 
 
 def _installed(*modules: str) -> bool:
@@ -176,53 +162,20 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL server on a Unix socket; the value maps a database's name to its SQLAlchemy URL."""
+def postgres_server() -> Iterator[PostgresProcess]:
+    """One PostgreSQL server for the session."""
     if _ABSENT["postgres"]:
         _without(_ABSENT["postgres"])
     assert _POSTGRES is not None
-    # The server refuses to run as root, and the path of a Unix socket may have 107 bytes at most.
-    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
-    folder = Path(tempfile.mkdtemp(prefix="xner-pg-"))
-    if owner:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    data, log = folder / "data", folder / "server.log"
-
-    def run(program: str, *arguments: str) -> None:
-        command = [str(_POSTGRES / program), "-D", str(data), *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, **identity)
-        if done.returncode:
-            detail = log.read_text() if log.exists() else ""
-            raise RuntimeError(f"{program}: {done.stdout}{done.stderr}{detail}")
-
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        run("initdb", "-A", "trust", "-U", "test", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses='' -k {folder} -c fsync=off"
-        stack.callback(_stop_postgres, run, data)
-        # Without a log of its own the server would hold pg_ctl's output pipe open, and run() would never return.
-        run("pg_ctl", "-w", "-l", str(log), "-o", options, "start")
-        yield lambda name: f"postgresql+psycopg://test@/{name}?host={folder}"
-
-
-def _stop_postgres(run: Callable[..., None], data: Path) -> None:
-    if (data / "postmaster.pid").exists():
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
+    with running_postgres(_POSTGRES) as server:
+        yield server
 
 
 @pytest.fixture
-def postgres_url(postgres_server: Callable[[str], str]) -> Iterator[str]:
+def postgres_url(postgres_server: PostgresProcess) -> Iterator[str]:
     """SQLAlchemy URL of an empty PostgreSQL database that belongs to this test alone."""
-    import psycopg
-
-    name = f"t{uuid4().hex}"
-    administration = postgres_server("postgres").replace("+psycopg", "")
-    with psycopg.connect(administration, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield postgres_server(name)
-    with psycopg.connect(administration, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with postgres_server.database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
+from xner_label.review.plans import make_plan
 from xner_label.store import predictions, projects, tables, tasks
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
@@ -19,8 +20,9 @@ METRICS = {"f1": 0.8, "ci95": [0.7, 0.9], "precision": 0.8, "recall": 0.8, "per_
 
 
 def fill(store: Store, count: int = 12) -> None:
-    """``count`` tasks about Kenya: settled by two people but the last, every third as no entity, every fourth as
-    a person of the project; two model runs, the second promoted; a name card that is answered."""
+    """``count`` tasks about Kenya: planned, then settled by two people in two weeks but the last, every third as
+    no entity, every fourth as a person of the project; two model runs, the second promoted; a name card that is
+    answered."""
     with store.write() as session:
         project = projects.ensure_project(session, "default", ["PER", "LOC"])
         items = [
@@ -38,13 +40,17 @@ def fill(store: Store, count: int = 12) -> None:
         made = [_prediction(number) for number in range(count)]
         predictions.add_predictions(session, [(ids[str(prediction.id)], prediction) for prediction in made])
         project.pipeline_id = predictions.predictions_of(session, project.id, "p")[0][1].pipeline_id
+        question = _card(session, project)
+    make_plan(store, "default", 1.0)
+    with store.write() as session:
+        project = projects.get_project(session, "default")
         stored = {task.id: prediction for task, prediction in predictions.predictions_of(session, project.id, "p")}
         for number in range(count - 1):
             _answer(session, ids[str(number)], stored[ids[str(number)]], number, "ann@example.org")
             if number < 4:
                 _answer(session, ids[str(number)], stored[ids[str(number)]], number, "bob@example.org")
         _runs(session, project)
-        _card(session, project)
+        _answer_card(session, question)
 
 
 def _prediction(number: int) -> Prediction:
@@ -67,7 +73,7 @@ def _answer(session: Session, task_id: int, prediction: tables.Prediction, numbe
             task_id=task_id,
             origin="studio",
             studio_annotation=2 * number + (annotator[0] == "b"),
-            studio_updated_at=_MONDAY + timedelta(hours=number),
+            studio_updated_at=_MONDAY + timedelta(hours=number, weeks=number % 2),
             annotator=annotator,
             lead_time=10.0 + number,
             regions=[],
@@ -98,15 +104,19 @@ def _runs(session: Session, project: tables.Project) -> None:
     session.add(tables.Promotion(project_id=project.id, model_run_id=made[1].id, reason="better"))
 
 
-def _card(session: Session, project: tables.Project) -> None:
+def _card(session: Session, project: tables.Project) -> int:
     question = tables.NameQuestion(
         project_id=project.id, source_name="kenya", target_text="kenya", label="LOC", occurrences=12, card={}
     )
     session.add(question)
     session.flush()
+    return question.id
+
+
+def _answer_card(session: Session, question: int) -> None:
     session.add(
         tables.NameAnswer(
-            question_id=question.id,
+            question_id=question,
             studio_annotation=1,
             studio_updated_at=_MONDAY,
             annotator="ann@example.org",

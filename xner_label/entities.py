@@ -6,6 +6,7 @@ Python strings count them. Token ranges are half-open too.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, count, pairwise
@@ -21,6 +22,11 @@ from xner_label.tokenization import tokenize
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 # One alignment link: source token, target token, weight in (0, 1].
 Link = tuple[int, int, float]
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of the text, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Span(msgspec.Struct, frozen=True, order=True):
@@ -122,6 +128,13 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     confidence: float
     pipeline: str
     note: str | None = None
+
+
+class SilverTask(Prediction, frozen=True, omit_defaults=True, kw_only=True):
+    """A text to learn from that nobody has reviewed: a prediction, with the labelled source it was made from."""
+
+    source: str | None = None
+    source_entities: tuple[Entity, ...] | None = None
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

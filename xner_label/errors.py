@@ -23,13 +23,24 @@ from typing import Any
 
 
 class XnerLabelError(Exception):
-    """Base of the tree. ``hint`` says what the user can do next."""
+    """Base of the tree. ``hint`` says what the user can do next; ``logged`` is what logs say of it, the message
+    unless that repeats, without quotation marks, what others wrote."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", logged: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self._logged = logged
+
+    @property
+    def logged(self) -> str:
+        """What logs say of it."""
+        return str(self) if self._logged is None else self._logged
+
+    @logged.setter
+    def logged(self, words: str) -> None:
+        self._logged = words
 
     def __str__(self) -> str:
         message = super().__str__()

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from pydantic import ValidationError
 from xner_label import __version__
 from xner_label.errors import ConfigurationError, XnerLabelError
 from xner_label.jobs.worker import Worker
+from xner_label.logs import told
 from xner_label.predicting.service import Answer, Asked, PredictionService
 from xner_label.settings.table import Settings
 from xner_label.store.database import Store
@@ -144,7 +146,7 @@ class Backend:
             try:
                 self.metrics.state(await self.version(), await self.read(self._gauges))
             except XnerLabelError as error:
-                _LOG.warning("the metrics of the store are old: %s", error)
+                _LOG.warning("the metrics of the store are old: %s", told(error))
         return self.metrics.exposition()
 
     def _gauges(self) -> Gauges | None:
@@ -153,7 +155,9 @@ class Backend:
 
     async def read(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """Do something short that isn't for the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *arguments)
+        # the request's fields go along
+        run = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run, call, *arguments)
 
     async def versions(self) -> list[str]:
         """All versions, the served one first."""
@@ -179,7 +183,7 @@ class Backend:
         try:
             control = control_of(request.label_config, self._settings.labels)
         except ConfigurationError as error:
-            _LOG.warning("no predictions for project %s: %s", request.project, error)
+            _LOG.warning("no predictions for project %s: %s", request.studio_project, told(error))
             return _encoded([empty(_version(serving)) for _ in request.tasks])
         if serving is not None and serving.source_field:
             control = msgspec.structs.replace(control, source_key=serving.source_field)
@@ -398,7 +402,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    _LOG.warning("%s %s: %s", request.method, request.url.path, error)
+    _LOG.warning("%s %s: %s", request.method, request.url.path, told(error))
     return _json({"detail": str(error)}, 503, {"Retry-After": "5"})
 
 

@@ -9,6 +9,9 @@ from concurrent.futures import Future
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
+from xner_label.logs import told
+from xner_label.tracing import span, traceparent
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,6 +30,8 @@ class MicroBatcher(Generic[Item, Result]):
         self._work = work
         self._limit = limit
         self._requests: deque[deque[tuple[Item, Future[Result]]]] = deque()
+        # the trace of the request that asked last: one of those that are answered together
+        self._trace: str | None = None
         self._changed = Condition()
         self._closed = False
         # A daemon: a model that never answers must not keep the process from ending.
@@ -40,6 +45,7 @@ class MicroBatcher(Generic[Item, Result]):
         with self._changed:
             if request:
                 self._requests.append(request)
+                self._trace = traceparent()
             self._changed.notify()
         return futures
 
@@ -61,12 +67,13 @@ class MicroBatcher(Generic[Item, Result]):
     def _run(self) -> None:
         while batch := self._next():
             try:
-                results = self._work([item for item, _ in batch])
+                with span("predict batch", parent=self._trace, tasks=len(batch)):
+                    results = self._work([item for item, _ in batch])
                 if len(results) != len(batch):
                     # nobody can tell whose are missing, and a thread that ended here would answer nobody again
                     raise ValueError(f"{len(batch)} items were given {len(results)} results")
             except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
-                _LOG.warning("predicting %d tasks failed: %s", len(batch), error)
+                _LOG.warning("predicting %d tasks failed: %s", len(batch), told(error))
                 for _, future in batch:
                     future.set_exception(error)
             else:

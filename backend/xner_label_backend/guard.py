@@ -15,7 +15,14 @@ from typing import NamedTuple
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from xner_label.logs import REQUEST_HEADER, log_fields, new_id, sane_id
+from xner_label.tracing import CARRIER, span
+
 _LOG = logging.getLogger(__name__)
+
+# What is answered.
+PATHS = frozenset({"/health", "/ready", "/setup", "/predict", "/versions", "/webhook", "/metrics", "/report"})
+_REQUEST_HEADER = REQUEST_HEADER.lower().encode()
 
 # What asks whether the process lives rarely has credentials; it learns nothing but that. Wrong ones are refused.
 _PROBES = frozenset({"/health", "/ready"})
@@ -81,6 +88,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = sane_id(Headers(scope=scope).get(REQUEST_HEADER)) or new_id()
+        with log_fields(request=request):
+            await self._answer(scope, receive, send, request)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request: str) -> None:
+        """Answer a request, count it, and give it one line in the log."""
         began = time.perf_counter()
         status = 500
 
@@ -88,13 +101,22 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (_REQUEST_HEADER, request.encode())]
             await send(message)
 
+        shown = scope["path"] if scope["path"] in PATHS else "another path"  # a stranger may ask for any
+        parent = Headers(scope=scope).get(CARRIER)
         try:
-            await self._pass(scope, receive, noting)
+            with span(f"{scope['method']} {shown}", parent=parent, request=request) as traced:
+                await self._pass(scope, receive, noting)
+                if traced is not None:
+                    traced.set_attribute("xner_label.status", status)
         finally:
             seconds = time.perf_counter() - began
-            _LOG.info("%s %s %d %.1f ms", scope["method"], scope["path"], status, 1000 * seconds)
+            if _LOG.isEnabledFor(logging.INFO):
+                method, ms = scope["method"], round(1000 * seconds, 1)
+                fields = {"method": method, "path": shown, "status": status, "ms": ms}
+                _LOG.info("%s %s %d %.1f ms", method, shown, status, ms, extra={"fields": fields})
             self._observe(scope["path"], status, seconds)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from threading import Condition, Event, Thread
+from typing import Any
 
 from xner_label.errors import XnerLabelError
 from xner_label.jobs.worker import POLL, Worker
+from xner_label.logs import current_fields, run_id, told
 from xner_label.store import jobs, projects
 from xner_label.store.database import Store
+from xner_label.tracing import trace_headers
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ class JobIntake:
         self._store = store
         self._project = project
         self._delays = delays
-        self._asked: set[str] = set()
+        self._asked: dict[str, dict[str, Any]] = {}
         self._closed = False
         self._changed = Condition()
         self._thread = Thread(target=self._run, name="writing down jobs", daemon=True)
@@ -36,7 +39,7 @@ class JobIntake:
     def ask_for(self, kind: str) -> None:
         """Ask for a job; returns at once."""
         with self._changed:
-            self._asked.add(kind)
+            self._asked.setdefault(kind, {"run": run_id(), **_asking()})
             self._changed.notify()
 
     def close(self, timeout: float) -> None:
@@ -51,19 +54,27 @@ class JobIntake:
             try:
                 with self._store.write() as session:
                     project = projects.get_project(session, self._project).id
-                    for kind in kinds:
-                        jobs.enqueue(session, project, kind, delay=self._delays.get(kind, 0.0))
+                    for kind, asked_by in kinds.items():
+                        jobs.enqueue(
+                            session, project, kind, {jobs.ASKED_BY: asked_by}, self._delays.get(kind, 0.0)
+                        )
             except XnerLabelError as error:
-                _LOG.warning("not written down: %s: %s", ", ".join(kinds), error)
+                _LOG.warning("not written down: %s: %s", ", ".join(kinds), told(error))
 
-    def _next(self) -> list[str]:
-        """What was asked for since, once there is something; nothing when closed."""
+    def _next(self) -> dict[str, dict[str, Any]]:
+        """What was asked for since, and by whom, once there is something; nothing when closed."""
         with self._changed:
             while not self._asked and not self._closed:
                 self._changed.wait()
-            kinds = sorted(self._asked)
-            self._asked.clear()
-            return kinds
+            asked, self._asked = dict(sorted(self._asked.items())), {}
+            return asked
+
+
+def _asking() -> dict[str, Any]:
+    """The ids of the request that is answered just now."""
+    fields = current_fields()
+    request = {"request": fields["request"]} if "request" in fields else {}
+    return {**request, **trace_headers()}
 
 
 class EmbeddedWorker:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xner_label.errors import ConfigurationError, ContractError
+from xner_label.logs import told
 from xner_label.predicting.service import Answer
 from xner_label.store.tables import Prediction
 from xner_label.studio.labelling import Control, find_control, our_control
@@ -64,7 +65,7 @@ def _regions(name: str, text: str, prediction: Prediction, control: Control) -> 
                 raise ContractError(f"entity {entity.region}: confidence {entity.confidence!r} is no number")
             regions.append(region_of(text, entity, control))
         except ContractError as error:
-            _LOG.warning("left out of the prediction for %s: %s", name, error)
+            _LOG.warning("left out of the prediction for %s: %s", name, told(error))
     return regions
 
 
@@ -86,7 +87,7 @@ def same_name_elsewhere(
     try:
         chosen = from_studio(text, regions, control)
     except ContractError as error:
-        _LOG.warning("nothing suggested for %s: %s", name, error)
+        _LOG.warning("nothing suggested for %s: %s", name, told(error))
         return empty(version)
     covered = [(entity.start, entity.end) for entity in chosen]
     if shown is not None and shown.prediction is not None:

@@ -37,7 +37,10 @@ def test_what_the_report_holds(each_store: Store) -> None:
     assert (ann.annotator, ann.tasks, bob.tasks) == ("ann@example.org", 11, 4)
     assert ann.seconds == 15.0
     assert bob.agreement is not None
-    assert bob.agreement.hits == bob.agreement.n == 3
+    assert bob.agreement.hits == bob.agreement.n == 6
+    (plan,) = document.desk.plans
+    assert (plan.answered_names, plan.planned_names, plan.name_changes) == (1, 1, 0)
+    assert document.desk.drift.verdict.action is None
     assert [(name.target, name.answers) for name in document.names] == [("kenya", {"ann@example.org": "LOC"})]
     assert [(run.version, run.promoted, run.low) for run in document.runs] == [
         ("crf-10", False, 0.7),
@@ -48,7 +51,7 @@ def test_what_the_report_holds(each_store: Store) -> None:
 def test_the_page_says_the_same_and_needs_nothing_else(each_store: Store) -> None:
     report_store.fill(each_store)
     page = render(report(each_store, "default"))
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 7
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=[\"'](?!#)", page)  # nothing is fetched
     ids = re.findall(r'\bid="([^"]+)"', page)

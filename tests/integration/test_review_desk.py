@@ -25,6 +25,7 @@ from xner_label.errors import CheckFailedError, UsageError
 from xner_label.reporting.status import status
 from xner_label.review import desk as review_desk
 from xner_label.review import selection
+from xner_label.review.drift import drift_report
 from xner_label.review.finishing import calibrate_project, stop_report
 from xner_label.review.plan_outcomes import compare_plan, plan_outcomes
 from xner_label.review.plans import make_plan
@@ -380,6 +381,42 @@ def test_a_plan_of_before_names_were_planned_is_still_compared(project):
     outcome = compare_plan(store, "default")
     assert outcome is not None
     assert (outcome.answered, outcome.planned_names) == (len(plan.tasks), 0)
+
+
+def test_new_text_of_another_kind_is_noticed(project, tmp_path):
+    """Sentences of other words, less sure, imported after people reviewed."""
+    store, corpus = project
+    with store.write() as session:
+        corpus.answer(session, random.Random(1).sample(range(COUNT), 120))
+    options = ["--database-url", f"sqlite:///{tmp_path}/store.db"]
+    calibrate_project(store, "default")
+    quiet = drift_report(store, "default")
+    assert quiet.verdict.new >= 50
+    assert quiet.verdict.action == "nothing", quiet
+    assert status(store, "default").drift.action == "nothing"
+    draw = random.Random(2)
+    with store.write() as session:
+        texts = [f"Mji{draw.randrange(400)} wa Kijiji{draw.randrange(400)} ulikuwa hapa" for _ in range(200)]
+        tasks.add_tasks(session, 1, [(Task(id=f"n{n}", text=text), "pool") for n, text in enumerate(texts)])
+        ids = tasks.ids_by_external(session, 1, [f"n{n}" for n in range(200)])
+        rows = []
+        for number, text in enumerate(texts):
+            sure = draw.uniform(0.3, 0.8)
+            entity = ProjectedEntity(0, text.index(" "), "LOC", text.split()[0], 1.0, sure, None)
+            rows.append((ids[f"n{number}"], Prediction(f"n{number}", text, (entity,), sure, "p1")))
+        predictions.add_predictions(session, rows)
+    result = CliRunner().invoke(cli, ["drift", "--exit-code", *options])
+    assert isinstance(result.exception, CheckFailedError), result.output
+    assert "retrain" in result.output
+    state = status(store, "default")
+    assert state.drift.action == "retrain"
+    assert any("xner-label drift" in line for line in state.advice)
+    with store.read() as session:
+        first = desk.created_at(session, min(ids.values()))
+    since = drift_report(store, "default", since=first, keep=False)
+    assert since.verdict.new == 200
+    moved = {row.what for row in since.verdict.comparisons if row.moved}
+    assert moved == {"confidence", "label mix", "vocabulary"}
 
 
 def test_commands_speak(project, tmp_path):

@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -280,3 +281,40 @@ def test_the_page_on_methods_shows_the_published_figures():
         shown = {figure.system.name: f"{figure.f1 * 100:.1f}" for figure in published_figures(language)}
         cells = [shown.get(system.name, "") for system in published_systems()]
         assert f"| {language} | {' | '.join(cells)} |" in page
+
+
+def test_reviews_help_and_are_judged_where_nobody_reviewed(data, tmp_path):
+    options = (data, "--methods", "string", "--cache")
+    document = benchmark(*options[:3], "--reviews", "30,500", cache=tmp_path / "cache")
+    rows = {row["system"]: row for row in measured(document)}
+    reviewed = rows["corpus after 30 reviews"]
+    assert (reviewed["reviews"], reviewed["n"], reviewed["failed"]) == (30, len(SAMPLE), 0)
+    assert {item["reason"] for item in document["left_out"]} == {
+        "half of the tasks, 40, are fewer than the 500 to review (give more gold)"
+    }
+    assert document["advice"]["system"] == "string"  # what needs people's work isn't compared with what doesn't
+    assert rows["string"]["to_best"]["f1"] == 0.0
+    for wrong in ("0", "x", "-3"):
+        benchmark(data, "--reviews", wrong, cache=tmp_path / "cache", code=2)
+
+
+def test_each_half_is_projected_in_the_light_of_reviews_of_the_other(data):
+    """Against the loop itself, run on each half by hand."""
+    from xner_label.benchmark.reviewed import SEED, entities_after_reviews
+    from xner_label.projection.loglinear.weights_file import Weights
+    from xner_label.simulation.loop import Simulation
+
+    tasks = read_dataset(str(data), ReadOptions(), limit=50).tasks
+    entities = entities_after_reviews(tasks, 20, "")
+
+    def spans_of(of_task):
+        return {(entity.start, entity.end, entity.label) for entity in of_task}
+
+    order = np.random.default_rng(SEED).permutation(len(tasks)).tolist()
+    halves = [sorted(order[0::2]), sorted(order[1::2])]
+    for pool, judged in (halves, halves[::-1]):
+        loop = Simulation([tasks[n] for n in pool], [tasks[n] for n in judged], Weights.load(None))
+        (run,) = loop.run("least-confident", [20], seed=SEED, text=False)
+        right = sum(len(spans_of(entities[n]) & spans_of(tasks[n].entities)) for n in judged)
+        total = sum(len(entities[n]) + len(tasks[n].entities) for n in judged)
+        assert run.test_f1 == pytest.approx(2 * right / total, abs=1e-5)

@@ -10,6 +10,7 @@ import pytest
 from tests.soak import rounds
 from xner_label.confidence.anchoring import SliceCounts, anchoring
 from xner_label.confidence.calibration import ISOTONIC, MIN_ENTITIES, calibrate
+from xner_label.confidence.drift import TextSample, compare_texts
 from xner_label.confidence.estimates import MIN_TASKS, TaskCounts, estimate
 from xner_label.confidence.guarantee import MIN_AUDITED, outlook, promise, promises, smallest_audit, upper_limit
 from xner_label.confidence.lead_times import MIN_MEASURED, USUAL, fit_lead_times
@@ -187,9 +188,21 @@ class TestPromise:
 
     def test_needs_fifty_nine_without_an_error_for_five_percent(self):
         assert smallest_audit(0.05, 0.95) == 59
-        sure = np.full(100, 0.99)
+        sure = np.full(20_000, 0.99)
         assert promise(sure[:58], np.ones(58, bool), sure, max_error=0.05).cut is None
         assert promise(sure[:59], np.ones(59, bool), sure, max_error=0.05).cut == 0.99
+
+    @pytest.mark.parametrize("wrong", [24, 28, 32, 36])
+    def test_an_audit_that_found_little_leaves_more_to_the_rest(self, wrong):
+        """Of 300 predictions 150 are audited: what is promised is about the other half."""
+        generator = np.random.default_rng(wrong)
+        broken, draws = 0, rounds(400)
+        for _ in range(draws):
+            right = generator.permutation(np.arange(300) >= wrong)
+            sure = np.full(150, 0.9)
+            found = promise(sure, right[:150], sure, max_error=0.1)
+            broken += found.cut is not None and (~right[150:]).mean() > 0.1
+        assert broken / draws < 0.05 + 2.5 * (0.05 * 0.95 / draws) ** 0.5
 
     def test_of_nothing_to_accept(self):
         assert promise(np.full(90, 0.9), np.ones(90, bool), np.zeros(0), max_error=0.1).cut is None
@@ -416,3 +429,67 @@ class TestAnchoring:
     def test_needs_both_slices(self):
         few = SliceCounts(*np.ones((4, 10)))
         assert anchoring(few, few) is None
+
+
+def text_sample(generator, count=300, confidence=6.0, rates=(0.8, 0.5, 0.3), unknown=0.1):
+    """Tasks whose entities share their doubts, as those of a real corpus do."""
+    mood = generator.gamma(2.0, 0.5, count)
+    labels = np.column_stack([generator.poisson(rate * mood) for rate in rates]).astype(float)
+    return TextSample(
+        generator.beta(confidence, 1.0, count),
+        labels,
+        generator.binomial(20, unknown * mood.clip(0.2, 3.0)) / 20.0,
+    )
+
+
+class TestDrift:
+    def test_text_without_a_shift_is_flagged_in_one_of_twenty_looks(self):
+        from scipy.stats import binomtest
+
+        generator = np.random.default_rng(3)
+        draws = rounds(60)
+        flagged = 0
+        for _ in range(draws):
+            answers = generator.normal(0.0, 0.3, 120)
+            found = compare_texts(text_sample(generator), text_sample(generator), answers[:80], answers[80:])
+            flagged += found.action != "nothing"
+        assert binomtest(flagged, draws, 0.05, alternative="greater").pvalue > 0.001, (flagged, draws)
+
+    @pytest.mark.parametrize(
+        ("shift", "answers", "action"),
+        [
+            ({"confidence": 3.0}, 0.0, "recalibrate"),
+            ({"rates": (0.4, 0.9, 0.3)}, 0.0, "recalibrate"),
+            ({"unknown": 0.2}, 0.0, "recalibrate"),
+            ({}, -0.35, "recalibrate"),
+            ({"confidence": 3.0, "unknown": 0.2}, 0.0, "retrain"),
+            ({"confidence": 3.0, "rates": (0.4, 0.9, 0.3)}, -0.35, "retrain"),
+        ],
+    )
+    def test_shifts_are_caught(self, shift, answers, action):
+        generator = np.random.default_rng(4)
+        caught = []
+        for _ in range(rounds(5)):
+            said = generator.normal(0.0, 0.3, 120)
+            said[80:] += answers
+            found = compare_texts(text_sample(generator), text_sample(generator, **shift), said[:80], said[80:])
+            caught.append(found.action == action)
+        assert np.mean(caught) >= 0.8
+
+    def test_what_is_too_small_to_matter_is_not_flagged(self):
+        generator = np.random.default_rng(5)
+        old, new = (text_sample(generator, 12_000, confidence=size) for size in (6.0, 6.4))
+        found = compare_texts(old, new)
+        row = next(row for row in found.comparisons if row.what == "confidence")
+        assert row.p < 0.05
+        assert not row.moved
+
+    def test_with_too_little_nothing_is_said(self):
+        generator = np.random.default_rng(6)
+        old, few = text_sample(generator), text_sample(generator, 10)
+        assert compare_texts(old, few).action is None
+        assert compare_texts(old, few, np.zeros(40), np.zeros(20)).action == "nothing"
+        none = TextSample(np.zeros(0), np.zeros((0, 3)), np.zeros(0))
+        assert compare_texts(none, none).comparisons == []
+        blank = TextSample(np.ones(60), np.zeros((60, 0)), np.zeros(60))
+        assert compare_texts(blank, blank).action == "nothing"

@@ -19,7 +19,7 @@ from xner_label.entities import Tokens
 from xner_label.errors import ContractError
 from xner_label.evaluation import metrics
 from xner_label.evaluation.spans import JudgedTask, evaluate
-from xner_label.evaluation.strict_scores import strict_scores
+from xner_label.evaluation.strict_scores import counted_scores, strict_scores
 
 SPANS = st.sets(st.tuples(st.integers(0, 8), st.integers(1, 4), st.sampled_from(["PER", "-", "B-x_"])), max_size=6)
 
@@ -218,6 +218,7 @@ def test_seqeval_counts_spans_that_overlap_as_sets_do(texts):
     assert overall.f1 == pytest.approx(2 * correct / (predicted + gold) if predicted + gold else 0.0)
     assert overall.n == gold == sum(scores.n for scores in per_label.values())
     assert set(per_label) == {label for text in sides for side in text for _, _, label in side}
+    assert counted_scores(sides) == (overall, per_label)
 
 
 def test_the_signature_changes_with_the_data_and_the_labels():

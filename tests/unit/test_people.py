@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from xner_label.entities import Entity
+from xner_label.review.agreement import pair_agreement
 from xner_label.review.people import Answer, people, without_breaks
 
 KENYA, UN = Entity(0, 5, "LOC"), Entity(9, 11, "ORG")
@@ -40,8 +41,36 @@ def test_agreement_counts_tasks_that_somebody_else_answered() -> None:
     ann, bob = people(answers)
     assert ann.agreement is not None
     assert bob.agreement is not None
-    assert (ann.agreement.hits, ann.agreement.n) == (bob.agreement.hits, bob.agreement.n) == (1, 2)
+    assert (ann.agreement.hits, ann.agreement.n) == (bob.agreement.hits, bob.agreement.n) == (2, 3)
     assert ann.tasks == 2
+
+
+def test_agreement_is_that_of_pairs() -> None:
+    """The same measure as ``conflicts --agreement``."""
+    said = [(1, (KENYA, UN), (KENYA,)), (2, (UN,), (KENYA,)), (3, (KENYA,), (KENYA,))]
+    ann, _ = people(
+        answer(task, who, *what) for task, *both in said for who, what in zip(("ann", "bob"), both, strict=True)
+    )
+    (pair, *_) = pair_agreement({"ann": first, "bob": second} for _, first, second in said)
+    assert pair.label == "all"
+    assert ann.agreement is not None
+    assert ann.agreement.hits / ann.agreement.n == pair.exact
+
+
+def test_weeks_have_intervals_of_their_own() -> None:
+    moments = [datetime(2026, 11, day, 9, tzinfo=UTC) for day in (16, 23)]
+    answers = [
+        answer(10 * week + task, who, KENYA if task < 8 - 6 * week or who == "ann" else UN, moment=moment, shown=1)
+        for week, moment in enumerate(moments)
+        for task in range(8)
+        for who in ("ann", "bob")
+    ]
+    ann, _ = people(answers)
+    first, second = (week.agreement for week in ann.weeks)
+    assert first is not None
+    assert second is not None
+    assert first.value > second.value
+    assert all(share.low < share.value < share.high for share in (first, second))
 
 
 def test_alone_nobody_agrees_or_disagrees() -> None:

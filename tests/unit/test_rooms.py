@@ -23,6 +23,8 @@ GROUND = {
     "settings",
     "sample",
     "progress",
+    "logs",
+    "tracing",
 }
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {

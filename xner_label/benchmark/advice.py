@@ -37,8 +37,8 @@ class _Contender(msgspec.Struct, frozen=True):
 def advise(results: Sequence[Sequence[Result]], intrinsic: bool) -> Advice | None:
     """The advice of one or more datasets' results; None where no pipeline that settings can name was measured.
 
-    Rows with worse links don't count. ``intrinsic``: source entities that come with the tasks are people's; whole
-    pipelines are preferred to them where there are any.
+    Rows with worse links or after reviews don't count. ``intrinsic``: source entities that come with the tasks are
+    people's; whole pipelines are preferred to them where there are any.
     """
     contenders = _contenders(results)
     if intrinsic:
@@ -82,7 +82,7 @@ def _contenders(results: Sequence[Sequence[Result]]) -> list[_Contender]:
     for name, result in measured[0].items() if measured else ():
         outcomes = [of_dataset[name].outcome for of_dataset in measured if name in of_dataset]
         counted = [outcome for outcome in outcomes if outcome is not None]
-        if result.cell.noise is None and len(counted) == len(measured):
+        if result.cell.as_it_is and len(counted) == len(measured):
             contenders.append(
                 _Contender(
                     result.cell,

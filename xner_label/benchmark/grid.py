@@ -17,7 +17,7 @@ from xner_label.benchmark import methods as by_name
 from xner_label.benchmark.data import Dataset, target_tokens
 from xner_label.benchmark.kept import Cost, Kept, Stopwatch
 from xner_label.benchmark.noise import Noise, with_noise
-from xner_label.benchmark.outcome import Outcome, outcome_of_entities, outcome_of_predictions
+from xner_label.benchmark.outcome import Outcome, outcome_of_entities, outcome_of_predictions, reviewed_tasks
 from xner_label.benchmark.stages import (
     DeferredStage,
     StageChoice,
@@ -27,7 +27,8 @@ from xner_label.benchmark.stages import (
     target_tagging_stage,
     translation_stage,
 )
-from xner_label.entities import Entity, Task
+from xner_label.benchmark.weaknesses import Probe, probe_tasks
+from xner_label.entities import Entity, Prediction, Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
 from xner_label.evaluation.signature import data_hash
 from xner_label.pipeline import assembly
@@ -36,7 +37,7 @@ from xner_label.pipeline.pipeline import Pipeline
 from xner_label.pipeline.stage import completed
 from xner_label.progress import Progress
 from xner_label.projection.projectors import make_projector
-from xner_label.settings.choices import WEIGHTED_PROJECTORS
+from xner_label.settings.choices import TAKING_WEIGHTS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Tagger
 
@@ -46,12 +47,15 @@ _JUDGED_AS = "1"
 _BATCH = 256
 _GIVEN = StageChoice("given")
 _NONE = StageChoice("none")
+# The method that learns from reviews.
+REVIEWED = "corpus"
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True):
     """What to compare. ``labels`` None: every label of a dataset's gold. ``labelled`` is what a CRF learns from.
 
-    ``noise`` adds rows with worse links; ``target_taggers`` are models of the target language.
+    ``noise`` adds rows with worse links, ``reviews`` rows of ours after people reviewed so many sentences;
+    ``target_taggers`` are models of the target language.
     """
 
     methods: tuple[str, ...]
@@ -60,6 +64,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
     aligners: tuple[StageChoice, ...] = (_GIVEN,)
     target_taggers: tuple[StageChoice, ...] = ()
     noise: tuple[Noise, ...] = ()
+    reviews: tuple[int, ...] = ()
     labels: tuple[str, ...] | None = None
     labelled: tuple[LabelledText, ...] = ()
 
@@ -73,12 +78,19 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     aligner: StageChoice | None = None
     target_tagger: StageChoice | None = None
     noise: Noise | None = None
+    reviews: int | None = None
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether links are as they come, and nobody has reviewed anything."""
+        return self.noise is None and self.reviews is None
 
     def __str__(self) -> str:
         """Method and stages; those that come with the tasks go without saying."""
         stages = (self.translator, self.tagger, self.aligner, self.target_tagger, self.noise)
         named = (str(stage) for stage in stages if stage is not None and stage != _GIVEN)
-        return " ".join([self.method, *named])
+        after = [f"after {self.reviews} reviews"] if self.reviews is not None else []
+        return " ".join([self.method, *named, *after])
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -126,6 +138,10 @@ def cells_of(grid: Grid) -> Iterator[Cell]:
             if cell not in seen:
                 seen.add(cell)
                 yield cell
+    for reviews, translator, tagger, aligner in product(
+        grid.reviews, grid.translators, grid.taggers, grid.aligners
+    ):
+        yield Cell(method=REVIEWED, translator=translator, tagger=tagger, aligner=aligner, reviews=reviews)
 
 
 class Runner:
@@ -237,7 +253,7 @@ class Runner:
 
     def _key(self, cell: Cell, stages: Sequence[DeferredStage]) -> str:
         """All that the cell's outcome depends on."""
-        weights = self._weights(cell.method) if cell.method in WEIGHTED_PROJECTORS else ""
+        weights = self._weights(cell.method) if cell.method in TAKING_WEIGHTS else ""
         target = ""
         if cell.method == by_name.TRANSFER and cell.target_tagger is not None:
             made = self._stage("target-tagger", cell.target_tagger)
@@ -257,7 +273,7 @@ class Runner:
     def _projector_settings(self, cell: Cell) -> Settings:
         """The settings that a method's projector is made from: the models it asks are its translator's."""
         settings = replace(self._settings, projector=cell.method)
-        if cell.method not in WEIGHTED_PROJECTORS:
+        if cell.method not in TAKING_WEIGHTS:
             settings = replace(settings, projector_weights="")
         if cell.translator is None or cell.translator == _GIVEN:
             return settings
@@ -289,6 +305,23 @@ class Runner:
     def _outcome(self, cell: Cell, stages: Sequence[DeferredStage]) -> Outcome:
         if cell.method == by_name.TRANSFER:
             return self._transferred(cell)
+        if cell.reviews is not None:
+            return self._reviewed(cell, cell.reviews, stages, self._complete(cell, stages))
+        tasks, predictions, cost, signature = self._projected(cell, stages)
+        return outcome_of_predictions(tasks, predictions, self._grid.labels, cost, signature)
+
+    def probe(self, cell: Cell) -> Probe | None:
+        """What the cell's pipeline is weak at; None for one that projects nothing. Stages aren't run again."""
+        if cell.method == by_name.TRANSFER or cell.reviews is not None:
+            return None
+        tasks, predictions, _, _ = self._projected(cell, self._stages_of(cell))
+        reviewed = reviewed_tasks(tasks, predictions, self._grid.labels)
+        return probe_tasks(self._dataset.name, str(cell), reviewed)
+
+    def _projected(
+        self, cell: Cell, stages: Sequence[DeferredStage]
+    ) -> tuple[list[Task], list[Prediction | RecordError], Cost, str]:
+        """The tasks after the stages, what is projected into them, what that took, the pipeline's signature."""
         answers = self._complete(cell, stages)
         good = [task for task in answers if isinstance(task, Task)]
         if cell.noise is not None:
@@ -310,7 +343,32 @@ class Runner:
             original if isinstance(answer, RecordError) else next(given)
             for answer, original in zip(answers, self._dataset.tasks, strict=True)
         ]
-        return outcome_of_predictions(tasks, predictions, self._grid.labels, cost, pipeline.signature)
+        return tasks, predictions, cost, pipeline.signature
+
+    def _reviewed(
+        self,
+        cell: Cell,
+        reviews: int,
+        stages: Sequence[DeferredStage],
+        answers: Sequence[Task | RecordError],
+    ) -> Outcome:
+        """The corpus projector after people reviewed some sentences of the other half of the tasks."""
+        from xner_label.benchmark.reviewed import entities_after_reviews
+
+        stopwatch = Stopwatch()
+        good = [task for task in answers if isinstance(task, Task)]
+        projected = iter(entities_after_reviews(good, reviews, self._settings.projector_weights))
+        entities = [[] if isinstance(answer, RecordError) else next(projected) for answer in answers]
+        upstream = " ".join(f"{stage.role}={stage.signature}" for stage in stages)
+        outcome = outcome_of_entities(
+            self._dataset.tasks,
+            entities,
+            self._grid.labels,
+            stopwatch.cost(len(good)),
+            f"xner-label/{__version__} {upstream} projector={self._weights(cell.method)} reviews={reviews}",
+        )
+        failures = [answer for answer in answers if isinstance(answer, RecordError)]
+        return msgspec.structs.replace(outcome, failed=len(failures), failure=str(failures[0]) if failures else "")
 
     def _complete(self, cell: Cell, stages: Sequence[DeferredStage]) -> list[Task | RecordError]:
         """The dataset's tasks after the stages, in order, errors in the place of those that a stage refused."""

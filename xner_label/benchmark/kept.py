@@ -11,6 +11,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,12 @@ class _Part(msgspec.Struct):
     added: dict[str, dict[str, Any]]
 
 
+class _PartCost(msgspec.Struct):
+    """What a file of results took, without the results, which are most of it."""
+
+    cost: Cost
+
+
 class Stopwatch:
     """Measures one piece of work from the moment it is made."""
 
@@ -69,6 +76,7 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._stages: dict[str, StageFolder] = {}
         try:
             (folder / "methods").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -77,8 +85,10 @@ class Kept:
             ) from None
 
     def stage(self, signature: str) -> StageFolder:
-        """The results of the stage of that signature."""
-        return StageFolder(self._folder / "stages" / _digest(signature))
+        """The results of the stage of that signature, read when they are first asked for."""
+        if signature not in self._stages:
+            self._stages[signature] = StageFolder(self._folder / "stages" / _digest(signature))
+        return self._stages[signature]
 
     def method(self, key: str, result_type: type[T]) -> T | None:
         """What is kept under a key; None where nothing is, or nothing that can be read."""
@@ -97,14 +107,26 @@ class StageFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._added: dict[str, dict[str, Any]] = {}
-        self.cost = Cost()
         self._stopwatch: Stopwatch | None = None
-        for file in sorted(folder.glob("*.json")):
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What all results took."""
+        total = Cost()
+        for file in sorted(self._folder.glob("*.json")):
+            part = _read(file, _PartCost)
+            if part is not None:
+                total.add(part.cost)
+        return total
+
+    @cached_property
+    def _added(self) -> dict[str, dict[str, Any]]:
+        added: dict[str, dict[str, Any]] = {}
+        for file in sorted(self._folder.glob("*.json")):
             part = _read(file, _Part)
             if part is not None:
-                self._added.update(part.added)
-                self.cost.add(part.cost)
+                added.update(part.added)
+        return added
 
     def begin(self) -> None:
         """Work for the next results begins now."""
@@ -129,10 +151,11 @@ class StageFolder:
         if isinstance(stage, DeferredStage):
             part.cost.usage = stage.take_usage()
         self._stopwatch = None
+        known, cost = self._added, self.cost  # of what is in the folder without the new file
         self._folder.mkdir(parents=True, exist_ok=True)
         _write(self._folder / f"{uuid.uuid4().hex}.json", part)
-        self._added.update(added)
-        self.cost.add(part.cost)
+        known.update(added)
+        cost.add(part.cost)
 
 
 def _digest(text: str) -> str:

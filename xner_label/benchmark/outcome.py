@@ -12,7 +12,7 @@ from xner_label.benchmark.kept import Cost
 from xner_label.entities import Entity, Prediction, Task, Tokens
 from xner_label.errors import RecordError
 from xner_label.evaluation.metrics import Floats, f1_score, resampled_sums
-from xner_label.evaluation.strict_scores import LabelledSpan, Scores, strict_scores
+from xner_label.evaluation.strict_scores import LabelledSpan, Scores, counted_scores
 from xner_label.review.error_sources import ErrorSources, ReviewedTask, error_sources
 
 # Of every bootstrap here.
@@ -48,7 +48,7 @@ def judge_entities(
         (gold_spans(task, labels), labelled_spans(task.text, predicted, labels))
         for task, predicted in zip(tasks, entities, strict=True)
     ]
-    overall, per_label = strict_scores(sides)
+    overall, per_label = counted_scores(sides)
     return overall, per_label, [(len(gold & guessed), len(guessed), len(gold)) for gold, guessed in sides]
 
 
@@ -80,17 +80,24 @@ def outcome_of_predictions(
     ]
     failures = [answer for answer in predictions if isinstance(answer, RecordError)]
     whole = outcome_of_entities(tasks, entities, labels, cost, signature)
-    reviewed = [
-        _reviewed(index, task, answer, labels)
-        for index, (task, answer) in enumerate(zip(tasks, predictions, strict=True))
-        if isinstance(answer, Prediction)
-    ]
+    reviewed = reviewed_tasks(tasks, predictions, labels)
     return msgspec.structs.replace(
         whole,
         failed=len(failures),
         failure=str(failures[0]) if failures else "",
         errors=error_sources(reviewed) if reviewed else None,
     )
+
+
+def reviewed_tasks(
+    tasks: Sequence[Task], predictions: Sequence[Prediction | RecordError], labels: Collection[str] | None
+) -> list[ReviewedTask]:
+    """The tasks that were predicted, as if people had settled their gold, for laying errors at stages' doors."""
+    return [
+        _reviewed(index, task, answer, labels)
+        for index, (task, answer) in enumerate(zip(tasks, predictions, strict=True))
+        if isinstance(answer, Prediction)
+    ]
 
 
 def _reviewed(index: int, task: Task, prediction: Prediction, labels: Collection[str] | None) -> ReviewedTask:

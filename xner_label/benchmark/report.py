@@ -14,6 +14,7 @@ from xner_label.benchmark.grid import Grid, Result
 from xner_label.benchmark.kept import Cost
 from xner_label.benchmark.outcome import LEVEL, RESAMPLES, SEED, Outcome, difference, interval, mean_resampled
 from xner_label.benchmark.published import published_figures
+from xner_label.benchmark.weaknesses import Probe
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.evaluation.strict_scores import Scores
 from xner_label.review.error_sources import ErrorSources
@@ -53,6 +54,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     aligner: str | None = None
     target_tagger: str | None = None
     noise: str | None = None
+    reviews: int | None = None
     to_best: Difference | None = None
     per_label: dict[str, Scores] = {}
     mib: float | None = None
@@ -88,6 +90,7 @@ class Report(msgspec.Struct, frozen=True):
     averages: list[Average]
     left_out: list[LeftOut]
     advice: Advice | None
+    probes: list[Probe] = []
 
 
 def build_report(grid: Grid, results: Mapping[str, tuple[Dataset, Sequence[Result]]]) -> Report:
@@ -146,7 +149,7 @@ def _rows(dataset: Dataset, results: Sequence[Result]) -> list[Row]:
     best: dict[Kind, Outcome] = {}
     for result, outcome in measured:
         kind = _kind(dataset, result)
-        if result.cell.noise is None and (kind not in best or outcome.scores.f1 > best[kind].scores.f1):
+        if result.cell.as_it_is and (kind not in best or outcome.scores.f1 > best[kind].scores.f1):
             best[kind] = outcome
     rows = []
     for result, outcome in measured:
@@ -169,6 +172,7 @@ def _rows(dataset: Dataset, results: Sequence[Result]) -> list[Row]:
                 aligner=_named(cell.aligner),
                 target_tagger=_named(cell.target_tagger),
                 noise=_named(cell.noise),
+                reviews=cell.reviews,
                 to_best=to_best,
                 per_label=outcome.per_label,
                 mib=outcome.cost.mib,
@@ -178,7 +182,7 @@ def _rows(dataset: Dataset, results: Sequence[Result]) -> list[Row]:
                 signature=outcome.signature,
             )
         )
-    return sorted(rows, key=lambda row: (row.kind, row.noise is not None, -row.f1))
+    return sorted(rows, key=lambda row: (row.kind, row.noise is not None, row.reviews is not None, -row.f1))
 
 
 def _named(choice: object) -> str | None:

@@ -47,6 +47,12 @@ _CHOICES = "A,B,..."
     metavar="drop=P,shuffle=P",
     help="Further rows with a share of the links dropped, or put on random words",
 )
+@click.option(
+    "--reviews",
+    callback=comma_separated,
+    metavar="N,...",
+    help="Further rows of ours after people reviewed so many sentences (gold of half of the tasks plays them)",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks of each file")
 @click.option("--split", help="Only the tasks of this split")
 @click.option(
@@ -71,6 +77,7 @@ _CHOICES = "A,B,..."
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be computed, and how long it takes where that is known"
 )
+@click.option("--probe", is_flag=True, help="Say which names, constructions and words are lost, and where")
 @click.option("--write-config", is_flag=True, help="Write the advice to the settings file")
 @click.option(
     "-o",
@@ -94,6 +101,7 @@ def command(
     tag_names: tuple[str, ...] | None,
     cache: Path | None,
     dry_run: bool,
+    probe: bool,
     write_config: bool,
     output: Path | None,
     as_json: bool,
@@ -126,7 +134,7 @@ def command(
         if dry_run:
             plan = plan_benchmark(grid, datasets, settings, kept, progress)
         else:
-            report = run_benchmark(grid, datasets, settings, kept, progress)
+            report = run_benchmark(grid, datasets, settings, kept, progress, probe=probe)
     if dry_run:
         answer(plan, _planned(plan), as_json=as_json)
         return
@@ -179,9 +187,16 @@ def _grid(settings: Settings, choices: dict[str, object]) -> Grid:
         aligners=tuple(parse_choice("aligner", text) for text in named("aligners", ("given",))),
         target_taggers=targets,
         noise=tuple(parse_noise(text) for text in named("noise")),
+        reviews=tuple(sorted(set(_reviews(named("reviews"))))),
         labels=settings.labels if "labels" in settings.chosen else None,
         labelled=labelled,  # type: ignore[arg-type]
     )
+
+
+def _reviews(values: tuple[str, ...]) -> list[int]:
+    if not all(value.isdecimal() and int(value) for value in values):
+        raise UsageError("--reviews takes whole numbers above 0", hint="for example --reviews 50,200")
+    return [int(value) for value in values]
 
 
 def _planned(plan: Plan) -> str:

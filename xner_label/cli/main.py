@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from keyword import iskeyword
@@ -20,6 +22,10 @@ import click
 
 from xner_label import __version__
 from xner_label.errors import XnerLabelError
+from xner_label.logs import configure_logging, logs_json, told
+from xner_label.tracing import stop_tracing
+
+_LOG = logging.getLogger(__name__)
 
 # What the system says of a disk or quota that is full, or fails.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
@@ -40,6 +46,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "calibrate": "Learn how sure to be, and say what that is worth",
         "plan": "Say what so many minutes of review will bring",
         "stop": "Say whether the review may stop",
+        "drift": "Say whether new text is like what was reviewed",
         "conflicts": "Show where annotators disagree, and decide",
         "acknowledge": "Go on without annotations that can't be used",
         "exclude": "Set tasks aside",
@@ -65,6 +72,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "choose-projector": "Find the projector that suits a language",
         "fit-projector": "Learn the projector's weights from gold",
         "translate": "Translate tasks (JSON Lines in and out)",
+        "translate-train": "Translate labelled texts, labels and all, to learn from",
         "tag": "Find the entities of sources (JSON Lines in and out)",
         "align": "Link words to those of the source (JSON Lines in and out)",
         "project": "Project entities onto texts (JSON Lines in and out)",
@@ -97,36 +105,85 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="xner-label")
-def cli() -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    envvar="XNER_LABEL_LOG_FORMAT",
+    help="What goes to standard error: words for people, or JSON Lines with ids that join them  [default: text]",
+)
+@click.pass_context
+def cli(context: click.Context, log_format: str | None) -> None:
     """Named entities projected across languages, reviewed in Label Studio, learned from."""
+    _Running.command = context.invoked_subcommand or ""
+    if log_format == "json":
+        configure_logging(log_format)
+
+
+class _Running:
+    """What the log says of this process."""
+
+    command = ""
 
 
 def main() -> NoReturn:
     """Run the command line and exit with a documented code (docs/exit-codes.md)."""
+    began = time.monotonic()
+    code = _run()
+    stop_tracing()
+    if logs_json():
+        fields = {
+            "command": _Running.command,
+            "exit_code": code,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        level = logging.ERROR if code else logging.INFO
+        _LOG.log(level, "%s ended with %d", _Running.command, code, extra={"fields": fields})
+    _drop_output()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line; returns the exit code, and has said why."""
     try:
         result = cli.main(standalone_mode=False)  # click hands back the code of an Exit as the result
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()  # a full disk shows here, not in Python's last breath
     except XnerLabelError as error:
+        if logs_json():
+            _LOG.error("%s", told(error))
+            return error.exit_code
         code = _say(str(error), error.exit_code)
     except click.ClickException as error:
-        with suppress(OSError):
-            error.show()
+        if not logs_json():
+            with suppress(OSError):
+                error.show()
         code = error.exit_code
+        if logs_json():
+            _LOG.error("wrong usage of the command line")
     except (click.Abort, KeyboardInterrupt):
         code = _say("interrupted; what was finished is saved, run again to go on", 130)
     except BrokenPipeError:
         code = 141  # the reader went away: say nothing more
     except OSError as error:
         if error.errno not in _FULL:
-            raise
+            if not logs_json():
+                raise
+            _LOG.exception("unexpected")
+            return 1
         code = _say(f"can't write: {error.strerror} (make room, then run again; what was finished is saved)", 1)
-    _drop_output()
-    sys.exit(code)
+    except Exception:
+        if not logs_json():
+            raise
+        _LOG.exception("unexpected")
+        return 1
+    return code
 
 
 def _say(message: str, code: int) -> int:
     """Tell people what happened, where that is possible; returns the exit code."""
+    if logs_json():
+        _LOG.error("%s", message)
+        return code
     with suppress(OSError):
         click.echo(f"xner-label: {message}", err=True)
     return code

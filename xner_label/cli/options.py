@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +13,12 @@ from typing import Any, TypeVar
 import click
 
 from xner_label.errors import ConfigurationError
+from xner_label.logs import configure_logging, logs_json, run_id
 from xner_label.settings.files import find_file
 from xner_label.settings.loading import load_settings, parse_value, refuse_password
 from xner_label.settings.rules import Choice, Names, Range
 from xner_label.settings.table import Settings, shown_default, table
+from xner_label.tracing import PARENT_VARIABLE, span, start_tracing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,9 +50,14 @@ def with_settings(*flags: str, helps: Mapping[str, str] = MappingProxyType({})) 
         @wraps(function)
         def call(*args: Any, config: Path | None, **options: Any) -> Any:
             flag_values = {name: options.pop(name) for name in flags}
+            if flag_values.get("log_format") is None:
+                flag_values["log_format"] = click.get_current_context().find_root().params.get("log_format")
             file = config if config is not None else find_file(Path.cwd())
             settings: Settings = load_settings(file, os.environ, flag_values)
-            return function(*args, settings=settings, **options)
+            if (settings.log_format == "json") != logs_json():
+                configure_logging(settings.log_format)
+            with traced_command(settings.trace_endpoint):
+                return function(*args, settings=settings, **options)
 
         call = settings_flags(*flags, helps=helps)(call)
         call = click.option(
@@ -60,6 +68,23 @@ def with_settings(*flags: str, helps: Mapping[str, str] = MappingProxyType({})) 
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+@contextmanager
+def traced_command(endpoint: str) -> Iterator[None]:
+    """A span for the running command, where traces are wanted; what goes on for long has spans of its own."""
+    context = click.get_current_context()
+    names = [context.info_name or ""]
+    while context.parent is not None and context.parent.parent is not None:
+        context = context.parent
+        names.insert(0, context.info_name or "")
+    name = " ".join(names)
+    start_tracing({"serve": "backend", "worker": "worker"}.get(name, "cli"), endpoint)
+    if name in ("serve", "worker"):
+        yield
+        return
+    with span(f"xner-label {name}", parent=os.environ.get(PARENT_VARIABLE), run=run_id()):
+        yield
 
 
 def is_flag(name: str) -> bool:

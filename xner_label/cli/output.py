@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from xner_label.cli.progress import console_progress, count_lines
 from xner_label.entities import Task
 from xner_label.errors import PartialError, RecordError, UsageError
 from xner_label.jsonl import open_input, open_output
+from xner_label.logs import logs_json
 from xner_label.progress import Progress
 
 if TYPE_CHECKING:
     from xner_label.pipeline.json_stream import StreamSummary
     from xner_label.stages.usage import Usage
+
+_LOG = logging.getLogger(__name__)
 
 
 def write_json(document: Any) -> None:
@@ -34,7 +38,10 @@ def answer(document: Any, text: str, *, as_json: bool) -> None:
 
 def say(text: str) -> None:
     """Tell people something beside the result: progress, notes, what was left out."""
-    click.echo(text, err=True)
+    if logs_json():
+        _LOG.info("%s", text)
+    else:
+        click.echo(text, err=True)
 
 
 def require_file(output_path: str, *, as_json: bool) -> None:
@@ -46,9 +53,9 @@ def require_file(output_path: str, *, as_json: bool) -> None:
 def report_partial(errors: Sequence[RecordError], bad: int) -> None:
     """Name the first of ``bad`` records in all, then raise PartialError; nothing happens when there are none."""
     for error in errors:
-        click.echo(str(error), err=True)
+        say(str(error))
     if bad > len(errors):
-        click.echo(f"... and {bad - len(errors):,} more", err=True)
+        say(f"... and {bad - len(errors):,} more")
     if bad:
         raise PartialError(f"{bad} bad lines were left out", hint="correct them and run the same command again")
 
@@ -92,8 +99,12 @@ def run_stream(
     doing: str,
     as_json: bool,
     stage: object = None,
+    counted: Callable[[], Mapping[str, Any]] | None = None,
 ) -> StreamSummary:
-    """Run a stream from file to file with its progress; ends with code 5 if lines were bad."""
+    """Run a stream from file to file with its progress; ends with code 5 if lines were bad.
+
+    ``counted`` gives what the JSON document says besides, at the end.
+    """
     from xner_label.stages.usage import usage_of
 
     require_file(output_path, as_json=as_json)
@@ -117,6 +128,7 @@ def run_stream(
             "written": summary.predicted,
             "bad": summary.bad,
             "incomplete": summary.incomplete,
+            **(counted() if counted is not None else {}),
         }
         write_json(document if usage is None else {**document, "usage": usage})
     if summary.bad:

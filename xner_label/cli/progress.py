@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -14,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xner_label.logs import logs_json
+
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
+
+_LOG = logging.getLogger(__name__)
 
 # Seconds between two lines where no terminal is.
 INTERVAL = 30.0
@@ -114,7 +119,7 @@ class ConsoleProgress:
 @contextmanager
 def console_progress(*, announce: bool = False) -> Iterator[ConsoleProgress]:
     """Progress on standard error for the length of a block."""
-    terminal = sys.stderr is not None and sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty() and not logs_json()
     progress = ConsoleProgress(announce=announce, terminal=terminal)
     over = threading.Event()
     talker = threading.Thread(target=progress.keep_talking, args=(over,), daemon=True)
@@ -141,6 +146,9 @@ def count_lines(path: Path | str) -> int | None:
 
 
 def _say(text: str) -> None:
+    if logs_json():
+        _LOG.info("%s", text)
+        return
     with suppress(OSError):
         click.echo(text, err=True)
 

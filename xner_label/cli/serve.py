@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.errors import ConfigurationError, MissingExtraError
+from xner_label.logs import configure_logging
 from xner_label.settings.table import Settings
 
 
@@ -16,7 +17,7 @@ from xner_label.settings.table import Settings
 @click.option("--verbose", is_flag=True, help="Log every request, not only what needs attention")
 @with_settings(
     *("database_url", "project", "preset", "projector", "studio_url"),
-    *("backend_host", "backend_port", "backend_user", "backend_sync_after", "training_folder"),
+    *("backend_host", "backend_port", "backend_user", "backend_sync_after", "training_folder", "log_format"),
 )
 @json_option
 def command(settings: Settings, verbose: bool, as_json: bool) -> None:
@@ -34,7 +35,7 @@ def command(settings: Settings, verbose: bool, as_json: bool) -> None:
     from xner_label.store.database import Pool, open_store
     from xner_label.store.labels import agreed
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings.log_format)
     for name in ("xner_label", "xner_label_backend"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     try:

@@ -25,7 +25,8 @@ def command(settings: Settings, check: bool, as_json: bool) -> None:
 
     What to do next, if anything, goes to standard error, the most urgent first. With --check that is an error:
     predictions missing in Label Studio or by the promoted model, answers that nothing was learned from, a job that
-    failed or has been due for five minutes, a connected project without a sync for a day, conflicts.
+    failed or has been due for five minutes, a connected project without a sync for a day, new text that isn't like
+    what was reviewed, conflicts.
     """
     from xner_label.reporting.status import status
     from xner_label.store.database import open_store
@@ -66,6 +67,8 @@ def _show(report: Status) -> None:
         click.echo(f"by name        {by_name.wrong} of {by_name.checked} decisions read are wrong: {share}")
     if report.verdict is not None:
         click.echo(f"verdict        {report.verdict.line}")
+    if report.drift is not None:
+        click.echo(f"new text       {report.drift.line}")
     accepted = (
         "" if report.acceptance is None else f"; {report.acceptance:.0%} of shown entities were left as they were"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
@@ -14,6 +13,7 @@ import msgspec
 from xner_label.cli.options import json_option, with_settings
 from xner_label.errors import PartialError
 from xner_label.jobs.interrupts import terminating_interrupts
+from xner_label.logs import configure_logging
 from xner_label.settings.choices import JOB_KINDS
 from xner_label.settings.table import Settings
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @with_settings(
     *("database_url", "project", "preset", "studio_url", "training_folder"),
-    *("sync_every", "predict_every", "train_every", "train_if_new_gold"),
+    *("sync_every", "predict_every", "train_every", "train_if_new_gold", "log_format"),
 )
 @json_option
 def command(settings: Settings, once: bool, kinds: tuple[str, ...], lease: float, as_json: bool) -> None:
@@ -52,7 +52,7 @@ def command(settings: Settings, once: bool, kinds: tuple[str, ...], lease: float
     from xner_label.jobs.worker import Worker
     from xner_label.store.database import Pool, open_store
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings.log_format)
     every = {"sync": settings.sync_every, "predict": settings.predict_every, "train": settings.train_every}
     pool = Pool(settings.database_pool_size, settings.database_pool_overflow, settings.database_pool_wait)
     with open_store(settings.database_url, pool=pool) as store:

@@ -8,6 +8,7 @@ in exactly one layer, so that all are counted once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -49,6 +50,32 @@ def strict_scores(texts: Sequence[Sides]) -> tuple[Scores, dict[str, Scores]]:
                 sequences.append(_tags(side, place, names))
     report = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
     return _scores(report["micro avg"]), {label: _scores(report[name]) for label, name in names.items()}
+
+
+def counted_scores(texts: Sequence[Sides]) -> tuple[Scores, dict[str, Scores]]:
+    """The same numbers as :func:`strict_scores`, counted in sets of spans.
+
+    For whoever judges again and again: seqeval takes a second to import and builds every sequence of tags.
+    """
+    right: Counter[str] = Counter()
+    predicted: Counter[str] = Counter()
+    gold: Counter[str] = Counter()
+    for truth, guesses in texts:
+        unique, guessed = set(truth), set(guesses)
+        gold.update(label for _, _, label in unique)
+        predicted.update(label for _, _, label in guessed)
+        right.update(label for _, _, label in unique & guessed)
+    labels = sorted({*gold, *predicted})
+    overall = _ratios(right.total(), predicted.total(), gold.total())
+    return overall, {label: _ratios(right[label], predicted[label], gold[label]) for label in labels}
+
+
+def _ratios(right: int, predicted: int, gold: int) -> Scores:
+    """In the order of seqeval's operations, so that the last bit agrees."""
+    precision = right / predicted if predicted else 0.0
+    recall = right / gold if gold else 0.0
+    total = precision + recall
+    return Scores(precision, recall, 2.0 * precision * recall / total if total else 0.0, gold)
 
 
 def _layers(truth: Collection[LabelledSpan], guesses: Collection[LabelledSpan]) -> list[Sides]:

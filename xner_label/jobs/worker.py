@@ -8,7 +8,6 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -16,11 +15,12 @@ import msgspec
 
 from xner_label.errors import PartialError, StudioError, XnerLabelError
 from xner_label.jobs.kinds import KINDS
+from xner_label.logs import log_fields, told
 from xner_label.progress import SILENCE, Progress
 from xner_label.settings.table import Settings
 from xner_label.store import jobs, projects
-from xner_label.store.base import utc_now
 from xner_label.store.database import Store
+from xner_label.tracing import CARRIER, span
 
 _LOG = logging.getLogger(__name__)
 
@@ -88,15 +88,15 @@ class Worker:
                 self._ask_for(every)
                 self.run_due(stopping)
             except PartialError as error:
-                _LOG.warning("no jobs are taken: %s", error)
+                _LOG.warning("no jobs are taken: %s", told(error))
             stopping.wait(POLL)
 
     def _ask_for(self, every: Mapping[str, float]) -> None:
         for kind, seconds in every.items():
             if seconds > 0:
                 with self._store.read() as session:
-                    last = jobs.last_started(session, self._project, kind)
-                if last is None or utc_now() - last >= timedelta(seconds=seconds):
+                    due = jobs.is_due_again(session, self._project, kind, seconds)
+                if due:
                     with self._store.write() as session:
                         jobs.enqueue(session, self._project, kind, self._conditions(kind))
 
@@ -106,6 +106,15 @@ class Worker:
         return {"if_new_gold": least} if kind == "train" and least else {}
 
     def _do(self, claim: jobs.Claim) -> Done:
+        asked_by = claim.options.get(jobs.ASKED_BY, {})
+        names = {f"asked_by_{name}": value for name, value in asked_by.items() if name in ("run", "request")}
+        with (
+            log_fields(job=claim.id, kind=claim.kind, attempt=claim.attempt, **names),
+            span(f"job {claim.kind}", parent=asked_by.get(CARRIER), job=claim.id, attempt=claim.attempt),
+        ):
+            return self._run(claim)
+
+    def _run(self, claim: jobs.Claim) -> Done:
         _LOG.info("job %d: %s begins, attempt %d", claim.id, claim.kind, claim.attempt)
         try:
             with self._kept(claim):
@@ -127,7 +136,7 @@ class Worker:
 
     def _failed(self, claim: jobs.Claim, error: Exception) -> Done:
         """Record why; what may pass is tried again in a while."""
-        problem = str(error) if isinstance(error, XnerLabelError) else type(error).__name__
+        problem = told(error)
         _LOG.warning("job %d: %s failed: %s", claim.id, claim.kind, problem)
         with self._store.write() as session:
             jobs.finish(session, claim.id, self._name, None, problem)
@@ -146,7 +155,7 @@ class Worker:
                     with self._store.write() as session:
                         jobs.prolong(session, claim.id, self._name, self._lease)
                 except XnerLabelError as error:  # the next sign may arrive
-                    _LOG.warning("job %d shows no sign of life: %s", claim.id, error)
+                    _LOG.warning("job %d shows no sign of life: %s", claim.id, told(error))
 
         thread = Thread(target=prolong, name=f"keeping job {claim.id}", daemon=True)
         thread.start()

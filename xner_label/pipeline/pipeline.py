@@ -22,8 +22,10 @@ from xner_label.projection.problem import (
     Projector,
     build_instance,
     project_all,
+    works_without_source,
 )
 from xner_label.stages.interfaces import Aligner, SentencePair, TargetTagger, Translator, learns
+from xner_label.tracing import span
 
 _HINTS = {
     "source": "give the source text, or run `xner-label translate` first",
@@ -98,6 +100,7 @@ class Pipeline:
         border_habits: BorderHabits = NO_HABITS,
     ) -> None:
         self._projector = projector
+        self._without_source = works_without_source(projector)
         self._aligner = aligner
         self._realign = realign
         self._back_translator = back_translator
@@ -188,8 +191,9 @@ class Pipeline:
     def _projected(self, problems: Sequence[_Problem]) -> list[_Projected]:
         if not problems:
             return []
-        instances = self._complete([problem.instance for problem in problems])
-        projected = project_all(self._projector, instances)
+        with span("stage projector", tasks=len(problems)):
+            instances = self._complete([problem.instance for problem in problems])
+            projected = project_all(self._projector, instances)
         return [
             _Projected(instance, problem.notes, projections)
             for problem, instance, projections in zip(problems, instances, projected, strict=True)
@@ -205,8 +209,9 @@ class Pipeline:
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")
             return RecordError(field, f"{problem}; give borders that agree with the tokens")
-        if task.source_entities != () and len(instance.target):
-            for field in ("source", "source_entities", *sorted(self._projector.needs)):
+        if (self._without_source or task.source_entities != ()) and len(instance.target):
+            by_source = () if self._without_source else ("source", "source_entities")
+            for field in (*by_source, *sorted(self._projector.needs)):
                 if getattr(task, field) is None and not self._supplied(field, task):
                     return RecordError(field, f"missing; {_HINTS[field]}")
         return _Problem(instance, notes)

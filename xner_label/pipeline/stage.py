@@ -18,6 +18,7 @@ from xner_label.errors import RecordError
 from xner_label.pharaoh import format_links
 from xner_label.stages.interfaces import Aligner, SentencePair, Tagger, Translator, learns
 from xner_label.stages.usage import Usage, usage_of
+from xner_label.tracing import span
 
 # The fields that a stage adds to a task, by name, as JSON can hold them. Those that a Task doesn't have are for
 # whoever reads the line.
@@ -115,7 +116,9 @@ def additions(
                 added_to[place] = {**_outdated(tasks[place], added), **added}
         wanted = missing
     new: list[tuple[Task, Added]] = []
-    for place, result in zip(wanted, stage.run([tasks[place] for place in wanted]), strict=True):
+    with span(f"stage {stage.role}", tasks=len(wanted)):
+        results_of_run = stage.run([tasks[place] for place in wanted])
+    for place, result in zip(wanted, results_of_run, strict=True):
         if isinstance(result, RecordError):
             added_to[place] = result
         else:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.errors import ConfigurationError, PartialError, RecordError, SchemaError, XnerLabelError
+from xner_label.logs import told
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
 from xner_label.store import pipelines, predictions, projects, reviews, runs, tables, tasks
@@ -206,7 +207,7 @@ class PredictionService:
         except ConfigurationError as error:
             if serving.run is None:
                 raise
-            _LOG.warning("no projection for the model to look at: %s", error)
+            _LOG.warning("no projection for the model to look at: %s", told(error))
         if serving.run is not None:
             projected = [result if isinstance(result, entities.Prediction) else None for result in results]
             results = self._by_model(serving.run, records, projected)
@@ -235,7 +236,7 @@ class PredictionService:
             if serving.run is None:
                 raise
             # a model needs no projection, it only answers better with one
-            _LOG.warning("no projection for the model to look at: %s", error)
+            _LOG.warning("no projection for the model to look at: %s", told(error))
         if serving.run is not None:
             self._answer_with_model(serving.run, stored, projected)
         elif projected:
@@ -296,7 +297,7 @@ class PredictionService:
         ):
             _LOG.warning(
                 "settings or source data changed since the last `xner-label predict`: new tasks get the pipeline "
-                "%r, stored ones are from %r; run it again",
+                "%s, stored ones are from %s; run it again",
                 pipeline,
                 serving.pipeline,
             )

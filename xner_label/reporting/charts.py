@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -75,6 +75,60 @@ def curve(points: Sequence[tuple[float, float, float | None, float | None]], acr
             linewidth=1,
         )
     axes.margins(x=0.08, y=0.15)
+    return figure.svg()
+
+
+def foreseen(
+    names: Sequence[str], expected: Sequence[tuple[float, float, float]], made: Sequence[float], up: str
+) -> str:
+    """What was expected, (value, low, high) each, and what was made, side by side, in the order of time."""
+    figure = _Figure("Plans, oldest first", up)
+    axes = figure.axes
+    places = range(len(names))
+    values = [row[0] for row in expected]
+    errors = [[row[0] - row[1] for row in expected], [row[2] - row[0] for row in expected]]
+    axes.errorbar(
+        places,
+        values,
+        yerr=errors,
+        color=_FIRST,
+        marker="o",
+        linestyle="none",
+        capsize=4,
+        label="plan, 95 % interval",
+    )
+    axes.plot(places, made, color=_SECOND, marker="X", markersize=8, linestyle="--", linewidth=1, label="reality")
+    axes.set_xticks(list(places), list(names))
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.1, y=0.15)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, labelcolor=_INK)
+    return figure.svg()
+
+
+def weeks(rows: Mapping[str, Sequence[tuple[str, float, float, float]]], up: str) -> str:
+    """A line for each person: (week, value, low, high), every one with a marker of its own."""
+    figure = _Figure("Week", up)
+    axes = figure.axes
+    names = sorted({row[0] for of_person in rows.values() for row in of_person})
+    for number, (person, of_person) in enumerate(rows.items()):
+        shift = (number - (len(rows) - 1) / 2) * 0.06
+        places = [names.index(row[0]) + shift for row in of_person]
+        errors = [[row[1] - row[2] for row in of_person], [row[3] - row[1] for row in of_person]]
+        axes.errorbar(
+            places,
+            [row[1] for row in of_person],
+            yerr=errors,
+            color=(_FIRST, _SECOND, _INK)[number % 3],
+            marker="osD^vP"[number % 6],
+            linestyle=("-", "--", ":")[number // 3 % 3],
+            linewidth=1,
+            capsize=3,
+            label=person,
+        )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylim(0, 1.05)
+    axes.margins(x=0.1)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, labelcolor=_INK, fontsize=8)
     return figure.svg()
 
 

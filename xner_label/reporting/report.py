@@ -16,6 +16,7 @@ from xner_label.review.desk import (
     guarantee_report,
     is_predicted,
 )
+from xner_label.review.drift import DriftReport, drift_of
 from xner_label.review.error_sources import ErrorSources, error_sources
 from xner_label.review.finishing import StopReport, judged
 from xner_label.review.name_patterns import NamePattern, name_patterns
@@ -30,12 +31,13 @@ from xner_label.store.tables import ModelRun, Project
 
 class ReviewDesk(msgspec.Struct, frozen=True, kw_only=True):
     """What the review desk knows: how good labels and confidences are, what may be accepted unseen at 5 and 10 %
-    error per entity and for whole sentences, whether to stop, and the plans there were against what came of
-    them."""
+    error per entity and for whole sentences, whether to stop, whether new text is like the old, and the plans
+    there were against what came of them."""
 
     calibration: CalibrationReport
     guarantees: dict[str, GuaranteeReport]
     stop: StopReport
+    drift: DriftReport
     plans: list[PlanOutcome]
 
 
@@ -106,7 +108,7 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
     with store.read() as session:
         hour = next_hour(session, project)
         seen = hour.seen
-        verdict = judged(session, hour)
+        verdict, drift = judged(session, hour), drift_of(session, seen)
     return ReviewDesk(
         calibration=calibration_report(seen),
         guarantees={
@@ -115,6 +117,7 @@ def _desk(store: Store, project: str) -> ReviewDesk | None:
             "sentences, 10 %": guarantee_report(seen, 0.10, per="sentence"),
         },
         stop=verdict,
+        drift=drift,
         plans=plan_outcomes(store, project),
     )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 from xner_label.errors import MissingExtraError
 from xner_label.reporting.report import Report
+from xner_label.review.plan_outcomes import PlanOutcome
 
 _TEMPLATE = "report.html.jinja"
+# Plans in one chart, and people whose weeks are drawn: more can't be told apart.
+_DRAWN_PLANS, _DRAWN_PEOPLE = 12, 6
 # Name, field of Quality, and what it means.
 _MEASURES = (
     ("ECE", "ece", "mean distance between confidence and the share that is right, 0 is best"),
@@ -44,7 +48,7 @@ def _charts(report: Report) -> dict[str, str]:
     """The plots by the name under which the template knows them; "" where there is nothing to draw."""
     from xner_label.reporting import charts
 
-    drawn = dict.fromkeys(("reliability", "histogram", "stages", "curve"), "")
+    drawn = dict.fromkeys(("reliability", "histogram", "stages", "curve", "plans", "name_plans", "weeks"), "")
     bands = () if report.desk is None else [band for band in report.desk.calibration.bands if band.n]
     if bands:
         drawn["reliability"] = charts.reliability(
@@ -56,9 +60,46 @@ def _charts(report: Report) -> dict[str, str]:
     if report.errors is not None and report.errors.stages:
         stages = sorted(report.errors.stages, key=lambda row: -row.errors)
         drawn["stages"] = charts.bars([row.stage for row in stages], [row.errors for row in stages], "Errors")
+    if report.desk is not None:
+        drawn |= _plans(report.desk.plans)
+    weeks = {
+        person.annotator: [
+            (f"{week.monday:%d %b}", week.agreement.value, week.agreement.low, week.agreement.high)
+            for week in person.weeks
+            if week.agreement is not None
+        ]
+        for person in report.people
+    }
+    several = {name: rows for name, rows in weeks.items() if len(rows) > 1}
+    if 0 < len(several) <= _DRAWN_PEOPLE:
+        drawn["weeks"] = charts.weeks(several, "Agreement with others, F1")
     points = [(run.gold_tasks, run.f1, run.low, run.high) for run in report.runs if run.f1 is not None]
     if len(points) > 1:
         drawn["curve"] = charts.curve(points, "Gold tasks", "Strict F1 on held-out gold")
+    return drawn
+
+
+def _plans(plans: Sequence[PlanOutcome]) -> dict[str, str]:
+    from xner_label.reporting import charts
+
+    drawn = {}
+    read = [plan for plan in plans if plan.answered][-_DRAWN_PLANS:]
+    if read:
+        drawn["plans"] = charts.foreseen(
+            [f"{plan.made_at:%d %b}" for plan in read],
+            [(plan.expected.value, plan.expected.low, plan.expected.high) for plan in read],
+            [plan.changes for plan in read],
+            "Entities put right",
+        )
+    asked = [plan for plan in plans if plan.answered_names][-_DRAWN_PLANS:]
+    if asked:
+        expected = [plan.expected_name_changes for plan in asked]
+        drawn["name_plans"] = charts.foreseen(
+            [f"{plan.made_at:%d %b}" for plan in asked],
+            [(row.value, row.low, row.high) for row in expected],
+            [plan.name_changes for plan in asked],
+            "Places changed by names",
+        )
     return drawn
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 from sqlalchemy.orm import Session
 
+from xner_label.confidence.drift import DriftVerdict
 from xner_label.confidence.stopping import Verdict
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.pipeline.pipeline import names_signature
@@ -30,13 +31,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of everything a project holds. ``predictions`` are counted by the name of their pipeline version,
     ``pipelines`` holds the full signature of each. Of the ``chosen`` tasks ``pushed`` are in Label Studio and
     ``waiting`` have no answer; ``unshown`` of these aren't known to show the prediction they should,
-    ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names have
-    answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong.
+    ``unpredicted`` lack the promoted run's. ``unlearned`` tasks and ``unlearned_names`` questions about names
+    have answers that the predictions don't know; ``name_decisions`` says how often those by name are wrong.
     ``skipped`` tasks somebody skipped; ``acceptance``: share of shown entities that people left as they were.
     ``hints`` counts possible missed entities that people saw in tasks they answered. ``verdict``: whether the
-    review may stop, by the newest calibration. ``jobs`` has the newest job of each kind and state. ``advice``
-    says what to do next, in words. ``signature`` names
-    version, labels and a hash of all that."""
+    review may stop, by the newest calibration; ``drift``: whether new text is like what was reviewed, when that
+    was last looked at. ``jobs`` has the newest job of each kind and state. ``advice`` says what to do next, in
+    words. ``signature`` names version, labels and a hash of all that."""
 
     signature: str
     project: str
@@ -67,6 +68,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     model_runs: int
     promoted: str | None
     verdict: Verdict | None
+    drift: DriftVerdict | None
     jobs: list[JobState]
 
     @property
@@ -88,6 +90,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             found.append("jobs are due and nobody does them: run `xner-label worker`")
         if self.studio_project is not None and (self.last_sync is None or utc_now() - self.last_sync > _STALE):
             found.append("nothing was taken over for a day or more: `xner-label sync`")
+        if self.drift is not None and self.drift.action in ("retrain", "recalibrate"):
+            found.append(f"new text isn't like what was reviewed, {self.drift.action}: `xner-label drift`")
         if self.conflicts:
             found.append(f"{self.conflicts} tasks are in conflict and count for nothing: `xner-label conflicts`")
         return found
@@ -141,6 +145,9 @@ def status(store: Store, project: str) -> Status:
             hints=count_accepted(showing.answered_hints(session, row.id)),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
+            drift=None
+            if noted is None or noted.content.get("drift") is None
+            else msgspec.convert(noted.content["drift"]["verdict"], DriftVerdict),
             verdict=None if not noted else msgspec.convert(noted.content["verdict"], Verdict),
             jobs=job_states(session, row.id),
         )

@@ -126,16 +126,19 @@ def view(
     *,
     most: int | None = MOST_UNREAD,
     beside: Collection[int] = (),
+    only: Collection[int] | None = None,
 ) -> View:
     """Read a project as its current pipeline sees it, or as another ``version`` does.
 
     Of more than ``most`` tasks that nobody reviewed a sample is read and stands for all, and those whose ids are
-    ``beside``. Raises UsageError where nothing is predicted.
+    ``beside``; or of these only those of ``only``. Raises UsageError where nothing is predicted.
     """
     project = projects.get_project(session, name)
     if project.pipeline is None:
         raise UsageError("nothing is predicted yet", hint="run `xner-label predict` first")
-    evidence = read_evidence(session, project.id, version or project.pipeline.name, most=most, beside=beside)
+    evidence = read_evidence(
+        session, project.id, version or project.pipeline.name, most=most, beside=beside, only=only
+    )
     newest = corpus_states.newest_annotation(session, project.id)
     calibrated = calibrate(evidence.signals, evidence.audited_entities)
     scores = task_scores(evidence.task_signals(calibrated.confidence))
@@ -232,7 +235,7 @@ def guarantee_report(
     audited, unread = evidence.audited_entities, evidence.unread
     drawn = int((evidence.audited & evidence.reviewed).sum())
     factor = (drawn + MORE_SENTENCES) / max(drawn, 1)
-    promised = partial(promise, max_error=max_error, level=level)
+    promised = partial(promise, max_error=max_error, level=level, stands_for=evidence.stands_for)
     if per == "sentence":
         sure, whole = seen.scores.whole, evidence.whole
         known, rest = seen.counts.audited, ~evidence.reviewed
@@ -251,6 +254,7 @@ def guarantee_report(
             evidence.labels,
             max_error=max_error,
             level=level,
+            stands_for=evidence.stands_for,
         )
         pairs = [
             (confidence[audited & (signals.label == place)], confidence[unread & (signals.label == place)])

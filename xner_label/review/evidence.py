@@ -42,6 +42,7 @@ class Evidence(NamedTuple):
     gold, missed: (S,) settled entities, and those of them that no predicted one overlaps
     tokens: (S,) lengths, about
     lost: (S,) source entities that nothing was projected from
+    answered: (S,) the place of people's answer among all answers, 0 where nobody settled it
     seconds: (S,) what people took, NaN where unknown
     """
 
@@ -59,6 +60,7 @@ class Evidence(NamedTuple):
     missed: Floats
     tokens: Floats
     lost: Floats
+    answered: Ints
     seconds: Floats
 
     def counts(self, confidence: Floats) -> TaskCounts:
@@ -158,6 +160,9 @@ def read_evidence(
         missed=_missed([row.id for row in rows], settled, found),
         tokens=lengths / _code_points_per_token(session, [row.id for row in rows[:_SAMPLE]]),
         lost=np.maximum(sources - np.bincount(found.signals.task, found.projected, len(rows)), 0.0),
+        answered=np.array(
+            [min(settled[row.id].annotations, default=0) if row.id in settled else 0 for row in rows], np.int64
+        ),
         seconds=np.array([taken.get(row.id, np.nan) for row in rows], np.float64),
     )
 
@@ -173,6 +178,10 @@ def _sample(
         return ids.tolist(), 1.0
     order = ids.astype(np.uint64) * _SCATTER
     return ids[np.argpartition(order, count)[:count]].tolist(), len(ids) / count
+
+
+def _first_answer(gold: Gold | None) -> int:
+    return 0 if gold is None else min(gold.annotations, default=0)
 
 
 class _Entities(NamedTuple):

@@ -10,6 +10,7 @@ from xner_label.confidence.estimates import Estimates, Interval, estimate
 from xner_label.confidence.stopping import Verdict, judge
 from xner_label.projection.loglinear.columns import Bools
 from xner_label.review.desk import CalibrationReport, View, calibration_report
+from xner_label.review.drift import DriftReport, drift_of
 from xner_label.review.plans import Hour, next_hour
 from xner_label.settings.choices import MIN_GAIN
 from xner_label.store import desk, predictions, runs
@@ -29,10 +30,11 @@ class StopReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """What a calibration is stored as: the report, and the verdict at that time."""
+    """What a calibration is stored as: the report, the verdict at that time, and the newest one on new text."""
 
     report: CalibrationReport
     verdict: Verdict
+    drift: DriftReport | None = None
 
 
 def calibrate_project(store: Store, name: str) -> CalibrationReport:
@@ -41,7 +43,7 @@ def calibrate_project(store: Store, name: str) -> CalibrationReport:
     with store.read() as session:
         hour = next_hour(session, name)
         seen = hour.seen
-        noted = Noted(calibration_report(seen), judged(session, hour).verdict)
+        noted = Noted(calibration_report(seen), judged(session, hour).verdict, drift_of(session, seen))
     with store.write() as session:
         desk.add_calibration(
             session, seen.project_id, seen.pipeline_id, seen.annotation_id, msgspec.to_builtins(noted)

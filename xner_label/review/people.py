@@ -16,6 +16,8 @@ _FENCE = 3.0
 # A person's share is drawn towards everybody's as if they had made so many more decisions of the average kind.
 _PRIOR_DECISIONS = 20.0
 _LEVEL = 0.95
+# Two people's marks of one entity are one decision.
+_PER_MARK = 0.5
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +35,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """``hits`` of ``n`` decisions; ``value`` is drawn towards everybody's share, in ``low`` to ``high`` with 95 %.
+    """``hits`` of ``n`` decisions or marks; ``value`` is drawn towards everybody's share, in ``low`` to ``high``
+    with 95 %.
 
     The value is the mean of the Beta posterior whose prior has everybody's share as its mean and the weight of
-    20 decisions.
+    20 decisions. Two marks, one of each person, are one decision.
     """
 
     hits: int
@@ -47,10 +50,12 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Week(msgspec.Struct, frozen=True):
-    """A person's week, named by its Monday."""
+    """A person's week, named by its Monday: the same as of the :class:`Person` altogether."""
 
     monday: date
     tasks: int
+    seconds: float | None
+    acceptance: Share | None
     agreement: Share | None
 
 
@@ -58,9 +63,10 @@ class Person(msgspec.Struct, frozen=True):
     """What a person did.
 
     ``seconds`` is the median lead time of a task without breaks, ``seconds_blind`` that of tasks without
-    predictions. ``acceptance`` is the share of shown entities that they left as they were; ``agreement`` the
-    share of their entities, and of the others', on tasks that somebody else answered too, which both marked
-    exactly; None where there are no such tasks.
+    predictions. ``acceptance`` is the share of shown entities that they left as they were; ``agreement``: F1 of
+    exactly marked entities with the others, on tasks that somebody else answered too, as ``conflicts
+    --agreement`` has it for pairs: the share of both sides' marks that the other made, too; None where there are
+    no such tasks.
     """
 
     annotator: str
@@ -95,8 +101,8 @@ def people(answers: Iterable[Answer]) -> list[Person]:
             seconds=_typical([answer.seconds for answer in its if not answer.blind]),
             seconds_blind=_typical([answer.seconds for answer in its if answer.blind]),
             acceptance=_share([(answer.kept, answer.shown) for answer in its], acceptance),
-            agreement=_share(_pairs(its, agreed), agreement),
-            weeks=_weeks(its, agreed, agreement),
+            agreement=_share(_pairs(its, agreed), agreement, _PER_MARK),
+            weeks=_weeks(its, agreed, acceptance, agreement),
         )
         for name, its in sorted(by_person.items())
     ]
@@ -117,10 +123,10 @@ def _typical(seconds: Iterable[float | None]) -> float | None:
 
 
 def _agreement(answer: Answer, of_task: Sequence[Answer]) -> tuple[int, int]:
-    """Decisions shared with others and all decisions: entities that either of two people marked."""
+    """Marks of two people that the other made, too, and all of their marks, over all others."""
     marked = set(answer.entities)
     others = [set(other.entities) for other in of_task if other.annotator != answer.annotator]
-    return sum(len(marked & other) for other in others), sum(len(marked | other) for other in others)
+    return 2 * sum(len(marked & other) for other in others), sum(len(marked) + len(other) for other in others)
 
 
 def _pairs(its: Iterable[Answer], agreed: dict[tuple[str, int], tuple[int, int]]) -> list[tuple[int, int]]:
@@ -128,14 +134,23 @@ def _pairs(its: Iterable[Answer], agreed: dict[tuple[str, int], tuple[int, int]]
 
 
 def _weeks(
-    its: Iterable[Answer], agreed: dict[tuple[str, int], tuple[int, int]], everybody: float | None
+    its: Iterable[Answer],
+    agreed: dict[tuple[str, int], tuple[int, int]],
+    acceptance: float | None,
+    agreement: float | None,
 ) -> tuple[Week, ...]:
     by_week: dict[date, list[Answer]] = defaultdict(list)
     for answer in its:
         day = answer.moment.date()
         by_week[day - timedelta(days=day.weekday())].append(answer)
     return tuple(
-        Week(monday, len({answer.task for answer in of_week}), _share(_pairs(of_week, agreed), everybody))
+        Week(
+            monday,
+            len({answer.task for answer in of_week}),
+            _typical([answer.seconds for answer in of_week if not answer.blind]),
+            _share([(answer.kept, answer.shown) for answer in of_week], acceptance),
+            _share(_pairs(of_week, agreed), agreement, _PER_MARK),
+        )
         for monday, of_week in sorted(by_week.items())
     )
 
@@ -145,14 +160,15 @@ def _pooled(counts: Sequence[tuple[int, int]]) -> float | None:
     return sum(hits for hits, _ in counts) / total if total else None
 
 
-def _share(counts: Sequence[tuple[int, int]], everybody: float | None) -> Share | None:
+def _share(counts: Sequence[tuple[int, int]], everybody: float | None, weight: float = 1.0) -> Share | None:
+    """``weight``: how many decisions one of the counted things is."""
     from scipy.stats import beta
 
     hits, n = sum(hits for hits, _ in counts), sum(n for _, n in counts)
     if not n or everybody is None:
         return None
     # Half a decision each way keeps the posterior proper where everybody always, or never, agrees.
-    right = hits + everybody * _PRIOR_DECISIONS + 0.5
-    wrong = n - hits + (1.0 - everybody) * _PRIOR_DECISIONS + 0.5
+    right = weight * hits + everybody * _PRIOR_DECISIONS + 0.5
+    wrong = weight * (n - hits) + (1.0 - everybody) * _PRIOR_DECISIONS + 0.5
     low, high = beta.ppf([(1.0 - _LEVEL) / 2.0, (1.0 + _LEVEL) / 2.0], right, wrong)
     return Share(hits, n, right / (right + wrong), float(low), float(high))

@@ -106,7 +106,7 @@ def _outcome(
         answered_names=len(made),
         name_changes=int(made.sum()),
         expected_name_changes=of_names,
-        names_held=of_names.low <= made.sum() <= of_names.high,
+        names_held=of_names.low <= float(made.sum()) <= of_names.high,
     )
 
 

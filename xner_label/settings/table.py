@@ -199,6 +199,11 @@ class Settings:
         "How target spans are chosen",
         rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
     )
+    target_tagger: str = setting(
+        "",
+        "pipeline.target_tagger",
+        "Target tagger for transfer, ensemble and ner scores: run (the promoted one), a CRF file or a checkpoint",
+    )
     projector_weights: str = setting(
         "",
         "pipeline.projector_weights",
@@ -364,6 +369,21 @@ class Settings:
         "backend.sync_after",
         "Seconds without a webhook after which the backend takes annotations over; 0: it leaves that to a worker",
         rule=Range(0.0),
+    )
+
+    log_format: str = setting(
+        "text",
+        "log.format",
+        "What is logged to standard error: lines of text, or JSON objects with ids that join them",
+        rule=Choice(("text", "json")),
+    )
+
+    trace_endpoint: str = setting(
+        "",
+        "trace.endpoint",
+        "Address that takes traces (OTLP over HTTP); empty: that in OTEL_EXPORTER_OTLP_ENDPOINT, or none",
+        url=True,
+        rule=Form(r"(?:https?://\S+)?", "an address such as http://127.0.0.1:4318"),
     )
 
     sync_every: float = setting(

@@ -128,22 +128,36 @@ class Simulation:
         text: bool = True,
     ) -> Iterator[Run]:
         """The states of one loop: after each budget of sentences, and each number of questions asked after it."""
-        order = make_strategy(strategy)
-        generator = np.random.default_rng(seed)
         reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
-        nobody = np.zeros(len(self.words), bool)
-        state = _State(nobody, {}, {}, {}, self._base, 0.0)
-        for budget in sorted(set(budgets)):
-            wanted = budget - int(state.reviewed.sum())
-            if wanted > 0:
-                chosen = order.choose(self.review_pool(state), wanted, generator)
-                state = self._after_sentences(state, chosen, reviewer)
+        for state in self._sentence_states(strategy, budgets, reviewer, seed):
             yield self._judge(state, strategy, seed, 0, text)
             after = state
             for count in sorted(set(names)):
                 if count:
                     after = self._after_names(after, count - len(after.verdicts), reviewer)
                     yield self._judge(after, strategy, seed, count, text)
+
+    def test_labels(
+        self, strategy: str, budgets: Sequence[int], *, seed: int = 0, error: float = 0.0
+    ) -> Iterator[list[set[TokenSpan]]]:
+        """The labels of the test sentences after each budget of reviewed ones, at the cut of then."""
+        reviewer = SimulatedReviewer(self.gold, self.size.tolist(), self.labels, error, seed)
+        for state in self._sentence_states(strategy, budgets, reviewer, seed):
+            labels = self._labels(state)
+            yield [labels[number] for number in self.test.tolist()]
+
+    def _sentence_states(
+        self, strategy: str, budgets: Sequence[int], reviewer: SimulatedReviewer, seed: int
+    ) -> Iterator[_State]:
+        order = make_strategy(strategy)
+        generator = np.random.default_rng(seed)
+        state = _State(np.zeros(len(self.words), bool), {}, {}, {}, self._base, 0.0)
+        for budget in sorted(set(budgets)):
+            wanted = budget - int(state.reviewed.sum())
+            if wanted > 0:
+                chosen = order.choose(self.review_pool(state), wanted, generator)
+                state = self._after_sentences(state, chosen, reviewer)
+            yield state
 
     def run_queue(
         self, minutes: Sequence[float], *, seed: int = 0, error: float = 0.0, text: bool = True

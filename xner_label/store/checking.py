@@ -10,9 +10,9 @@ import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from xner_label.entities import text_hash
 from xner_label.store.database import Store
 from xner_label.store.tables import Annotation, Prediction, ProjectedEntity, ReviewItem, Task
-from xner_label.store.tasks import text_hash
 
 # Rows in memory at a time, and rows that a report names of each problem.
 _ROWS, _NAMED = 2_000, 5

@@ -8,9 +8,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine, SQLColumnExpression, create_engine, event, literal_column, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    SQLColumnExpression,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -26,7 +37,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
-from xner_label.store.base import Base
+from xner_label.store.base import Base, utc_now
 
 T = TypeVar("T")
 
@@ -213,6 +224,17 @@ def _require_whole(connection: Connection) -> None:
         )
 
 
+def database_time(session: Session) -> datetime:
+    """The present moment by the clock that all who use the database share: machines' own clocks differ.
+
+    SQLite has no clock, and everybody who uses it is on this machine.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return utc_now()
+    now: datetime = session.scalar(select(func.clock_timestamp())) or utc_now()
+    return now.astimezone(UTC)
+
+
 def id_batches(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     """As many at a time as go into one ``IN (...)``."""
     return (ids[start : start + _IDS] for start in range(0, len(ids), _IDS))
@@ -248,7 +270,8 @@ def _engine(url: str, busy_timeout: float, pool: Pool) -> Engine:
             )
         options: dict[str, Any] = {"timeout": busy_timeout} if parsed.get_backend_name() == "sqlite" else {}
         pooled = {} if options else pool.options()
-        engine = create_engine(parsed, connect_args=options, **pooled)
+        # what is written doesn't belong into the messages of errors
+        engine = create_engine(parsed, connect_args=options, hide_parameters=True, **pooled)
     except (ArgumentError, NoSuchModuleError):
         raise ConfigurationError(
             "the database URL can't be read",

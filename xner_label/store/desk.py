@@ -158,6 +158,26 @@ def predicted_spans(
     return found
 
 
+def confidences_of(session: Session, version: str, task_ids: Sequence[int]) -> dict[int, float]:
+    """P(all is right) of a version's predictions for tasks, by task id."""
+    query = select(Prediction.task_id, Prediction.confidence).where(made_by(version))
+    found: dict[int, float] = {}
+    for part in _parts(query, Prediction.task_id, task_ids):
+        found.update((task, confidence) for task, confidence in session.execute(part))
+    return found
+
+
+def created_at(session: Session, first: int) -> datetime | None:
+    """When the first task from an id on came; None without one."""
+    query = select(Task.created_at).where(Task.id >= first).order_by(Task.id).limit(1)
+    return session.scalars(query).first()
+
+
+def first_task_since(session: Session, project_id: int, since: datetime) -> int | None:
+    """The lowest id of a project's tasks that came at or after a moment; None without one."""
+    return session.scalar(select(func.min(Task.id)).where(Task.project_id == project_id, Task.created_at >= since))
+
+
 def _labelled(query: _Query, project_id: int, version: str) -> _Query:
     """Restricted to predictions of labelled tasks that nobody set aside."""
     return (
@@ -217,6 +237,13 @@ def newest_calibration(session: Session, project_id: int) -> StoredCalibration |
     """The calibration that was made last."""
     query = select(StoredCalibration).where(StoredCalibration.project_id == project_id)
     return session.scalars(query.order_by(StoredCalibration.id.desc()).limit(1)).first()
+
+
+def note_drift(session: Session, project_id: int, content: dict[str, Any]) -> None:
+    """Note a verdict on new text beside the newest calibration; nothing where there is none."""
+    noted = newest_calibration(session, project_id)
+    if noted is not None:
+        noted.content = {**noted.content, "drift": content}
 
 
 def add_plan(session: Session, project_id: int, annotation_id: int, content: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Queries about jobs: asking for one, taking one, keeping it, ending it.
 
 PostgreSQL lets workers skip rows that another one is taking (SKIP LOCKED); on SQLite a write transaction keeps all
-others out anyway.
+others out anyway. Times are the database's, not those of each worker's machine; what lies in its future was
+written before its clock was set back, and isn't waited for.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from xner_label.store.base import utc_now
-from xner_label.store.database import insert_new
+from xner_label.store.database import database_time, insert_new
 from xner_label.store.tables import Job
 
 # A job is given up when so many workers have died of it.
 MAX_ATTEMPTS = 3
+# Among the options of a job: the run and the request that asked for it, and the trace they belong to.
+ASKED_BY = "asked_by"
 # While reasons for a job go on arriving, it is put off by at most so many delays.
 _PATIENCE = 10
 # How long jobs that are done stay.
@@ -55,9 +57,9 @@ def enqueue(
 
     Asking again puts a waiting job off to the new time, at most ten delays after it was first asked for, so that
     a burst of reasons is worked off once. It never brings other options, but asking without any takes those of the
-    waiting job away: they are conditions.
+    waiting job away: they are conditions, ASKED_BY apart.
     """
-    now = utc_now()
+    now = database_time(session)
     row = {
         "project_id": project_id,
         "kind": kind,
@@ -72,9 +74,13 @@ def enqueue(
     waiting = session.scalars(
         select(Job).where(Job.project_id == project_id, Job.kind == kind, Job.state == "waiting").with_for_update()
     ).one_or_none()
-    if waiting is not None and not options:
-        waiting.options = {}
-    if waiting is not None and delay:
+    if waiting is None:
+        return False
+    if not (options or {}).keys() - {ASKED_BY}:
+        waiting.options = {name: value for name, value in waiting.options.items() if name == ASKED_BY}
+    if waiting.created_at > now:
+        waiting.created_at, waiting.due_at = now, now + timedelta(seconds=delay)
+    elif delay:
         latest = waiting.created_at + timedelta(seconds=_PATIENCE * delay)
         waiting.due_at = max(waiting.due_at, min(now + timedelta(seconds=delay), latest))
     return False
@@ -86,7 +92,7 @@ def claim(session: Session, project_id: int, worker: str, kinds: Collection[str]
     Of a kind one job runs at a time. A job whose lease has run out is due again, until workers have
     died of it three times; then it has failed.
     """
-    now = utc_now()
+    now = database_time(session)
     _give_up(session, project_id, now)
     other = aliased(Job)
     busy = (
@@ -94,8 +100,8 @@ def claim(session: Session, project_id: int, worker: str, kinds: Collection[str]
         .where(other.project_id == Job.project_id, other.kind == Job.kind, other.state == "running")
         .exists()
     )
-    abandoned = and_(Job.state == "running", Job.lease_until < now)
-    due = and_(Job.state == "waiting", Job.due_at <= now, ~busy)
+    abandoned = and_(Job.state == "running", _lease_is_over(now))
+    due = and_(Job.state == "waiting", or_(Job.due_at <= now, Job.created_at > now), ~busy)
     query = (
         select(Job)
         .where(Job.project_id == project_id, Job.kind.in_(kinds), or_(due, abandoned))
@@ -117,19 +123,28 @@ def _give_up(session: Session, project_id: int, now: datetime) -> None:
         .where(
             Job.project_id == project_id,
             Job.state == "running",
-            Job.lease_until < now,
+            _lease_is_over(now),
             Job.attempts >= MAX_ATTEMPTS,
         )
         .values(state="failed", finished_at=now, problem=f"its worker died {MAX_ATTEMPTS} times")
     )
 
 
+def _lease_is_over(now: datetime) -> ColumnElement[bool]:
+    """Whether a job's worker has shown no sign of life for so long, or since the clock was set back."""
+    return or_(Job.lease_until < now, Job.started_at > now)
+
+
 def prolong(session: Session, job_id: int, worker: str, lease: float) -> bool:
     """Keep a job for another ``lease`` seconds; False when it isn't the worker's any more."""
+    now = database_time(session)
     kept = session.scalars(
         update(Job)
         .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
-        .values(lease_until=utc_now() + timedelta(seconds=lease))
+        .values(
+            lease_until=now + timedelta(seconds=lease),
+            started_at=case((Job.started_at > now, now), else_=Job.started_at),
+        )
         .returning(Job.id)
     )
     return kept.one_or_none() is not None
@@ -146,7 +161,7 @@ def finish(
             state="done" if problem is None else "failed",
             outcome=None if outcome is None else dict(outcome),
             problem=problem,
-            finished_at=utc_now(),
+            finished_at=database_time(session),
             lease_until=None,
         )
         .returning(Job.id)
@@ -160,7 +175,7 @@ def finish(
 def _forget_old(session: Session, job_id: int) -> None:
     """Drop what was done long ago: a sync every minute would leave half a million rows a year."""
     job = session.get_one(Job, job_id)
-    old = utc_now() - _KEPT
+    old = database_time(session) - _KEPT
     session.execute(
         delete(Job).where(
             Job.project_id == job.project_id, Job.kind == job.kind, Job.state == "done", Job.finished_at < old
@@ -173,7 +188,7 @@ def release(session: Session, job_id: int, worker: str) -> None:
     session.execute(
         update(Job)
         .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
-        .values(lease_until=utc_now(), attempts=Job.attempts - 1)
+        .values(lease_until=database_time(session), attempts=Job.attempts - 1)
     )
 
 
@@ -192,6 +207,10 @@ def job_states(session: Session, project_id: int) -> list[JobState]:
     ]
 
 
-def last_started(session: Session, project_id: int, kind: str) -> datetime | None:
-    """When a job of the kind was last begun; None before the first."""
-    return session.scalar(select(func.max(Job.started_at)).where(Job.project_id == project_id, Job.kind == kind))
+def is_due_again(session: Session, project_id: int, kind: str, seconds: float) -> bool:
+    """Whether no job of the kind was begun within so many seconds."""
+    last = session.scalar(select(func.max(Job.started_at)).where(Job.project_id == project_id, Job.kind == kind))
+    if last is None:
+        return True
+    age = (database_time(session) - last).total_seconds()
+    return not 0 <= age < seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from xner_label.store.base import utc_now
-from xner_label.store.database import id_batches, insert_new
+from xner_label.store.database import database_time, id_batches, insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
@@ -175,7 +175,7 @@ def claim_questions(session: Session, questions: Collection[int]) -> set[int]:
     query = (
         update(NameQuestion)
         .where(NameQuestion.id.in_(questions), NameQuestion.sent_at.is_(None), NameQuestion.studio_task.is_(None))
-        .values(sent_at=utc_now())
+        .values(sent_at=database_time(session))
         .returning(NameQuestion.id)
     )
     return set(session.scalars(query))
@@ -185,6 +185,15 @@ def release_questions(session: Session, questions: Collection[int]) -> None:
     """Mark cards that never arrived as not sent."""
     unsent = NameQuestion.id.in_(questions) & NameQuestion.studio_task.is_(None)
     session.execute(update(NameQuestion).where(unsent).values(sent_at=None))
+
+
+def lost_questions(session: Session, questions: Collection[int], settle: timedelta) -> list[int]:
+    """Those of the questions, whose cards aren't in Label Studio, that were sent so long ago that they never
+    arrived; a time in the future is from before a clock was set back, and begins now."""
+    now = database_time(session)
+    chosen = NameQuestion.id.in_(questions)
+    session.execute(update(NameQuestion).where(chosen, NameQuestion.sent_at > now).values(sent_at=now))
+    return list(session.scalars(select(NameQuestion.id).where(chosen, NameQuestion.sent_at < now - settle)))
 
 
 def mark_sent(session: Session, studio_tasks: Mapping[int, int]) -> None:

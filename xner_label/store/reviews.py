@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, delete, func, select, 
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label.store.base import utc_now
-from xner_label.store.database import insert_new
+from xner_label.store.database import database_time, insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
@@ -185,10 +185,11 @@ def unpushed_items(session: Session, project_id: int) -> list[Outgoing]:
 
 def claim_items(session: Session, items: Sequence[int]) -> set[int]:
     """Note that these items are about to be sent; returns those that no other process is sending."""
+    now = database_time(session)
     free = (
         update(ReviewItem)
         .where(ReviewItem.id.in_(items), ReviewItem.sent_at.is_(None), ReviewItem.pushed_at.is_(None))
-        .values(sent_at=utc_now(), prediction_sent_at=utc_now(), shown_version=None)
+        .values(sent_at=now, prediction_sent_at=now, shown_version=None)
         .returning(ReviewItem.id)
     )
     return set(session.scalars(free))
@@ -269,16 +270,34 @@ def forget_sending(session: Session, items: Sequence[int]) -> None:
         )
 
 
-def claim_predictions(session: Session, items: Sequence[int], settled: datetime) -> set[int]:
+def lost_items(session: Session, items: Sequence[int], settle: timedelta) -> list[int]:
+    """Those of the items, which Label Studio doesn't hold, that were sent so long ago that they never arrived.
+
+    What seems to be sent in the future is from before a clock was set back: its time begins now.
+    """
+    now = database_time(session)
+    lost: list[int] = []
+    for start in range(0, len(items), _IDS_PER_STATEMENT):
+        chosen = ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT])
+        session.execute(update(ReviewItem).where(chosen, ReviewItem.sent_at > now).values(sent_at=now))
+        lost += session.scalars(select(ReviewItem.id).where(chosen, ReviewItem.sent_at < now - settle))
+    return lost
+
+
+def claim_predictions(session: Session, items: Sequence[int], settle: timedelta) -> set[int]:
     """Note that the predictions of these items are about to be sent; returns those that aren't on their way
-    already, sent by another process or by one that was killed later than ``settled``."""
+    already, sent by another process or by one that was killed less than ``settle`` ago."""
+    now = database_time(session)
     claimed: set[int] = set()
     for start in range(0, len(items), _IDS_PER_STATEMENT):
+        chosen = ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT])
+        ahead = chosen & (ReviewItem.prediction_sent_at > now)
+        session.execute(update(ReviewItem).where(ahead).values(prediction_sent_at=now))
         free = (
             update(ReviewItem)
-            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]))
-            .where(ReviewItem.prediction_sent_at.is_(None) | (ReviewItem.prediction_sent_at < settled))
-            .values(prediction_sent_at=utc_now())
+            .where(chosen)
+            .where(ReviewItem.prediction_sent_at.is_(None) | (ReviewItem.prediction_sent_at < now - settle))
+            .values(prediction_sent_at=now)
             .returning(ReviewItem.id)
         )
         claimed.update(session.scalars(free))

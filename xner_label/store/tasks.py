@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,17 +11,12 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xner_label import entities
-from xner_label.entities import Entity
+from xner_label.entities import Entity, text_hash
 from xner_label.store.database import id_batches, insert_new
 from xner_label.store.tables import SourceSentence, Task
 
 # Tasks read at a time.
 _PAGE = 1_000
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of the text, in hex."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def text_name(text: str) -> str:
@@ -97,6 +91,15 @@ def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]
     while page := session.scalars(query.where(Task.id > last)).all():
         yield from page
         last = page[-1].id
+
+
+# The split of silver that was imported: labelled source texts, translated. Nobody reviews it, nothing predicts it.
+TRANSLATED = "translated"
+
+
+def is_target_text() -> ColumnElement[bool]:
+    """The task is a text of the target language by itself, and no translation that was made to learn from."""
+    return Task.split != TRANSLATED
 
 
 def by_ids(session: Session, ids: Sequence[int]) -> list[Task]:

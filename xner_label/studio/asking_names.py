@@ -233,12 +233,9 @@ def _send(store: Store, studio: Studio, project_id: int, place: int) -> int:
     doubtful = [question for question in waiting if question.sent_at is not None]
     if doubtful:
         there = _found(studio, place, doubtful)
-        lost = [
-            question.id
-            for question in doubtful
-            if question.id not in there and question.sent_at is not None and question.sent_at < utc_now() - _SETTLE
-        ]
+        absent = [question.id for question in doubtful if question.id not in there]
         with store.write() as session:
+            lost = names.lost_questions(session, absent, _SETTLE)
             names.mark_sent(session, there)
             names.release_questions(session, lost)
         waiting = [question for question in waiting if question.sent_at is None or question.id in lost]

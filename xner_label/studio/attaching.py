@@ -5,7 +5,7 @@ The webhook carries a secret that every user of Label Studio can read: connectin
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from xner_label.errors import StudioError
 from xner_label.settings.table import Settings
@@ -47,6 +47,28 @@ def attach(studio: Studio, project: int, settings: Settings, notes: list[str]) -
     if removed := detach(studio, project, keep=(backend, webhook)):
         notes.append(f"removed what was attached before: {', '.join(removed)}")
     return backend, webhook
+
+
+class Attached(NamedTuple):
+    """Whether Label Studio knows the backend at an address, and reached it last time; whether it calls its
+    webhook, and with which secret."""
+
+    backend: bool
+    reached: bool
+    webhook: bool
+    secret: str
+
+
+def attached(studio: Studio, project: int, url: str) -> Attached:
+    """What is attached to a project for the backend at ``url``. Raises StudioError."""
+    backends, hooks = _backends(studio, project, url), _webhooks(studio, project, f"{url}/webhook")
+    active = [hook for hook in hooks if hook.is_active and set(WEBHOOK_ACTIONS) <= set(hook.actions or ())]
+    return Attached(
+        backend=bool(backends),
+        reached=any(row.state == "CO" for row in backends),
+        webhook=bool(active),
+        secret=next(((hook.headers or {}).get(SECRET_HEADER, "") for hook in active), ""),
+    )
 
 
 def detach(studio: Studio, project: int, keep: tuple[int | None, int | None] = (None, None)) -> list[str]:

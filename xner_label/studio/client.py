@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from xner_label.errors import ConfigurationError, MissingExtraError, StudioError
+from xner_label.logs import REQUEST_HEADER, run_id
 from xner_label.settings.table import Settings
 from xner_label.studio.answers import NotAnsweredError, check_answer
+from xner_label.tracing import span, trace_headers
 
 # Seconds that one request may take. Importing a chunk of tasks takes one or two.
 _TIMEOUT = 60.0
@@ -58,8 +60,9 @@ def open_studio(settings: Settings) -> Iterator[Studio]:
         )
     if not settings.studio_api_key:
         raise ConfigurationError("there is no token for Label Studio", hint=_TOKEN_HINT)
-    hooks = {"response": [check_answer]}
-    with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, event_hooks=hooks) as http:
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [_carry], "response": [check_answer]}
+    headers = {REQUEST_HEADER: run_id()}
+    with httpx.Client(timeout=_TIMEOUT, follow_redirects=True, event_hooks=hooks, headers=headers) as http:
         with _explained(url):
             api = LabelStudio(base_url=url, api_key=settings.studio_api_key, httpx_client=http, timeout=_TIMEOUT)
         yield Studio(url, api)
@@ -75,12 +78,12 @@ class Studio:
 
     def read(self, request: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
         """Carry out a request that changes nothing. Raises StudioError."""
-        with _explained(self.url):
+        with _explained(self.url), _traced(request):
             return request(*args, **options, request_options=_READ)
 
     def write(self, request: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
         """Carry out a request once. Raises StudioError, as NotAnsweredError when it may have arrived."""
-        with _explained(self.url):
+        with _explained(self.url), _traced(request):
             return request(*args, **options, request_options=_WRITE)
 
     def project_url(self, project: int) -> str:
@@ -152,6 +155,16 @@ class Studio:
         )
 
 
+def _traced(request: Callable[..., Any]) -> AbstractContextManager[Any]:
+    """A span for one call of the SDK."""
+    return span("label-studio " + getattr(request, "__qualname__", "call"))
+
+
+def _carry(request: Any) -> None:
+    """Give a request the trace that it belongs to."""
+    request.headers.update(trace_headers())
+
+
 def _query(filters: list[dict[str, Any]]) -> dict[str, Any]:
     return {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
 
@@ -174,7 +187,10 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        raise _refusal(url, error.status_code, error.body) from None
+        refusal = _refusal(url, error.status_code, error.body)
+        # its words may repeat what a task says
+        refusal.logged = f"Label Studio at {url} answered {error.status_code} ({refusal.hint})"
+        raise refusal from None
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise StudioError(
             f"can't reach Label Studio at {url}: {error}", hint="start it, or correct LABEL_STUDIO_URL"

@@ -14,6 +14,7 @@ from xner_label.settings.table import Settings
 from xner_label.store import projects
 from xner_label.store.database import open_store
 from xner_label.store.tables import Project
+from xner_label.studio.attaching import Attached, attached
 from xner_label.studio.client import open_studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.labelling import control_of_project
@@ -46,13 +47,13 @@ def require_connected(project: Project, studio_row: Any) -> None:
         )
 
 
-def check_connection(settings: Settings) -> str:
-    """Where the connected project is. Raises StudioError when it is gone or another one, ConfigurationError when
-    none is connected, or its labelling configuration lost a label."""
+def check_connection(settings: Settings) -> tuple[str, Attached]:
+    """Where the connected project is, and what is attached to it. Raises StudioError when it is gone or another
+    one, ConfigurationError when none is connected, or its labelling configuration lost a label."""
     with open_studio(settings) as studio:
         with open_store(settings.database_url) as store, store.read() as session:
             project, number = projects.connected_project(session, settings.project, studio.url)
         found = studio.project(number)
         require_connected(project, found)
         control_of_project(found, project)
-        return studio.project_url(number)
+        return studio.project_url(number), attached(studio, number, settings.backend_url.rstrip("/"))

@@ -20,7 +20,6 @@ from xner_label.review.selection import RANDOM, costs_of, in_order, waiting
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
-from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
@@ -253,9 +252,11 @@ class _Delivery:
             try:
                 sent += self._send(outgoing[part], payloads[part])
             except StudioError as error:
+                done = f"{sent} of {len(outgoing)} tasks pushed"
                 raise type(error)(
-                    f"{sent} of {len(outgoing)} tasks pushed, then: {error.args[0]}",
+                    f"{done}, then: {error.args[0]}",
                     hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
+                    logged=f"{done}, then: {error.logged}",
                 ) from None
             self._progress.advance(len(outgoing[part]))
         return sent
@@ -269,13 +270,9 @@ class _Delivery:
             if not doubtful:
                 return outgoing
             there = self._found(doubtful)
-            settled = utc_now() - SETTLE
-            lost = [
-                item.item.id
-                for item in doubtful
-                if item.task.id not in there and item.item.sent_at is not None and item.item.sent_at < settled
-            ]
+            absent = [item.item.id for item in doubtful if item.task.id not in there]
             with self._store.write() as session:
+                lost = reviews.lost_items(session, absent, SETTLE)
                 reviews.mark_pushed(session, there)
                 reviews.release_items(session, lost)
             waiting = len(doubtful) - len(there) - len(lost)

@@ -121,7 +121,7 @@ class Recorder:
             identity = by_name.get(str(row.data.get(EXTERNAL_ID)))
             if row.id not in known or identity is None or identity.id == known[row.id]:
                 continue
-            text = tasks.text_hash(row.data[self._control.text_key])
+            text = entities.text_hash(row.data[self._control.text_key])
             thought = by_id.get(known[row.id]) or tasks.identity(self._session, known[row.id])
             if identity.text_hash == text != thought.text_hash and identity.id not in moved.values():
                 moved[row.id] = identity.id
@@ -133,7 +133,7 @@ class Recorder:
         What brings our id along is ours even if its text was changed there (its annotations are refused then). A
         name that somebody else may have thought of must come with the text.
         """
-        text = tasks.text_hash(row.data[self._control.text_key])
+        text = entities.text_hash(row.data[self._control.text_key])
         for name in self._names(row):
             identity = by_name.get(name)
             if identity is None or identity.id in taken:
@@ -149,7 +149,7 @@ class Recorder:
             return str(brought)
         name = f"studio-{row.id}"
         if name in taken:
-            name = f"{name}-{tasks.text_hash(row.data[self._control.text_key])[:8]}"
+            name = f"{name}-{entities.text_hash(row.data[self._control.text_key])[:8]}"
         if brought is not None:
             self._report.doubled.append(Doubled(row.id, str(brought), name))
         return name

@@ -18,7 +18,6 @@ from typing import Any
 from xner_label.errors import StudioError
 from xner_label.progress import Progress
 from xner_label.store import projects, reviews
-from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
@@ -85,9 +84,7 @@ class Shower:
         repaired = lost = 0
         while missing := self._missing():
             with self._store.write() as session:
-                claimed = reviews.claim_predictions(
-                    session, [item.item.id for item in missing], utc_now() - SETTLE
-                )
+                claimed = reviews.claim_predictions(session, [item.item.id for item in missing], SETTLE)
             ours = [item for item in missing if item.item.id in claimed]
             if not ours:
                 self._progress.begin(f"looking for {len(missing)} predictions that were on their way")

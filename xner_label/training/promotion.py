@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
-from xner_label.entities import Entity
+from xner_label.entities import Entity, text_hash
 from xner_label.errors import CheckFailedError, PartialError, UsageError
 from xner_label.evaluation.metrics import f1_score, resampled_sums
 from xner_label.store import projects, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
-from xner_label.store.tasks import text_hash
 from xner_label.training.data import DataOptions, collect_dev
 from xner_label.training.evaluation import entities_by, span_counts, without_projection
 from xner_label.training.model import NerModel

@@ -14,8 +14,7 @@ from pathlib import Path
 import msgspec
 
 from xner_label import jsonl
-from xner_label.entities import Entity, Task
-from xner_label.store.tasks import text_hash
+from xner_label.entities import Entity, Task, text_hash
 
 
 class ImportedTask(msgspec.Struct, frozen=True):
