@@ -153,8 +153,8 @@ def balanced_worth(files: Files) -> list[float]:
     counts = np.array([len(examples) for examples in files], float)
     total = np.maximum(np.bincount(language, counts, len(files)), _LEAST_SENTENCES)
     worth = 1.0 / np.sqrt(total[language])
-    scaled: Floats = ALIKE * worth * counts.sum() / np.sum(worth * counts)
-    return scaled.tolist()
+    worth *= ALIKE * counts.sum() / np.sum(worth * counts)
+    return [float(value) for value in worth]
 
 
 def _labelled_batches(
