@@ -37,7 +37,7 @@ from xner_label.pipeline.pipeline import Pipeline
 from xner_label.pipeline.stage import completed
 from xner_label.progress import Progress
 from xner_label.projection.projectors import make_projector
-from xner_label.settings.choices import WEIGHTED_PROJECTORS
+from xner_label.settings.choices import TAKING_WEIGHTS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Tagger
 
@@ -291,7 +291,7 @@ class Runner:
 
     def _key(self, cell: Cell, stages: Sequence[DeferredStage]) -> str:
         """All that the cell's outcome depends on."""
-        weights = self._weights(cell.method) if cell.method in WEIGHTED_PROJECTORS else ""
+        weights = self._weights(cell.method) if cell.method in TAKING_WEIGHTS else ""
         target = ""
         if cell.method == by_name.TRANSFER and cell.target_tagger is not None:
             made = self._stage("target-tagger", cell.target_tagger)
@@ -311,7 +311,7 @@ class Runner:
     def _projector_settings(self, cell: Cell) -> Settings:
         """The settings that a method's projector is made from: the models it asks are its translator's."""
         settings = replace(self._settings, projector=cell.method)
-        if cell.method not in WEIGHTED_PROJECTORS:
+        if cell.method not in TAKING_WEIGHTS:
             settings = replace(settings, projector_weights="")
         if cell.translator is None or cell.translator == _GIVEN:
             return settings
