@@ -88,7 +88,7 @@ clean: ## Remove what these targets made
 .venv/.tests: .venv/.runs
 	@echo "Installing the models' libraries and the test tools into .venv"
 	@$(BIN)/python -m pip install --quiet torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --editable '.[studio,backend,models,eflomal,spacy,gliner,llm,segmentation,postgres,bulk,ray,report,otel,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[studio,backend,models,eflomal,lora,spacy,gliner,llm,segmentation,postgres,bulk,ray,report,otel,dev]'
 	@touch $@
 
 .venv-studio/.runs: constraints-studio.txt

@@ -185,7 +185,8 @@ class Bench:
     def training(self) -> dict[str, Any]:
         """Seconds of fine-tuning over those of the bare loop on the same rows."""
         from xner_label.training.data import DataReport, TrainingData
-        from xner_label.training.fine_tuning import FineTuningOptions, fine_tune
+        from xner_label.training.fine_tuning import fine_tune
+        from xner_label.training.fine_tuning_job import FineTuningOptions
         from xner_label.training.rules import MergeRules
         from xner_label.training.sentences import GoldSentence, Sentence
 

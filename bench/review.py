@@ -26,13 +26,14 @@ from economy import fitted, split_of
 from lowres import read_corpus
 
 import xner_label
-from xner_label.confidence.calibration import calibrate
+from xner_label.confidence.calibration import POOLED, calibrate
 from xner_label.confidence.estimates import TaskCounts, estimate
 from xner_label.confidence.guarantee import promise, promises
 from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
-from xner_label.confidence.planning import TaskHistory, forecast
+from xner_label.confidence.planning import NameHistory, TaskHistory, forecast, forecast_names
 from xner_label.confidence.signals import EntitySignals, codes_of
 from xner_label.confidence.stopping import judge
+from xner_label.confidence.task_scores import TaskSignals, task_scores
 from xner_label.evaluation import metrics
 from xner_label.projection.corpus.evidence import span_probability
 from xner_label.projection.corpus.rounds import text_of
@@ -42,14 +43,19 @@ from xner_label.simulation.loop import Simulation, _State
 from xner_label.simulation.reviewer import SimulatedReviewer
 
 AUDIT_SHARE = 0.2
+# The calibration's prior without a language: the mean of the other group (Luganda or Setswana) and of Europarl.
+PRIORS = {"lug": (0.0, 0.9, 0.35, 0.8, -0.2), "tsn": (-0.1, 0.95, 0.4, 0.7, -0.55)}
+# Questions about names that a plan holds in the bench.
+QUESTIONS = 40
 ESTIMATED = ("rest_precision", "rest_recall", "rest_f1", "precision", "recall", "f1", "wrong", "missed")
 
 
 class Desk:
     """One loop, seen from the desk."""
 
-    def __init__(self, simulation: Simulation, seed: int, audit_share: float) -> None:
+    def __init__(self, simulation: Simulation, seed: int, audit_share: float, language: str) -> None:
         self.simulation = simulation
+        self.prior = PRIORS.get(language, POOLED)
         self.generator = np.random.default_rng(seed)
         self.audit_share = audit_share
         tasks = len(simulation.words)
@@ -94,13 +100,44 @@ class Desk:
         shown = chosen.confidence >= self.state.spread.cut
         self.signals, self.truth = every.select(shown), truth[shown]
         self.spans = simulation._shown(self.state)
-        self.calibrated = calibrate(self.signals, self.audited[self.signals.task])
+        self.calibrated = calibrate(self.signals, self.audited[self.signals.task], self.prior)
         tasks = len(self.tokens)
         task, confidence = self.signals.task, self.calibrated.confidence
         self.shown = np.bincount(task, minlength=tasks).astype(np.float64)
         self.expected = np.bincount(task, confidence, tasks)
         self.right = np.bincount(task, self.truth, tasks)
         self.rest = self.pool & ~self.state.reviewed
+        self.look_at_tasks(chosen, shown)
+
+    def look_at_tasks(self, chosen, shown) -> None:
+        """What the desk knows of whole tasks, and whether something is missed in them."""
+        observations, tasks = self.simulation.observations, len(self.tokens)
+        sources = np.array([place is not None for place in observations.place], bool)
+        projected = chosen.mention[shown & (chosen.mention >= 0)]
+        left = np.bincount(observations.sentence[sources], minlength=tasks) - np.bincount(
+            observations.sentence[projected[sources[projected]]], minlength=tasks
+        )
+        missed = np.zeros(tasks)
+        for number, spans in enumerate(self.simulation.gold):
+            missed[number] = sum(
+                not any(first < end and start < last for start, end, _ in self.spans[number])
+                for first, last, _ in set(spans)
+            )
+        self.complete = missed == 0
+        hidden = np.exp(np.bincount(chosen.sentence[~shown], np.log1p(-chosen.confidence[~shown]), tasks))
+        task, confidence = self.signals.task, self.calibrated.confidence
+        self.raw_task = hidden * np.exp(np.bincount(task, np.log(self.signals.confidence), tasks))
+        self.scores = task_scores(
+            TaskSignals(
+                sure=np.exp(np.bincount(task, np.log(np.maximum(confidence, 1e-9)), tasks)),
+                hidden=hidden,
+                lost=np.maximum(left, 0).astype(np.float64),
+                tokens=self.tokens,
+                reviewed=self.state.reviewed,
+                audited=self.audited & self.state.reviewed,
+                complete=self.state.reviewed & self.complete,
+            )
+        )
 
     def counts(self, reviewed, audited, which) -> TaskCounts:
         return TaskCounts(
@@ -150,7 +187,7 @@ def calibration(desk: Desk) -> dict[str, object]:
     """On the unreviewed rest of the pool, of everything with a candidate and of what is shown."""
     open_ = desk.rest[desk.signals.task]
     before, after, right = desk.signals.confidence[open_], desk.calibrated.confidence[open_], desk.truth[open_]
-    every = calibrate(desk.every, desk.audited[desk.every.task])
+    every = calibrate(desk.every, desk.audited[desk.every.task], desk.prior)
     unread = desk.rest[desk.every.task]
     shown = unread & (desk.every.confidence >= desk.state.spread.cut)
     result: dict[str, object] = {"n": len(right), "wrong": int((~right).sum())}
@@ -260,10 +297,53 @@ def real_promises(desk: Desk) -> list[dict[str, object]]:
 
 
 def sentence_outcomes(desk: Desk) -> tuple[np.ndarray, np.ndarray]:
-    """(S,) how sure each sentence is that nothing shown is wrong, and whether that is so."""
-    sure = np.zeros(len(desk.tokens))
-    np.add.at(sure, desk.signals.task, np.log(np.maximum(desk.calibrated.confidence, 1e-9)))
-    return np.exp(sure), desk.shown == desk.right
+    """(S,) P(nothing is wrong and nothing missed) of each sentence, and whether that is so."""
+    return desk.scores.whole, (desk.shown == desk.right) & desk.complete
+
+
+def of_tasks(desk: Desk) -> dict[str, object]:
+    """The score of whole tasks on the unreviewed rest, beside what the projection says."""
+    _, whole = sentence_outcomes(desk)
+    rest = desk.rest
+    return {
+        name: {
+            "auroc": metrics.auroc(values[rest], truth[rest]),
+            "ece": metrics.expected_calibration_error(values[rest], truth[rest]),
+        }
+        for name, values, truth in (
+            ("projection, whole", desk.raw_task, whole),
+            ("calibrated, whole", desk.scores.whole, whole),
+            ("calibrated, nothing missed", desk.scores.complete, desk.complete),
+        )
+    }
+
+
+def names_planned(desk: Desk, draws: int, generator) -> dict[str, object]:
+    """Plans of questions about names, some of which were answered before: how often the interval holds what the
+    answers change. The answers teach nothing here."""
+    simulation, state = desk.simulation, desk.state
+    groups = simulation._questions(state)[: 10 * QUESTIONS]
+    chosen, labels = state.spread.chosen, simulation.observations.labels
+    table = []
+    for group in groups:
+        label = desk.reviewer.name(
+            [(int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown]
+        )
+        asked = labels[chosen.label[group.rows[0]]]
+        table.append((len(group.rows), group.doubt, 0 if label == asked else len(group.rows)))
+    columns = np.array(table, np.float64).reshape(-1, 3)
+    result: dict[str, object] = {"questions": len(table)}
+    for known in (0, QUESTIONS):
+        held = []
+        for _ in range(draws if len(table) >= QUESTIONS + known else 0):
+            order = generator.permutation(len(table))
+            outlook = forecast_names(NameHistory(*columns[order[:known]].T))
+            asked_now = columns[order[known : known + QUESTIONS]]
+            expected = outlook.total(asked_now[:, 0], asked_now[:, 1])
+            held.append(expected.low <= asked_now[:, 2].sum() <= expected.high)
+        result[f"held after {known} answers"] = float(np.mean(held)) if held else None
+    every = forecast_names(NameHistory(*columns.T))
+    return {**result, "ratio": every.ratio}
 
 
 def summary(values: list[float]) -> dict[str, float]:
@@ -327,9 +407,11 @@ def verdict(desk: Desk, strategy: str) -> dict[str, object]:
     }
 
 
-def rounds(simulation: Simulation, options: argparse.Namespace, seed: int) -> Iterator[dict[str, object]]:
+def rounds(
+    simulation: Simulation, options: argparse.Namespace, seed: int, language: str
+) -> Iterator[dict[str, object]]:
     """A loop in steps, judged after each."""
-    desk = Desk(simulation, seed, options.audit_share)
+    desk = Desk(simulation, seed, options.audit_share, language)
     generator = np.random.default_rng([seed, 7])
     for step in (*options.steps, None):
         row: dict[str, object] = {
@@ -341,6 +423,8 @@ def rounds(simulation: Simulation, options: argparse.Namespace, seed: int) -> It
         row["promises"] = real_promises(desk)
         if row["sentences"] in options.judge:
             row["calibration"] = calibration(desk)
+            row["tasks"] = of_tasks(desk)
+            row["names"] = names_planned(desk, options.draws, generator)
             row["calibrator"] = desk.calibrated.calibrator
             row["guarantees"] = guarantees(desk, options.draws, 200, generator)
             row["estimates"] = [coverage(desk, options.draws, size, generator) for size in (50, 100, 200)]
@@ -359,7 +443,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", default=["lug", "tsn"])
     parser.add_argument("--strategy", default=DEFAULT_STRATEGY)
     parser.add_argument("--audit-share", type=float, default=AUDIT_SHARE)
-    parser.add_argument("--steps", nargs="+", type=int, default=[100] * 8)
+    parser.add_argument("--steps", nargs="*", type=int, default=[100] * 8)
     parser.add_argument(
         "--judge", nargs="+", type=int, default=[200], help="states that are judged with redrawn audits"
     )
@@ -376,7 +460,7 @@ def main() -> None:
             simulation = Simulation(split_of(corpus, "train"), split_of(corpus, "test"), weights)
             for seed in options.seeds:
                 start = time.process_time()
-                for row in rounds(simulation, options, seed):
+                for row in rounds(simulation, options, seed, language):
                     row = {"language": language, "seed": seed, "strategy": options.strategy, **row}
                     row["seconds"] = round(time.process_time() - start, 1)
                     rows.append(row)

@@ -4,7 +4,9 @@
 share of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the
 differences. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with
 other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
-names the database, `--corpus-limit 0` projects each task on its own.
+names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py growth --tasks
+10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
+Studio of a few lines on the loopback interface.
 """
 
 from __future__ import annotations
@@ -27,20 +29,28 @@ from typing import Any
 
 import msgspec
 
-import xner_label
-from xner_label.entities import Task, Tokens
-from xner_label.evaluation.spans import JudgedTask, evaluate
-from xner_label.jsonl import read_values
-from xner_label.pipeline.pipeline import Pipeline
-from xner_label.predicting.corpus_state import LearnedProjector, learn_corpus
-from xner_label.predicting.evidence_table import draw_sample, with_all_counted
-from xner_label.predicting.predictor import Predictor
-from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.reporting.status import status
-from xner_label.settings.table import Settings
-from xner_label.store import migrating, projects
-from xner_label.store.database import Store, open_store
-from xner_label.store.task_import import import_tasks
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import xner_label  # noqa: E402
+from tests import large_store  # noqa: E402
+from tests.loopback_studio import LoopbackStudio  # noqa: E402
+from xner_label.entities import Task, Tokens  # noqa: E402
+from xner_label.evaluation.spans import JudgedTask, evaluate  # noqa: E402
+from xner_label.jsonl import read_values  # noqa: E402
+from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
+from xner_label.predicting.corpus_state import LearnedProjector, learn_corpus  # noqa: E402
+from xner_label.predicting.evidence_table import draw_sample, with_all_counted  # noqa: E402
+from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
+from xner_label.reporting.status import status  # noqa: E402
+from xner_label.review.plans import make_plan  # noqa: E402
+from xner_label.settings.table import Settings  # noqa: E402
+from xner_label.store import migrating, projects  # noqa: E402
+from xner_label.store.database import Store, open_store  # noqa: E402
+from xner_label.store.task_import import import_tasks  # noqa: E402
+from xner_label.studio.push import PushOptions, push  # noqa: E402
+from xner_label.studio.sync import sync  # noqa: E402
 
 LABELS = ("PER", "ORG", "LOC")
 BATCH = 500
@@ -214,6 +224,25 @@ def watched(work: Callable[[], Any], name: str) -> Any:
         print(f"{name}: samples of predict {shares}", flush=True)
 
 
+def growth(url: str, count: int) -> None:
+    """How long commands take in a project of ``count`` predicted tasks, of which 100 are in Label Studio."""
+    meter = Meter(f"{url.partition(':')[0]} {count} tasks")
+    with open_store(url, check=False) as store, LoopbackStudio(large_store.LABELS).open() as studio:
+        migrating.upgrade(store)
+        meter("made", lambda: large_store.fill(store, count))
+        settings = Settings(labels=large_store.LABELS, studio_url=studio.url, studio_api_key="a" * 40)
+        studio.connect(store, settings.project)
+        meter("status, first", lambda: status(store, settings.project))
+        meter("status", lambda: status(store, settings.project))
+        push(store, settings, PushOptions(limit=1))  # what it imports and opens isn't what grows
+        meter("push --limit 100", lambda: push(store, settings, PushOptions(limit=100)))
+        sync(store, settings)
+        for number in range(1, 11):
+            studio.annotate(number, [])
+        meter("sync of 10 changes", lambda: sync(store, settings))
+        meter("plan --minutes 60", lambda: make_plan(store, settings.project, 60.0, keep=False))
+
+
 def in_process(function: Callable[..., None], *arguments: Any) -> None:
     """In a process of its own: its memory is that of the work alone."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
@@ -225,7 +254,7 @@ def in_process(function: Callable[..., None], *arguments: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "store"])
+    parser.add_argument("what", choices=["quality", "store", "growth"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
     parser.add_argument("--tasks", default="10000")
@@ -242,6 +271,9 @@ def main() -> None:
     for count in map(int, arguments.tasks.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             url = arguments.url.format(folder=folder, count=count)
+            if arguments.what == "growth":
+                in_process(growth, url, count)
+                continue
             in_process(make_store, url, count, arguments.corpus_limit, arguments.more or count // 100)
 
 

@@ -33,13 +33,19 @@ def main() -> None:
     parser.add_argument("--sentences", nargs="+", type=int, default=[200, 500, 1000])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--left-out", action="store_true")
+    parser.add_argument("--weights", type=Path, help="folder that keeps the fitted weights between runs")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     arguments = parser.parse_args()
     figures: dict[str, list[float]] = {}
     for language in arguments.languages:
         tasks = [task for task in read_corpus(language) if task.split == "train"][: max(arguments.sentences)]
         with tempfile.TemporaryDirectory() as folder:
-            weights = left_out_weights(language, Path(folder)) if arguments.left_out else ""
+            kept = arguments.weights or Path(folder)
+            kept.mkdir(parents=True, exist_ok=True)
+            file = kept / f"without-{language}.json"
+            weights = (
+                "" if not arguments.left_out else str(file) if file.exists() else left_out_weights(language, kept)
+            )
             predictions = Pipeline(make_projector("default", weights=weights)).predict(tasks)
         for count in arguments.sentences:
             shares = [

@@ -63,6 +63,11 @@ class Corpus(msgspec.Struct, frozen=True):
         silver = None if state is None else tuple(_projected(tokens, *span) for span in state.spans[place])
         return Sentence(place, str(place), tokens, silver)
 
+    def with_source(self, item: Sentence) -> Sentence:
+        """The sentence with its source and what was tagged there."""
+        entities = tuple(Entity(*each) for each in self.source_entities[item.task_id])
+        return msgspec.structs.replace(item, source=self.sources[item.task_id], source_entities=entities)
+
     def gold_sentence(self, place: int, state: State | None) -> GoldSentence:
         """A sentence with its gold."""
         item = self.sentence(place, state)

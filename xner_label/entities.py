@@ -130,6 +130,13 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str | None = None
 
 
+class SilverTask(Prediction, frozen=True, omit_defaults=True, kw_only=True):
+    """A text to learn from that nobody has reviewed: a prediction, with the labelled source it was made from."""
+
+    source: str | None = None
+    source_entities: tuple[Entity, ...] | None = None
+
+
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One target-language text and whatever is already known about it.
 

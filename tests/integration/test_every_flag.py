@@ -112,6 +112,10 @@ CALLS = (
         "--engine embedded --aligner none --json",
     ),
     Call(
+        "predict",
+        f"tasks.jsonl {STORE} --project from-files --into-store --output rejected.jsonl --aligner none --json",
+    ),
+    Call(
         "predict", "tasks.jsonl --output parts --engine ray --address local --actors 1 --gpus 0 --limit 1", code=2
     ),
     Call(
@@ -126,7 +130,8 @@ CALLS = (
     Call(
         "worker",
         f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
-        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --log-format text --json",
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --train-if-new-gold 100 --log-format text "
+        "--json",
     ),
     Call(
         "slips",
@@ -140,6 +145,7 @@ CALLS = (
         "train",
         f"{PROJECT} --training-folder models --min-silver-confidence 0.3 --max-error 1 --dev-share 0.2 "
         "--near-duplicates 0.9 --model bert --epochs 1 --silver-epochs 0 --learning-rate 1e-4 --batch-size 4 "
+        "--accumulate 2 --processes 1 --patience 0 --class-weights balanced --lora-rank 2 --fused "
         "--seed 3 --dry-run --json",
     ),
     Call(
@@ -181,7 +187,7 @@ CALLS = (
     Call(
         "export-model",
         f"exported {PROJECT} --run NEWEST --training-folder models --target-language sw --model-licence MIT "
-        "--data-licence CC-BY-4.0 --json",
+        "--data-licence CC-BY-4.0 --format plain --json",
     ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source
@@ -215,7 +221,7 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--reviews 5 --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--reviews 5 --probe --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
         "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "
@@ -227,6 +233,18 @@ CALLS = (
         f"raw.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb --again "
         "--llm-url http://127.0.0.1:1",
     ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {STREAM} {LANGUAGES} --translator transformers --translator-beams 2 --model nllb "
+        "--marker-model nllb --method markers --filter none --labels PER,LOC",
+    ),
+    Call(
+        "translate-train",
+        f"labelled.jsonl {LANGUAGES} --model nllb --method projection --filter counts --projector string "
+        "--weights w.json --aligner simalign --aligner-model bert",
+        code=3,
+    ),
+    Call("import", f"silver.jsonl {PROJECT} --silver --drop-unknown-labels"),
     Call(
         "tag",
         f"tasks.jsonl {STREAM} --tagger crf --device cpu --dtype auto --labels PER,LOC --labelled "
@@ -356,6 +374,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     source = [{"id": row["id"], "text": row["source"], "entities": row["source_entities"]} for row in rows]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source[:2]))
+    silver = {"id": "s", "text": "Anna anaishi", "entities": [], "confidence": 0.5, "pipeline": "projector=none"}
+    (tmp_path / "silver.jsonl").write_text(json.dumps(silver) + "\n")
     (tmp_path / "chosen.toml").write_text("")
     (tmp_path / "words.txt").write_text("Anna B-PER\nlives O\n\n")
     (tmp_path / "documents.jsonl").write_text('{"id": "d", "text": "Anna yuko Lamu. Juma pia.", "entities": []}\n')

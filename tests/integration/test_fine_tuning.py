@@ -11,9 +11,11 @@ from xner_label.entities import ProjectedEntity, Task, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.training.data import DataReport, TrainingData
 from xner_label.training.evaluation import entities_by, score
-from xner_label.training.fine_tuning import FineTuningOptions, TransformersModel, fine_tune, weighted_sentences
+from xner_label.training.fine_tuning import TransformersModel, fine_tune
+from xner_label.training.fine_tuning_job import FineTuningOptions
 from xner_label.training.rules import MergeRules
 from xner_label.training.sentences import GoldSentence, Sentence
+from xner_label.training.token_rows import weighted_gold, weighted_silver
 
 pytestmark = pytest.mark.models
 RULES = MergeRules()
@@ -76,10 +78,10 @@ def test_the_same_seed_gives_the_same_weights(model, data, checkpoint, tmp_path)
 
 
 def test_weights_say_how_far_silver_is_believed(data):
-    silver, gold = weighted_sentences(data, RULES)
+    silver, gold = weighted_silver(data, RULES), weighted_gold(data.gold)
     assert {weight for example in gold for weight in example.weights} == {1.0}
     assert {weight for example in silver for weight in example.weights} == {0.5, 0.8}
-    doubtful, _ = weighted_sentences(data, MergeRules(min_silver_confidence=0.9))
+    doubtful = weighted_silver(data, MergeRules(min_silver_confidence=0.9))
     assert any(tag is None for example in doubtful for tag in example.tags)
     assert not any(tag not in (None, "O") for example in doubtful for tag in example.tags)
 
@@ -103,12 +105,13 @@ def test_it_trains_and_answers_where_it_is_asked_to(data, checkpoint, tmp_path, 
         fine_tune(data, checkpoint, tmp_path / "none", RULES, where=nowhere)
     asked = []
 
-    class Noted(transformers.TrainingArguments):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            asked.append((self.device.type, self.bf16))
+    finish = transformers.TrainingArguments.__post_init__
 
-    monkeypatch.setattr(transformers, "TrainingArguments", Noted)
+    def noted(self):
+        finish(self)
+        asked.append((self.device.type, self.bf16))
+
+    monkeypatch.setattr(transformers.TrainingArguments, "__post_init__", noted)
     once = FineTuningOptions(epochs=1, silver_epochs=0)
     model = fine_tune(data, checkpoint, tmp_path / "model", RULES, once, where=cpu)
     assert set(asked) == {("cpu", True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from tests.integration.test_learning import (
 from tests.integration.test_learning import store as store
 from tests.misnamed_corpus import TITLED, WRONG
 from xner_label.entities import Entity
+from xner_label.exchange.exporting import export
 from xner_label.reporting.status import status
 from xner_label.review import name_audit
 from xner_label.review.name_answers import key_of
@@ -47,7 +49,7 @@ def answer(opened: Store, version: str, task_id: str, kind: str, value: str) -> 
         names.add_answers(session, [AnswerState(question, question, DAY, ANN, kind, value, withdrawn=False)], {})
 
 
-def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store) -> None:
+def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store, tmp_path: Path) -> None:
     found = records()
     add(store, found)
     start = predict(store)
@@ -66,6 +68,10 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store)
     assert {entity.text for entity in settled} == {TITLED, WRONG}
     assert {entity.provenance.answer for entity in settled} == {f"{ANN}, 2026-11-30"}
     assert f"settled by name, {ANN}, 2026-11-30" in command(store, "why", str(titled.id)).stdout
+
+    export(store, SETTINGS.project, tmp_path / "silver.jsonl", gold=False, silver=True)
+    exported = (tmp_path / "silver.jsonl").read_text("utf-8")
+    assert exported.count(f'"settled_by_name":"{ANN}, 2026-11-30"') == len(settled)
 
     # learning anew on top of what the answers moved keeps them, and so does a sentence that came later
     reviewed = [task for task in found if TITLED not in task.text][:20]

@@ -6,18 +6,25 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, select, text
+from click.testing import CliRunner
+from sqlalchemy import MetaData, func, select, text
 
 from tests.store_fixtures import count_rows, fill, fill_every_table
+from xner_label.cli.main import cli
+from xner_label.entities import Entity
 from xner_label.errors import SchemaError
 from xner_label.pipeline.stage import AlignmentStage, fingerprint
-from xner_label.store import migrating, pipelines, schema, tables, tasks
+from xner_label.reporting.status import status
+from xner_label.store import migrating, pipelines, predictions, schema, tables, tasks
+from xner_label.store.checking import check_store
 from xner_label.store.database import open_store
+from xner_label.store.gold import gold_of
 from xner_label.store.stages import stage_results
 
 _REBUILDS_TASKS = """
@@ -131,6 +138,91 @@ def _rows_of_0001(connection):
     )
     item = {"id": 1, "batch_id": 1, "task_id": 1, "prediction_id": 2, "position": 0, "sent_at": moment}
     connection.execute(old.tables["review_items"].insert(), item)
+
+
+def _reviewed_rows_of_0001(connection):
+    """The same, with an entity that somebody put right."""
+    _rows_of_0001(connection)
+    old = MetaData()
+    old.reflect(connection)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    entity = {"id": 1, "prediction_id": 2, "position": 0, "region": "p2-0", "start": 0, "end": 1, "label": "LOC"}
+    connection.execute(
+        old.tables["projected_entities"].insert(), entity | {"text": "x", "score": 1.0, "confidence": 0.5}
+    )
+    annotation = {"id": 1, "task_id": 1, "origin": "studio", "studio_annotation": 7, "studio_updated_at": moment}
+    annotation |= {"regions": [], "entities": [{"start": 0, "end": 1, "label": "PER"}], "prediction_id": 2}
+    connection.execute(
+        old.tables["annotations"].insert(),
+        annotation | {"skipped": False, "deleted": False, "created_at": moment},
+    )
+    correction = {"id": 1, "annotation_id": 1, "projected_entity_id": 1, "kind": "relabelled"}
+    connection.execute(old.tables["corrections"].insert(), correction | {"start": 0, "end": 1, "label": "PER"})
+
+
+# What is in the store of each release: the next one adds a row here, and one to schema.RELEASES.
+FILLED = {"0.1.0": _reviewed_rows_of_0001}
+
+
+def test_every_release_has_a_revision():
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\d+\.\d+\.\d+)", changelog, re.MULTILINE)
+    assert set(released) == schema.RELEASES.keys() == FILLED.keys(), "a release needs its row in each"
+    known = {script.revision for script in ScriptDirectory(str(migrating.migrations_folder())).walk_revisions()}
+    assert known.issuperset(schema.RELEASES.values())
+
+
+@pytest.mark.parametrize("release", FILLED)
+def test_the_store_of_a_release_comes_forward_and_goes_back(each_url, release):
+    def counts(connection):
+        old = MetaData()
+        old.reflect(connection)
+        return {
+            name: connection.scalar(select(func.count()).select_from(table))
+            for name, table in old.tables.items()
+            if name != "alembic_version"
+        }
+
+    with open_store(each_url, check=False) as store:
+        migrating.upgrade(store, release)
+        with store.write() as session:
+            FILLED[release](session.connection())
+        with store.read() as session:
+            before = counts(session.connection())
+        migrating.upgrade(store)
+        with store.read() as session:
+            version = pipelines.find_name(session, PUSHED)
+            ((task, prediction),) = predictions.predictions_of(session, 1, version)
+            assert [entity.text for entity in predictions.to_record(task, prediction).entities] == ["x"]
+            assert [item.entities for item in gold_of(session, 1)] == [(Entity(0, 1, "PER"),)]
+        assert status(store, "p").corrections == {"relabelled": 1}
+        assert check_store(store).problems.keys() <= {"a text isn't the one that was hashed"}  # "h" never was
+        migrating.downgrade(store, release)
+        with store.read() as session:
+            after = counts(session.connection())
+        assert {name: after[name] for name in before} == before
+
+
+def test_a_backup_is_offered_before_a_migration(sqlite_url, tmp_path, monkeypatch):
+    def upgrade(*arguments, **options):
+        return CliRunner().invoke(cli, ["db", "upgrade", "--database-url", sqlite_url, *arguments], **options)
+
+    assert "copy" not in upgrade().stderr, "there was nothing to copy"
+    with open_store(sqlite_url) as store:
+        migrating.downgrade(store, "0001")
+    assert "--backup FILE" in upgrade().stderr
+    assert not list(tmp_path.glob("*.backup"))
+    with open_store(sqlite_url) as store:
+        migrating.downgrade(store, "0001")
+    copy = tmp_path / "before.db"
+    assert upgrade("--backup", str(copy)).exit_code == 0
+    with open_store(f"sqlite:///{copy}", check=False) as store, store.read() as session:
+        assert schema.current_revision(session.connection()) == "0001"
+    with open_store(sqlite_url) as store:
+        migrating.downgrade(store, "0.1.0")
+    monkeypatch.setattr("xner_label.cli.db._is_terminal", lambda: True)
+    assert "Copy the database" in upgrade(input="y\n").stderr
+    assert len(list(tmp_path.glob("store.db.0001.*.backup"))) == 1
 
 
 LONG = "xner-label/1 aligner=given projector=log-linear-2(weights=a,b) labels=LOC,PER"

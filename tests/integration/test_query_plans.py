@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, text
 
+from tests.large_store import LABELS, SENTENCE, fill
 from tests.loopback_studio import LoopbackStudio
 from xner_label.errors import StoreUnavailableError
 from xner_label.predicting.service import Asked, PredictionService
@@ -17,35 +18,14 @@ from xner_label.reporting.status import status
 from xner_label.settings.table import Settings
 from xner_label.store import projects, reviews, tables
 from xner_label.store.database import Pool, Store, open_store
-from xner_label.store.pipelines import ensure_pipeline
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
 
-LABELS = ("PER", "LOC")
 TASKS = 100_000
 BIG = ("tasks", "predictions", "projected_entities", "stage_results")
-SENTENCE = "Waziri Mkuu Amina Mwakasege alifungua ofisi mpya mjini Dodoma siku ya Jumanne"
-_ROWS = (
-    f"""
-    WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < :tasks)
-    INSERT INTO tasks (project_id, external_id, split, text, text_hash, source, created_at)
-    SELECT CASE WHEN i % 100 = 0 THEN 2 ELSE 1 END, i, 'pool', '{SENTENCE} ' || i, 'hash ' || i, '{SENTENCE}',
-    '2026-01-01' FROM numbers ORDER BY i""",
-    """
-    INSERT INTO predictions (task_id, pipeline_id, confidence, created_at)
-    SELECT tasks.id, pipelines.id, (tasks.id % 997) / 997.0, '2026-01-01' FROM pipelines, tasks
-    ORDER BY pipelines.id, tasks.id""",
-    """
-    INSERT INTO projected_entities (prediction_id, position, region, start, "end", label, text, score, confidence)
-    SELECT id, 0, 'p' || id, 12, 27, 'PER', 'Amina Mwakasege', 1.0, 0.9 FROM predictions""",
-    "INSERT INTO stages (role, signature, created_at) VALUES ('aligner', 'e', '2026-01-01')",
-    """
-    INSERT INTO stage_results (task_id, stage_id, fingerprint, added, created_at)
-    SELECT id, 1, 'f', '{"alignment": "0-0"}', '2026-01-01' FROM tasks""",
-)
+_MANY = 1_000
 # A count of all rows reads all of them, of the index or, where rows are as narrow, of the table.
 _COUNT = "SELECT predictions.pipeline_id, count(*)"
-_MANY = 1_000
 # Statements, with their parameters, in the order in which they were run.
 Statements = list[tuple[str, Any]]
 
@@ -58,17 +38,7 @@ def settings() -> Settings:
 @pytest.fixture
 def large(each_store: Store) -> Store:
     """A project with predictions by two pipeline versions, and a small one beside it."""
-    with each_store.write() as session:
-        for name in ("default", "other"):
-            project = projects.ensure_project(session, name, LABELS)
-            project.pipeline = ensure_pipeline(session, "p2")
-        ensure_pipeline(session, "p1")
-        for statement in _ROWS:
-            session.execute(text(statement), {"tasks": TASKS})
-    each_store.refresh_statistics()
-    if each_store.engine.dialect.name == "postgresql":
-        with each_store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM"))  # as it does by itself after a while
+    fill(each_store, TASKS, others=100)
     return each_store
 
 

@@ -18,7 +18,7 @@ from xner_label.errors import ConfigurationError, UsageError
 from xner_label.predicting.annotating import Annotator
 from xner_label.settings.table import Settings
 from xner_label.store.database import open_store
-from xner_label.training.fine_tuning import FineTuningOptions
+from xner_label.training.fine_tuning_job import FineTuningOptions
 from xner_label.training.model_card import CardFacts
 from xner_label.training.model_export import export_model
 from xner_label.training.promotion import promote
@@ -156,6 +156,42 @@ def test_an_exported_crf_needs_crfsuite_alone(folder, store, settings, tmp_path)
         assert [item.confidence for item in mine.entities] == pytest.approx([item["score"] for item in line])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_exported_pipeline_is_loaded_by_spacy_and_tags_the_same(folder, store, settings, tmp_path):
+    pytest.importorskip("spacy")
+    facts = CardFacts("sw")
+    report = export_model(store, PROJECT, folder / "models", tmp_path / "package", facts, format="spacy")
+    (name,) = (path.parent.name for path in (tmp_path / "package").glob("*/__init__.py"))
+    assert {"README.md", "pyproject.toml", f"{name}/pipeline/config.cfg", f"{name}/tagger.py"} <= set(report.files)
+    assert not [file for file in report.files if "__pycache__" in file]
+    texts = [task.text for task in sample.read_sample() if task.split == "test"][:40]
+    texts += ["", " ", "Amina\u00a0 Hassan\n\n alifika  Dodoma"]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    code = (
+        "import json, sys\n"
+        "sys.modules['xner_label'] = None\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        f"import spacy, {name}\n"
+        f"by_name, by_path = {name}.load(), spacy.load(f'{{sys.argv[1]}}/{name}/pipeline')\n"
+        "found = []\n"
+        "for text in json.load(open(sys.argv[2])):\n"
+        "    doc = by_name(text)\n"
+        "    assert doc.text == text\n"
+        "    spans = [[item.start_char, item.end_char, item.label_] for item in doc.ents]\n"
+        "    assert spans == [[item.start_char, item.end_char, item.label_] for item in by_path(text).ents]\n"
+        "    found.append(spans)\n"
+        "print(json.dumps(found))\n"
+    )
+    line = [sys.executable, "-c", code, report.folder, "texts.json"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    ours = Annotator(store, settings).annotate([Task(id=number, text=text) for number, text in enumerate(texts)])
+    assert any(json.loads(done.stdout))
+    assert json.loads(done.stdout) == [
+        [[item.start, item.end, item.label] for item in mine.entities] for mine in ours
+    ]
+
+
 def test_the_card_states_data_metrics_and_limits(folder, store, tmp_path):
     facts = CardFacts("sw", "CC-BY-4.0", "CC-BY-NC-4.0")
     version = export_model(store, PROJECT, folder / "models", tmp_path / "model", facts).version
@@ -189,6 +225,8 @@ def test_an_exported_checkpoint_loads_in_transformers(folder, store, tmp_path):
     )
     version = train(store, PROJECT, folder / "models", options).version
     report = export_model(store, PROJECT, folder / "models", tmp_path / "model", CardFacts(), version)
+    with pytest.raises(UsageError, match="of CRFs alone"):
+        export_model(store, PROJECT, folder / "models", tmp_path / "no", CardFacts(), version, format="spacy")
     assert "model.safetensors" in report.files
     assert "trained-on.json" not in report.files
     tagger = pipeline("token-classification", model=report.folder, aggregation_strategy="first")

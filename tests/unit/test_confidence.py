@@ -188,9 +188,21 @@ class TestPromise:
 
     def test_needs_fifty_nine_without_an_error_for_five_percent(self):
         assert smallest_audit(0.05, 0.95) == 59
-        sure = np.full(100, 0.99)
+        sure = np.full(20_000, 0.99)
         assert promise(sure[:58], np.ones(58, bool), sure, max_error=0.05).cut is None
         assert promise(sure[:59], np.ones(59, bool), sure, max_error=0.05).cut == 0.99
+
+    @pytest.mark.parametrize("wrong", [24, 28, 32, 36])
+    def test_an_audit_that_found_little_leaves_more_to_the_rest(self, wrong):
+        """Of 300 predictions 150 are audited: what is promised is about the other half."""
+        generator = np.random.default_rng(wrong)
+        broken, draws = 0, rounds(400)
+        for _ in range(draws):
+            right = generator.permutation(np.arange(300) >= wrong)
+            sure = np.full(150, 0.9)
+            found = promise(sure, right[:150], sure, max_error=0.1)
+            broken += found.cut is not None and (~right[150:]).mean() > 0.1
+        assert broken / draws < 0.05 + 2.5 * (0.05 * 0.95 / draws) ** 0.5
 
     def test_of_nothing_to_accept(self):
         assert promise(np.full(90, 0.9), np.ones(90, bool), np.zeros(0), max_error=0.1).cut is None

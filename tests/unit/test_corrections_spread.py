@@ -12,6 +12,7 @@ from tests.misnamed_corpus import misnamed_corpus as corpus
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.rounds import first_opinion, project_corpus
 from xner_label.projection.corpus.settled import clamped, settle
+from xner_label.projection.fitting import adaptation
 from xner_label.projection.fitting.adaptation import best_expected_cut, is_worse, judge
 from xner_label.projection.fitting.corrections import spread
 from xner_label.projection.fitting.examples import Example
@@ -99,6 +100,18 @@ def test_nothing_is_adapted_to_next_to_nothing(world):
     result = spread(observations, rounds, {0: gold[0]}, before)
     assert result.adapted.round == rounds[-1]
     assert not result.adapted.effects.span
+
+
+def test_of_what_was_fitted_as_much_is_used_as_cross_validation_allows(world, monkeypatch):
+    observations, rounds, gold, before = world
+    answers = dict(enumerate(gold[:48]))
+    assert spread(observations, rounds, answers, before).adapted.effects.span
+    monkeypatch.setattr(adaptation, "STRENGTHS", (0.0,))
+    result = spread(observations, rounds, answers, before)
+    assert (result.adapted.effects.span, result.adapted.effects.label) == ({}, {})
+    for name in ("given", "tagged", "overlooked", "label"):
+        was, is_ = (getattr(each, name) for each in (rounds[-1], result.adapted.round))
+        assert {key: value for key, value in is_.items() if value} == pytest.approx(was, abs=1e-5)
 
 
 def test_labels_that_only_people_gave_take_part():

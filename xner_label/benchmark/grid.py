@@ -17,7 +17,7 @@ from xner_label.benchmark import methods as by_name
 from xner_label.benchmark.data import Dataset, target_tokens
 from xner_label.benchmark.kept import Cost, Kept, Stopwatch
 from xner_label.benchmark.noise import Noise, with_noise
-from xner_label.benchmark.outcome import Outcome, outcome_of_entities, outcome_of_predictions
+from xner_label.benchmark.outcome import Outcome, outcome_of_entities, outcome_of_predictions, reviewed_tasks
 from xner_label.benchmark.stages import (
     DeferredStage,
     StageChoice,
@@ -27,7 +27,8 @@ from xner_label.benchmark.stages import (
     target_tagging_stage,
     translation_stage,
 )
-from xner_label.entities import Entity, Task
+from xner_label.benchmark.weaknesses import Probe, probe_tasks
+from xner_label.entities import Entity, Prediction, Task
 from xner_label.errors import ConfigurationError, RecordError, UsageError
 from xner_label.evaluation.signature import data_hash
 from xner_label.pipeline import assembly
@@ -36,7 +37,7 @@ from xner_label.pipeline.pipeline import Pipeline
 from xner_label.pipeline.stage import completed
 from xner_label.progress import Progress
 from xner_label.projection.projectors import make_projector
-from xner_label.settings.choices import WEIGHTED_PROJECTORS
+from xner_label.settings.choices import TAKING_WEIGHTS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Tagger
 
@@ -252,7 +253,7 @@ class Runner:
 
     def _key(self, cell: Cell, stages: Sequence[DeferredStage]) -> str:
         """All that the cell's outcome depends on."""
-        weights = self._weights(cell.method) if cell.method in WEIGHTED_PROJECTORS else ""
+        weights = self._weights(cell.method) if cell.method in TAKING_WEIGHTS else ""
         target = ""
         if cell.method == by_name.TRANSFER and cell.target_tagger is not None:
             made = self._stage("target-tagger", cell.target_tagger)
@@ -272,7 +273,7 @@ class Runner:
     def _projector_settings(self, cell: Cell) -> Settings:
         """The settings that a method's projector is made from: the models it asks are its translator's."""
         settings = replace(self._settings, projector=cell.method)
-        if cell.method not in WEIGHTED_PROJECTORS:
+        if cell.method not in TAKING_WEIGHTS:
             settings = replace(settings, projector_weights="")
         if cell.translator is None or cell.translator == _GIVEN:
             return settings
@@ -304,14 +305,29 @@ class Runner:
     def _outcome(self, cell: Cell, stages: Sequence[DeferredStage]) -> Outcome:
         if cell.method == by_name.TRANSFER:
             return self._transferred(cell)
+        if cell.reviews is not None:
+            return self._reviewed(cell, cell.reviews, stages, self._complete(cell, stages))
+        tasks, predictions, cost, signature = self._projected(cell, stages)
+        return outcome_of_predictions(tasks, predictions, self._grid.labels, cost, signature)
+
+    def probe(self, cell: Cell) -> Probe | None:
+        """What the cell's pipeline is weak at; None for one that projects nothing. Stages aren't run again."""
+        if cell.method == by_name.TRANSFER or cell.reviews is not None:
+            return None
+        tasks, predictions, _, _ = self._projected(cell, self._stages_of(cell))
+        reviewed = reviewed_tasks(tasks, predictions, self._grid.labels)
+        return probe_tasks(self._dataset.name, str(cell), reviewed)
+
+    def _projected(
+        self, cell: Cell, stages: Sequence[DeferredStage]
+    ) -> tuple[list[Task], list[Prediction | RecordError], Cost, str]:
+        """The tasks after the stages, what is projected into them, what that took, the pipeline's signature."""
         answers = self._complete(cell, stages)
         good = [task for task in answers if isinstance(task, Task)]
         if cell.noise is not None:
             good = [with_noise(task, cell.noise, index) for index, task in enumerate(good)]
         self._progress.begin(f"{self._dataset.name}: {cell}", None)
         stopwatch = Stopwatch()
-        if cell.reviews is not None:
-            return self._reviewed(cell, cell.reviews, stages, answers)
         projector = assembly.assemble_projector(self._projector_settings(cell))
         upstream = {stage.role: stage.signature for stage in stages}
         if cell.noise is not None:
@@ -327,7 +343,7 @@ class Runner:
             original if isinstance(answer, RecordError) else next(given)
             for answer, original in zip(answers, self._dataset.tasks, strict=True)
         ]
-        return outcome_of_predictions(tasks, predictions, self._grid.labels, cost, pipeline.signature)
+        return tasks, predictions, cost, pipeline.signature
 
     def _reviewed(
         self,

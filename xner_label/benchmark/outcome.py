@@ -80,17 +80,24 @@ def outcome_of_predictions(
     ]
     failures = [answer for answer in predictions if isinstance(answer, RecordError)]
     whole = outcome_of_entities(tasks, entities, labels, cost, signature)
-    reviewed = [
-        _reviewed(index, task, answer, labels)
-        for index, (task, answer) in enumerate(zip(tasks, predictions, strict=True))
-        if isinstance(answer, Prediction)
-    ]
+    reviewed = reviewed_tasks(tasks, predictions, labels)
     return msgspec.structs.replace(
         whole,
         failed=len(failures),
         failure=str(failures[0]) if failures else "",
         errors=error_sources(reviewed) if reviewed else None,
     )
+
+
+def reviewed_tasks(
+    tasks: Sequence[Task], predictions: Sequence[Prediction | RecordError], labels: Collection[str] | None
+) -> list[ReviewedTask]:
+    """The tasks that were predicted, as if people had settled their gold, for laying errors at stages' doors."""
+    return [
+        _reviewed(index, task, answer, labels)
+        for index, (task, answer) in enumerate(zip(tasks, predictions, strict=True))
+        if isinstance(answer, Prediction)
+    ]
 
 
 def _reviewed(index: int, task: Task, prediction: Prediction, labels: Collection[str] | None) -> ReviewedTask:

@@ -6,7 +6,7 @@ from importlib import resources
 from itertools import groupby
 
 from xner_label.benchmark.report import Report
-from xner_label.benchmark.table import advice_line, stage_costs
+from xner_label.benchmark.table import advice_line, p_words, stage_costs, weakness_words
 from xner_label.errors import MissingExtraError
 
 _TEMPLATE = "benchmark.html.jinja"
@@ -32,5 +32,7 @@ def render(report: Report) -> str:
         report=report,
         datasets=datasets,
         advice=advice_line(report),
+        weakness_words=weakness_words,
+        p_words=p_words,
         costs={name: stage_costs(rows) for name, rows in datasets},
     )

@@ -14,6 +14,7 @@ from xner_label.benchmark.grid import Grid, Result
 from xner_label.benchmark.kept import Cost
 from xner_label.benchmark.outcome import LEVEL, RESAMPLES, SEED, Outcome, difference, interval, mean_resampled
 from xner_label.benchmark.published import published_figures
+from xner_label.benchmark.weaknesses import Probe
 from xner_label.evaluation.signature import data_hash, signature
 from xner_label.evaluation.strict_scores import Scores
 from xner_label.review.error_sources import ErrorSources
@@ -89,6 +90,7 @@ class Report(msgspec.Struct, frozen=True):
     averages: list[Average]
     left_out: list[LeftOut]
     advice: Advice | None
+    probes: list[Probe] = []
 
 
 def build_report(grid: Grid, results: Mapping[str, tuple[Dataset, Sequence[Result]]]) -> Report:

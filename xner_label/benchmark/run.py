@@ -10,9 +10,11 @@ from dataclasses import replace
 import msgspec
 
 from xner_label.benchmark.data import Dataset
-from xner_label.benchmark.grid import Grid, Pending, Result, Runner, cells_of
+from xner_label.benchmark.grid import Cell, Grid, Pending, Result, Runner, cells_of
 from xner_label.benchmark.kept import Kept
+from xner_label.benchmark.methods import TRANSFER
 from xner_label.benchmark.report import LeftOut, Report, build_report
+from xner_label.benchmark.weaknesses import Probe
 from xner_label.errors import UsageError
 from xner_label.progress import Progress
 from xner_label.settings.table import Settings
@@ -39,24 +41,43 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def run_benchmark(
-    grid: Grid, datasets: Sequence[Dataset], settings: Settings, kept: Kept, progress: Progress
+    grid: Grid,
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    kept: Kept,
+    progress: Progress,
+    *,
+    probe: bool = False,
 ) -> Report:
-    """Run every cell on every dataset.
+    """Run every cell on every dataset; ``probe`` adds what the best of them on each dataset is weak at.
 
     Systems that can't be run are left out with the reason. Raises UsageError where that is all of them, or two
     datasets have one name.
     """
     results: dict[str, tuple[Dataset, Sequence[Result]]] = {}
+    probes: list[Probe] = []
     cells = list(cells_of(grid))
     for dataset, runner in _runners(grid, datasets, settings, kept, progress):
         results[dataset.name] = (dataset, [runner.run(cell) for cell in cells])
-    report = build_report(grid, results)
+        weakest = runner.probe(cell) if probe and (cell := _best(results[dataset.name][1])) else None
+        probes += [weakest] if weakest is not None else []
+    report = msgspec.structs.replace(build_report(grid, results), probes=probes)
     if all(row.published for row in report.rows):
         reason = report.left_out[0].reason if report.left_out else "a method needs --target-taggers"
         raise UsageError(
             f"nothing can be measured: {reason}", hint="see --translators, --taggers, --aligners, --target-taggers"
         )
     return report
+
+
+def _best(results: Sequence[Result]) -> Cell | None:
+    """The system with the highest F1 among those that project, as it is."""
+    scored = [
+        (result.outcome.scores.f1, result.cell)
+        for result in results
+        if result.outcome is not None and result.cell.as_it_is and result.cell.method != TRANSFER
+    ]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
 def plan_benchmark(

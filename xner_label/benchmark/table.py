@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from xner_label.benchmark.report import Report, Row
+from xner_label.benchmark.weaknesses import Probe, Weakness
 
 
 def markdown(report: Report) -> str:
@@ -25,6 +26,7 @@ def markdown(report: Report) -> str:
     if report.left_out:
         lines = [f"- {item.data}, {item.system}: {item.reason}" for item in report.left_out]
         blocks.append("## Left out\n\n" + "\n".join(lines))
+    blocks += [_probe(probe) for probe in report.probes]
     if report.advice is not None:
         blocks.append("## What to use\n\n" + advice_line(report))
     blocks.append(f"`{report.signature}`")
@@ -91,6 +93,48 @@ def _errors(rows: Sequence[Row]) -> str:
         by_stage = {stage.stage: stage.errors for stage in row.errors.stages} if row.errors else {}
         lines.append(f"| {row.system} | {' | '.join(str(by_stage.get(stage, 0)) for stage in stages)} |")
     return "\n".join(lines)
+
+
+def weakness_words(weakness: Weakness) -> str:
+    """``label PER``, ``construction "one word"``."""
+    return f"{weakness.group} {weakness.value}" if weakness.group == "label" else weakness.value
+
+
+def p_words(weakness: Weakness) -> str:
+    """The corrected p in words."""
+    return "too few to test" if weakness.p is None else f"{weakness.p:.3f}"
+
+
+def _probe(probe: Probe) -> str:
+    blocks = [f"## What {probe.system} is weak at on {probe.data}"]
+    for phase in probe.phases:
+        by_stage = ", ".join(f"{stage} {count}" for stage, count in phase.stages.items())
+        lines = [
+            f"Lost {phase.phase}: {phase.lost} of {phase.n} names" + (f" ({by_stage})" if by_stage else ""),
+            "",
+        ]
+        if phase.weaknesses:
+            lines += [
+                "| what | lost | 95 % | the others | lost beyond them | p (of all "
+                f"{phase.tested} tested) | stages | for example |",
+                "|---|---|---|---|---|---|---|---|",
+            ]
+        for item in phase.weaknesses:
+            stages = ", ".join(f"{stage} {count}" for stage, count in item.stages.items())
+            example = item.examples[0]
+            cells = [
+                weakness_words(item) + (" (sure)" if item.sure else ""),
+                f"{item.lost} of {item.n}",
+                _interval(item.ci95),
+                f"{item.rest_share:.3f}",
+                f"{item.excess:.1f}",
+                p_words(item),
+                stages,
+                f"{example.text}, predicted: {example.predicted or 'nothing'}",
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _published(rows: Sequence[Row]) -> str:

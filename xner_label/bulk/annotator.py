@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from xner_label.bulk.batches import Batch, RejectedRecord
-from xner_label.bulk.parts import FinishedBatch, PartsFolder
 from xner_label.entities import Prediction, Task
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.pipeline import assembly
@@ -42,8 +40,10 @@ class BulkAnnotator:
             self._stages.append(TaggingStage(tagger))
         if aligner is not None:
             self._stages.append(AlignmentStage(aligner))
+        projector = assembly.assemble_projector(settings)
         self._pipeline = Pipeline(
-            assembly.assemble_projector(settings),
+            projector,
+            target_tagger=assembly.chosen_target_tagger(settings, projector),
             upstream={stage.role: stage.signature for stage in self._stages},
             labels=self._labels,
         )
@@ -55,16 +55,6 @@ class BulkAnnotator:
         for start in range(0, len(tasks), _TASKS_AT_ONCE):
             results += self._predict(tasks[start : start + _TASKS_AT_ONCE])
         return results
-
-    def write(self, batch: Batch, folder: PartsFolder) -> FinishedBatch:
-        """Predict a batch and write its part."""
-        results = self.predict([task for _, task in batch.tasks])
-        predictions = [result for result in results if isinstance(result, Prediction)]
-        rejected = list(batch.rejected)
-        for (line, task), result in zip(batch.tasks, results, strict=True):
-            if isinstance(result, RecordError):
-                rejected.append(RejectedRecord.of(batch.file, line, result, task.id))
-        return folder.write(batch, predictions, sorted(rejected, key=lambda record: record.line))
 
     def _predict(self, tasks: Sequence[Task]) -> list[Prediction | RecordError]:
         # without a source there is nothing to tag or to align: the pipeline says so

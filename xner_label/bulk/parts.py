@@ -21,9 +21,10 @@ from typing import Any
 
 import msgspec
 
+from xner_label.bulk.annotator import BulkAnnotator
 from xner_label.bulk.batches import Batch, RejectedRecord
 from xner_label.entities import Prediction
-from xner_label.errors import MissingExtraError, StoreUnavailableError, UsageError
+from xner_label.errors import MissingExtraError, RecordError, StoreUnavailableError, UsageError
 
 PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 _PART = re.compile(r"part-\d+-\d+-(?P<digest>[0-9a-f]+)\.(?P<format>[a-z.]+)")
@@ -32,7 +33,8 @@ _TEMPORARY = ".part."
 
 
 class FinishedBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch whose part is in the folder. ``made``: by this run; the counts are of records."""
+    """A batch whose part is in its place. ``made``: by this run; the counts are of records; ``problems`` says what
+    was rejected, where that isn't in a file beside the parts."""
 
     file_number: int
     number: int
@@ -41,6 +43,7 @@ class FinishedBatch(msgspec.Struct, frozen=True, kw_only=True):
     predicted: int
     rejected: int
     made: bool
+    problems: list[RejectedRecord] = []
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,10 +112,15 @@ class PartsFolder:
             rejected = (self.path / _REJECTED / name).read_bytes().count(b"\n")
         return _finished(batch, rejected, made=False)
 
-    def write(
-        self, batch: Batch, predictions: Sequence[Prediction], rejected: Sequence[RejectedRecord]
-    ) -> FinishedBatch:
-        """Write the part of a batch, what was rejected of it first."""
+    def write(self, batch: Batch, annotator: BulkAnnotator) -> FinishedBatch:
+        """Predict a batch and write its part, what was rejected of it first."""
+        results = annotator.predict([task for _, task in batch.tasks])
+        predictions = [result for result in results if isinstance(result, Prediction)]
+        rejected = list(batch.rejected)
+        for (line, task), result in zip(batch.tasks, results, strict=True):
+            if isinstance(result, RecordError):
+                rejected.append(RejectedRecord.of(batch.file, line, result, task.id))
+        rejected.sort(key=lambda record: record.line)
         if rejected:
             lines = b"".join(msgspec.json.encode(record) + b"\n" for record in rejected)
             self._replace(lines, self.path / _REJECTED / _rejections_name(batch))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from xner_label.bulk.annotator import BulkAnnotator
 from xner_label.bulk.batches import Batch, batches_of_file
 from xner_label.bulk.options import BulkOptions, RayCluster
 from xner_label.bulk.parts import FinishedBatch, PartsFolder
+from xner_label.bulk.store_output import StoreOutput, StoreTarget
 from xner_label.errors import ConfigurationError, MissingExtraError
 from xner_label.settings.table import Settings
 
@@ -28,7 +30,7 @@ def predict_on_ray(
     settings: Settings,
     signature: str,
     files: Sequence[Path],
-    folder: PartsFolder,
+    target: Path | StoreTarget,
     options: BulkOptions,
     cluster: RayCluster,
 ) -> Iterator[FinishedBatch]:
@@ -50,13 +52,14 @@ def predict_on_ray(
         context.enable_progress_bars = False
         context.max_errored_blocks = 0
         rows = [{"number": number, "path": str(path.resolve())} for number, path in enumerate(files)]
-        parts = folder.path.resolve()
+        if isinstance(target, Path):
+            target = target.resolve()
         cut = data.from_items(rows, override_num_blocks=max(len(rows), 1)).flat_map(
-            _CutFile([str(path) for path in files], parts, options, signature)
+            _CutFile([str(path) for path in files], target, options, signature)
         )
         done = cut.map_batches(
             _Actor,
-            fn_constructor_args=(settings, parts, options.part_format, signature),
+            fn_constructor_args=(settings, target, options.part_format, signature),
             batch_size=1,
             compute=data.ActorPoolStrategy(size=cluster.actors),
             num_gpus=cluster.gpus or None,
@@ -94,28 +97,40 @@ def _start(ray: Any, cluster: RayCluster) -> None:
         ) from error
 
 
+@contextmanager
+def _output(target: Path | StoreTarget, part_format: str, signature: str) -> Iterator[PartsFolder | StoreOutput]:
+    if isinstance(target, StoreTarget):
+        with StoreOutput.opened(target, signature) as output:
+            yield output
+        return
+    folder = PartsFolder(target, part_format)
+    folder.look()
+    yield folder
+
+
 class _CutFile:
     """Cuts a file; a batch that was made before is passed on as finished."""
 
-    def __init__(self, names: Sequence[str], parts: Path, options: BulkOptions, signature: str) -> None:
+    def __init__(
+        self, names: Sequence[str], target: Path | StoreTarget, options: BulkOptions, signature: str
+    ) -> None:
         self._names = names
-        self._parts = parts
+        self._target = target
         self._options = options
         self._signature = signature
 
     def __call__(self, row: dict[str, Any]) -> Iterator[dict[str, bytes]]:
-        folder = PartsFolder(self._parts, self._options.part_format)
-        folder.look()
-        number = int(row["number"])
-        for batch in batches_of_file(
-            Path(row["path"]), number, self._options, self._signature, self._options.part_size
-        ):
+        with _output(self._target, self._options.part_format, self._signature) as output:
+            yield from self._batches(output, int(row["number"]), Path(row["path"]))
+
+    def _batches(self, output: PartsFolder | StoreOutput, number: int, path: Path) -> Iterator[dict[str, bytes]]:
+        for batch in batches_of_file(path, number, self._options, self._signature, self._options.part_size):
             named = msgspec.structs.replace(
                 batch,
                 file=self._names[number],
                 rejected=[msgspec.structs.replace(record, file=self._names[number]) for record in batch.rejected],
             )
-            finished = folder.finished(named)
+            finished = output.finished(named)
             if finished is None:
                 yield {"batch": msgspec.msgpack.encode(named), "finished": b""}
             else:
@@ -125,9 +140,10 @@ class _CutFile:
 class _Actor:
     """Holds a pipeline. Raises ConfigurationError where it isn't the one of the process that asked."""
 
-    def __init__(self, settings: Settings, parts: Path, part_format: str, signature: str) -> None:
+    def __init__(self, settings: Settings, target: Path | StoreTarget, part_format: str, signature: str) -> None:
         self._annotator = BulkAnnotator(settings)
-        self._folder = PartsFolder(parts, part_format)
+        # what is open is returned when the process ends
+        self._output = ExitStack().enter_context(_output(target, part_format, signature))
         if self._annotator.signature != signature:
             raise ConfigurationError(
                 f"this node's pipeline is {self._annotator.signature!r}, not {signature!r}",
@@ -138,7 +154,7 @@ class _Actor:
         finished = []
         for batch, done in zip(rows["batch"], rows["finished"], strict=True):
             if not done:
-                result = self._annotator.write(msgspec.msgpack.decode(batch, type=Batch), self._folder)
+                result = self._output.write(msgspec.msgpack.decode(batch, type=Batch), self._annotator)
                 done = msgspec.msgpack.encode(result)
             finished.append(done)
         return {"finished": finished}

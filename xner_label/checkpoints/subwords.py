@@ -79,6 +79,16 @@ def windows(length: int, limit: int) -> list[Window]:
     ]
 
 
+def context_ids(words: Sequence[Sequence[int]], after: Sequence[int], limit: int) -> list[int]:
+    """What stands behind a text in the same row: the subtokens of a context's words, cut to half of the ``limit``
+    of a row, and the tokenizer's end. None for no words.
+    """
+    if not words:
+        return []
+    room = max(limit // 2 - len(after), 0)
+    return [*[piece for word in words for piece in word][:room], *after]
+
+
 def position_limit(encoder: Any, tokenizer: Any) -> int:
     """The longest input, in subtokens with special tokens, that an encoder and its tokenizer allow."""
     limit = min(int(tokenizer.model_max_length), int(getattr(encoder.config, "max_position_embeddings", 0) or 512))

@@ -77,6 +77,7 @@ _CHOICES = "A,B,..."
 @click.option(
     "--dry-run", is_flag=True, help="Say what would be computed, and how long it takes where that is known"
 )
+@click.option("--probe", is_flag=True, help="Say which names, constructions and words are lost, and where")
 @click.option("--write-config", is_flag=True, help="Write the advice to the settings file")
 @click.option(
     "-o",
@@ -100,6 +101,7 @@ def command(
     tag_names: tuple[str, ...] | None,
     cache: Path | None,
     dry_run: bool,
+    probe: bool,
     write_config: bool,
     output: Path | None,
     as_json: bool,
@@ -132,7 +134,7 @@ def command(
         if dry_run:
             plan = plan_benchmark(grid, datasets, settings, kept, progress)
         else:
-            report = run_benchmark(grid, datasets, settings, kept, progress)
+            report = run_benchmark(grid, datasets, settings, kept, progress, probe=probe)
     if dry_run:
         answer(plan, _planned(plan), as_json=as_json)
         return

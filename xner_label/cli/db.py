@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import answer
+from xner_label.cli.output import answer, say
 from xner_label.settings.table import Settings
 
 
@@ -18,7 +19,7 @@ def command() -> None:
 
 @command.command(short_help="Migrate the database up")
 @with_settings("database_url")
-@click.option("--revision", default="head", show_default=True, help="Revision to migrate up to")
+@click.option("--revision", default="head", show_default=True, help="Revision or release to migrate up to")
 @click.option(
     "--backup",
     "backup_path",
@@ -28,13 +29,20 @@ def command() -> None:
 )
 @json_option
 def upgrade(settings: Settings, revision: str, backup_path: Path | None, as_json: bool) -> None:
-    """Migrate the database up; makes it when there is none."""
+    """Migrate the database up; makes it when there is none.
+
+    Before an SQLite database with something in it changes, a terminal is asked whether to copy it first; without
+    one, and for PostgreSQL, how to do so is said.
+    """
     from xner_label.store import copies, migrating
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url, check=False) as store:
+        if backup_path is None and copies.is_worth_a_backup(store):
+            backup_path = _offered(copies.backup_beside(store))
         if backup_path is not None:
             copies.back_up(store, backup_path)
+            say(f"copied to {backup_path}")
         before, after = migrating.upgrade(store, revision)
     _migrated(before, after, as_json)
 
@@ -45,7 +53,7 @@ def upgrade(settings: Settings, revision: str, backup_path: Path | None, as_json
 @click.option("--yes", is_flag=True, help="Don't ask; going down deletes data")
 @json_option
 def downgrade(settings: Settings, revision: str, yes: bool, as_json: bool) -> None:
-    """Migrate the database down to REVISION (`base` removes everything)."""
+    """Migrate the database down to REVISION or a release (`base` removes everything)."""
     from xner_label.store import migrating
     from xner_label.store.database import open_store
 
@@ -148,6 +156,21 @@ def check(settings: Settings, as_json: bool) -> None:
         raise CheckFailedError(
             "the database doesn't hold together", hint="put a backup back, or report what was named"
         )
+
+
+def _offered(path: Path | None) -> Path | None:
+    """Where somebody who was asked wants a copy; None where nobody is there, or it isn't a file of ours."""
+    if path is None:
+        say("have a backup of this database: pg_dump --format custom --file FILE URL makes one")
+        return None
+    if not _is_terminal():
+        say("the database is changed without a copy: `--backup FILE` makes one first")
+        return None
+    return path if click.confirm(f"Copy the database to {path} first?", default=True, err=True) else None
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _migrated(before: str | None, after: str | None, as_json: bool) -> None:

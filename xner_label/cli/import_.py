@@ -35,6 +35,11 @@ from xner_label.settings.table import Settings
 @click.option("--split", help="Put every task into this split (pool, dev, test) whatever the line says")
 @click.option("--sentences", is_flag=True, help="The texts are documents: make each of their sentences a task")
 @click.option("--gold", is_flag=True, help="Take each line's `entities` as gold")
+@click.option(
+    "--silver",
+    is_flag=True,
+    help="The lines are what `translate-train` wrote: silver to learn from, kept out of review",
+)
 @click.option("--source-labelled", is_flag=True, help="The lines are labelled source data for the source tagger")
 @click.option(
     "--drop-unknown-labels", is_flag=True, help="Leave out entities with a label the project doesn't have"
@@ -51,6 +56,7 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
     left out (exit 5).
     """
     from xner_label.exchange.importing import ImportOptions, import_file
+    from xner_label.exchange.silver import import_silver
     from xner_label.store.database import open_store
     from xner_label.store.labels import agreed
 
@@ -58,12 +64,14 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
         name: () if value is None and name in ("columns", "tag_names") else value
         for name, value in options.items()
     }
+    silver = options.pop("silver")
     chosen = ImportOptions(**options)  # type: ignore[arg-type]
     with open_store(settings.database_url) as store, console_progress() as progress:
         settings = agreed(store, settings)
         progress.begin("importing")
-        report = import_file(store, settings.project, settings.labels, input_path, chosen, progress)
-    what = "labelled source sentences" if options["source_labelled"] else "tasks"
+        read = import_silver if silver else import_file
+        report = read(store, settings.project, settings.labels, input_path, chosen, progress)
+    what = "labelled source sentences" if options["source_labelled"] else "silver texts" if silver else "tasks"
     gold = f", {report.gold} with gold" if options["gold"] else ""
     words = f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad"
     if report.documents:

@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "choose-projector": "Find the projector that suits a language",
         "fit-projector": "Learn the projector's weights from gold",
         "translate": "Translate tasks (JSON Lines in and out)",
+        "translate-train": "Translate labelled texts, labels and all, to learn from",
         "tag": "Find the entities of sources (JSON Lines in and out)",
         "align": "Link words to those of the source (JSON Lines in and out)",
         "project": "Project entities onto texts (JSON Lines in and out)",

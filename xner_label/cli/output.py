@@ -99,8 +99,12 @@ def run_stream(
     doing: str,
     as_json: bool,
     stage: object = None,
+    counted: Callable[[], Mapping[str, Any]] | None = None,
 ) -> StreamSummary:
-    """Run a stream from file to file with its progress; ends with code 5 if lines were bad."""
+    """Run a stream from file to file with its progress; ends with code 5 if lines were bad.
+
+    ``counted`` gives what the JSON document says besides, at the end.
+    """
     from xner_label.stages.usage import usage_of
 
     require_file(output_path, as_json=as_json)
@@ -124,6 +128,7 @@ def run_stream(
             "written": summary.predicted,
             "bad": summary.bad,
             "incomplete": summary.incomplete,
+            **(counted() if counted is not None else {}),
         }
         write_json(document if usage is None else {**document, "usage": usage})
     if summary.bad:

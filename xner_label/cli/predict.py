@@ -31,6 +31,7 @@ _PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
     type=click.Path(path_type=Path),
     help="Where the predictions of files go, a part for each batch",
 )
+@click.option("--into-store", is_flag=True, help="Put records and predictions of files into the project instead")
 @click.option(
     "--format",
     "input_format",
@@ -81,6 +82,7 @@ def command(
     settings: Settings,
     input_paths: tuple[Path, ...],
     output_path: Path | None,
+    into_store: bool,
     input_format: str | None,
     encoding: str | None,
     part_format: str,
@@ -107,17 +109,19 @@ def command(
     are predicted batch by batch, each on its own, into the parts of a FOLDER, and what can't be into its
     _rejected.jsonl, with reasons. Run again it makes only the parts that are missing, whatever stopped it; its
     _manifest.json is there once all of them are. Links come with the tasks, or from an aligner that needs no
-    training.
+    training. With --into-store records and predictions go into the project, batch by batch, and nothing is
+    stored or predicted twice; -o then names the file for what can't be predicted.
     """
-    if input_paths or output_path is not None:
+    if input_paths or output_path is not None or into_store:
         if limit is not None or split is not None or again or with_model:
             raise UsageError(
                 "files are predicted whole, by the pipeline",
                 hint="leave --limit, --split, --again and --with-model out",
             )
-        if not input_paths or output_path is None:
+        if not input_paths or (output_path is None and not into_store):
             raise UsageError(
-                "predicting files needs FILEs and a folder", hint="xner-label predict FILE... -o FOLDER"
+                "predicting files needs FILEs and a folder, or the store",
+                hint="xner-label predict FILE... -o FOLDER, or xner-label predict FILE... --into-store",
             )
         cluster = None
         if engine == "ray":
@@ -130,7 +134,10 @@ def command(
             "part_format": part_format,
             "part_size": part_size,
         }
-        _predict_files(settings, input_paths, output_path, options, cluster, as_json)
+        if output_path is None or into_store:
+            _predict_into_store(settings, input_paths, output_path, options, cluster, as_json)
+        else:
+            _predict_files(settings, input_paths, output_path, options, cluster, as_json)
         return
     if engine != "embedded":
         raise UsageError("Ray predicts files", hint="xner-label predict FILE... -o FOLDER --engine ray")
@@ -187,10 +194,8 @@ def _predict_files(
     from xner_label.bulk.prediction import predict_files
 
     with console_progress(announce=True) as progress:
-        counts = [count_lines(path) if path.suffix in (".jsonl", ".txt") else None for path in files]
-        records = None if None in counts else sum(count or 0 for count in counts)
         report = predict_files(
-            settings, files, output, BulkOptions(**options), progress, cluster=cluster, records=records
+            settings, files, output, BulkOptions(**options), progress, cluster=cluster, records=_count(files)
         )
     words = f"{report.predicted} records predicted in {report.parts} parts, {report.made} of them made now"
     answer(report, words, as_json=as_json)
@@ -199,6 +204,44 @@ def _predict_files(
             f"{report.rejected} records have no prediction",
             hint=f"see {output / '_rejected.jsonl'}; correct them and run the same command again",
         )
+
+
+def _predict_into_store(
+    settings: Settings,
+    files: tuple[Path, ...],
+    rejected: Path | None,
+    options: dict[str, Any],
+    cluster: RayCluster | None,
+    as_json: bool,
+) -> None:
+    from xner_label.bulk.options import BulkOptions
+    from xner_label.bulk.prediction import predict_files_into_store
+    from xner_label.store.database import open_store
+    from xner_label.store.labels import agreed
+
+    with open_store(settings.database_url) as store:
+        settings = agreed(store, settings)
+    with console_progress(announce=True) as progress:
+        report = predict_files_into_store(
+            *(settings, files, BulkOptions(**options), progress),
+            rejected=rejected,
+            cluster=cluster,
+            records=_count(files),
+        )
+    words = f"{report.version}: {report.predicted} records have predictions in project {report.project!r}"
+    answer(report, words, as_json=as_json)
+    if report.rejected:
+        where = f"see {rejected}" if rejected else "name a file with -o to see why"
+        raise PartialError(
+            f"{report.rejected} records have no prediction",
+            hint=f"{where}; correct them and run the same command again",
+        )
+
+
+def _count(files: tuple[Path, ...]) -> int | None:
+    """How many records there are, where lines tell."""
+    counts = [count_lines(path) if path.suffix in (".jsonl", ".txt") else None for path in files]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _predict_with_model(settings: Settings, as_json: bool) -> None:

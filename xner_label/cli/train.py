@@ -26,8 +26,22 @@ if TYPE_CHECKING:
 @click.option("--model", "checkpoint", metavar="CHECKPOINT", help="Fine-tune this model [default: train a CRF]")
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
 @click.option("--silver-epochs", type=click.IntRange(0), help="Fine-tuning: passes over the silver [default: 2]")
-@click.option("--learning-rate", type=float, help="Fine-tuning: peak of a linear decay [default: 5e-5]")
+@click.option(
+    "--learning-rate", type=float, help="Fine-tuning: peak of a linear decay [default: 5e-5, with adapters 5e-4]"
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Fine-tuning: sentences a step [default: 16]")
+@click.option("--accumulate", type=click.IntRange(1), help="Fine-tuning: parts of a step, to need less memory")
+@click.option("--processes", type=click.IntRange(1), help="Fine-tuning: among so many processes, a GPU each")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    help="Fine-tuning: passes without a better F1 on dev before it ends; 0: never [default: 3]",
+)
+@click.option("--class-weights", type=click.Choice(["none", "balanced"]), help="Fine-tuning: let tags count alike")
+@click.option("--lora-rank", type=click.IntRange(0), help="Fine-tuning: adapters of this rank, not all weights")
+@click.option(
+    "--fused", is_flag=True, default=None, help="Fine-tuning: read the source and its entities beside the text"
+)
 @click.option("--seed", type=int, help="Fine-tuning: a CRF needs no seed [default: 13]")
 @click.option(
     "--if-new-gold",
@@ -43,7 +57,7 @@ def command(
     if_new_gold: int | None,
     dry_run: bool,
     as_json: bool,
-    **fine_tuning: float | None,
+    **fine_tuning: float | str | None,
 ) -> None:
     """Train a model on the silver, then on the gold, judge it on held-out gold and record the run.
 
@@ -53,7 +67,7 @@ def command(
     from xner_label.checkpoints.devices import PlacementRequest
     from xner_label.store.database import open_store
     from xner_label.training.data import DataOptions, described
-    from xner_label.training.fine_tuning import FineTuningOptions
+    from xner_label.training.fine_tuning_job import FineTuningOptions
     from xner_label.training.runs import TrainOptions, new_gold, preview, train
 
     data = DataOptions.of(settings)

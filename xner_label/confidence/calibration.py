@@ -12,6 +12,8 @@ at random, the bias and the slope are those of the audit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -24,8 +26,9 @@ MIN_ENTITIES, ISOTONIC = 50, 1_000
 # Reviewed entities of the audit slice from which on it alone decides on bias and slope.
 MIN_AUDITED = 50
 FOLDS = 5
-# What Luganda teaches weights that never saw it, rounded; and precisions of the prior around it.
-POOLED = (-0.3, 1.0, 0.2, 1.3, -0.7)
+# Mean of what Luganda, Setswana and Europarl's German and Spanish teach weights that never saw them, rounded; and
+# precisions of the prior around it.
+POOLED = (-0.1, 0.9, 0.35, 1.0, -0.5)
 PRECISION = (1.0, 5.0, 5.0, 5.0, 5.0)
 # ... and of the audit's own correction of bias and slope.
 _AUDIT_PRECISION = (20.0, 50.0)
@@ -68,8 +71,9 @@ class Calibrated(msgspec.Struct, frozen=True):
     confidence: Floats
 
 
-def calibrate(signals: EntitySignals, audited: Bools) -> Calibrated:
-    """Fit on the reviewed entities of a table. ``audited`` (n,): those of tasks that were drawn at random.
+def calibrate(signals: EntitySignals, audited: Bools, prior: Sequence[float] = POOLED) -> Calibrated:
+    """Fit on the reviewed entities of a table. ``audited`` (n,): those of tasks that were drawn at random;
+    ``prior``: coefficients of other languages.
 
     Deterministic. Below MIN_ENTITIES reviewed entities it abstains: confidences stay as they are.
     """
@@ -77,13 +81,13 @@ def calibrate(signals: EntitySignals, audited: Bools) -> Calibrated:
     if len(rows) < MIN_ENTITIES:
         return Calibrated(_untouched(len(rows), int(audited[rows].sum())), signals.confidence)
     table = design(signals)
-    calibrator = _fit(table[rows], signals.right[rows], audited[rows])
+    calibrator = _fit(table[rows], signals.right[rows], audited[rows], prior)
     confidence = calibrator.of_design(table)
     fold = folds(signals.task[rows])
     for which in range(FOLDS):
         learned, judged = rows[fold != which], rows[fold == which]
         if len(judged):
-            fitted = _fit(table[learned], signals.right[learned], audited[learned])
+            fitted = _fit(table[learned], signals.right[learned], audited[learned], prior)
             confidence[judged] = fitted.of_design(table[judged])
     return Calibrated(calibrator, confidence)
 
@@ -93,9 +97,8 @@ def _untouched(entities: int, audited: int) -> Calibrator:
     return Calibrator(coefficients, 0.0, 1.0, [], entities, audited, fitted=False)
 
 
-def _fit(table: Floats, right: Bools, audited: Bools) -> Calibrator:
-    prior = np.array(POOLED)
-    coefficients = minimise(logistic(table, right), prior, np.array(PRECISION))
+def _fit(table: Floats, right: Bools, audited: Bools, prior: Sequence[float]) -> Calibrator:
+    coefficients = minimise(logistic(table, right), np.array(prior), np.array(PRECISION))
     odds = table @ coefficients
     shift, slope = 0.0, 1.0
     if MIN_AUDITED <= audited.sum() < len(audited):

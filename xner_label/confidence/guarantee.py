@@ -1,8 +1,9 @@
 """A bound on the share of wrong predictions among those accepted, instead of a threshold.
 
-Audited predictions are draws from the same distribution as those to be accepted. For a cut c fixed beforehand,
-the number of wrong ones among the n audited ones at or above c is binomial, and "the share of wrong ones above
-c exceeds max_error" is rejected with the exact p-value P(Bin(n, max_error) <= wrong). Cuts are tried in an
+Audited predictions were drawn at random from all, so that for a cut c fixed beforehand the number of wrong ones
+among the n audited ones at or above c is hypergeometric, and "the share of wrong ones among the open ones above c
+exceeds max_error" is rejected with an exact p-value. (A binomial test speaks of the distribution that both come
+from; where a tenth is audited, an audit with few wrong ones leaves more of them to the rest.) Cuts are tried in an
 order that is fixed without looking at outcomes, each at the full error rate, until the first that isn't
 rejected (fixed sequence testing; Angelopoulos et al. 2021, Learn then Test, section 2.3); the last that was
 rejected is the cut. Each label has a sequence of its own (Mondrian): a pooled cut would let a rare label break
@@ -66,11 +67,13 @@ def promise(
     level: float = 0.95,
     label: str | None = None,
     unit: str = "entity",
+    stands_for: float = 1.0,
 ) -> Promise:
     """The lowest cut that can be promised.
 
     ``confidence`` (n,) and ``right`` (n,) are those of audited predictions, whose answers their confidence
-    doesn't know; ``open_confidence`` (m,) those of the predictions to be accepted.
+    doesn't know; ``open_confidence`` (m,) those of the predictions to be accepted, each of which
+    ``stands_for`` so many.
     """
     audited = len(confidence)
     alone = smallest_audit(max_error, level)
@@ -95,7 +98,8 @@ def promise(
     if not len(open_confidence):
         return msgspec.structs.replace(nothing, more=0, reason="nothing is left to accept")
     cuts = _cuts(open_confidence)
-    passed = _fixed_sequence(confidence, right, cuts, max_error, level)
+    open_counts = stands_for * _above(open_confidence, open_confidence, cuts)[0]
+    passed = _fixed_sequence(confidence, right, open_counts, cuts, max_error, level)
     if passed is None:
         return msgspec.structs.replace(
             nothing, reason="too many of the surest are wrong, or too few were audited to tell"
@@ -124,6 +128,7 @@ def promises(
     *,
     max_error: float,
     level: float = 0.95,
+    stands_for: float = 1.0,
 ) -> list[Promise]:
     """A promise for each label of ``names``; ``label`` (n,) and ``open_label`` (m,) are places among them."""
     return [
@@ -134,6 +139,7 @@ def promises(
             max_error=max_error,
             level=level,
             label=name,
+            stands_for=stands_for,
         )
         for place, name in enumerate(names)
     ]
@@ -160,7 +166,9 @@ def outlook(
         return 0.0
     cuts = _cuts(open_confidence)
     counts, expected = _above(confidence, 1.0 - confidence, cuts)
-    largest = _largest(np.floor(factor * counts), max_error, level)
+    largest = _largest(
+        np.floor(factor * counts), _above(open_confidence, open_confidence, cuts)[0], max_error, level
+    )
     passed = np.flatnonzero(np.floor(factor * expected) <= largest)
     return float((open_confidence >= cuts[passed[-1]]).mean()) if len(passed) else 0.0
 
@@ -178,25 +186,38 @@ def _above(confidence: Floats, amount: Floats, cuts: Floats) -> tuple[Floats, Fl
     return counts.astype(np.float64), np.concatenate([[0.0], np.cumsum(amount[order])])[counts]
 
 
-def _largest(counts: Floats, max_error: float, level: float) -> Floats:
-    """The largest number of wrong ones among so many that still rejects; -1 where none does."""
-    from scipy.stats import binom
+def _largest(counts: Floats, open_counts: Floats, max_error: float, level: float) -> Floats:
+    """The largest number of wrong ones among so many audited ones that still rejects that more than ``max_error``
+    of the open ones are wrong; -1 where none does.
 
-    largest = np.maximum(binom.ppf(1.0 - level, counts, max_error), 0.0)
-    rejects = binom.cdf(largest, counts, max_error) <= 1.0 - level
-    result: Floats = np.where(rejects, largest, largest - 1.0)
-    return result
+    With c wrong ones among n audited and k more among M open ones, the audit is a draw of n from n + M with k + c
+    wrong ones; k is the smallest number that would break the promise. So every number up to c must be unlikely
+    that the audit leaves so many for the rest. For many open ones that is the binomial test.
+    """
+    from scipy.stats import hypergeom
+
+    largest = np.full(len(counts), -1.0)
+    for place, (audited, rest) in enumerate(
+        zip(counts.astype(np.int64), open_counts.astype(np.int64), strict=True)
+    ):
+        breaking = int(np.floor(max_error * rest + 1e-9)) + 1
+        wrong = np.arange(min(audited, int(max_error * audited) + 1) + 1)
+        if breaking > rest or not audited:
+            continue
+        unlikely = hypergeom.cdf(wrong, audited + rest, breaking + wrong, audited) <= 1.0 - level
+        largest[place] = len(wrong) - 1 if unlikely.all() else int(np.argmin(unlikely)) - 1
+    return largest
 
 
 def _fixed_sequence(
-    confidence: Floats, right: Bools, cuts: Floats, max_error: float, level: float
+    confidence: Floats, right: Bools, open_counts: Floats, cuts: Floats, max_error: float, level: float
 ) -> float | None:
     """The last cut in the sequence that is rejected."""
     from scipy.stats import binom
 
     counts, wrong = _above(confidence, (~right).astype(np.float64), cuts)
     _, expected = _above(confidence, 1.0 - confidence, cuts)
-    largest = _largest(counts, max_error, level)
+    largest = _largest(counts, open_counts, max_error, level)
     power = np.where(largest >= 0, binom.cdf(largest, counts, expected / np.maximum(counts, 1.0)), 0.0)
     passed = None
     for place in range(int(np.argmax(power)), len(cuts)):

@@ -13,9 +13,11 @@ NAMED = 20
 
 
 class SilverEntity(Entity, frozen=True, omit_defaults=True, kw_only=True):
-    """A projected entity; ``confidence`` is the probability that it is exactly right."""
+    """A projected entity; ``confidence`` is the probability that it is exactly right. ``settled_by_name`` says who
+    settled it by an answer about its name, and when; it is silver all the same."""
 
     confidence: float
+    settled_by_name: str | None = None
 
 
 class ExportedTask(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -152,6 +152,13 @@ def _silver(prediction: Prediction | None) -> tuple[Entity, ...]:
     if prediction is None:
         return ()
     return tuple(
-        SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
+        SilverEntity(
+            entity.start,
+            entity.end,
+            entity.label,
+            entity.score,
+            confidence=entity.confidence,
+            settled_by_name=(entity.provenance or {}).get("answer"),
+        )
         for entity in prediction.entities
     )

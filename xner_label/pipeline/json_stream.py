@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import chain
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 import msgspec
 
-from xner_label.entities import Prediction, Task
+from xner_label.entities import Entity, Prediction, SilverTask, Task, check_offsets
 from xner_label.errors import IncompleteError, RecordError, UsageError
 from xner_label.jsonl import READ_BYTES, LineSplitter, Numbered, decode_line
 from xner_label.pipeline.pipeline import Pipeline
@@ -21,6 +22,8 @@ Batch = list[Numbered[bytes]]
 Reader = Callable[[int, bytes | RecordError], Task | RecordError]
 
 BATCH_LINES = 512
+# Lines that go through a translation model at a time.
+_SLOW_LINES = 64
 _OUTPUT_FIELDS = frozenset(Prediction.__struct_fields__)
 _ECHOED = frozenset({"id", "text"})
 
@@ -91,6 +94,79 @@ def answer_stream(
 
     read = _text_of_line if plain_text else _task_of_line
     return _answer(line_batches(source), sink, answer, write, strict, report, progress, read)
+
+
+class _LabelledLine(msgspec.Struct):
+    """A labelled source text; without an ``id`` it is named after its text."""
+
+    text: str
+    entities: tuple[Entity, ...]
+    id: str | int | None = None
+
+
+class SilverMaker(Protocol):
+    """Makes silver of tasks that have a source and source entities, and an empty text."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it wants to see all tasks before it answers the first."""
+        ...
+
+    def learn(self, tasks: Sequence[Task]) -> None:
+        """See all tasks."""
+        ...
+
+    def answer(self, tasks: Sequence[Task]) -> list[SilverTask | RecordError]:
+        """The silver of each task, or what keeps it from having any."""
+        ...
+
+
+def silver_stream(
+    source: IO[bytes],
+    sink: IO[bytes],
+    maker: SilverMaker,
+    *,
+    labels: Collection[str] | None = None,
+    strict: bool = False,
+    report: Callable[[RecordError], None],
+    progress: Progress = SILENCE,
+) -> StreamSummary:
+    """Write the silver made of each labelled source text: a line with ``text``, ``entities``, perhaps an ``id``.
+
+    Entities with a label outside ``labels`` are left out before anything is made of them (None: all are kept).
+    Few lines go through at a time, so that little is lost when the command is stopped. Bad lines go to
+    ``report``; with ``strict`` the first one is raised instead.
+    """
+    encode_into = msgspec.json.Encoder().encode_into
+    decoder = msgspec.json.Decoder(_LabelledLine)
+
+    def write(silver: SilverTask, _: bytes, output: bytearray) -> None:
+        encode_into(silver, output, -1)
+
+    def read(_: int, line: bytes | RecordError) -> Task | RecordError:
+        if isinstance(line, RecordError):
+            return line
+        try:
+            labelled = decode_line(line, decoder)
+            check_offsets(labelled.text, labelled.entities, "entities")
+        except RecordError as error:
+            return error
+        entities = tuple(entity for entity in labelled.entities if labels is None or entity.label in labels)
+        name = labelled.id
+        if name is None:
+            name = f"text-{sha256(labelled.text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+        return Task(id=name, text="", source=labelled.text, source_entities=entities)
+
+    batches: Iterable[Batch] = (
+        batch[first : first + _SLOW_LINES]
+        for batch in line_batches(source)
+        for first in range(0, len(batch), _SLOW_LINES)
+    )
+    if maker.learns:
+        batches = list(batches)
+        decoded = (read(*line) for line in chain.from_iterable(batches))
+        maker.learn([task for task in decoded if not isinstance(task, RecordError)])
+    return _answer(batches, sink, maker.answer, write, strict, report, progress, read)
 
 
 def annotate_stream(

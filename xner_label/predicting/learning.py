@@ -100,7 +100,7 @@ class ProjectKnowledge:
             names = name_answers(session, self._project)
             strangers = sorted(settled.keys() - before.known.keys())
             unlearned = list(tasks.ids_by_external(session, self._project, strangers).values())
-            ids = tasks.task_ids(session, self._project, set_aside.not_excluded())
+            ids = tasks.task_ids(session, self._project, set_aside.not_excluded(), tasks.is_target_text())
         known = {task_id: entities for task_id, entities in settled.items() if task_id in before.known}
         if not before.knows(known, names) or (unlearned and len(linked(sorted(unlearned)))):
             return None

@@ -14,20 +14,26 @@ import msgspec
 
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
-from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
+from xner_label.pipeline.assembly import (
+    assemble_projector,
+    make_aligner,
+    make_tagger,
+    make_translator,
+)
 from xner_label.pipeline.pipeline import Pipeline, names_signature
 from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
 from xner_label.predicting.learning import ProjectKnowledge
 from xner_label.predicting.linked_tasks import LinkedTasks
+from xner_label.predicting.run_tagger import make_target_tagger
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import CorpusProjector, Projector
+from xner_label.projection.problem import CorpusProjector, Projector, works_without_source
 from xner_label.projection.projectors import has_corpus_mode
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
-from xner_label.stages.interfaces import Aligner, Tagger, Translator
+from xner_label.stages.interfaces import Aligner, Tagger, TargetTagger, Translator
 from xner_label.stages.usage import Usage, usage_of
 from xner_label.store import corpus_states, predictions, projects, set_aside, tasks
 from xner_label.store.cache import DatabaseCache
@@ -174,15 +180,22 @@ class Predictor:
         return None if projector is None else self._pipeline(projector)
 
     def _linked(self, ids: Sequence[int]) -> LinkedTasks:
-        return LinkedTasks(self._store, self._completion, ids, self._settings.corpus_limit)
+        return LinkedTasks(
+            self._store,
+            self._completion,
+            ids,
+            self._settings.corpus_limit,
+            without_source=works_without_source(self._projector),
+        )
 
     def _prepared(self, ids: Sequence[int]) -> LinkedTasks:
         linked = self._linked(ids)
         linked.prepare(SILENCE)
         return linked
 
-    @staticmethod
-    def _require_source(linked: LinkedTasks) -> None:
+    def _require_source(self, linked: LinkedTasks) -> None:
+        if works_without_source(self._projector):
+            return
         if len(linked) + linked.left_out.total() and not linked.with_source:
             raise ConfigurationError(
                 "no task has a source and no translator is configured",
@@ -210,9 +223,9 @@ class Predictor:
         """The ids of all tasks, or of the first of a split that the pipeline, task by task, hasn't predicted."""
         with self._store.read() as session:
             if limit is None and split is None:
-                return tasks.task_ids(session, self._project, set_aside.not_excluded())
+                return tasks.task_ids(session, self._project, set_aside.not_excluded(), tasks.is_target_text())
             version = find_name(session, self._pipeline(self._projector).signature)
-            where = [set_aside.not_excluded(), *(() if split is None else (Task.split == split,))]
+            where = [set_aside.not_excluded(), tasks.is_target_text() if split is None else Task.split == split]
             ids = predictions.unpredicted_ids(session, self._project, version or "", *where)
         return ids[:limit]
 
@@ -269,6 +282,9 @@ class Predictor:
 
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
+        if works_without_source(projector):
+            stages = {}
+        target_tagger = self._target_tagger if "target_tags" in projector.needs else None
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
             answers = name_answers(session, self._project)
@@ -278,14 +294,22 @@ class Predictor:
         return Pipeline(
             projector,
             upstream=upstream,
+            target_tagger=target_tagger,
             labels=self._settings.labels,
             amendment=answers,
             border_habits=self._habits[1],
         )
 
     @cached_property
+    def _target_tagger(self) -> TargetTagger | None:
+        return make_target_tagger(self._store, self._settings)
+
+    @cached_property
     def _completion(self) -> Completion:
-        return Completion(self._store, self._settings.labels, self._translator, self._tagger, self._aligner)
+        stages = (self._translator, self._tagger, self._aligner)
+        if works_without_source(self._projector):
+            stages = (None, None, None)
+        return Completion(self._store, self._settings.labels, *stages)
 
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:

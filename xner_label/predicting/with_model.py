@@ -151,7 +151,14 @@ def predict_with_model(
 
 def _sentence(task: entities.Task, projection: Prediction | None) -> Sentence:
     tokens = Tokens.of(task.text, task.tokens)
-    return Sentence(0, str(task.id), tokens, None if projection is None else projection.entities)
+    return Sentence(
+        0,
+        str(task.id),
+        tokens,
+        None if projection is None else projection.entities,
+        task.source,
+        task.source_entities or (),
+    )
 
 
 def _probability(entity: Entity) -> float:

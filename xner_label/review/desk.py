@@ -235,7 +235,7 @@ def guarantee_report(
     audited, unread = evidence.audited_entities, evidence.unread
     drawn = int((evidence.audited & evidence.reviewed).sum())
     factor = (drawn + MORE_SENTENCES) / max(drawn, 1)
-    promised = partial(promise, max_error=max_error, level=level)
+    promised = partial(promise, max_error=max_error, level=level, stands_for=evidence.stands_for)
     if per == "sentence":
         sure, whole = seen.scores.whole, evidence.whole
         known, rest = seen.counts.audited, ~evidence.reviewed
@@ -254,6 +254,7 @@ def guarantee_report(
             evidence.labels,
             max_error=max_error,
             level=level,
+            stands_for=evidence.stands_for,
         )
         pairs = [
             (confidence[audited & (signals.label == place)], confidence[unread & (signals.label == place)])

@@ -199,6 +199,11 @@ class Settings:
         "How target spans are chosen",
         rule=Choice(PROJECTORS, summable=SCORES, suffixes=MATCHINGS),
     )
+    target_tagger: str = setting(
+        "",
+        "pipeline.target_tagger",
+        "Target tagger for transfer, ensemble and ner scores: run (the promoted one), a CRF file or a checkpoint",
+    )
     projector_weights: str = setting(
         "",
         "pipeline.projector_weights",

@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.store.base import utc_now
 from xner_label.store.database import Store
+from xner_label.store.schema import HEAD, current_revision
 
 # Pages copied before others get a turn: 1,000 are 4 MiB.
 _PAGES = 1_000
@@ -41,6 +43,22 @@ def back_up(store: Store, path: Path) -> None:
         os.link(name, path)
     finally:
         os.unlink(name)
+
+
+def is_worth_a_backup(store: Store) -> bool:
+    """Whether the store has a schema of another version, so that migrating changes what people have."""
+    with store.read() as session:
+        return current_revision(session.connection()) not in (None, HEAD)
+
+
+def backup_beside(store: Store) -> Path | None:
+    """A new file beside an SQLite database, named after its revision; None for other databases."""
+    name = store.engine.url.database
+    if store.engine.dialect.name != "sqlite" or not name or name == ":memory:":
+        return None
+    with store.read() as session:
+        revision = current_revision(session.connection())
+    return Path(f"{name}.{revision}.{utc_now():%Y%m%dT%H%M%S}.backup")
 
 
 def restore(store: Store, path: Path) -> None:

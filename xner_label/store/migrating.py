@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 import xner_label
 from xner_label.errors import UsageError
-from xner_label.store.schema import current_revision
+from xner_label.store.schema import current_revision, revision_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -29,14 +29,14 @@ def migrations_folder() -> Path:
 
 
 def upgrade(store: Store, revision: str = "head") -> tuple[str | None, str | None]:
-    """Migrate up to a revision, in one transaction. Returns the revisions before and after."""
+    """Migrate up to a revision or a release, in one transaction. Returns the revisions before and after."""
     from alembic import command
 
     return _migrate(store, command.upgrade, revision)
 
 
 def downgrade(store: Store, revision: str) -> tuple[str | None, str | None]:
-    """Migrate down to a revision (``base`` removes everything), in one transaction."""
+    """Migrate down to a revision or a release (``base`` removes everything), in one transaction."""
     from alembic import command
 
     return _migrate(store, command.downgrade, revision)
@@ -51,7 +51,7 @@ def _migrate(store: Store, step: Callable[[Config, str], None], revision: str) -
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = current_revision(connection)
         try:
-            step(_config(connection), revision)
+            step(_config(connection), revision_of(revision))
         except CommandError as error:
             raise UsageError(str(error), hint="`xner-label db current` shows where the database is") from error
         return before, current_revision(connection)

@@ -159,6 +159,20 @@ def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[in
     return by_task
 
 
+def latest_of_tasks(session: Session, task_ids: Sequence[int]) -> dict[int, Prediction]:
+    """The newest prediction of each of these tasks, whatever made it, with its entities, by task id."""
+    by_task: dict[int, Prediction] = {}
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+        newest = (
+            select(func.max(Prediction.id))
+            .where(Prediction.task_id.in_(task_ids[start : start + _PREDICTIONS_PER_STATEMENT]))
+            .group_by(Prediction.task_id)
+        )
+        query = select(Prediction).where(Prediction.id.in_(newest)).options(selectinload(Prediction.entities))
+        by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))
+    return by_task
+
+
 def count_changes(session: Session, project_id: int, earlier: str | None, version: str) -> tuple[int, int]:
     """How many entities of how many tasks that nobody has annotated are another by ``version`` than by
     ``earlier``: a new span, another label, or gone. Memory stays bounded however many tasks there are."""
@@ -216,6 +230,17 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
         .where(Task.project_id == project_id, made_by(version))
     )
     return set(session.scalars(query))
+
+
+def predicted_among(session: Session, task_ids: Sequence[int], version: str) -> set[int]:
+    """Those of the tasks that a pipeline version has predicted."""
+    found: set[int] = set()
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+        chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
+        found.update(
+            session.scalars(select(Prediction.task_id).where(Prediction.task_id.in_(chunk), made_by(version)))
+        )
+    return found
 
 
 def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:

@@ -24,6 +24,7 @@ from xner_label.store.tables import (
     StageVersion,
     Task,
 )
+from xner_label.store.tasks import is_target_text
 
 # Rows deleted in one transaction: other writers wait for a second or two at most.
 _BATCH = 2_000
@@ -91,14 +92,15 @@ def prune(store: Store, *, dry_run: bool) -> PruneReport:
 
 
 def _old_predictions(session: Session) -> ColumnElement[bool]:
-    """Neither the current pipeline of the prediction's project made it nor the promoted run."""
+    """Neither the current pipeline of the prediction's project made it nor the promoted run; nor is it silver that
+    was imported, which can't be made again here."""
     old: ColumnElement[bool] = Prediction.id.is_(None)
     for project in session.scalars(select(Project)):
         run = promoted_run(session, project.id)
         current = select(PipelineVersion.id).where(
             (PipelineVersion.id == project.pipeline_id) | (PipelineVersion.name == (run.version if run else ""))
         )
-        ours = select(Task.id).where(Task.project_id == project.id)
+        ours = select(Task.id).where(Task.project_id == project.id, is_target_text())
         old |= Prediction.task_id.in_(ours) & Prediction.pipeline_id.not_in(current)
     return old
 

@@ -93,6 +93,15 @@ def iterate_tasks(session: Session, project_id: int, *where: ColumnElement[bool]
         last = page[-1].id
 
 
+# The split of silver that was imported: labelled source texts, translated. Nobody reviews it, nothing predicts it.
+TRANSLATED = "translated"
+
+
+def is_target_text() -> ColumnElement[bool]:
+    """The task is a text of the target language by itself, and no translation that was made to learn from."""
+    return Task.split != TRANSLATED
+
+
 def by_ids(session: Session, ids: Sequence[int]) -> list[Task]:
     """These tasks, by rising id."""
     return [

@@ -46,16 +46,23 @@ class Tagger:
     def entities(self, text: str) -> list[dict[str, Any]]:
         """The entities of a text: ``start`` and ``end`` in code points (end exclusive), ``label``, ``text`` and
         ``score``, the lowest probability among its words' tags."""
-        words = [match.span() for match in _WORD.finditer(text)]
-        tagged = self._tagged([text[start:end] for start, end in words])
+        words = word_spans(text)
         return [
             {
                 "start": words[first][0],
                 "end": words[last - 1][1],
                 "label": label,
                 "text": text[words[first][0] : words[last - 1][1]],
-                "score": min(probability for _, probability in tagged[first:last]),
+                "score": score,
             }
+            for first, last, label, score in self.spans([text[start:end] for start, end in words])
+        ]
+
+    def spans(self, words: Sequence[str]) -> list[tuple[int, int, str, float]]:
+        """The entities among words: the first, one past the last, the label and the score."""
+        tagged = self._tagged(words)
+        return [
+            (first, last, label, min(probability for _, probability in tagged[first:last]))
             for first, last, label in _spans([tag for tag, _ in tagged])
         ]
 
@@ -71,6 +78,11 @@ class Tagger:
             return [("O", 1.0) for _ in words]
         tags = tagger.tag(features(words, extra))
         return [(tag, tagger.marginal(tag, place)) for place, tag in enumerate(tags)]
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text begin and end."""
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 def _spans(tags: Sequence[str]) -> Iterator[tuple[int, int, str]]:

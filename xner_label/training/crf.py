@@ -10,8 +10,10 @@ from math import prod
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from xner_label.entities import Entity, ProjectedEntity
+from xner_label.entities import Entity, ProjectedEntity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
 from xner_label.iob2 import encode
 from xner_label.stages.tagging.crf import SERVED_VERSIONS, CrfTagger, scored_entities
@@ -67,12 +69,32 @@ class CrfModel:
             student = self._stages.get("projected")
             if student is None:
                 return _as_projected(sentence.silver)
-            hints = joined(hints_of(words, self._teacher), projection_hints(sentence))
-            return _tagged(student, sentence, words, hints)
+            beside = joined(hints_of(words, self._teacher), projection_hints(sentence))
+            return _tagged(student, sentence, words, beside)
+        tagger, hints = self._for_text(words)
+        return TaggedText((), 0.0) if tagger is None else _tagged(tagger, sentence, words, hints)
+
+    def _for_text(self, words: Sequence[str]) -> tuple[CrfTagger | None, Hints | None]:
+        """What answers a text alone, and the observations that it takes beside the words."""
         if "text" in self._stages:
-            return _tagged(self._stages["text"], sentence, words, hints_of(words, self._teacher))
-        tagger = next((self._stages[name] for name in _WITHOUT_HINTS if name in self._stages), None)
-        return TaggedText((), 0.0) if tagger is None else _tagged(tagger, sentence, words)
+            return self._stages["text"], hints_of(words, self._teacher)
+        return next((self._stages[name] for name in _WITHOUT_HINTS if name in self._stages), None), None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the stage that answers texts alone."""
+        tagger, _ = self._for_text([])
+        return ("O",) if tagger is None else tagger.labels
+
+    def token_probabilities(self, texts: Sequence[Tokens]) -> list[NDArray[np.float64]]:
+        """P(tag | word) of each text by itself, shape (words, tags)."""
+        probabilities = []
+        for tokens in texts:
+            words = tokens.words()
+            tagger, hints = self._for_text(words)
+            known = np.ones((len(words), 1)) if tagger is None else tagger.tag_with_marginals(words, hints)[1]
+            probabilities.append(known)
+        return probabilities
 
     def save(self, folder: Path) -> None:
         """Write the stages into a folder."""

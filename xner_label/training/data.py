@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label import entities
-from xner_label.entities import Tokens
+from xner_label.entities import Entity, Tokens
 from xner_label.review.desk import accept, view
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, set_aside, tables, tasks
@@ -25,6 +25,8 @@ from xner_label.training.rules import MergeRules, Rule, is_settled, table
 from xner_label.training.sentences import GoldSentence, Sentence
 
 TRAINABLE = frozenset({"pool", "train"})
+# What of the gold isn't held out: silver that was imported is learned from, too.
+_LEARNED = TRAINABLE | {tasks.TRANSLATED}
 TEST = "test"
 # Texts are hashed into so many buckets, and a share of these is held out.
 _BUCKETS = 10_000
@@ -65,13 +67,15 @@ class DataReport(msgspec.Struct):
     ``conflicts`` are ids of tasks whose annotators disagree: they are left out until somebody decides.
     ``doubtful_entities`` are projected ones that the rules don't trust, ``settled_by_name`` those that an answer
     about their name settled, in ``partly_reviewed`` tasks; ``empty`` are gold tasks without an entity. ``rules``
-    is the table that all of this follows.
+    is the table that all of this follows. ``translated`` of the ``silver`` tasks are labelled source texts that
+    were translated, labels and all (`import --silver`).
     """
 
     gold: int = 0
     gold_entities: int = 0
     empty: int = 0
     silver: int = 0
+    translated: int = 0
     silver_entities: int = 0
     doubtful_entities: int = 0
     settled_by_name: int = 0
@@ -99,7 +103,7 @@ def described(report: DataReport) -> str:
             f"gold           {report.gold} tasks ({report.empty} empty), {report.gold_entities} entities",
             f"silver         {report.silver} tasks, {report.silver_entities} entities, "
             f"{report.doubtful_entities} doubtful ones; {report.settled_by_name} settled by name "
-            f"in {report.partly_reviewed} tasks",
+            f"in {report.partly_reviewed} tasks; {report.translated} translated tasks",
             f"judged by      {report.dev} dev{share}, {report.test} test tasks",
             f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
             f"{report.unused_silver} silver, "
@@ -130,7 +134,8 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     row = projects.get_project(session, project)
     labels = tuple(row.labels)
     pipeline = options.pipeline or _current(row)
-    projected = projections_of(session, tasks.task_ids(session, row.id), pipeline)
+    projected = projections_of(session, tasks.task_ids(session, row.id, tasks.is_target_text()), pipeline)
+    projected |= _translated(session, row.id)
     report = DataReport(pipeline=pipeline, rules=table(options.rules))
     accepted = None
     if options.max_error < 1.0:
@@ -147,7 +152,7 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
     annotations: list[int] = []
     silver: list[Sentence] = []
     for task in tasks.iterate_tasks(session, row.id, set_aside.not_excluded()):
-        if task.split not in TRAINABLE or task.id in held_out:
+        if task.split not in _LEARNED or task.id in held_out:
             continue
         if task.text_hash in hidden:
             report.same_text_as_held_out += 1
@@ -164,10 +169,11 @@ def collect(session: Session, project: str, options: DataOptions | None = None) 
             report.skipped += 1
         elif task.id not in projected:
             report.unpredicted += 1
-        elif options.rules.silver == "none":
+        elif options.rules.silver == "none" or (accepted is not None and task.split == tasks.TRANSLATED):
             report.unused_silver += 1
         else:
             sentence = to_sentence(task, projected)
+            report.translated += task.split == tasks.TRANSLATED
             silver.append(sentence if accepted is None else _only(sentence, accepted.get(task.id, set())))
             _count_silver(silver[-1], options, report)
     judged = [_gold_sentence(item, projected, labels, report) for item in held_out.values()]
@@ -218,7 +224,7 @@ def count_new_gold(
 
 def _held_out(gold: Mapping[int, Gold], options: DataOptions) -> tuple[dict[int, Gold], bool]:
     """The gold to judge by, by task id, and whether a share of the trainable splits is part of it."""
-    held_out = {key: item for key, item in gold.items() if item.task.split not in TRAINABLE}
+    held_out = {key: item for key, item in gold.items() if item.task.split not in _LEARNED}
     if options.dev_share <= 0 or any(item.task.split != TEST for item in held_out.values()):
         return held_out, False
     share = {key: item for key, item in gold.items() if _falls_in_share(item.task, options.dev_share)}
@@ -239,11 +245,25 @@ def projections_of(
     return {task_id: predictions.projected_entities(prediction) for task_id, prediction in found.items()}
 
 
+def _translated(session: Session, project_id: int) -> dict[int, tuple[entities.ProjectedEntity, ...]]:
+    """The entities of translated source texts, by task id, by whatever made each last."""
+    ids = tasks.task_ids(session, project_id, tables.Task.split == tasks.TRANSLATED)
+    latest = predictions.latest_of_tasks(session, ids)
+    return {task_id: predictions.projected_entities(prediction) for task_id, prediction in latest.items()}
+
+
 def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.ProjectedEntity]]) -> Sentence:
     """A stored task as a model sees it, with its projection if there is one."""
     tokens = Tokens.of(task.text, task.tokens)
     silver = projected.get(task.id)
-    return Sentence(task.id, task.external_id, tokens, None if silver is None else tuple(silver))
+    return Sentence(
+        task.id,
+        task.external_id,
+        tokens,
+        None if silver is None else tuple(silver),
+        task.source,
+        tuple(msgspec.convert(task.source_entities or (), list[Entity])),
+    )
 
 
 def _gold_sentence(

@@ -69,7 +69,14 @@ def _of_gold(item: GoldSentence, split: str) -> ExportedTask:
 
 def _of_silver(sentence: Sentence, labels: Sequence[str], options: DataOptions) -> ExportedTask:
     kept = [
-        SilverEntity(entity.start, entity.end, entity.label, entity.score, confidence=entity.confidence)
+        SilverEntity(
+            entity.start,
+            entity.end,
+            entity.label,
+            entity.score,
+            confidence=entity.confidence,
+            settled_by_name=entity.provenance.answer if entity.provenance else None,
+        )
         for entity in sentence.silver or ()
         if entity.label in labels and not options.rules.is_doubtful(entity)
     ]

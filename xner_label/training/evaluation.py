@@ -89,6 +89,6 @@ def _judged(entity: Entity | ProjectedEntity) -> JudgedEntity:
 
 
 def without_projection(item: GoldSentence) -> GoldSentence:
-    """The same sentence as if nothing had projected it."""
-    sentence = msgspec.structs.replace(item.sentence, silver=None)
+    """The same sentence as if it had no source and nothing had projected it."""
+    sentence = msgspec.structs.replace(item.sentence, silver=None, source=None, source_entities=())
     return msgspec.structs.replace(item, sentence=sentence)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from xner_label.entities import Entity
+from xner_label.entities import Entity, Tokens
 from xner_label.training.sentences import Sentence
 
 
@@ -27,6 +29,15 @@ class NerModel(Protocol):
 
     def predict(self, sentences: Sequence[Sentence]) -> list[TaggedText]:
         """One answer per sentence, in order."""
+        ...
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """The IOB2 tags, in the order of the columns of :meth:`token_probabilities`."""
+        ...
+
+    def token_probabilities(self, texts: Sequence[Tokens]) -> list[NDArray[np.float64]]:
+        """P(tag | word) of each text by itself, shape (words, tags)."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -6,28 +6,24 @@ transformers' own pipeline loads.
 
 from __future__ import annotations
 
-import inspect
 import shutil
 from pathlib import Path
 
 import msgspec
 
-from xner_label import letter_case
 from xner_label.errors import UsageError
 from xner_label.new_folder import new_folder
-from xner_label.stages.tagging import crf_features
 from xner_label.store import projects, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
-from xner_label.training import bundled_tagger, crf
+from xner_label.training import crf
+from xner_label.training.bundle import write_code, write_package
 from xner_label.training.model_card import CardFacts, model_card
 from xner_label.training.run_files import INTERNAL_FILES, run_folder
 from xner_label.training.runs import load_model
 
-# The files of code beside a CRF, and the names that they import each other by there.
-_CODE = {"tagger.py": bundled_tagger, "features.py": crf_features, "letter_case.py": letter_case}
 # The student that looks at projections is of no use without the pipeline.
-_NEEDS_PIPELINE = "projected"
+NEEDS_PIPELINE = "projected"
 
 
 class ModelExport(msgspec.Struct, frozen=True):
@@ -40,12 +36,19 @@ class ModelExport(msgspec.Struct, frozen=True):
 
 
 def export_model(
-    store: Store, project: str, models: Path, output: Path, facts: CardFacts, version: str | None = None
+    store: Store,
+    project: str,
+    models: Path,
+    output: Path,
+    facts: CardFacts,
+    version: str | None = None,
+    format: str = "plain",
 ) -> ModelExport:
     """Write a run, the promoted one when ``version`` is None, into the new folder ``output``, whole or not at all.
 
-    Raises UsageError for an unknown project or run, or where ``output`` has something in it; ConfigurationError
-    when the run's files are missing or damaged.
+    ``format``: ``plain``, or ``spacy`` for a package with a spaCy pipeline (CRFs alone). Raises UsageError for an
+    unknown project or run, where ``output`` has something in it, or for a format that a run doesn't come in;
+    ConfigurationError when the run's files are missing or damaged; MissingExtraError without spaCy.
     """
     with store.read() as session:
         row = projects.get_project(session, project)
@@ -58,9 +61,17 @@ def export_model(
         )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} isn't an empty folder", hint="choose a new one")
+    if format == "spacy" and run.kind != crf.KIND:
+        raise UsageError(
+            f"{run.version} is a checkpoint, and spaCy pipelines are written of CRFs alone",
+            hint="leave --format out: transformers' pipeline loads what is written then",
+        )
     load_model(run, models)  # a damaged model isn't given away
     with new_folder(output) as folder:
-        _write(run, models, folder)
+        if format == "spacy":
+            write_package(run, crf.CrfModel.load(run_folder(run, models)).without(NEEDS_PIPELINE), facts, folder)
+        else:
+            _write(run, models, folder)
         (folder / "README.md").write_text(model_card(run, labels, facts), encoding="utf-8")
     files = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
     return ModelExport(run.version, run.kind, str(output), files)
@@ -72,13 +83,5 @@ def _write(run: ModelRun, models: Path, folder: Path) -> None:
         shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*INTERNAL_FILES))
         return
     model = crf.CrfModel.load(source)
-    model.without(_NEEDS_PIPELINE).save(folder)
-    for name, module in _CODE.items():
-        (folder / name).write_text(_standing_alone(inspect.getsource(module)), encoding="utf-8")
-
-
-def _standing_alone(code: str) -> str:
-    """The code with its imports of ours turned into those of the files beside it."""
-    for name, module in _CODE.items():
-        code = code.replace(f"from {module.__name__} import", f"from {name.removesuffix('.py')} import")
-    return code
+    model.without(NEEDS_PIPELINE).save(folder)
+    write_code(folder)

@@ -26,6 +26,7 @@ _UNRECORDED = "unrecorded"
 # Files of a run that are no part of its model.
 INTERNAL_FILES = (_TRAINED_ON, _UNRECORDED)
 _WORKSPACE = ".unfinished-"
+_RESUMABLE = ".resumable-"
 
 
 class RunFiles:
@@ -51,6 +52,19 @@ class RunFiles:
             ) from error
         with workspace as name:
             yield Path(name)
+
+    def resumable(self, digest: str) -> Path:
+        """A folder in which a training of this data and these options goes on after a kill.
+
+        What trainings of the project with another ``digest`` left there is removed. Only for who holds the lock on
+        training; removed by them when the training is over.
+        """
+        folder = self.folder / f"{_RESUMABLE}{self._owner}-{digest}"
+        for other in self.folder.glob(f"{_RESUMABLE}{self._owner}-*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def remove_unfinished(self, recorded: Collection[str]) -> int:
         """Remove what killed trainings of this project left; ``recorded`` are the versions that are runs.

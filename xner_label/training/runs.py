@@ -27,7 +27,7 @@ from xner_label.store.tables import ModelRun
 from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect, count_new_gold
 from xner_label.training.evaluation import SplitScores, score_split
-from xner_label.training.fine_tuning import FineTuningOptions
+from xner_label.training.fine_tuning_job import FineTuningOptions
 from xner_label.training.model import NerModel
 from xner_label.training.recipes.choice import train_crf
 from xner_label.training.run_files import RunFiles, run_folder
@@ -115,7 +115,7 @@ def _train(
     progress.begin(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
     with files.workspace() as workspace:
         began = time.perf_counter()
-        model = _fit(data, options, workspace, progress, where)
+        model = _fit(data, options, files, workspace, progress, where)
         seconds = time.perf_counter() - began
         progress.begin("judging")
         dev, test = score_split(model, data.dev), score_split(model, data.test)
@@ -181,26 +181,45 @@ def load_model(run: ModelRun, folder: Path, where: PlacementRequest = ANYWHERE) 
 
 
 def _fit(
-    data: TrainingData, options: TrainOptions, workspace: Path, progress: Progress, where: PlacementRequest
+    data: TrainingData,
+    options: TrainOptions,
+    files: RunFiles,
+    workspace: Path,
+    progress: Progress,
+    where: PlacementRequest,
 ) -> NerModel:
     rules = options.data.rules
     if options.checkpoint is None:
         return train_crf(data, rules)
-    folder = workspace / "fine-tuned"
-    return fine_tuning.fine_tune(data, options.checkpoint, folder, rules, options.fine_tuning, progress, where)
+    resumable = files.resumable(_digest(data, options))
+    return fine_tuning.fine_tune(
+        data,
+        options.checkpoint,
+        workspace / "fine-tuned",
+        rules,
+        options.fine_tuning,
+        progress,
+        where,
+        scratch=resumable,
+    )
 
 
 def _signature(kind: str, data: TrainingData, options: TrainOptions) -> str:
-    digest = hashlib.sha256(_data_hash(data).encode() + msgspec.json.encode(options)).hexdigest()[:12]
     counts = f"gold={len(data.gold)}|silver={len(data.silver)}"
-    return f"xner-label={xner_label.__version__}|{kind}|{counts}|data+options={digest}"
+    return f"xner-label={xner_label.__version__}|{kind}|{counts}|data+options={_digest(data, options)}"
+
+
+def _digest(data: TrainingData, options: TrainOptions) -> str:
+    """Twelve hex digits of all that is learned from and how."""
+    return hashlib.sha256(_data_hash(data).encode() + msgspec.json.encode(options)).hexdigest()[:12]
 
 
 def _data_hash(data: TrainingData) -> str:
     """SHA-256 (hex) of everything that is learned from."""
-    learned = [(item.sentence.text, item.entities) for item in data.gold]
-    silver = [(item.text, item.silver) for item in data.silver]
-    return hashlib.sha256(msgspec.json.encode([learned, silver])).hexdigest()
+    learned = [(item.sentence, item.entities) for item in data.gold]
+    facts = [(item.text, item.silver, item.source, item.source_entities, rest) for item, *rest in learned]
+    silver = [(item.text, item.silver, item.source, item.source_entities) for item in data.silver]
+    return hashlib.sha256(msgspec.json.encode([facts, silver])).hexdigest()
 
 
 def _builtins(scores: SplitScores | None) -> Any:

@@ -13,7 +13,7 @@ from xner_label.checkpoints.batches import TokenBatches
 from xner_label.checkpoints.devices import Placement, choose_placement
 from xner_label.checkpoints.loading import load_checkpoint, load_tokenizer
 from xner_label.checkpoints.signatures import checkpoint_signature
-from xner_label.checkpoints.subwords import Subwords, position_limit, windows
+from xner_label.checkpoints.subwords import Subwords, context_ids, position_limit, windows
 from xner_label.entities import Entity, Tokens
 from xner_label.errors import ConfigurationError
 from xner_label.iob2 import decode
@@ -75,18 +75,25 @@ class TransformersTagger:
             for tokens, probabilities in zip(texts, self.token_probabilities(texts), strict=True)
         ]
 
-    def token_probabilities(self, texts: Sequence[Tokens]) -> list[Probabilities]:
+    def token_probabilities(
+        self, texts: Sequence[Tokens], contexts: Sequence[Sequence[str]] | None = None
+    ) -> list[Probabilities]:
         """P(tag | word) of each text, shape (words, tags), rows summing to 1.
 
-        A word that the tokenizer has nothing for is O. Raises ConfigurationError when the model answers with
+        ``contexts`` are words that the model reads behind each text, as it was trained to. A word that the
+        tokenizer has nothing for is O. Raises ConfigurationError when the model answers with
         anything but numbers.
         """
         pieces = self._subwords.split([tokens.words() for tokens in texts])
+        behind = [
+            context_ids(words, self._after, self._limit)
+            for words in self._subwords.split(contexts or [[] for _ in texts])
+        ]
         raw = [np.zeros((len(words), self._model.config.num_labels)) for words in pieces]
         rows: list[list[int]] = []
         wanted: list[tuple[int, list[int], list[int]]] = []  # text, its words, their positions in the row
         for index, words in enumerate(pieces):
-            for row, kept, positions in self._windows(words):
+            for row, kept, positions in self._windows(words, behind[index]):
                 rows.append(row)
                 wanted.append((index, kept, positions))
         for batch, probabilities in self._batches.run(
@@ -100,7 +107,9 @@ class TransformersTagger:
                 start += len(positions)
         return [self._mapped(checkpoint_probabilities) for checkpoint_probabilities in raw]
 
-    def _windows(self, words: Sequence[tuple[int, ...]]) -> Iterable[tuple[list[int], list[int], list[int]]]:
+    def _windows(
+        self, words: Sequence[tuple[int, ...]], behind: Sequence[int]
+    ) -> Iterable[tuple[list[int], list[int], list[int]]]:
         """The model's inputs for a text: ids, the words judged in it, and where each of them begins."""
         ids = [piece for word in words for piece in word]
         ends = np.cumsum([len(word) for word in words])
@@ -109,11 +118,11 @@ class TransformersTagger:
             for number, (word, end) in enumerate(zip(words, ends, strict=True))
             if word
         ]
-        for window in windows(len(ids), self._limit):
+        for window in windows(len(ids), self._limit - len(behind)):
             kept = [(number, first) for number, first in firsts if window.keep_start <= first < window.keep_end]
             if kept:
                 offset = len(self._before) - window.start
-                row = [*self._before, *ids[window.start : window.end], *self._after]
+                row = [*self._before, *ids[window.start : window.end], *self._after, *behind]
                 yield row, [number for number, _ in kept], [first + offset for _, first in kept]
 
     def _forward(self, rows: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]) -> NDArray[np.float32]:
