@@ -249,3 +249,61 @@ def test_the_heuristic_is_that_of_the_book() -> None:
         assert {(p.mention, (p.first, p.last)) for p in projections} == expected
         placed += len(expected)
     assert placed > 100
+
+
+def entities_of(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """IOB2 read tag by tag; an I that continues nothing begins an entity."""
+    entities: set[tuple[int, int, str]] = set()
+    for first, tag in enumerate(tags):
+        label = tag[2:]
+        begins = tag != "O" and (
+            tag[0] == "B" or first == 0 or tags[first - 1] not in (f"B-{label}", f"I-{label}")
+        )
+        if begins:
+            last = first + 1
+            while last < len(tags) and tags[last] == f"I-{label}":
+                last += 1
+            entities.add((first, last, label))
+    return entities
+
+
+def most_probable(probabilities: Sequence[dict[str, float]]) -> list[str]:
+    ordered = ["O", *sorted(tag for tag in TAGS if tag != "O")]
+    return [max(ordered, key=lambda tag: of_token.get(tag, 0.0)) for of_token in probabilities]
+
+
+@pytest.mark.soak
+def test_transfer_and_the_ensemble_are_those_of_the_book() -> None:
+    generator = random.Random(3)
+    transfer, ensemble, default = map(make_projector, ("transfer", "ensemble", "default"))
+    found, kept = 0, 0
+    for _ in range(rounds(150)):
+        instance = random_instance(generator)
+        assert instance.target_tags is not None
+        tags = [dict(of_token) for of_token in instance.target_tags]
+        (projections,) = transfer.project([instance])  # type: ignore[union-attr]
+        best = most_probable(tags)
+        assert {(p.first, p.last, p.label) for p in projections} == entities_of(best)
+        for p in projections:
+            lowest = min(tags[token][best[token]] for token in range(p.first, p.last))
+            assert (p.mention, p.score, p.confidence) == (None, pytest.approx(lowest), pytest.approx(lowest))
+
+        mean = []
+        (of_source,) = default.project([instance])  # type: ignore[union-attr]
+        for token, of_token in enumerate(tags):
+            projected, weight = {"O": 1.0}, 0.5
+            for p in of_source:
+                if p.first <= token < p.last:
+                    tag = f"B-{p.label}" if token == p.first else f"I-{p.label}"
+                    projected, weight = {tag: p.confidence, "O": 1 - p.confidence}, 1.0
+            mean.append(
+                {tag: (weight * projected.get(tag, 0) + of_token.get(tag, 0)) / (1 + weight) for tag in TAGS}
+            )
+        (projections,) = ensemble.project([instance])  # type: ignore[union-attr]
+        assert {(p.first, p.last, p.label) for p in projections} == entities_of(most_probable(mean))
+        spans = {(p.first, p.last, p.label): p.mention for p in of_source}
+        for p in projections:
+            assert p.mention == spans.get((p.first, p.last, p.label))
+            kept += p.mention is not None
+        found += len(projections)
+    assert found > kept > 0

@@ -7,9 +7,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from xner_label.benchmark.choosing import ADAPTED, choose_projector
 from xner_label.cli.main import cli
 from xner_label.errors import UsageError
-from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
 from xner_label.settings.loading import load_settings
 
 NAMES = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima", "Imani", "Juma")
@@ -118,3 +118,17 @@ def test_tasks_that_judge_nothing_are_left_out(tmp_path):
     choice = choose_projector(gold)
     assert (choice.tasks, choice.entities, choice.unjudged) == (40, 40, 7)
     assert {own.name: own.f1 for own in choice.contenders}["default"] == 1.0
+
+
+def test_it_says_what_the_benchmark_says(tmp_path):
+    """Both judge by one code: the same scores, intervals and differences for the projectors that both compare."""
+    gold = write_gold(tmp_path / "gold.jsonl", count=30)
+    done = CliRunner().invoke(cli, ["benchmark", str(gold), "--cache", str(tmp_path / "kept"), "--json"])
+    rows = {row["method"]: row for row in json.loads(done.stdout)["rows"] if not row["published"]}
+    compared = [contender for contender in choose_projector(gold).contenders if contender.name in rows]
+    assert len(compared) == len(rows)
+    for contender in compared:
+        row = rows[contender.name]
+        for key in ("f1", "precision", "recall"):
+            assert getattr(contender, key) == row[key]
+        assert list(contender.ci95) == row["ci95"]

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from xner_label.errors import UsageError
 from xner_label.projection.projectors import models_asked
-from xner_label.settings.choices import MATCHINGS, PROJECTORS, WEIGHTED_PROJECTORS
+from xner_label.settings.choices import MATCHINGS, PROJECTORS, TAKING_WEIGHTS
 from xner_label.settings.rules import weighted_sum
 
 # A tagger of the target language by itself: nothing is translated or projected.
 TRANSFER = "transfer"
 # What is compared where nobody says otherwise: those without a model of the target language, and those with one.
 ALWAYS = ("string", "heuristic", "align", "link-dice", "default", "corpus")
-WITH_TARGET_TAGGER = (TRANSFER, "ner", "ner-spans", "align+ner", "align+ner-spans")
-_LINKED = frozenset({"align", "align-greedy", "link-dice", "heuristic", *WEIGHTED_PROJECTORS})
+WITH_TARGET_TAGGER = (TRANSFER, "ner", "ner-spans", "align+ner", "align+ner-spans", "ensemble")
+_LINKED = frozenset({"align", "align-greedy", "link-dice", "heuristic", *TAKING_WEIGHTS})
 
 
 def check_method(name: str) -> str:
     """The name. Raises UsageError where no method has it."""
     projector, at, solver = name.partition("@")
-    if name == TRANSFER or (
-        (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in MATCHINGS)
-    ):
+    if (projector in PROJECTORS or weighted_sum(projector)) and (not at or solver in MATCHINGS):
         return name
     raise UsageError(
         f"there is no method {name!r}",
-        hint=f"choose among {', '.join((TRANSFER, *PROJECTORS))}, or a sum such as 0.5*align+0.1*casing; "
+        hint=f"choose among {', '.join(PROJECTORS)}, or a sum such as 0.5*align+0.1*casing; "
         f"@{'|@'.join(MATCHINGS)} behind one chooses how spans are matched",
     )
 
@@ -41,12 +39,12 @@ def uses_links(name: str) -> bool:
 
 def can_do_without_links(name: str) -> bool:
     """Whether the method answers tasks without links, too."""
-    return not uses_links(name) or name in WEIGHTED_PROJECTORS
+    return not uses_links(name) or name in TAKING_WEIGHTS
 
 
 def uses_target_tags(name: str) -> bool:
     """Whether the method needs a tagger of the target language."""
-    return name == TRANSFER or not _parts(name).isdisjoint({"ner", "ner-spans"})
+    return name == TRANSFER or not _parts(name).isdisjoint({"ner", "ner-spans", "ensemble"})
 
 
 def uses_translation_model(name: str) -> bool:

@@ -40,8 +40,10 @@ class BulkAnnotator:
             self._stages.append(TaggingStage(tagger))
         if aligner is not None:
             self._stages.append(AlignmentStage(aligner))
+        projector = assembly.assemble_projector(settings)
         self._pipeline = Pipeline(
-            assembly.assemble_projector(settings),
+            projector,
+            target_tagger=assembly.chosen_target_tagger(settings, projector),
             upstream={stage.role: stage.signature for stage in self._stages},
             labels=self._labels,
         )

@@ -12,7 +12,7 @@ from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
 
 if TYPE_CHECKING:
-    from xner_label.evaluation.projector_choice import Choice
+    from xner_label.benchmark.choosing import Choice
 
 
 @click.command()
@@ -37,7 +37,7 @@ def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool
     GOLD holds tasks as for `xner-label project` whose "entities" people have settled. The default stays unless
     another projector is better beyond chance.
     """
-    from xner_label.evaluation.projector_choice import ADAPTED, choose_projector
+    from xner_label.benchmark.choosing import ADAPTED, choose_projector
     from xner_label.jsonl import open_output
     from xner_label.settings.files import find_file, set_values
     from xner_label.settings.table import FILE_NAME

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @input_argument
 @output_option
 @with_settings(
-    *("projector", "projector_weights", "aligner", "aligner_model", "marker_model"),
+    *("projector", "projector_weights", "aligner", "aligner_model", "marker_model", "target_tagger"),
     *("translator", "translator_model", "source_language", "target_language"),
     *("labels", "device", "dtype"),
     helps={
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Read all tasks first and let them inform each other (--projector corpus); entities may be added",
 )
-@click.option("--target-tagger", metavar="MODEL", help="Tagger of the target language, for ner projectors")
 @click.option(
     "--back-translate", is_flag=True, help="Correct links by translating source entities back (needs --translator)"
 )
@@ -69,7 +68,6 @@ def command(
     output_path: str,
     settings: Settings,
     corpus: bool,
-    target_tagger: str | None,
     back_translate: bool,
     min_confidence: float | None,
     keep: tuple[str, ...] | None,
@@ -98,12 +96,13 @@ def command(
     cache = MemoryCache()
     # A preset's aligner is for stored tasks: here lines must not wait for each other unless somebody asks.
     aligner = assembly.make_aligner(settings, cache=cache) if "aligner" in settings.chosen else None
+    projector = assembly.assemble_projector(settings, corpus=corpus)
     pipeline = Pipeline(
-        assembly.assemble_projector(settings, corpus=corpus),
+        projector,
         aligner=aligner,
         realign=is_flag("aligner"),
         back_translator=assembly.make_back_translator(settings, cache=cache) if back_translate else None,
-        target_tagger=assembly.make_target_tagger(target_tagger, settings) if target_tagger else None,
+        target_tagger=assembly.chosen_target_tagger(settings, projector),
         min_confidence=min_confidence,
         labels=settings.labels if "labels" in settings.chosen else None,
         filters=filters,

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from xner_label.stages.chat_model import Endpoint
     from xner_label.stages.tagging.crf import CrfTagger
 
+# As target tagger: the project's promoted run, which only its store knows.
+PROMOTED_RUN = "run"
 LabelledText = tuple[str, Sequence[Entity]]
 
 
@@ -158,6 +160,21 @@ def make_back_translator(settings: Settings, *, cache: Cache) -> Translator:
             "back-translation needs a translator", hint="choose one with --translator, or give back_translations"
         )
     return translator
+
+
+def chosen_target_tagger(settings: Settings, projector: Projector | CorpusProjector) -> TargetTagger | None:
+    """The target tagger that the settings name, where the projector asks for one; else None.
+
+    Raises what :func:`make_target_tagger` does.
+    """
+    if not settings.target_tagger or "target_tags" not in projector.needs:
+        return None
+    if settings.target_tagger == PROMOTED_RUN:
+        raise ConfigurationError(
+            "the target tagger is the promoted run, which only stored tasks know",
+            hint="name its model with --target-tagger or in pipeline.target_tagger",
+        )
+    return make_target_tagger(settings.target_tagger, settings)
 
 
 def make_target_tagger(model: str, settings: Settings) -> TargetTagger:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from xner_label.errors import ConfigurationError, MissingExtraError, XnerLabelError
 from xner_label.pipeline.assembly import make_tagger, make_translator
 from xner_label.pipeline.memory_cache import MemoryCache
-from xner_label.settings.choices import SIMALIGN_METHODS
+from xner_label.settings.choices import CHECKPOINT_TRANSLATORS, SIMALIGN_METHODS
 from xner_label.settings.table import Settings
 
 # The optional parts that a choice needs: extra, and the modules that show whether it is installed.
@@ -146,11 +146,16 @@ def _aligner(settings: Settings) -> str:
 
 
 def _projector(settings: Settings) -> str:
-    if "nmt" in settings.projector:
-        _checkpoint(settings.translator_model)
-        return settings.translator_model
-    from xner_label.projection.projectors import make_projector
+    from xner_label.projection.projectors import make_projector, models_asked
 
+    asked = models_asked(settings.projector)
+    if asked:
+        marked = asked - {"nmt"}
+        model = (settings.marker_model if marked else "") or settings.translator_model
+        by_checkpoint = settings.translator in ("given", *CHECKPOINT_TRANSLATORS) or asked != {"markers"}
+        if by_checkpoint or settings.marker_model:
+            _checkpoint(model)
+        return model
     if "target_tags" in make_projector(settings.projector, weights=settings.projector_weights).needs:
         return settings.target_tagger or "which needs target_tags with each task, or `project --target-tagger`"
     return settings.projector_weights

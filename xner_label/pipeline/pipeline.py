@@ -22,6 +22,7 @@ from xner_label.projection.problem import (
     Projector,
     build_instance,
     project_all,
+    works_without_source,
 )
 from xner_label.stages.interfaces import Aligner, SentencePair, TargetTagger, Translator, learns
 from xner_label.tracing import span
@@ -99,6 +100,7 @@ class Pipeline:
         border_habits: BorderHabits = NO_HABITS,
     ) -> None:
         self._projector = projector
+        self._without_source = works_without_source(projector)
         self._aligner = aligner
         self._realign = realign
         self._back_translator = back_translator
@@ -207,8 +209,9 @@ class Pipeline:
         if notes and self._strict:
             field, _, problem = notes[0].partition(" ")
             return RecordError(field, f"{problem}; give borders that agree with the tokens")
-        if task.source_entities != () and len(instance.target):
-            for field in ("source", "source_entities", *sorted(self._projector.needs)):
+        if (self._without_source or task.source_entities != ()) and len(instance.target):
+            by_source = () if self._without_source else ("source", "source_entities")
+            for field in (*by_source, *sorted(self._projector.needs)):
                 if getattr(task, field) is None and not self._supplied(field, task):
                     return RecordError(field, f"missing; {_HINTS[field]}")
         return _Problem(instance, notes)

@@ -264,14 +264,17 @@ def _cut_words(text: str) -> tuple[str, ...] | None:
 
 
 def ready_to_project(
-    stored: Sequence[StoredTask], complete: Sequence[Task | RecordError]
+    stored: Sequence[StoredTask], complete: Sequence[Task | RecordError], *, without_source: bool = False
 ) -> tuple[list[tuple[int, Task]], Counter[str]]:
-    """The tasks with a source and its entities, by their id in the store, and why how many others aren't."""
+    """The tasks with a source and its entities, or all ``without_source``, by their id in the store, and why how
+    many others aren't ready."""
     ready: list[tuple[int, Task]] = []
     left_out: Counter[str] = Counter()
     for task, result in zip(stored, complete, strict=True):
         if isinstance(result, RecordError):
             left_out[str(result)] += 1
+        elif without_source:
+            ready.append((task.id, result))
         elif result.source is None:
             left_out["no source text"] += 1
         elif result.source_entities is None:

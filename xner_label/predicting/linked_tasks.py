@@ -18,14 +18,18 @@ class LinkedTasks:
 
     :meth:`prepare` lets the stages add what they lack, once. Up to ``held`` tasks are kept in memory; of more,
     each batch is put together again from what the store has of the stages. ``left_out`` counts those that can't be
-    projected, by reason; ``with_source`` says whether any has a source.
+    projected, by reason; ``with_source`` says whether any has a source. ``without_source``: tasks that have
+    none can be projected, too.
     """
 
-    def __init__(self, store: Store, completion: Completion, ids: Sequence[int], held: int) -> None:
+    def __init__(
+        self, store: Store, completion: Completion, ids: Sequence[int], held: int, *, without_source: bool = False
+    ) -> None:
         self._store = store
         self._completion = completion
         self._ids = ids
         self._limit = held
+        self._without_source = without_source
         self._held: list[tuple[int, Task]] | None = []
         self._count = 0
         self.left_out: Counter[str] = Counter()
@@ -87,7 +91,7 @@ class LinkedTasks:
             if progress is not None:
                 progress.advance(len(stored))
             self.with_source |= any(isinstance(task, Task) and task.source is not None for task in complete)
-            ready, left_out = ready_to_project(stored, complete)
+            ready, left_out = ready_to_project(stored, complete, without_source=self._without_source)
             self.left_out += left_out
             yield ready
 

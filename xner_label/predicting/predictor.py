@@ -14,7 +14,12 @@ import msgspec
 
 from xner_label import entities
 from xner_label.errors import ConfigurationError, RecordError
-from xner_label.pipeline.assembly import assemble_projector, make_aligner, make_tagger, make_translator
+from xner_label.pipeline.assembly import (
+    assemble_projector,
+    make_aligner,
+    make_tagger,
+    make_translator,
+)
 from xner_label.pipeline.pipeline import Pipeline, names_signature
 from xner_label.predicting.border_habits import project_habits
 from xner_label.predicting.completion import Completion, StoredTask
@@ -24,7 +29,7 @@ from xner_label.predicting.run_tagger import make_target_tagger
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import CorpusProjector, Projector
+from xner_label.projection.problem import CorpusProjector, Projector, works_without_source
 from xner_label.projection.projectors import has_corpus_mode
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
@@ -175,15 +180,22 @@ class Predictor:
         return None if projector is None else self._pipeline(projector)
 
     def _linked(self, ids: Sequence[int]) -> LinkedTasks:
-        return LinkedTasks(self._store, self._completion, ids, self._settings.corpus_limit)
+        return LinkedTasks(
+            self._store,
+            self._completion,
+            ids,
+            self._settings.corpus_limit,
+            without_source=works_without_source(self._projector),
+        )
 
     def _prepared(self, ids: Sequence[int]) -> LinkedTasks:
         linked = self._linked(ids)
         linked.prepare(SILENCE)
         return linked
 
-    @staticmethod
-    def _require_source(linked: LinkedTasks) -> None:
+    def _require_source(self, linked: LinkedTasks) -> None:
+        if works_without_source(self._projector):
+            return
         if len(linked) + linked.left_out.total() and not linked.with_source:
             raise ConfigurationError(
                 "no task has a source and no translator is configured",
@@ -270,6 +282,8 @@ class Predictor:
 
     def _pipeline(self, projector: Projector | CorpusProjector) -> Pipeline:
         stages = {"translator": self._translator, "tagger": self._tagger, "aligner": self._aligner}
+        if works_without_source(projector):
+            stages = {}
         target_tagger = self._target_tagger if "target_tags" in projector.needs else None
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
@@ -292,7 +306,10 @@ class Predictor:
 
     @cached_property
     def _completion(self) -> Completion:
-        return Completion(self._store, self._settings.labels, self._translator, self._tagger, self._aligner)
+        stages = (self._translator, self._tagger, self._aligner)
+        if works_without_source(self._projector):
+            stages = (None, None, None)
+        return Completion(self._store, self._settings.labels, *stages)
 
     @cached_property
     def _projector(self) -> Projector | CorpusProjector:

@@ -23,7 +23,7 @@ from xner_label.store.database import Store
 from xner_label.training.model import NerModel
 from xner_label.training.runs import load_model
 
-PROMOTED = "run"
+PROMOTED = assembly.PROMOTED_RUN
 
 
 class RunTagger:

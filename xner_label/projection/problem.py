@@ -112,6 +112,11 @@ class CorpusProjector(Protocol):
         ...
 
 
+def works_without_source(projector: Projector | CorpusProjector) -> bool:
+    """Whether the projector looks at the target text alone."""
+    return bool(getattr(projector, "without_source", False))
+
+
 def project_all(projector: Projector | CorpusProjector, instances: Sequence[Instance]) -> list[Projections]:
     """The projections of instances that are all there are, whichever kind the projector is."""
     if isinstance(projector, CorpusProjector):

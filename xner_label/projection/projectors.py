@@ -81,6 +81,12 @@ def make_projector(
 
             return LogLinearCorpusProjector(loaded)
         return LogLinearProjector(loaded)
+    if name == "ensemble":
+        from xner_label.projection.handmade.target_tagging import EnsembleProjector
+        from xner_label.projection.loglinear.projector import LogLinearProjector
+        from xner_label.projection.loglinear.weights_file import Weights
+
+        return EnsembleProjector(LogLinearProjector(Weights.load(weights or None)))
     if weights:
         raise UsageError(f"the projector {name!r} has no weights", hint="leave --weights out")
     base, at, solver_name = name.partition("@")
@@ -101,6 +107,10 @@ def make_projector(
                 hint="name a translation checkpoint with --marker-model or --translator-model, and both languages",
             )
         return MarkerProjector(base, marker_translator, _MARKERS[base], solver)
+    if name == "transfer":
+        from xner_label.projection.handmade.target_tagging import TransferProjector
+
+        return TransferProjector()
     if name == "heuristic":
         from xner_label.projection.handmade.heuristic import HeuristicProjector
 

@@ -18,7 +18,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 # The paper's fusions come last.
 PROJECTORS = (
     *("default", "corpus", "string", "link-dice", "align", "align-greedy", "heuristic"),
-    *("easyproject", "xml", "codec"),
+    *("easyproject", "xml", "codec", "transfer", "ensemble"),
     *("ner", "ner-spans", "nmt", "align+ner", "align+ner-spans", "align+ner-spans+nmt"),
 )
 # What may stand behind @ in the name of a projector that matches candidates: how it does, see MatchingProjector.
@@ -27,6 +27,8 @@ MATCHINGS = ("<=", "greedy", "=", ">=")
 SCORES = ("align", "link-dice", "ner", "ner-spans", "nmt", "codec", "string", "source", "length", "casing")
 # Those that a weights file belongs to.
 WEIGHTED_PROJECTORS = ("default", "corpus")
+# Those that a weights file may be named for.
+TAKING_WEIGHTS = (*WEIGHTED_PROJECTORS, "ensemble")
 # Orders of review.
 STRATEGIES = ("least-confident", "leverage", "disagreement", "diversity", "random", "mix")
 DEFAULT_STRATEGY = "least-confident"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from xner_label.errors import ConfigurationError
-from xner_label.settings.choices import WEIGHTED_PROJECTORS
+from xner_label.settings.choices import TAKING_WEIGHTS
 from xner_label.settings.rules import Choice, holds_password, problem_of
 from xner_label.settings.table import PRESETS, Settings, table
 
@@ -30,11 +30,11 @@ def load_settings(
     values = _from_file(file) if file is not None else {}
     given = {name: _from_flag(name, value) for name, value in (flags or {}).items() if value is not None}
     for layer in (_from_environment(environment), given):
-        if "projector" in layer and layer["projector"] not in WEIGHTED_PROJECTORS:
+        if "projector" in layer and layer["projector"] not in TAKING_WEIGHTS:
             values.pop("projector_weights", None)  # they belong to the projector that was chosen before
         values |= layer
     projector = values.get("projector", Settings.projector)
-    if values.get("projector_weights") and projector not in WEIGHTED_PROJECTORS:
+    if values.get("projector_weights") and projector not in TAKING_WEIGHTS:
         raise ConfigurationError(
             f"the projector {projector!r} has no weights, and projector_weights names some",
             hint="leave one of them out",

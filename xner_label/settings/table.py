@@ -202,7 +202,7 @@ class Settings:
     target_tagger: str = setting(
         "",
         "pipeline.target_tagger",
-        "Tagger of the annotated language for the ner scores: run (the promoted one), a CRF file or a checkpoint",
+        "Target tagger for transfer, ensemble and ner scores: run (the promoted one), a CRF file or a checkpoint",
     )
     projector_weights: str = setting(
         "",

@@ -26,7 +26,14 @@ from xner_label.exchange.readers import (
 from xner_label.exchange.readers.interface import Numbered, PathReader, Reader, ReadOptions
 from xner_label.exchange.readers.json_records import RecordReader, numbered_records, read_records
 from xner_label.exchange.readers.lines import HEAD, stream_of, utf8_stream
-from xner_label.exchange.readers.packed import PARQUET, parquet_records, unpacked
+from xner_label.exchange.readers.packed import (
+    PARQUET,
+    data_set_records,
+    is_data_set,
+    parquet_records,
+    tag_names,
+    unpacked,
+)
 from xner_label.exchange.readers.plain_text import read_text
 from xner_label.exchange.readers.tables import header_of, read_table
 from xner_label.exchange.readers.task_lines import read_task
@@ -81,10 +88,15 @@ _SLASHED = re.compile(r"(\S+[/|_](O|[BIESLUM]-[^\s/|]+)\s*)+")
 def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterator[Numbered]]]:
     """The name of a file's format, and its records. ``-`` is standard input; brat's format is a folder.
 
-    gzip and Zstandard are unpacked on the way; the rows of a Parquet file are read as records of our own format or
-    as Hugging Face's, whichever they are. Raises UsageError when the file can't be read, isn't text, or leaves its
-    format open, MissingExtraError where unpacking it needs an optional package.
+    gzip and Zstandard are unpacked on the way; the rows of a Parquet file, or of a folder that Hugging Face's
+    `save_to_disk` made, are read as records of our own format or as Hugging Face's, whichever they are. Raises
+    UsageError when the file can't be read, isn't text, or leaves its format open, MissingExtraError where
+    unpacking it needs an optional package.
     """
+    if is_data_set(path):
+        named = options.tag_names or tag_names(path, hugging_face.TAGS)
+        yield _rows(data_set_records(path), msgspec.structs.replace(options, tag_names=named))
+        return
     by_path = options.format or _format_by_path(path)
     if by_path is not None and (read_path := FORMATS[by_path].read_path) is not None:
         if not path.exists():
@@ -93,7 +105,7 @@ def open_records(path: Path, options: ReadOptions) -> Iterator[tuple[str, Iterat
         return
     with open_input(path) as packed:
         if path.is_file() and packed.peek(4)[:4] == PARQUET:  # type: ignore[attr-defined]
-            yield _parquet(path, options)
+            yield _rows(parquet_records(path), options)
             return
         with (
             unpacked(packed, path) as (stream, inner),
@@ -115,13 +127,12 @@ def _format_by_path(path: Path) -> str | None:
     return None
 
 
-def _parquet(path: Path, options: ReadOptions) -> tuple[str, Iterator[Numbered]]:
-    """The format of a Parquet file's rows, and their records, numbered from 1."""
-    rows = parquet_records(path)
+def _rows(rows: Iterator[bytes], options: ReadOptions) -> tuple[str, Iterator[Numbered]]:
+    """The format of the rows of a table, and their records, numbered from 1."""
     first = list(islice(rows, _JUDGED))
     name = options.format or _json_format("\n".join(row.decode() for row in first)) or "jsonl"
     if name not in _OF_ROWS:
-        raise UsageError(f"a Parquet file can't be read as {name}", hint=f"give --format {'|'.join(_OF_ROWS)}")
+        raise UsageError(f"rows of a table can't be read as {name}", hint=f"give --format {'|'.join(_OF_ROWS)}")
     return name, _read_rows(chain(first, rows), _OF_ROWS[name], options)
 
 

@@ -1,10 +1,12 @@
-"""Packed files: gzip and Zstandard are read as what is inside, Parquet as a record for each of its rows."""
+"""Packed files: gzip and Zstandard are read as what is inside, Parquet and data sets of Hugging Face as
+a record for each of their rows."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,6 +17,8 @@ from xner_label.errors import MissingExtraError, UsageError
 
 GZIP, ZSTANDARD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
+# What Hugging Face's `save_to_disk` puts beside the rows.
+_STATE, _SPLITS = "state.json", "dataset_dict.json"
 # Rows of a Parquet file in memory at a time.
 _ROWS = 1_000
 
@@ -75,6 +79,52 @@ def parquet_records(path: Path) -> Iterator[bytes]:
         raise UsageError(
             f"{path} is a Parquet file that can't be read: {error}", hint="copy or download it again"
         ) from None
+
+
+def is_data_set(path: Path) -> bool:
+    """Whether a path is a folder that Hugging Face's `save_to_disk` made, of one data set or of several splits."""
+    return any((path / name).is_file() for name in (_STATE, _SPLITS))
+
+
+def data_set_records(folder: Path) -> Iterator[bytes]:
+    """Each row of a data set of Hugging Face as a JSON object in UTF-8, of every split in turn with its name as
+    ``split``. Raises UsageError for a damaged folder, MissingExtraError without the extra ``bulk``."""
+    try:
+        import pyarrow
+    except ModuleNotFoundError:
+        raise MissingExtraError("bulk", "reading a data set of Hugging Face") from None
+    try:
+        for split in _splits(folder):
+            state = json.loads((folder / split / _STATE).read_bytes())
+            for file in state["_data_files"]:
+                with pyarrow.memory_map(str(folder / split / file["filename"])) as content:
+                    for table in pyarrow.ipc.open_stream(content):
+                        for start in range(0, table.num_rows, _ROWS):
+                            for row in table.slice(start, _ROWS).to_pylist():
+                                named = {"split": split} | row if split else row
+                                yield msgspec.json.encode(_without_nulls(named), enc_hook=str)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder} is a data set that can't be read: {error}", hint="make it anew with `save_to_disk`"
+        ) from None
+
+
+def tag_names(folder: Path, fields: Collection[str]) -> tuple[str, ...]:
+    """The names of a data set's numbered tags, in order; empty where it gives none for these fields."""
+    try:
+        info = json.loads((folder / _splits(folder)[0] / "dataset_info.json").read_bytes())
+    except (OSError, ValueError):
+        return ()
+    features = info.get("features") or {}
+    found = (features.get(field, {}).get("feature", {}).get("names") for field in fields)
+    return next((tuple(names) for names in found if names), ())
+
+
+def _splits(folder: Path) -> list[str]:
+    """The folders of the splits; the folder itself where there are none."""
+    if not (folder / _SPLITS).is_file():
+        return [""]
+    return list(json.loads((folder / _SPLITS).read_bytes())["splits"])
 
 
 def _without_nulls(value: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Which projector suits a language, judged on a little gold.
+"""Which projector suits a language: a benchmark of all projectors on what a file's tasks bring along.
 
-All projectors that the gold's fields allow are compared by strict F1, each at its own cut, on the same tasks. No
-projector is best for every language (Politov et al. 2025), but a little gold is noisy: the default stays unless
-another one is better in the paired bootstrap, with both drawn on the same tasks.
+No projector is best for every language (Politov et al. 2025), but a little gold is noisy: the default stays unless
+another one is better in the paired bootstrap, with both drawn on the same tasks. Beside what the benchmark
+compares, the shipped weights are adapted to the gold and judged on tasks that they weren't adapted to.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from xner_label.entities import Task
-from xner_label.errors import UsageError
-from xner_label.evaluation.metrics import Floats, f1_score, resampled_sums
+from xner_label.benchmark.kept import Stopwatch
+from xner_label.benchmark.outcome import Outcome, difference, outcome_of_predictions
+from xner_label.entities import Prediction, Task
+from xner_label.errors import RecordError, UsageError
 from xner_label.jsonl import read_checked
+from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.fitting.examples import Example, read_example
 from xner_label.projection.fitting.sentence_weights import FOLDS, MIN_MENTIONS, fit_weights, fold_of
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import CorpusProjector, Instance, Projection, Projector, project_all
+from xner_label.projection.problem import CorpusProjector, Instance, Projector
 from xner_label.projection.projectors import make_projector, models_asked
 from xner_label.settings.choices import PROJECTORS
 
 DEFAULT = "default"
 ADAPTED = "default, adapted"
-RESAMPLES, SEED, LEVEL = 1000, 13, 0.95
 
 
 class Contender(msgspec.Struct, frozen=True):
@@ -58,22 +58,22 @@ class Choice(msgspec.Struct, frozen=True):
 def choose_projector(path: Path) -> Choice:
     """Compare all projectors on a file of tasks with gold ``entities``.
 
-    "default, adapted" are the shipped weights adapted to the gold, judged on tasks that they weren't adapted to.
     Tasks that lack source, source entities or gold are left out. Raises RecordError for a bad line, UsageError for
     gold that no projector can be judged by.
     """
-    read = list(read_checked(path, Task, lambda task: read_example(task) if _can_judge(task) else None))
-    examples = [example for example in read if example is not None]
-    entities = sum(len(example.gold) for example in examples)
+    read = list(read_checked(path, Task, lambda task: (task, read_example(task)) if _can_judge(task) else None))
+    judged = [pair for pair in read if pair is not None]
+    tasks, examples = [task for task, _ in judged], [example for _, example in judged]
+    entities = sum(len(task.entities or ()) for task in tasks)
     instances = [example.instance for example in examples]
     mentions = sum(len(instance.mentions) for instance in instances)
     if not (entities and mentions):
         raise UsageError(
-            f"{path} has no gold to judge projectors by: of {len(read)} tasks {len(examples)} have source, "
+            f"{path} has no gold to judge projectors by: of {len(read)} tasks {len(judged)} have source, "
             f"source_entities and entities, with {mentions} source entities and {entities} settled ones in all",
             hint="`xner-label tag` adds source entities; `entities` are what people settled",
         )
-    counts: dict[str, Floats] = {}
+    outcomes: dict[str, Outcome] = {}
     left_out: dict[str, str] = {}
     for name in PROJECTORS:
         if models_asked(name):
@@ -84,13 +84,13 @@ def choose_projector(path: Path) -> Choice:
         if missing:
             left_out[name] = f"needs {missing[0]}"
             continue
-        counts[name] = _counts(examples, _kept(projector, instances))
+        outcomes[name] = _outcome(tasks, _predicted(projector, tasks))
     if mentions >= 2 * MIN_MENTIONS:
-        counts[ADAPTED] = _counts(examples, _adapted(examples))
+        outcomes[ADAPTED] = _outcome(tasks, _adapted(tasks, examples))
     else:
         left_out[ADAPTED] = f"{mentions} source entities are too few to adapt weights to"
     contenders = sorted(
-        (_contender(name, table, counts[DEFAULT]) for name, table in counts.items()),
+        (_contender(name, outcome, outcomes[DEFAULT]) for name, outcome in outcomes.items()),
         key=lambda contender: -contender.f1,
     )
     if not any(contender.f1 for contender in contenders):
@@ -101,7 +101,7 @@ def choose_projector(path: Path) -> Choice:
     better = [contender.name for contender in contenders if contender.over_default_ci95[0] > 0.0]
     chosen = better[0] if better else DEFAULT
     weights = fit_weights([examples], path.name, start=Weights.load()) if chosen == ADAPTED else None
-    return Choice(chosen, contenders, left_out, len(examples), entities, len(read) - len(examples), weights)
+    return Choice(chosen, contenders, left_out, len(tasks), entities, len(read) - len(tasks), weights)
 
 
 def _can_judge(task: Task) -> bool:
@@ -115,56 +115,38 @@ def _have(instances: Sequence[Instance], field: str) -> bool:
     return all(getattr(instance, attribute) is not None for instance in instances if instance.mentions)
 
 
-def _kept(projector: Projector | CorpusProjector, instances: Sequence[Instance]) -> list[list[Projection]]:
-    return [
-        [projection for projection in projections if projection.confidence >= projector.cut]
-        for projections in project_all(projector, instances)
-    ]
+def _predicted(projector: Projector | CorpusProjector, tasks: Sequence[Task]) -> list[Prediction | RecordError]:
+    pipeline = Pipeline(projector)
+    if pipeline.learns:
+        pipeline.learn(tasks)
+    return pipeline.predict(tasks)
 
 
-def _adapted(examples: Sequence[Example]) -> list[list[Projection]]:
+def _adapted(tasks: Sequence[Task], examples: Sequence[Example]) -> list[Prediction | RecordError]:
     """Cross-validated: every task is judged by weights adapted to the other folds."""
     folds = fold_of(len(examples))
     shipped = Weights.load()
-    results: list[list[Projection]] = []
+    answers: dict[int, Prediction | RecordError] = {}
     for fold in range(FOLDS):
         rest = [example for example, place in zip(examples, folds, strict=True) if place != fold]
-        judged = [example.instance for example, place in zip(examples, folds, strict=True) if place == fold]
-        results += _kept(LogLinearProjector(fit_weights([rest], "", start=shipped)), judged)
-    return results
+        held_out = [number for number, place in enumerate(folds) if place == fold]
+        projector = LogLinearProjector(fit_weights([rest], "", start=shipped))
+        answers |= zip(held_out, _predicted(projector, [tasks[number] for number in held_out]), strict=True)
+    return [answers[number] for number in range(len(tasks))]
 
 
-def _counts(examples: Sequence[Example], projected: Sequence[Sequence[Projection]]) -> Floats:
-    """Per task: right, predicted, gold; shape (tasks, 3)."""
-    return np.array(
-        [
-            (
-                sum((p.first, p.last, p.label) in example.gold for p in projections),
-                len(projections),
-                len(example.gold),
-            )
-            for example, projections in zip(examples, projected, strict=True)
-        ],
-        np.float64,
-    )
+def _outcome(tasks: Sequence[Task], predictions: Sequence[Prediction | RecordError]) -> Outcome:
+    return outcome_of_predictions(tasks, predictions, None, Stopwatch().cost(len(tasks)), "")
 
 
-def _contender(name: str, table: Floats, default: Floats) -> Contender:
-    drawn = f1_score(*resampled_sums(table, RESAMPLES, SEED).T)
-    difference = drawn - f1_score(*resampled_sums(default, RESAMPLES, SEED).T)
-    right, predicted, gold = table.sum(axis=0)
-    f1 = float(f1_score(right, predicted, gold))
+def _contender(name: str, outcome: Outcome, default: Outcome) -> Contender:
+    scores = outcome.scores
     return Contender(
         name,
-        f1,
-        float(right / max(predicted, 1.0)),
-        float(right / gold),
-        _interval(drawn),
-        f1 - float(f1_score(*default.sum(axis=0))),
-        _interval(difference),
+        scores.f1,
+        scores.precision,
+        scores.recall,
+        outcome.ci95,
+        scores.f1 - default.scores.f1,
+        difference(outcome, default),
     )
-
-
-def _interval(values: Floats) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return float(low), float(high)
