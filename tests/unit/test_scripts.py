@@ -15,6 +15,7 @@ from xner_label.jsonl import read_values
 from xner_label.pipeline.pipeline import Pipeline
 from xner_label.projection.fitting.caseless_copies import CORPUS, caseless_copies, caseless_corpora
 from xner_label.projection.fitting.examples import read_example
+from xner_label.projection.fitting.sentence_weights import ALIKE, balanced_worth
 from xner_label.projection.loglinear.columns import CAPITAL, Columns, Vocabulary
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES
 from xner_label.projection.loglinear.model import SentenceBatch
@@ -200,6 +201,16 @@ def test_a_corpus_is_written_in_one_way():
         assert len(names) == 1
     assert caseless_corpora([], 0) == []
     assert [len(corpus) for corpus in caseless_corpora(originals(1) * (CORPUS + 1), 0)] == [CORPUS, 1]
+
+
+def test_no_language_counts_for_its_size_alone():
+    examples = originals(502)
+    many, few, two = examples[:400], examples[400:500], examples[500:]
+    worth = balanced_worth([many, many, few, two])
+    counts = [400, 400, 100, 2]
+    assert np.average(worth, weights=counts) == pytest.approx(ALIKE)
+    assert worth[0] < worth[2]
+    assert worth[3] <= worth[2] + 1e-9  # two sentences are no language
 
 
 @pytest.mark.parametrize("projector", ["default", "link-dice", "align"])

@@ -1,5 +1,6 @@
 """The parts of training that need no database."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import msgspec
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from xner_label.entities import Entity, ProjectedEntity, Tokens
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.store.tables import ModelRun
 from xner_label.training.crf import CrfModel, projection_hints
 from xner_label.training.data import DataReport, TrainingData
 from xner_label.training.evaluation import score, score_split, span_counts
+from xner_label.training.model_card import CardFacts, model_card
 from xner_label.training.recipes.choice import share_better, train_crf
 from xner_label.training.recipes.material import CrfOptions
 from xner_label.training.rules import MergeRules, silver_tags
@@ -117,6 +120,26 @@ def test_the_share_of_resamples_that_favour_one_of_two():
     assert share_better(gold, nothing, gold) == 1
     assert share_better(nothing, gold, gold) == 0
     assert share_better(gold, gold, gold) == 0
+
+
+def test_the_card_says_how_a_model_is_used_and_what_it_reads():
+    facts = CardFacts("sw")
+    options = {"options": {"fine_tuning": {"fused": True}}}
+    made = datetime(2026, 11, 26, tzinfo=UTC)
+    run = ModelRun(
+        version="v1",
+        kind="transformers",
+        config=options,
+        metrics={},
+        gold_tasks=1,
+        silver_tasks=0,
+        created_at=made,
+    )
+    assert "from the text alone" in model_card(run, ["PER"], facts).split("## How it was made")[1]
+    run.kind = "crf"
+    assert "tagger.py" in model_card(run, ["PER"], facts)
+    assert "spacy.load('xner_v1')" in model_card(run, ["PER"], facts, "xner_v1")
+    assert "source sentence" not in model_card(run, ["PER"], facts)
 
 
 def test_nothing_to_learn_from_is_explained():

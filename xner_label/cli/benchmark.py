@@ -202,10 +202,15 @@ def _reviews(values: tuple[str, ...]) -> list[int]:
 def _planned(plan: Plan) -> str:
     lines = [f"{plan.methods} rows to compute, {plan.kept} kept from earlier runs"]
     for work in plan.work:
-        time = "time unknown: it never ran here" if work.seconds is None else f"about {work.seconds:.0f} s"
+        time = "time unknown: it wasn't tried" if work.seconds is None else f"about {work.seconds:.0f} s"
         lines.append(f"{work.data}: {work.stage} on {work.texts} texts, {time}")
     if any(work.seconds is None for work in plan.work):
         lines.append("a run with --limit 50 gives a first look, and the speed of every stage")
+    for model in plan.models:
+        size = f"about {model.gigabytes:g} GB" if model.gigabytes else "size unknown"
+        lines.append(
+            f"{model.name}: " + ("here" if model.here else f"to be fetched, {size}: xner-label models pull")
+        )
     lines += [f"{item.data}: {item.system} left out, {item.reason}" for item in plan.left_out]
     return "\n".join(lines)
 

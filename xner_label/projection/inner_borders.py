@@ -10,7 +10,8 @@ overrules the lists here: they may cut others, and leave these standing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -35,6 +36,7 @@ _PREFIXES = frozenset(_CLITICS) | {
 }
 # An ending behind an apostrophe; the possessive belongs to names as often as not.
 _ENDING = regex.compile(r"(?<=\p{L}{2})['’ʼ](?!s$)\p{Ll}{1,7}$")
+_APOSTROPHES = "'’ʼ"
 _HANGUL = regex.compile(r"\p{Script=Hangul}{3,}")
 # What is left must be so long, in code points, and read so much like a word of the source entity: by its letters,
 # or by its consonants where there are so many.
@@ -82,7 +84,10 @@ def name_borders(
     may_have_affix = not text.isascii() or "'" in text or habits.prefixes_cut or habits.suffixes_cut
     if not may_have_affix:
         return whole
-    words = [] if mention is None else _source_words(instance, mention)
+
+    def words() -> list[str]:
+        return [] if mention is None else _source_words(instance, mention)
+
     start, end = whole.start, whole.end
     begin = _cut(target.text[start : target.ends[first]], _prefixes, words, habits)
     start += begin
@@ -97,7 +102,7 @@ def learn_border_habits(settled: Iterable[tuple[Instance, Sequence[Entity]]]) ->
     names: set[str] = set()
     for instance, entities in settled:
         target = instance.target
-        words: list[str] | None = None
+        words = partial(_all_source_words, instance)
         for entity in entities:
             first, last, _ = target.covering(entity.start, entity.end)
             if first == last:
@@ -115,8 +120,6 @@ def learn_border_habits(settled: Iterable[tuple[Instance, Sequence[Entity]]]) ->
                 if 0 < len(affix) <= _LONGEST_AFFIX:
                     cuts[affix] += 1
                 elif not affix and not edge.isascii():
-                    if words is None:
-                        words = _all_source_words(instance)
                     length = _cut(edge, candidates, words, NO_HABITS)
                     if length:
                         keeps[edge[:length] if candidates is _prefixes else edge[len(edge) - length :]] += 1
@@ -126,13 +129,16 @@ def learn_border_habits(settled: Iterable[tuple[Instance, Sequence[Entity]]]) ->
 _Candidates = Callable[[str, BorderHabits], Iterator[tuple[str, str]]]
 
 
-def _cut(token: str, candidates: _Candidates, words: Collection[str], habits: BorderHabits) -> int:
-    """How many code points of a token are an affix: the longest candidate that something speaks for."""
+def _cut(token: str, candidates: _Candidates, words: Callable[[], list[str]], habits: BorderHabits) -> int:
+    """How many code points of a token are an affix: the longest candidate that something speaks for.
+
+    ``words`` gives those of the source entities; hardly any token has an affix to compare them with.
+    """
     for affix, stem in candidates(token, habits):
         if len(stem) < _LEAST_STEM:
             continue
         known = bool(habits.names) and fold(stem) in habits.names and fold(token) not in habits.names
-        if known or any(_reads_better(affix, stem, token, word) for word in words):
+        if known or any(_reads_better(affix, stem, token, word) for word in words()):
             return len(affix)
     return 0
 
@@ -148,7 +154,7 @@ def _prefixes(token: str, habits: BorderHabits) -> Iterator[tuple[str, str]]:
 
 def _suffixes(token: str, habits: BorderHabits) -> Iterator[tuple[str, str]]:
     """The like of :func:`_prefixes` for the other end."""
-    ending = _ENDING.search(token)
+    ending = _ENDING.search(token) if any(mark in token for mark in _APOSTROPHES) else None
     listed = {ending[0]} if ending else set()
     if _HANGUL.fullmatch(token) and (length := particle_length(token)):
         listed = {token[-length:]}

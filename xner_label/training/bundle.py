@@ -49,8 +49,9 @@ def write_code(folder: Path, *, package: bool = False) -> None:
         (folder / name).write_text(_standing_alone(module, package=package), encoding="utf-8")
 
 
-def write_package(run: ModelRun, model: CrfModel, facts: CardFacts, folder: Path) -> None:
-    """Write a package whose pipeline ``spacy.load`` loads. Raises MissingExtraError without spaCy."""
+def write_package(run: ModelRun, model: CrfModel, facts: CardFacts, folder: Path) -> str:
+    """Write a package whose pipeline ``spacy.load`` loads. Returns its name. Raises MissingExtraError without
+    spaCy."""
     if find_spec("spacy") is None:
         raise MissingExtraError("spacy", "a spaCy pipeline")
     name = re.sub(r"[^a-z0-9]+", "_", f"xner_{facts.language or 'xx'}_{run.version}".lower())
@@ -78,6 +79,7 @@ def write_package(run: ModelRun, model: CrfModel, facts: CardFacts, folder: Path
         for file in cache.iterdir():
             file.unlink()
         cache.rmdir()
+    return name
 
 
 def _standing_alone(module: str, *, package: bool) -> str:

@@ -34,6 +34,11 @@ from transformers import pipeline
 pipeline("token-classification", model="path/to/this/folder", aggregation_strategy="first")("...")
 ```"""
 
+_FUSED = (
+    " It was trained to read the source sentence with its marked entities, and the projection, behind the text: "
+    "within XNER-Label it gives its best answers with them. By itself it answers from the text alone."
+)
+
 
 class CardFacts(msgspec.Struct, frozen=True):
     """What the registry doesn't know: the ``language`` (ISO 639), and the licences of model and data (SPDX names,
@@ -44,8 +49,8 @@ class CardFacts(msgspec.Struct, frozen=True):
     data_licence: str = ""
 
 
-def model_card(run: ModelRun, labels: Sequence[str], facts: CardFacts) -> str:
-    """The card of a run as Markdown."""
+def model_card(run: ModelRun, labels: Sequence[str], facts: CardFacts, package: str | None = None) -> str:
+    """The card of a run as Markdown. ``package``: the name of the package with a spaCy pipeline that it is in."""
     is_crf = run.kind == crf.KIND
     data: Mapping[str, Any] = run.config.get("data") or {}
     sections = [
@@ -53,7 +58,7 @@ def model_card(run: ModelRun, labels: Sequence[str], facts: CardFacts) -> str:
         f"# {run.version}\n\nA named-entity recogniser for {facts.language or 'one language'}: "
         f"{'a conditional random field' if is_crf else 'a fine-tuned checkpoint'}, "
         f"trained on {run.created_at:%Y-%m-%d} with XNER-Label. Labels: {', '.join(labels)}.",
-        f"## Use\n\n{_CRF_USE if is_crf else _CHECKPOINT_USE}\n\nOffsets are code points, end exclusive.",
+        f"## Use\n\n{_use(package, is_crf=is_crf)}\n\nOffsets are code points, end exclusive.",
         _data_section(run, data, facts),
         _metrics_section(run.metrics),
         "## Intended use, and what it can't do\n\n"
@@ -63,9 +68,21 @@ def model_card(run: ModelRun, labels: Sequence[str], facts: CardFacts) -> str:
         "the projection got wrong. Don't decide about people with it.",
         f"## How it was made\n\n`{run.config.get('signature', '')}`\n\n"
         "The same data, options and version make the same model."
-        + (" The stage that looks at projections is left out here: it is of no use without them." * is_crf),
+        + (" The stage that looks at projections is left out here: it is of no use without them." * is_crf)
+        + _FUSED * _is_fused(run),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _use(package: str | None, *, is_crf: bool) -> str:
+    if package is not None:
+        return f"`pip install path/to/this/folder`, then `spacy.load({package!r})`."
+    return _CRF_USE if is_crf else _CHECKPOINT_USE
+
+
+def _is_fused(run: ModelRun) -> bool:
+    tuning = (run.config.get("options") or {}).get("fine_tuning") or {}
+    return run.kind != crf.KIND and bool(tuning.get("fused"))
 
 
 def _front_matter(run: ModelRun, facts: CardFacts, is_crf: bool) -> str:

@@ -68,11 +68,14 @@ def export_model(
         )
     load_model(run, models)  # a damaged model isn't given away
     with new_folder(output) as folder:
+        package = None
         if format == "spacy":
-            write_package(run, crf.CrfModel.load(run_folder(run, models)).without(NEEDS_PIPELINE), facts, folder)
+            package = write_package(
+                run, crf.CrfModel.load(run_folder(run, models)).without(NEEDS_PIPELINE), facts, folder
+            )
         else:
             _write(run, models, folder)
-        (folder / "README.md").write_text(model_card(run, labels, facts), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(run, labels, facts, package), encoding="utf-8")
     files = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
     return ModelExport(run.version, run.kind, str(output), files)
 
