@@ -18,6 +18,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     literal_column,
     select,
     text,
@@ -47,6 +48,8 @@ _BUSY_TIMEOUT = 30.0
 _IDS = 5_000
 # What a connection to SQLite keeps of the file in memory, and what it reads without copying it there.
 _CACHE_KIB, _MAPPED_BYTES = 65_536, 256 << 20
+# Rows that SQLite is to expect in a table that was empty when it last looked.
+_FEW = "100"
 # Seconds after which a connection is opened anew: what lies between may have forgotten it.
 _RENEWED = 1_800
 
@@ -157,11 +160,18 @@ class Store:
 
         It does so by itself, in time; after much was written that is too late for the next command.
         """
-        postgres = self.engine.dialect.name == "postgresql"
-        names = ", ".join(sorted(Base.metadata.tables))
         with _explained(), self.engine.connect() as connection:
-            for statement in [f"ANALYZE {names}"] if postgres else ["PRAGMA analysis_limit = 1000", "ANALYZE"]:
-                connection.exec_driver_sql(statement)
+            names = inspect(connection).get_table_names()
+            if self.engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
+            else:
+                connection.exec_driver_sql("ANALYZE")
+                # of an empty table SQLite keeps nothing and takes it for a large one ever after
+                known = set(connection.exec_driver_sql("SELECT tbl FROM sqlite_stat1").scalars())
+                for name in names:
+                    if name not in known:
+                        connection.exec_driver_sql("INSERT INTO sqlite_stat1 VALUES (?, NULL, ?)", (name, _FEW))
+                connection.exec_driver_sql("ANALYZE sqlite_master")
             connection.commit()
 
     def close(self) -> None:
