@@ -7,7 +7,7 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -158,9 +158,10 @@ class Store:
     def refresh_statistics(self) -> None:
         """Let the database look at how many rows its tables have now: its plans rest on that.
 
-        It does so by itself, in time; after much was written that is too late for the next command.
+        It does so by itself, in time; after much was written that is too late for the next command. Where others
+        write for too long it is left to the next time: nothing but speed depends on it.
         """
-        with _explained(), self.engine.connect() as connection:
+        with suppress(OperationalError), self._writing.connect() as connection:
             names = inspect(connection).get_table_names()
             if self.engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
