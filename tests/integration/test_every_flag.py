@@ -130,7 +130,8 @@ CALLS = (
     Call(
         "worker",
         f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
-        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --train-if-new-gold 100 --json",
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --train-if-new-gold 100 --log-format text "
+        "--json",
     ),
     Call(
         "slips",
@@ -293,7 +294,7 @@ SERVE = Call(
     "serve",
     f"{PROJECT} --training-folder models --verbose --preset offline --projector string --json --studio-url "
     "http://127.0.0.1:1 --backend-host 127.0.0.1 --backend-port 0 --backend-user me "
-    "--backend-sync-after 0",
+    "--backend-sync-after 0 --log-format json",
 )
 STUDIO_CALLS = (
     Call(

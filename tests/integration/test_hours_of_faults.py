@@ -177,21 +177,21 @@ def kill_often(
 ) -> None:
     """Prepare, kill, mend and compare until so many kills have hit."""
     killed = attempts = 0
-    with loop.people.at_work(1):
-        while killed < rounds(1):
-            prepare(attempts)
-            attempts += 1
-            hit = killer.run()
-            killed += hit
-            if not hit or attempts % 3 == 0 or killed == rounds(1):
-                mend()
-            if attempts % 10 == 0:
-                print(f"{name}: {killed} kills in {attempts} runs, {loop.check()}", flush=True)
-    counts = loop.check()
-    print(
-        f"\n{name}: {killed} kills in {attempts} runs, {dict(killer.moments)}, {loop.people.submitted} submitted,",
-        counts,
-    )
+    while killed < rounds(1):
+        with loop.people.at_work(1):
+            for _ in range(5):
+                prepare(attempts)
+                attempts += 1
+                hit = killer.run()
+                killed += hit
+                if not hit or attempts % 3 == 0 or killed == rounds(1):
+                    mend()
+                if killed == rounds(1):
+                    break
+        counts, moments = loop.check(), dict(killer.moments)
+        print(
+            f"\n{name}: {killed} kills in {attempts} runs, {moments}, {loop.people.submitted} submitted,", counts
+        )
 
 
 def test_kills_of_push(loop: Loop, commands: WarmCommands) -> None:

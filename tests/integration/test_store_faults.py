@@ -35,7 +35,7 @@ from tests.store_fixtures import each_url as each_url
 from tests.store_fixtures import sqlite_url as sqlite_url
 from tests.studio_fixtures import LABELS
 from tests.studio_state import Counts, People, require_nothing_lost
-from xner_label.errors import XnerLabelError
+from xner_label.errors import StoreUnavailableError, XnerLabelError
 from xner_label.jobs.worker import Worker
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
@@ -234,7 +234,7 @@ class TestFullDisk:
         print(f"\n{dict(outcomes)}, {people.submitted} submitted,", counts)
         assert counts.tasks == predicted == count
         kinds = {name.partition(" ")[2] for name in outcomes}
-        assert kinds <= {"well", "ENOSPC", "StoreUnavailableError", "ConfigurationError"}
+        assert kinds <= {"well", "ENOSPC", "StoreUnavailableError"}
 
 
 def fill(file: Path, *, leave: int) -> None:
@@ -242,6 +242,19 @@ def fill(file: Path, *, leave: int) -> None:
     room = shutil.disk_usage(file.parent).free
     with file.open("wb") as stream:
         stream.write(b"\0" * max(room - leave, 0))
+
+
+def test_a_full_disk_is_no_wrong_setting(small_disk: Path) -> None:
+    url, filler = f"sqlite:///{small_disk}/store.db", small_disk / "filler"
+    with open_store(url, check=False) as store:
+        migrating.upgrade(store)
+    for leave in (0, 8_000, 20_000, 40_000):
+        fill(filler, leave=leave)
+        with pytest.raises(StoreUnavailableError, match="disk"), open_store(url) as store:
+            add_tasks(store, Settings(), 0, 500)
+        filler.unlink()
+    with open_store(url) as store:
+        add_tasks(store, Settings(), 0, 5)
 
 
 def fake_clock(offset: str) -> dict[str, str]:
