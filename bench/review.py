@@ -37,6 +37,7 @@ from xner_label.confidence.task_scores import TaskSignals, task_scores
 from xner_label.evaluation import metrics
 from xner_label.projection.corpus.evidence import span_probability
 from xner_label.projection.corpus.rounds import text_of
+from xner_label.review.name_answers import Kind, Verdict
 from xner_label.review.strategies import make_strategy
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.simulation.loop import Simulation, _State
@@ -323,14 +324,15 @@ def names_planned(desk: Desk, draws: int, generator) -> dict[str, object]:
     answers change. The answers teach nothing here."""
     simulation, state = desk.simulation, desk.state
     groups = simulation._questions(state)[: 10 * QUESTIONS]
-    chosen, labels = state.spread.chosen, simulation.observations.labels
-    table = []
-    for group in groups:
-        label = desk.reviewer.name(
-            [(int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.shown]
+    verdicts = simulation._ask(state, groups, desk.reviewer).verdicts
+    table = [
+        (
+            len(group.rows),
+            group.doubt,
+            0 if verdicts[group.key] == Verdict(Kind.LABEL, group.key.label) else len(group.rows),
         )
-        asked = labels[chosen.label[group.rows[0]]]
-        table.append((len(group.rows), group.doubt, 0 if label == asked else len(group.rows)))
+        for group in groups
+    ]
     columns = np.array(table, np.float64).reshape(-1, 3)
     result: dict[str, object] = {"questions": len(table)}
     for known in (0, QUESTIONS):

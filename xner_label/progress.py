@@ -28,3 +28,12 @@ class Silence:
 
 
 SILENCE = Silence()
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``1 h 5 min``, ``2 min 3 s``, ``7 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

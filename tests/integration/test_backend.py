@@ -134,7 +134,7 @@ def test_regions_follow_the_label_config_of_the_request(served, store, predicted
         for region in regions:
             assert (region["from_name"], region["to_name"]) == ("ner", "body")
             assert region["value"]["labels"] == ["LOC"]
-        assert "label 'PER' isn't one of LOC, EVENT" in backend.log
+        assert "label '...' isn't one of LOC, EVENT" in backend.log  # no log holds what others wrote
         for config in ("<View", '<View><Text name="t" value="$text"/></View>'):
             (result,) = backend.predict(asked(1, predicted[0].text), config=config)
             assert result["result"] == []

@@ -130,7 +130,8 @@ CALLS = (
     Call(
         "worker",
         f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
-        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --train-if-new-gold 100 --json",
+        "--lease 30 --sync-every 0 --predict-every 0 --train-every 0 --train-if-new-gold 100 --log-format text "
+        "--json",
     ),
     Call(
         "slips",
@@ -220,7 +221,8 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--reviews 5 --probe --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--reviews 5 --probe --languages sw --data-folder . "
+        "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
         "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "
@@ -293,7 +295,7 @@ SERVE = Call(
     "serve",
     f"{PROJECT} --training-folder models --verbose --preset offline --projector string --json --studio-url "
     "http://127.0.0.1:1 --backend-host 127.0.0.1 --backend-port 0 --backend-user me "
-    "--backend-sync-after 0",
+    "--backend-sync-after 0 --log-format json",
 )
 STUDIO_CALLS = (
     Call(

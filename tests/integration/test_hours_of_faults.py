@@ -177,21 +177,21 @@ def kill_often(
 ) -> None:
     """Prepare, kill, mend and compare until so many kills have hit."""
     killed = attempts = 0
-    with loop.people.at_work(1):
-        while killed < rounds(1):
-            prepare(attempts)
-            attempts += 1
-            hit = killer.run()
-            killed += hit
-            if not hit or attempts % 3 == 0 or killed == rounds(1):
-                mend()
-            if attempts % 10 == 0:
-                print(f"{name}: {killed} kills in {attempts} runs, {loop.check()}", flush=True)
-    counts = loop.check()
-    print(
-        f"\n{name}: {killed} kills in {attempts} runs, {dict(killer.moments)}, {loop.people.submitted} submitted,",
-        counts,
-    )
+    while killed < rounds(1):
+        with loop.people.at_work(1):
+            for _ in range(5):
+                prepare(attempts)
+                attempts += 1
+                hit = killer.run()
+                killed += hit
+                if not hit or attempts % 3 == 0 or killed == rounds(1):
+                    mend()
+                if killed == rounds(1):
+                    break
+        counts, moments = loop.check(), dict(killer.moments)
+        print(
+            f"\n{name}: {killed} kills in {attempts} runs, {moments}, {loop.people.submitted} submitted,", counts
+        )
 
 
 def test_kills_of_push(loop: Loop, commands: WarmCommands) -> None:
@@ -260,9 +260,10 @@ def test_kills_of_the_worker(loop: Loop, commands: WarmCommands) -> None:
         assert project.pipeline is not None
         predicted = predictions.predicted_task_ids(session, project.id, project.pipeline.name)
         assert len(predicted) == loop.count - EXAMPLES
-        states = Counter(job.state for job in session.query(tables.Job))
-    print(dict(states))
-    assert set(states) == {"done"}
+        ended = Counter((job.state, job.problem) for job in session.query(tables.Job))
+    print(dict(ended))
+    # a job that three workers died of is given up, and the next one did what it should have done
+    assert set(ended) <= {("done", None), ("failed", "its worker died 3 times")}
 
 
 class FailingProxy(FaultyProxy):
@@ -282,7 +283,8 @@ class FailingProxy(FaultyProxy):
             return
         kind = self._chance.choice(self.KINDS)
         self.faults[kind] += 1
-        arrives = self._chance.random() < 0.5
+        # who is told to come back later hasn't been served
+        arrives = kind != "429" and self._chance.random() < 0.5
         if kind in ("lost", "half") or arrives:
             self._lose(handler, half=kind == "half")
         if kind in ("cut", "lost", "half"):

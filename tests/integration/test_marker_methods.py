@@ -225,3 +225,19 @@ def test_many_sentences_at_once_are_what_each_is_alone(taught_nllb: str) -> None
     entity = Entity(0, 1, "PER")
     empty = build_instance(Task(id=1, text="", source="a", source_entities=(entity,)))[0]
     assert projector.project([empty]) == [[]]  # type: ignore[union-attr]
+
+
+def test_doctor_says_which_checkpoint_a_projector_asks(taught_nllb: str) -> None:
+    from xner_label.pipeline.checking import check_stages
+
+    def checked(**values: object) -> tuple[str, str]:
+        check = next(check for check in check_stages(settings("", **values)) if check.stage == "projector")
+        return check.found, str(check.problem or "")
+
+    assert checked(projector="xml") == ("xml", checked(projector="0.5*codec+1*align")[1])
+    assert "no checkpoint" in checked(projector="xml")[1]
+    assert checked(projector="codec", marker_model=taught_nllb) == (f"codec, {taught_nllb}", "")
+    assert checked(projector="nmt", translator_model=taught_nllb) == (f"nmt, {taught_nllb}", "")
+    assert "no checkpoint" in checked(projector="nmt", marker_model=taught_nllb)[1]
+    by_service = {"translator": "llm", "translator_model": "any", "projector": "easyproject"}
+    assert checked(**by_service) == ("easyproject, any", "")

@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from xner_label.errors import ConfigurationError, StudioError
 from xner_label.review.finishing import calibrate_project
-from xner_label.store import gold, pipelines, runs, tables
+from xner_label.store import gold, pipelines, predictions, runs, tables
 from xner_label.studio.attaching import SECRET_HEADER, WEBHOOK_ACTIONS
 from xner_label.studio.connect import ConnectOptions, connect
+from xner_label.studio.labelling import RANK
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
 from xner_label.studio.views import CONFLICTS_TITLE, CONTROL_TITLE, DONE_TITLE, REVIEW_TITLE
@@ -155,6 +156,25 @@ def test_waiting_tasks_follow_the_newest_predictions(store, studio_settings, api
     with store.read() as session:
         newest = session.scalars(select(tables.Annotation).order_by(tables.Annotation.id.desc())).first()
         assert session.get(tables.Prediction, newest.prediction_id).pipeline.name == "pipeline-2"
+
+
+def test_waiting_tasks_follow_at_the_next_sync_too_in_their_new_order(
+    store, studio_settings, api, connected, examples
+):
+    push(store, studio_settings, PushOptions(limit=4))
+    before = {row.id: row.data[RANK] for row in listed(api, connected)}
+    examples(store, range(6), pipeline="pipeline-2")
+    with store.write() as session:
+        # what was least sure is sure by now
+        rows = predictions.predictions_of(session, 1, "pipeline-2")
+        for place, (_, prediction) in enumerate(rows):
+            prediction.confidence = 0.9 - 0.1 * place
+    report = sync(store, studio_settings)
+    assert (report.refreshed, report.reordered) == (4, 4)
+    rows = listed(api, connected)
+    assert {row.predictions[-1].model_version for row in rows} >= {"pipeline-2"}
+    assert {row.id: 5 - row.data[RANK] for row in rows} == before
+    assert sync(store, studio_settings).refreshed == 0
 
 
 def test_a_promoted_run_is_pushed_once_it_has_predicted_everything(store, studio_settings, connected, examples):

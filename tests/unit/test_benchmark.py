@@ -318,3 +318,68 @@ def test_each_half_is_projected_in_the_light_of_reviews_of_the_other(data):
         right = sum(len(spans_of(entities[n]) & spans_of(tasks[n].entities)) for n in judged)
         total = sum(len(entities[n]) + len(tasks[n].entities) for n in judged)
         assert run.test_f1 == pytest.approx(2 * right / total, abs=1e-5)
+
+
+def test_a_dry_run_tries_stages_on_a_few_texts_and_names_what_is_to_be_fetched(data, tmp_path):
+    source = tmp_path / "source.jsonl"
+    source.write_text(
+        "".join(json.dumps({"text": row["source"], "entities": row["source_entities"]}) + "\n" for row in SAMPLE)
+    )
+    cache = tmp_path / "cache"
+    options = (data, "--methods", "string,nmt", "--taggers", "crf", "--labelled", source)
+    options += ("--translators", "given,transformers:facebook/nllb-200-distilled-600M", "--dry-run")
+    plan = benchmark(*options, cache=cache)
+    (work,) = plan["work"]
+    assert (work["stage"], work["texts"]) == ("tagger crf", len(SAMPLE))
+    assert 0.0 < work["seconds"] < 600.0
+    assert plan["models"] == [{"name": "facebook/nllb-200-distilled-600M", "here": False, "gigabytes": 2.5}]
+    assert any("nllb" in item["system"] for item in plan["left_out"])
+    tried = {file for file in cache.rglob("*.json") if file.parent.parent.name == "stages"}
+    assert len(tried) == 2  # one text by itself, which has the model read, and the others
+    (work,) = benchmark(*options, cache=cache)["work"]
+    assert work["texts"] == len(SAMPLE) - 8
+    words = CliRunner().invoke(cli, ["benchmark", *map(str, options), "--cache", str(cache)]).stdout
+    assert "to be fetched, about 2.5 GB: xner-label models pull" in words
+    assert f"tagger crf on {len(SAMPLE) - 8} texts, about" in words
+
+
+def test_known_datasets_are_found_among_their_published_files(data, tmp_path, monkeypatch):
+    from xner_label.benchmark.known_data import find_data
+    from xner_label.errors import ConfigurationError
+
+    folder = tmp_path / "published"
+    masakhane = folder / "MasakhaNER2.0" / "data" / "lug"
+    masakhane.mkdir(parents=True)
+    (masakhane / "test.txt").write_text("Amina B-PER\nagenze O\nKampala B-LOC\n. O\n\nAmina B-PER\nali O\n\n")
+    (folder / "zh_pud-ud-test.iob2").write_text("# sent_id = 1\n1\t安娜\tB-PER\t-\t-\n2\t来\tO\t-\t-\n\n")
+    wikiann = folder / "wikiann" / "lug"
+    wikiann.mkdir(parents=True)
+    row = {"tokens": ["Kampala", "."], "ner_tags": ["B-LOC", "O"]}
+    (wikiann / "test.jsonl").write_text(json.dumps(row) + "\n")
+    for name, language, labels in (
+        ("masakhaner2", "lug", ("LOC", "PER")),
+        ("uner", "zh_pud", ("PER",)),
+        ("wikiann", "lug", ("LOC",)),
+    ):
+        (argument,) = find_data([name], [language], folder=folder)
+        dataset = read_dataset(argument, ReadOptions())
+        assert (dataset.name, dataset.labels) == (language, labels)
+    assert find_data([str(data)], ["lug"]) == [str(data)]
+    assert find_data([], []) == []
+    with pytest.raises(UsageError, match="which languages of masakhaner2"):
+        find_data(["masakhaner2"], [])
+    with pytest.raises(UsageError, match="no train part of masakhaner2 in 'lug'"):
+        find_data(["masakhaner2"], ["lug"], split="train", folder=folder)
+    model = tmp_path / "target.crf"
+    model.write_bytes(CrfTagger.train([["Amina", "ali"]] * 9, [["B-PER", "O"]] * 9).to_bytes())
+    options = ("masakhaner2", "--languages", "lug", "--data-folder", folder, "--target-taggers", model)
+    document = benchmark(*options, cache=tmp_path / "cache")
+    assert [(row["data"], row["n"]) for row in measured(document)] == [("lug", 2)]
+    assert any(row["published"] for row in document["rows"])
+    benchmark(data, "--languages", "xx", cache=tmp_path / "cache", code=2)
+    pytest.importorskip("huggingface_hub")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigurationError, match="masakhane/masakhaner2 can't be fetched"):
+        find_data(["masakhaner2"], ["lug"])

@@ -45,6 +45,8 @@ from xner_label.stages.interfaces import Tagger
 _JUDGED_AS = "1"
 # Texts that a stage is given at a time; what was done before a kill is lost for so many at most.
 _BATCH = 256
+# Texts that a stage is tried on to see how fast it is.
+_PROBE = 8
 _GIVEN = StageChoice("given")
 _NONE = StageChoice("none")
 # The method that learns from reviews.
@@ -154,6 +156,8 @@ class Runner:
         self._kept = kept
         self._progress = progress
         self._labels = grid.labels or dataset.labels
+        self.place = ""  # of the row that is worked on, for progress
+        self.computed = False  # whether the last row wasn't kept
         self._stages: dict[tuple[str, ...], DeferredStage | None] = {}
         self._weighted: dict[str, str] = {}
         self._completed: dict[tuple[str, ...], list[Task | RecordError]] = {}
@@ -167,6 +171,7 @@ class Runner:
                 return Result(cell, None, {}, problem)
             key = self._key(cell, stages)
             outcome = self._kept.method(key, Outcome)
+            self.computed = outcome is None
             if outcome is None:
                 outcome = self._outcome(cell, stages)
                 self._kept.keep_method(key, outcome)
@@ -177,15 +182,22 @@ class Runner:
         costs = {stage.role: self._kept.stage(stage.signature).cost for stage in stages}
         return Result(cell, outcome, costs)
 
+    def _begin(self, what: str, total: int | None = None) -> None:
+        place = f", {self.place}" if self.place else ""
+        self._progress.begin(f"{self._dataset.name}{place}: {what}", total)
+
     def pending(self, cell: Cell) -> Pending:
-        """What running the cell would take, without doing any of it."""
+        """What running the cell would take. Stages whose speed isn't known are run on a few texts, which are kept;
+        those that learn from all texts at once or cost money aren't."""
         try:
             stages = self._stages_of(cell)
             problem = self._problem(cell)
             if problem or self._kept.method(self._key(cell, stages), Outcome) is not None:
                 return Pending(cell, False, {}, problem)
             texts: dict[str, tuple[int, float | None]] = {}
-            tasks: list[Task] | None = self._cleared(cell)
+            cleared = self._cleared(cell)
+            tasks: list[Task] | None = cleared
+            few = cleared[:_PROBE]
             for stage in stages:
                 results = self._kept.stage(stage.signature)
                 if tasks is None:  # what the stage reads isn't there yet
@@ -193,15 +205,41 @@ class Runner:
                 else:
                     unknown = results.unknown(stage, [task for task in tasks if stage.lacks(task)])
                 if unknown:
+                    few, speed = self._probed(stage, few)
                     cost = results.cost
-                    texts[stage.role] = (unknown, cost.seconds / cost.texts if cost.texts else None)
+                    if speed is None and cost.texts:
+                        speed = cost.seconds / cost.texts
+                    texts[stage.role] = (unknown, speed)
                     tasks = None
                 elif tasks is not None:
                     answers = completed(stage, tasks, results=results)
                     tasks = [answer for answer in answers if isinstance(answer, Task)]
+                    few = tasks[:_PROBE]
             return Pending(cell, True, texts)
         except (ConfigurationError, UsageError) as error:
             return Pending(cell, False, {}, str(error))
+
+    def _probed(self, stage: DeferredStage, few: Sequence[Task]) -> tuple[list[Task], float | None]:
+        """A few tasks with what the stage adds, and the seconds that one took it; none where it can't be tried.
+
+        The first task counts for nothing: it has the stage read its model.
+        """
+        if stage.learns or stage.costs or not few:
+            return [], None
+        results = self._kept.stage(stage.signature)
+        lacking = [task for task in few if stage.lacks(task)]
+        speed = None
+        if results.unknown(stage, lacking):
+            self._begin(f"trying {stage.role} {stage.signature[:60]}")
+            results.begin()
+            completed(stage, lacking[:1], results=results)
+            results.begin()
+            stopwatch = Stopwatch()
+            completed(stage, lacking[1:], results=results)
+            if len(lacking) > 1:
+                speed = stopwatch.cost(0).seconds / (len(lacking) - 1)
+        answers = completed(stage, few, results=results)
+        return [answer for answer in answers if isinstance(answer, Task)], speed
 
     def _stages_of(self, cell: Cell) -> list[DeferredStage]:
         """The stages that have to work, in order."""
@@ -326,7 +364,7 @@ class Runner:
         good = [task for task in answers if isinstance(task, Task)]
         if cell.noise is not None:
             good = [with_noise(task, cell.noise, index) for index, task in enumerate(good)]
-        self._progress.begin(f"{self._dataset.name}: {cell}", None)
+        self._begin(str(cell))
         stopwatch = Stopwatch()
         projector = assembly.assemble_projector(self._projector_settings(cell))
         upstream = {stage.role: stage.signature for stage in stages}
@@ -386,7 +424,7 @@ class Runner:
         good = [task for task in tasks if isinstance(task, Task) and stage.lacks(task)]
         if not results.unknown(stage, good):
             return completed(stage, tasks, results=results)
-        self._progress.begin(f"{self._dataset.name}: {stage.role} {stage.signature[:60]}", len(tasks))
+        self._begin(f"{stage.role} {stage.signature[:60]}", len(tasks))
         # What learns answers for all at once: one fit, one file, nothing half done.
         size = max(1, len(tasks)) if stage.learns else _BATCH
         answers: list[Task | RecordError] = []
@@ -403,7 +441,7 @@ class Runner:
         assert cell.target_tagger is not None
         settings = replace(self._settings, labels=tuple(self._labels))
         tasks = self._dataset.tasks
-        self._progress.begin(f"{self._dataset.name}: {cell}", len(tasks))
+        self._begin(str(cell), len(tasks))
         stopwatch = Stopwatch()
         tagger = assembly.make_target_tagger(cell.target_tagger.model, settings)
         entities: list[list[Entity]] = []

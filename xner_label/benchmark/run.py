@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -16,14 +18,18 @@ from xner_label.benchmark.methods import TRANSFER
 from xner_label.benchmark.report import LeftOut, Report, build_report
 from xner_label.benchmark.weaknesses import Probe
 from xner_label.errors import UsageError
-from xner_label.progress import Progress
+from xner_label.progress import Progress, duration
+from xner_label.settings.choices import CHECKPOINT_TRANSLATORS
 from xner_label.settings.table import Settings
 
+# Kinds of stages that run a checkpoint; a tagger of the target language has none.
+_RUN_CHECKPOINTS = frozenset({"", "gliner", "mt-encoder", "simalign", "simalign-package", *CHECKPOINT_TRANSLATORS})
 _LANGUAGE = re.compile(r"[a-z]{2,3}([_-][A-Za-z]{4})?")
 
 
 class StageWork(msgspec.Struct, frozen=True):
-    """What a stage has left to do on a dataset; ``seconds`` by its speed so far (None: it never ran)."""
+    """What a stage has left to do on a dataset; ``seconds`` by its speed so far, or on a few texts that it was
+    tried on (None: it wasn't)."""
 
     data: str
     stage: str
@@ -31,12 +37,22 @@ class StageWork(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
+class NeededModel(msgspec.Struct, frozen=True):
+    """A checkpoint that a stage needs: whether it is here, and the gigabytes that fetching it brings, if known."""
+
+    name: str
+    here: bool
+    gigabytes: float | None
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """What a benchmark would do: ``methods`` rows to compute, ``kept`` ones that are there, the stages' work."""
+    """What a benchmark would do: ``methods`` rows to compute, ``kept`` ones that are there, the stages' work, the
+    checkpoints that are needed, and what is left out as things are."""
 
     methods: int
     kept: int
     work: list[StageWork]
+    models: list[NeededModel]
     left_out: list[LeftOut]
 
 
@@ -58,8 +74,18 @@ def run_benchmark(
     probes: list[Probe] = []
     cells = list(cells_of(grid))
     for dataset, runner in _runners(grid, datasets, settings, kept, progress):
-        results[dataset.name] = (dataset, [runner.run(cell) for cell in cells])
-        weakest = runner.probe(cell) if probe and (cell := _best(results[dataset.name][1])) else None
+        done: list[Result] = []
+        took: list[float] = []  # seconds of the rows that weren't kept
+        for cell in cells:
+            left = _left(sum(took), len(took), len(cells) - len(done))
+            runner.place = f"row {len(done) + 1} of {len(cells)}{left}"
+            begun = time.monotonic()
+            done.append(runner.run(cell))
+            if runner.computed:
+                took.append(time.monotonic() - begun)
+        results[dataset.name] = (dataset, done)
+        best = _best(done) if probe else None
+        weakest = None if best is None else runner.probe(best)
         probes += [weakest] if weakest is not None else []
     report = msgspec.structs.replace(build_report(grid, results), probes=probes)
     if all(row.published for row in report.rows):
@@ -68,6 +94,11 @@ def run_benchmark(
             f"nothing can be measured: {reason}", hint="see --translators, --taggers, --aligners, --target-taggers"
         )
     return report
+
+
+def _left(seconds: float, rows: int, rest: int) -> str:
+    """How long the rest takes if it goes on as it did, in words; empty before the first row is there."""
+    return f", {duration(seconds / rows * rest)} left" if rows else ""
 
 
 def _best(results: Sequence[Result]) -> Cell | None:
@@ -83,7 +114,7 @@ def _best(results: Sequence[Result]) -> Cell | None:
 def plan_benchmark(
     grid: Grid, datasets: Sequence[Dataset], settings: Settings, kept: Kept, progress: Progress
 ) -> Plan:
-    """What :func:`run_benchmark` would do, without doing any of it."""
+    """What :func:`run_benchmark` would do; stages of unknown speed are tried on a few texts."""
     work: dict[tuple[str, str], StageWork] = {}
     left_out: list[LeftOut] = []
     count: Counter[str] = Counter()
@@ -97,7 +128,28 @@ def plan_benchmark(
             count["methods" if pending.method else "kept"] += 1
             for stage in _work(dataset, pending):
                 work.setdefault((stage.data, stage.stage), stage)
-    return Plan(count["methods"], count["kept"], list(work.values()), left_out)
+    return Plan(count["methods"], count["kept"], list(work.values()), _models(grid, settings), left_out)
+
+
+def _models(grid: Grid, settings: Settings) -> list[NeededModel]:
+    """The checkpoints that the grid's stages need, each once; files, pipelines and endpoints are none."""
+    from xner_label.checkpoints.hub import MODELS, folder_of
+
+    named: dict[str, None] = {}
+    for role, choices in (
+        ("translator", grid.translators),
+        ("tagger", grid.taggers),
+        ("aligner", grid.aligners),
+        ("", grid.target_taggers),
+    ):
+        for choice in choices:
+            model = choice.model or (getattr(settings, f"{role}_model") if role else "")
+            if model and choice.kind in _RUN_CHECKPOINTS and not Path(model).is_file():
+                named[model] = None
+    return [
+        NeededModel(name, folder_of(name) is not None, MODELS[name].gigabytes if name in MODELS else None)
+        for name in named
+    ]
 
 
 def _work(dataset: Dataset, pending: Pending) -> Iterator[StageWork]:

@@ -67,6 +67,7 @@ class DeferredStage:
         self.signature = signature
         self.learns = learns
         self._make = make
+        self.costs = signature.startswith("llm:")  # money, that is
         self._made: Stage | None = None
         self._taken = Usage()
 

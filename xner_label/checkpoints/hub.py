@@ -69,7 +69,7 @@ def list_models(settings: Settings) -> list[ModelEntry]:
         known = MODELS.get(name, unknown)
         presets = tuple(preset for preset, values in PRESETS.items() if name in values.values())
         size = known.gigabytes or None
-        entries.append(ModelEntry(name, known.stage, known.licence, size, presets, known.note, _folder(name)))
+        entries.append(ModelEntry(name, known.stage, known.licence, size, presets, known.note, folder_of(name)))
     return entries
 
 
@@ -148,7 +148,8 @@ def _licence(name: str, info: Any) -> str:
     return str(stated or (MODELS[name].licence if name in MODELS else "not stated"))
 
 
-def _folder(name: str) -> str | None:
+def folder_of(name: str) -> str | None:
+    """Where a checkpoint is; None where it isn't here."""
     from xner_label.checkpoints.loading import find_checkpoint
 
     try:

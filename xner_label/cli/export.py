@@ -41,7 +41,7 @@ from xner_label.settings.table import Settings
     type=click.Choice(["entity", "sentence"]),
     default="entity",
     show_default=True,
-    help="Promise the share of wrong entities, or of sentences with a wrong one",
+    help="Promise the share of wrong entities, or of sentences with a wrong or a missed one",
 )
 @click.option("--together", is_flag=True, help="One promise for all labels, not one for each")
 @click.option("--documents", is_flag=True, help="Put sentences of documents (`import --sentences`) together again")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xner_label.logs import logs_json
+from xner_label.progress import duration
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -106,13 +107,13 @@ class ConsoleProgress:
         return self._done / max(time.monotonic() - self._begun, 1e-9)
 
     def _line(self) -> str:
-        elapsed = _duration(time.monotonic() - self._begun)
+        elapsed = duration(time.monotonic() - self._begun)
         if not self._done:
             return f"{self._stage}: {elapsed} so far"
         rate = self._rate()
         if self._total is None:
             return f"{self._stage}: {self._done:,}, {rate:,.1f}/s, {elapsed} so far"
-        left = _duration(max(self._total - self._done, 0) / rate)
+        left = duration(max(self._total - self._done, 0) / rate)
         return f"{self._stage}: {self._done:,} of {self._total:,}, {rate:,.1f}/s, about {left} left"
 
 
@@ -151,11 +152,3 @@ def _say(text: str) -> None:
         return
     with suppress(OSError):
         click.echo(text, err=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -28,8 +28,8 @@ from xner_label.projection.loglinear.columns import Floats
 _PRIOR, _DEVIATION = np.array([1.0, 0.01]), np.array([0.7, 0.015])
 # The projection changes between rounds: expectations are off by about so much as a share, beside all chance.
 _DRIFT = 0.15
-# Prior of a name's ratio: an answer changes half of what is expected to be wrong, give or take.
-_NAME_RATIO, _NAME_DEVIATION = 0.5, 0.35
+# Prior of a name's ratio: answers change 1.0 (Luganda) to 1.6 times (Setswana) what is expected to be wrong.
+_NAME_RATIO, _NAME_DEVIATION = 1.2, 0.5
 _MOST_LIKELY = 0.95
 _DRAWS, _SEED = 4_000, 13
 # Prior of b: what F1 gains while the gold grows by a factor of e, give or take; and what a run scatters beside the

@@ -208,7 +208,8 @@ class Predictor:
             version = find_name(session, pipeline.signature)
             if version is None and among is not None:
                 return among
-            ids = predictions.unpredicted_ids(session, self._project, version or "", set_aside.not_excluded())
+            where = (set_aside.not_excluded(), tasks.is_target_text())
+            ids = predictions.unpredicted_ids(session, self._project, version or "", *where)
         if among is None:
             return ids
         chosen = set(among)

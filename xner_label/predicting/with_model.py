@@ -130,7 +130,9 @@ def predict_with_model(
                 hint="`xner-label train`, then `xner-label promote`",
             )
         done = predictions.count_by(session, row.id, run.version)
-        open_tasks = predictions.unpredicted_ids(session, row.id, run.version, set_aside.not_excluded())
+        open_tasks = predictions.unpredicted_ids(
+            session, row.id, run.version, set_aside.not_excluded(), tasks.is_target_text()
+        )
         pipeline = None if row.pipeline is None else row.pipeline.name
     model = load_run(run, folder, where)
     report = ModelPredictReport(run.version, known=done)

@@ -174,7 +174,8 @@ def open_store(
     """Open a store for the length of a block. ``pool`` is what it keeps of connections to PostgreSQL.
 
     Raises ConfigurationError for a URL that can't be used or a server that isn't there, MissingExtraError when
-    the driver is missing, SchemaError when ``check`` and the schema is not at head.
+    the driver is missing, StoreUnavailableError when its disk is full, SchemaError when ``check`` and the schema
+    is not at head.
     """
     store = Store(_engine(url, busy_timeout, pool))
     try:
@@ -192,9 +193,16 @@ def _reach(store: Store) -> None:
         with store.engine.connect():
             pass
     except (OperationalError, InterfaceError) as error:
-        if "locked" not in _problem(error):
+        problem = _problem(error)
+        if "disk I/O" in problem or "disk is full" in problem:
+            # SQLite's files beside the database need room before anything can be read
+            raise StoreUnavailableError(
+                f"the database can't be used: {problem}; nothing was written",
+                hint="make room on its disk, then run the same command again",
+            ) from error
+        if "locked" not in problem:
             raise ConfigurationError(
-                f"the database can't be used: {_problem(error)}",
+                f"the database can't be used: {problem}",
                 hint="check XNER_LABEL_DATABASE_URL and that the server runs",
             ) from error
     except DatabaseError as error:

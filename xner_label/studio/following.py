@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from xner_label.errors import ContractError
 from xner_label.progress import Progress
 from xner_label.store import runs
 from xner_label.store.database import Store
@@ -19,7 +22,7 @@ def follow_newest(
     """Show the newest predictions of waiting tasks, surer ones later and doubtful ones sooner.
 
     Returns how many tasks show another prediction and how many stand elsewhere. What is interrupted goes on with
-    the next push. Raises StudioError.
+    the next push, and so does what doesn't fit the project any more: the push says why. Raises StudioError.
     """
     with store.read() as session:
         version = runs.reviewed_version(session, project, "pool")
@@ -31,7 +34,8 @@ def follow_newest(
         return 0, 0
     with store.write() as session:
         reordered = rank_waiting(session, project.id)
-    shower.complete()
-    show_version(studio, project.studio_project, version)
-    refresh_fields(store, studio, project, control, progress)
+    with suppress(ContractError):
+        shower.complete()
+        show_version(studio, project.studio_project, version)
+        refresh_fields(store, studio, project, control, progress)
     return refreshed, reordered

@@ -24,6 +24,7 @@ from scipy.sparse import csr_array
 from xner_label.projection.corpus.effects import (
     Effects,
     Keys,
+    Shift,
     best_candidates,
     label_keys,
     shift_of,
@@ -169,11 +170,10 @@ class _Problem:
                 effects.setdefault(kind, {})[key] = [round(value, 5) for value in values.tolist()]
         return model.label[:, 0] + theta[:size], effects
 
-    def losses(self, fitted: _Fit, only: Bools) -> tuple[Floats, Floats]:
+    def losses(self, fitted: _Fit, shift: Shift, only: Bools) -> tuple[Floats, Floats]:
         """The negative log-likelihoods of some mentions' (M,) candidates, and of their labels, with each of
-        STRENGTHS of what was fitted."""
+        STRENGTHS of what was fitted; ``shift`` are its effects in the corpus."""
         observations, settled, model = self.observations, self.settled, self.model
-        shift = shift_of(observations, fitted.effects)
         rows, mentions = np.flatnonzero(only[observations.candidates.mention]), np.flatnonzero(only)
         number = np.full(len(observations), -1)
         number[mentions] = np.arange(len(mentions))
@@ -241,12 +241,14 @@ def adapt(
         for which in range(FOLDS)
     ]
 
+    shifts = [shift_of(observations, fitted.effects) for fitted in fits]
     judged = [
-        problem.losses(fitted, (reviewed & (fold == which))[observations.sentence])
-        for which, fitted in enumerate(fits)
+        problem.losses(fitted, shift, (reviewed & (fold == which))[observations.sentence])
+        for which, (fitted, shift) in enumerate(zip(fits, shifts, strict=True))
     ]
     span, label = (STRENGTHS[int(np.argmin(sum(losses)))] for losses in zip(*judged, strict=True))
     fits = [problem.weakened(fitted, span, label) for fitted in fits]
+    shifts = [Shift(span * shift.candidate, label * shift.label, span * shift.text) for shift in shifts]
 
     def project_left_out(base: Round) -> ChosenSpans:
         """The spans of the reviewed sentences by weights that were fitted on the others."""
@@ -256,10 +258,10 @@ def adapt(
                     observations,
                     evidence,
                     _model(base, fitted),
-                    shift_of(observations, fitted.effects),
+                    shift,
                     only=reviewed & (fold == which),
                 )
-                for which, fitted in enumerate(fits)
+                for which, (fitted, shift) in enumerate(zip(fits, shifts, strict=True))
             ]
         )
 
