@@ -221,7 +221,8 @@ CALLS = (
         "benchmark",
         "sw=tasks.jsonl --methods string,default,transfer --translators given --taggers given,crf --aligners none "
         "--target-taggers CRF --labelled source.jsonl --noise drop=0.2 --limit 20 --split pool --format jsonl "
-        "--reviews 5 --probe --encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
+        "--reviews 5 --probe --languages sw --data-folder . "
+        "--encoding utf-8 --columns text --tag-names O --cache kept --output result.json "
         "--write-config "
         f"--config chosen.toml --labels {LABELS} --weights w.json --translator-model nllb --marker-model nllb "
         "--source-language en --target-language sw --device cpu --dtype float32 "

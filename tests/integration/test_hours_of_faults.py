@@ -260,9 +260,10 @@ def test_kills_of_the_worker(loop: Loop, commands: WarmCommands) -> None:
         assert project.pipeline is not None
         predicted = predictions.predicted_task_ids(session, project.id, project.pipeline.name)
         assert len(predicted) == loop.count - EXAMPLES
-        states = Counter(job.state for job in session.query(tables.Job))
-    print(dict(states))
-    assert set(states) == {"done"}
+        ended = Counter((job.state, job.problem) for job in session.query(tables.Job))
+    print(dict(ended))
+    # a job that three workers died of is given up, and the next one did what it should have done
+    assert set(ended) <= {("done", None), ("failed", "its worker died 3 times")}
 
 
 class FailingProxy(FaultyProxy):
@@ -282,7 +283,8 @@ class FailingProxy(FaultyProxy):
             return
         kind = self._chance.choice(self.KINDS)
         self.faults[kind] += 1
-        arrives = self._chance.random() < 0.5
+        # who is told to come back later hasn't been served
+        arrives = kind != "429" and self._chance.random() < 0.5
         if kind in ("lost", "half") or arrives:
             self._lose(handler, half=kind == "half")
         if kind in ("cut", "lost", "half"):

@@ -107,7 +107,7 @@ def commands(store, studio_settings, label_studio, database_url, tmp_path):
     connect(store, settings, ConnectOptions(backend=False))
     Predictor(store, settings).predict_project()
     (tmp_path / "xner-label.toml").write_text(
-        "labels = ['PER', 'ORG', 'LOC']\n[pipeline]\ntagger = 'given'\naligner = 'none'\n"
+        f"labels = {list(settings.labels)}\n[pipeline]\ntagger = 'given'\naligner = 'none'\n"
     )
     environment = {
         "LABEL_STUDIO_URL": label_studio.url,

@@ -341,3 +341,45 @@ def test_a_dry_run_tries_stages_on_a_few_texts_and_names_what_is_to_be_fetched(d
     words = CliRunner().invoke(cli, ["benchmark", *map(str, options), "--cache", str(cache)]).stdout
     assert "to be fetched, about 2.5 GB: xner-label models pull" in words
     assert f"tagger crf on {len(SAMPLE) - 8} texts, about" in words
+
+
+def test_known_datasets_are_found_among_their_published_files(data, tmp_path, monkeypatch):
+    from xner_label.benchmark.known_data import find_data
+    from xner_label.errors import ConfigurationError
+
+    folder = tmp_path / "published"
+    masakhane = folder / "MasakhaNER2.0" / "data" / "lug"
+    masakhane.mkdir(parents=True)
+    (masakhane / "test.txt").write_text("Amina B-PER\nagenze O\nKampala B-LOC\n. O\n\nAmina B-PER\nali O\n\n")
+    (folder / "zh_pud-ud-test.iob2").write_text("# sent_id = 1\n1\t安娜\tB-PER\t-\t-\n2\t来\tO\t-\t-\n\n")
+    wikiann = folder / "wikiann" / "lug"
+    wikiann.mkdir(parents=True)
+    row = {"tokens": ["Kampala", "."], "ner_tags": ["B-LOC", "O"]}
+    (wikiann / "test.jsonl").write_text(json.dumps(row) + "\n")
+    for name, language, labels in (
+        ("masakhaner2", "lug", ("LOC", "PER")),
+        ("uner", "zh_pud", ("PER",)),
+        ("wikiann", "lug", ("LOC",)),
+    ):
+        (argument,) = find_data([name], [language], folder=folder)
+        dataset = read_dataset(argument, ReadOptions())
+        assert (dataset.name, dataset.labels) == (language, labels)
+    assert find_data([str(data)], ["lug"]) == [str(data)]
+    assert find_data([], []) == []
+    with pytest.raises(UsageError, match="which languages of masakhaner2"):
+        find_data(["masakhaner2"], [])
+    with pytest.raises(UsageError, match="no train part of masakhaner2 in 'lug'"):
+        find_data(["masakhaner2"], ["lug"], split="train", folder=folder)
+    model = tmp_path / "target.crf"
+    model.write_bytes(CrfTagger.train([["Amina", "ali"]] * 9, [["B-PER", "O"]] * 9).to_bytes())
+    options = ("masakhaner2", "--languages", "lug", "--data-folder", folder, "--target-taggers", model)
+    document = benchmark(*options, cache=tmp_path / "cache")
+    assert [(row["data"], row["n"]) for row in measured(document)] == [("lug", 2)]
+    assert any(row["published"] for row in document["rows"])
+    benchmark(data, "--languages", "xx", cache=tmp_path / "cache", code=2)
+    pytest.importorskip("huggingface_hub")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigurationError, match="masakhane/masakhaner2 can't be fetched"):
+        find_data(["masakhaner2"], ["lug"])

@@ -53,6 +53,17 @@ _CHOICES = "A,B,..."
     metavar="N,...",
     help="Further rows of ours after people reviewed so many sentences (gold of half of the tasks plays them)",
 )
+@click.option(
+    "--languages",
+    callback=comma_separated,
+    metavar=_CHOICES,
+    help="Languages of a known dataset; of files, those that are called so [default: all]",
+)
+@click.option(
+    "--data-folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that holds the published files of known datasets [default: they are fetched from the hub]",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many tasks of each file")
 @click.option("--split", help="Only the tasks of this split")
 @click.option(
@@ -93,6 +104,8 @@ _CHOICES = "A,B,..."
 def command(
     data: tuple[str, ...],
     settings: Settings,
+    languages: tuple[str, ...] | None,
+    data_folder: Path | None,
     limit: int | None,
     split: str | None,
     file_format: str | None,
@@ -111,13 +124,15 @@ def command(
 
     A FILE holds tasks with "entities" that people settled, in any format that `import` reads. A stage is `given`
     (what the tasks bring), or KIND:MODEL: transformers:NAME, crf:FILE, eflomal, simalign:NAME. A FILE that is
-    called by a language's code (lug=FILE) is in that language; published figures stand beside its rows.
+    called by a language's code (lug=FILE) is in that language; published figures stand beside its rows. In place
+    of a FILE, masakhaner2, wikiann and uner are known by name, with --languages.
 
     What a stage or method gave is kept by content: run again with one more method, and only that is computed;
     stopped at any moment, the same call goes on. Bad records are left out and named (exit 5).
     """
     from xner_label.benchmark.data import read_dataset
     from xner_label.benchmark.kept import Kept
+    from xner_label.benchmark.known_data import KNOWN, find_data
     from xner_label.benchmark.page import render, require_template_engine
     from xner_label.benchmark.run import plan_benchmark, run_benchmark
     from xner_label.benchmark.table import markdown
@@ -130,7 +145,17 @@ def command(
     kept = Kept(cache or Path(settings.model_cache).expanduser() / "benchmark")
     with console_progress(announce=True) as progress:
         progress.begin("reading", None)
-        datasets = [read_dataset(argument, options, split=split, limit=limit or 0) for argument in data]
+        known = {argument for argument in data if argument in KNOWN and not Path(argument).exists()}
+        sources = find_data(data, languages or (), split=split, folder=data_folder)
+        # A known dataset's file is one part of it; the tasks in it say nothing of parts.
+        datasets = [
+            read_dataset(source, options, split=split if source in data else None, limit=limit or 0)
+            for source in sources
+        ]
+        if languages and not known:
+            datasets = [dataset for dataset in datasets if dataset.name in languages]
+            if not datasets:
+                raise UsageError("no file is called by one of --languages", hint="name them: lug=FILE")
         if dry_run:
             plan = plan_benchmark(grid, datasets, settings, kept, progress)
         else:

@@ -52,10 +52,11 @@ def removed_places(
     places: dict[int, set[tuple[int, int, str]]] = {}
     if not keys:
         return places
-    written = names.predicted_texts(session, project_id, {key.label for key in keys}, tasks)
-    asked = [row for row in written if NameKey(name_form(row[0]), name_form(row[1]), row[2]) in keys]
-    for source, text, label in asked:
-        for task, start, end in names.predicted_places(session, project_id, source, text, label, tasks):
+    labels = {key.label for key in keys}
+    written = names.predicted_texts(session, project_id, labels, tasks)
+    texts = {text for source, text, label in written if _key(source, text, label) in keys}
+    for source, text, label, task, start, end in names.predicted_places(session, project_id, texts, labels, tasks):
+        if _key(source, text, label) in keys:
             places.setdefault(task, set()).add((start, end, label))
     return places
 
@@ -106,3 +107,7 @@ def measured_decisions(session: Session, project_id: int) -> NameDecisions:
         len(removed),
         removed.count(False),
     )
+
+
+def _key(source: str, text: str, label: str) -> NameKey:
+    return NameKey(name_form(source), name_form(text), label)

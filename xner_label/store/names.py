@@ -25,6 +25,8 @@ from xner_label.store.tables import (
     Task,
 )
 
+_TEXTS_PER_STATEMENT = 1_000
+
 
 class Occurrence(msgspec.Struct, frozen=True):
     """An entity of a prediction in a task that nobody has reviewed; offsets in code points."""
@@ -117,23 +119,35 @@ def predicted_texts(
 
 
 def predicted_places(
-    session: Session, project_id: int, source: str, text: str, label: str, tasks: Collection[int] | None = None
-) -> list[tuple[int, int, int]]:
-    """(task, start, end) wherever any version has predicted such an entity, written just so, each once."""
-    query = (
-        select(Task.id, ProjectedEntity.start, ProjectedEntity.end)
-        .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
-        .join(Task, Task.id == Prediction.task_id)
-        .where(
-            *(Task.project_id == project_id, ProjectedEntity.text == text, ProjectedEntity.label == label),
-            func.coalesce(ProjectedEntity.source_text, "") == source,
+    session: Session,
+    project_id: int,
+    texts: Collection[str],
+    labels: Collection[str],
+    tasks: Collection[int] | None,
+) -> Iterator[tuple[str, str, str, int, int, int]]:
+    """(source name, text, label, task, start, end) of every entity of these texts and labels that any version has
+    predicted, each once; ``tasks`` restricts it to some."""
+    named = func.coalesce(ProjectedEntity.source_text, "")
+    ordered = sorted(texts)
+    for start_at in range(0, len(ordered), _TEXTS_PER_STATEMENT):
+        chunk = ordered[start_at : start_at + _TEXTS_PER_STATEMENT]
+        query = (
+            select(
+                *(named, ProjectedEntity.text, ProjectedEntity.label),
+                *(Task.id, ProjectedEntity.start, ProjectedEntity.end),
+            )
+            .join(Prediction, Prediction.id == ProjectedEntity.prediction_id)
+            .join(Task, Task.id == Prediction.task_id)
+            .where(
+                *(Task.project_id == project_id, ProjectedEntity.label.in_(labels)),
+                ProjectedEntity.text.in_(chunk),
+            )
+            .distinct()
         )
-        .distinct()
-        .order_by(Task.id, ProjectedEntity.start)
-    )
-    if tasks is not None:
-        query = query.where(Task.id.in_(tasks))
-    return [(task, start, end) for task, start, end in session.execute(query)]
+        if tasks is not None:
+            query = query.where(Task.id.in_(tasks))
+        for source, text, label, task, start, end in session.execute(query).yield_per(1000):
+            yield str(source), text, label, task, start, end
 
 
 def shown_spans(session: Session, project_id: int, strategy: str) -> dict[int, set[tuple[int, int, str]]]:
