@@ -1,4 +1,4 @@
-"""How often names lose affixes that are written on to them, rightly and wrongly.
+"""How often names lose affixes that are written on to them, rightly and wrongly, once people have cut one off.
 
 Stand-ins: Luganda names spelt by ear in Arabic and Hebrew letters, a clitic before three in ten of them; of the
 right token spans, how many are cut where the name begins. Real rows: how many spans are cut, and how many of these
@@ -19,7 +19,7 @@ from scripts import ROWS as OTHERS
 from xner_label.entities import Tokens
 from xner_label.projection.fitting.caseless_copies import spelt_by_ear
 from xner_label.projection.fitting.examples import Example, read_examples
-from xner_label.projection.inner_borders import name_borders
+from xner_label.projection.inner_borders import BorderHabits, name_borders
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
 
@@ -29,6 +29,7 @@ ALPHABETS = {
 }
 CLITICS = {"Arab": "وفبلك", "Hebr": "ובלכמ"}
 SHARE, SEED = 0.3, 1
+HABITS = BorderHabits(dict.fromkeys("بב", 1))
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def stand_in(script: str, examples: Sequence[Example], projector: LogLinearProje
         for projection in projections:
             if projection.mention is None or (projection.first, projection.last) not in spans:
                 continue
-            name = name_borders(instance, projection.mention, projection.first, projection.last)
+            name = name_borders(instance, projection.mention, projection.first, projection.last, HABITS)
             length = name.start - instance.target.starts[projection.first]
             if projection.first in first:
                 needed, right, wrong = needed + 1, right + (length == 1), wrong + (length > 1)
@@ -84,7 +85,7 @@ def real_row(examples: Sequence[Example], projector: LogLinearProjector) -> tupl
         gold = {target.span(first, last) for first, last, _ in example.gold}
         for projection in projections:
             span = target.span(projection.first, projection.last)
-            name = name_borders(example.instance, projection.mention, projection.first, projection.last)
+            name = name_borders(example.instance, projection.mention, projection.first, projection.last, HABITS)
             if name != span:
                 cut, whole, inner = cut + 1, whole + (span in gold), inner + (name in gold)
     return cut, whole, inner

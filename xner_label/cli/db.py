@@ -44,6 +44,7 @@ def upgrade(settings: Settings, revision: str, backup_path: Path | None, as_json
             copies.back_up(store, backup_path)
             say(f"copied to {backup_path}")
         before, after = migrating.upgrade(store, revision)
+        store.refresh_statistics()  # rebuilt tables have lost theirs
     _migrated(before, after, as_json)
 
 

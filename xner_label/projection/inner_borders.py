@@ -3,8 +3,9 @@
 Projection ends where tokens do. Some scripts write other words on to names: Arabic and Hebrew conjunctions and
 prepositions before them, Korean particles behind them, and many languages put endings behind an apostrophe
 (``Ankara'da``). A projected span leaves such an affix out where the rest of the token reads more like a word of
-the source entity than the whole token does, or is what people settled as a name. What people do with an affix
-overrules the lists here: they may cut others, and leave these standing.
+the source entity than the whole token does, or is what people settled as a name. Clitics and affixes that aren't
+listed here stay until people have cut some off: annotation by whole words is as common. What people do overrules
+the lists.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _HANGUL = regex.compile(r"\p{Script=Hangul}{3,}")
 # What is left must be so long, in code points, and read so much like a word of the source entity: by its letters,
 # or by its consonants where there are so many.
 _LEAST_STEM, _LEAST_SIMILARITY, _LEAST_CONSONANTS = 2, 0.75, 3
-# An affix of the lists counts as cut so often before people have answered; others must have been cut so often.
+# An affix of the lists counts as cut so often beside what people did; others must have been cut so often.
 _PRESUMED, _LEAST_CUTS = 2, 2
 _LONGEST_AFFIX = 8
 
@@ -68,6 +69,8 @@ class BorderHabits(msgspec.Struct, frozen=True):
 
 
 NO_HABITS = BorderHabits()
+# By these every affix of the lists is cut off.
+_EVERY_CLITIC = BorderHabits(dict.fromkeys(_CLITICS, 1))
 
 
 def name_borders(
@@ -120,7 +123,7 @@ def learn_border_habits(settled: Iterable[tuple[Instance, Sequence[Entity]]]) ->
                 if 0 < len(affix) <= _LONGEST_AFFIX:
                     cuts[affix] += 1
                 elif not affix and not edge.isascii():
-                    length = _cut(edge, candidates, words, NO_HABITS)
+                    length = _cut(edge, candidates, words, _EVERY_CLITIC)
                     if length:
                         keeps[edge[:length] if candidates is _prefixes else edge[len(edge) - length :]] += 1
     return BorderHabits(dict(cut[0]), dict(kept[0]), dict(cut[1]), dict(kept[1]), frozenset(names))
@@ -145,11 +148,18 @@ def _cut(token: str, candidates: _Candidates, words: Callable[[], list[str]], ha
 
 def _prefixes(token: str, habits: BorderHabits) -> Iterator[tuple[str, str]]:
     """Prefixes of a token that may be cut off, and the rest, the longest first."""
-    listed = {token[:1], token[:2]} & _PREFIXES
+    clitics = {token[:1], token[:2]} & _PREFIXES
+    if clitics and not _cut_more_often(habits, _PREFIXES):
+        clitics = set()
     cut = {prefix for prefix in habits.prefixes_cut if token.startswith(prefix)}
-    for prefix in sorted(listed | cut, key=len, reverse=True):
-        if _usual(prefix, prefix in listed, habits.prefixes_cut, habits.prefixes_kept):
+    for prefix in sorted(clitics | cut, key=len, reverse=True):
+        if _usual(prefix, prefix in clitics, habits.prefixes_cut, habits.prefixes_kept):
             yield prefix, token[len(prefix) :]
+
+
+def _cut_more_often(habits: BorderHabits, prefixes: Iterable[str]) -> bool:
+    cut, kept = habits.prefixes_cut, habits.prefixes_kept
+    return bool(cut) and sum(cut.get(own, 0) - kept.get(own, 0) for own in prefixes) > 0
 
 
 def _suffixes(token: str, habits: BorderHabits) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     literal_column,
     select,
     text,
@@ -45,6 +46,10 @@ T = TypeVar("T")
 _BUSY_TIMEOUT = 30.0
 # How many ids go into one IN (...).
 _IDS = 5_000
+# What a connection to SQLite keeps of the file in memory, and what it reads without copying it there.
+_CACHE_KIB, _MAPPED_BYTES = 65_536, 256 << 20
+# Rows that SQLite is to expect in a table that was empty when it last looked.
+_FEW = "100"
 # Seconds after which a connection is opened anew: what lies between may have forgotten it.
 _RENEWED = 1_800
 
@@ -153,13 +158,21 @@ class Store:
     def refresh_statistics(self) -> None:
         """Let the database look at how many rows its tables have now: its plans rest on that.
 
-        It does so by itself, in time; after much was written that is too late for the next command.
+        It does so by itself, in time; after much was written that is too late for the next command. Where others
+        write for too long it is left to the next time: nothing but speed depends on it.
         """
-        postgres = self.engine.dialect.name == "postgresql"
-        names = ", ".join(sorted(Base.metadata.tables))
-        with _explained(), self.engine.connect() as connection:
-            for statement in [f"ANALYZE {names}"] if postgres else ["PRAGMA analysis_limit = 1000", "ANALYZE"]:
-                connection.exec_driver_sql(statement)
+        with suppress(OperationalError), self._writing.connect() as connection:
+            names = inspect(connection).get_table_names()
+            if self.engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
+            else:
+                connection.exec_driver_sql("ANALYZE")
+                # of an empty table SQLite keeps nothing and takes it for a large one ever after
+                known = set(connection.exec_driver_sql("SELECT tbl FROM sqlite_stat1").scalars())
+                for name in names:
+                    if name not in known:
+                        connection.exec_driver_sql("INSERT INTO sqlite_stat1 VALUES (?, NULL, ?)", (name, _FEW))
+                connection.exec_driver_sql("ANALYZE sqlite_master")
             connection.commit()
 
     def close(self) -> None:
@@ -299,6 +312,9 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    # of a store of gigabytes the two megabytes that are usual hold next to nothing
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -111,7 +111,8 @@ def predicted_tasks(
         .outerjoin(ReviewItem, ReviewItem.task_id == Task.id)
         .order_by(Task.id)
     )
-    for part in _parts(query, Task.id, task_ids):
+    # by the prediction's column, whose index then serves: SQLite would read all that the version predicted
+    for part in _parts(query, Prediction.task_id, task_ids):
         for row in session.execute(part.execution_options(yield_per=_ROWS)):
             yield TaskRow(*row)
 
