@@ -30,7 +30,7 @@ from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
 from xner_label.studio.ranking import rank_waiting
-from xner_label.studio.regions import to_studio
+from xner_label.studio.regions import require_fitting
 from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
 from xner_label.studio.task_fields import FieldMaker, TaskFields, refresh_fields
 
@@ -121,14 +121,17 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
         pushed = refreshed = repaired = reordered = 0
         if not options.dry_run and choice.version is not None:
             shower = Shower(store, studio, project, control, choice.version, progress)
-            pushed = _Delivery(store, studio, project, control, choice.version, progress).run()
+            delivery = _Delivery(store, studio, project, control, choice.version, progress)
+            pushed = delivery.run()
             refreshed = shower.follow()
             if refreshed:
                 with store.write() as session:
                     reordered = rank_waiting(session, project.id)
             repaired = shower.complete()
             show_version(studio, studio_project, choice.version)
-            refresh_fields(store, studio, project, control, progress)
+            # what was sent just now can be out of date only where the queue has changed since
+            fresh = set() if reordered else delivery.sent
+            refresh_fields(store, studio, project, control, progress, fresh)
         with store.read() as session:
             waiting = reviews.count_open(session, project.id)
             elsewhere = {} if choice.items else _elsewhere(session, project, choice.version, options)
@@ -184,8 +187,8 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     found = found[:wanted]
     if options.strategy == RANDOM and options.max_confidence is None and options.tasks is None:
         drawn = {task for task, _, _ in found}
-    for task, prediction in predictions.by_id(session, [item[1] for item in found]):
-        to_studio(task.text, prediction, control)
+    for entity in predictions.placed_entities(session, [prediction for _, prediction, _ in found]):
+        require_fitting(entity, control.labels)
     items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
     return _Choice(version, items, [confidence for _, _, confidence in found], frozenset(drawn))
 
@@ -235,6 +238,7 @@ class _Delivery:
         self._version = version
         self._progress = progress
         self._fields: dict[int, TaskFields] = {}
+        self.sent: set[int] = set()  # ids of the items that were sent
 
     def run(self) -> int:
         """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
@@ -318,6 +322,7 @@ class _Delivery:
         with self._store.write() as session:
             reviews.mark_pushed(session, {item.task.id: row for (item, _), row in zip(ours, ids, strict=True)})
             mark_fields(session, {item.item.id: self._fields[item.item.id].shown for item, _ in ours})
+            self.sent.update(item.item.id for item, _ in ours)
             if answer.prediction_count == len(ours):
                 reviews.mark_shown(session, {item.item.id: self._shown(item) for item, _ in ours})
             else:

@@ -17,6 +17,7 @@ from xner_label.studio.labelling import Control
 from xner_label.studio.reasons import reasons
 
 if TYPE_CHECKING:
+    from xner_label.store.predictions import PlacedEntity
     from xner_label.store.tables import Prediction, ProjectedEntity
 
 
@@ -40,6 +41,11 @@ def to_studio(text: str, prediction: Prediction, control: Control) -> dict[str, 
         "score": prediction.confidence,
         "result": [region_of(text, entity, control) for entity in prediction.entities],
     }
+
+
+def require_fitting(entity: PlacedEntity, labels: Sequence[str]) -> None:
+    """Raise ContractError for a stored entity that doesn't fit its text or the labels."""
+    _check(entity.whole, entity.start, entity.end, entity.text, entity.label, labels, f"entity {entity.region}")
 
 
 def region_of(text: str, entity: ProjectedEntity, control: Control) -> dict[str, Any]:

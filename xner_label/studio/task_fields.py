@@ -4,7 +4,7 @@ at first. Fields of waiting tasks follow what the store knows: a newer predictio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -112,13 +112,22 @@ def _mentions(item: Outgoing) -> list[SourceMention]:
     ]
 
 
-def refresh_fields(store: Store, studio: Studio, project: Project, control: Control, progress: Progress) -> int:
+def refresh_fields(
+    store: Store,
+    studio: Studio,
+    project: Project,
+    control: Control,
+    progress: Progress,
+    fresh: Collection[int] = frozenset(),
+) -> int:
     """Bring the fields of waiting tasks in Label Studio up to date; returns how many tasks changed there.
 
+    ``fresh`` are ids of items whose fields are known to be up to date and aren't made again.
     Other fields of a task's data are left as they are. Raises StudioError; what was sent before it is noted.
     """
     with store.read() as session:
-        digests = showing.waiting_digests(session, project.id)
+        waiting = showing.waiting_digests(session, project.id)
+        digests = {item: digest for item, digest in waiting.items() if item not in fresh}
         items = reviews.items_by_id(session, list(digests))
         fields = FieldMaker(session, project, control).fields(items) if items else {}
     stale = [item for item in items if fields[item.item.id].shown.digest != digests[item.item.id]]
