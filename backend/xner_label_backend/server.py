@@ -21,8 +21,9 @@ _LOG = logging.getLogger(__name__)
 
 # Seconds that requests, and then the work under way, get to end.
 _GRACE = 2
-# Seconds that a thread runs before another one may.
-_SWITCH = 0.0005
+# Seconds that a thread runs before another one may: threads that read the store are nearly always at work, and the
+# event loop has to wait for one of them after each of the several calls to the system that an answer takes.
+_SWITCH = 0.0001
 # Connections that may wait for the event loop.
 _BACKLOG = 1024
 
