@@ -36,6 +36,7 @@ class Desk:
         self.tokens = simulation.size.astype(np.float64)
         self.pool = np.zeros(tasks, bool)
         self.pool[simulation.pool] = True
+        self.answered = np.zeros(tasks)
         self.before: list[set] | None = None
         self.look()
 
@@ -131,6 +132,8 @@ class Desk:
         self.before = self.spans
         seconds = self.state.seconds
         self.state = self.simulation._after_sentences(self.state, [*drawn, *chosen], self.reviewer)
+        # those of a round share a place in its middle
+        self.answered[[*drawn, *chosen]] = self.state.reviewed.sum() - (len(drawn) + len(chosen)) / 2.0
         self.answers, self.seconds = len(drawn) + len(chosen), self.state.seconds - seconds
         self.look()
 
@@ -143,7 +146,8 @@ class Desk:
 
     def forecast(self):
         read = self.state.reviewed
-        return forecast(TaskHistory(self.tokens[read], self.doubt()[read], self.changes()[read]))
+        age = self.state.reviewed.sum() - self.answered[read]
+        return forecast(TaskHistory(self.tokens[read], self.doubt()[read], self.changes()[read], age))
 
     def taught(self) -> Taught | None:
         """What the last round taught the unread sentences."""

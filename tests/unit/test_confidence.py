@@ -403,6 +403,17 @@ class TestPlan:
         assert model_outlook([ModelPoint(100, 0.7, 0.6, 0.8)], 100, 0).after.value == pytest.approx(0.7, abs=0.01)
 
 
+def test_the_last_answers_tell_most_about_those_to_come():
+    tokens, doubt = np.full(400, 20.0), np.full(400, 0.5)
+    changes = np.where(np.arange(400) < 300, 1.0, 0.25)
+    age = 399.0 - np.arange(400)
+    alike, recent = (
+        forecast(TaskHistory(tokens, doubt, changes, which)).total(tokens[:100], doubt[:100]).value
+        for which in (None, age)
+    )
+    assert recent < 0.75 * alike
+
+
 class TestStopping:
     def test_nobody_knows_without_an_audit(self):
         assert not judge(None, None, Taught(answers=50, seconds=900.0, changed=0.0, gain=0.0)).stop

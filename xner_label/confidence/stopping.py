@@ -126,11 +126,11 @@ def judge(
     settled = [f"F1 of the whole corpus is {now.f1.value:.3f} ({now.f1.low:.3f} to {now.f1.high:.3f})"]
     if learned is not None:
         worth = purpose == MODEL and learned >= min_gain
-        teaches = f"what people answer in another hour adds {100 * learned:.1f} points of F1 to what nobody reads"
+        teaches = f"another hour teaches what nobody reads {100 * learned:.1f} points of F1"
         (go_on if worth else settled).append(teaches)
     if gain is not None:
         worth = (purpose != MODEL or learned is None) and gain >= min_gain
-        mends = f"what they read in an hour adds {100 * gain:.1f} points to the F1 of the whole corpus"
+        mends = f"what is read in an hour adds {100 * gain:.1f} points to the F1 of the whole corpus"
         (go_on if worth else settled).append(mends)
     if stability is not None:
         worth = purpose != MODEL and stability < STABLE
