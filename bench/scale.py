@@ -43,6 +43,7 @@ from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
 from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus  # noqa: E402
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed  # noqa: E402
 from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.projection.corpus import refresh as corpus_refresh  # noqa: E402
 from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
 from xner_label.reporting.status import status  # noqa: E402
 from xner_label.review.plans import make_plan  # noqa: E402
@@ -94,12 +95,12 @@ def judge(tasks: Sequence[Task], answers: Sequence[Any]) -> Any:
     return evaluate(*judged, LABELS)
 
 
-def refresh(language: str, share: float) -> None:
-    """The F1 of all tasks where the table of a share of them is made anew, and where all is learned anew; the
-    size of the sample is the same, a quarter of all tasks."""
+def refresh(language: str, share: float, seed: int = 0) -> None:
+    """The F1 of all tasks where the table of a share of them is made anew, with the thresholds and without any,
+    and where all is learned anew; the size of the sample is the same, a quarter of all tasks."""
     tasks, weights = data(language), Weights.load()
     numbered = list(enumerate(tasks))
-    random.Random(0).shuffle(numbered)
+    random.Random(seed).shuffle(numbered)
     batches = [numbered[start : start + BATCH] for start in range(0, len(tasks), BATCH)]
     first = numbered[: round(share * len(tasks))]
 
@@ -111,6 +112,10 @@ def refresh(language: str, share: float) -> None:
 
     before = learned(first)
     states = {"counted anew": with_table_refreshed(before, weights, batches), "learned anew": learned(numbered)}
+    thresholds = corpus_refresh._GROWTH, corpus_refresh._SHARE
+    corpus_refresh._GROWTH = corpus_refresh._SHARE = -1.0
+    states["counted anew, no thresholds"] = with_table_refreshed(before, weights, batches)
+    corpus_refresh._GROWTH, corpus_refresh._SHARE = thresholds
     for name, state in states.items():
         projector = LearnedProjector(weights, state)
         pipeline = Pipeline(projector, labels=LABELS)
@@ -118,8 +123,8 @@ def refresh(language: str, share: float) -> None:
         kept = sum(projector.answers_as_before(task) for _, task in first)
         scores = judge([task for _, task in numbered], answers)
         print(
-            f"{language} {len(first)} and {len(tasks) - len(first)} more, {name}: F1 {scores.f1:.4f}, "
-            f"{kept / len(first):.0%} of those before keep their answers",
+            f"{language} seed {seed}, {len(first)} and {len(tasks) - len(first)} more, {name}: "
+            f"F1 {scores.f1:.4f}, {kept / len(first):.0%} of those before keep their answers",
             flush=True,
         )
 
@@ -292,6 +297,7 @@ def main() -> None:
     parser.add_argument("what", choices=["quality", "refresh", "store", "growth"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
+    parser.add_argument("--seed", default=0, type=int, help="of the order in `refresh`")
     parser.add_argument("--tasks", default="10000")
     parser.add_argument("--more", default=0, type=int, help="tasks that come later")
     parser.add_argument("--corpus-limit", default=1_000, type=int, help="0: each task on its own")
@@ -301,7 +307,9 @@ def main() -> None:
     if arguments.what in ("quality", "refresh"):
         for language in arguments.languages.split(","):
             for share in map(float, arguments.shares.split(",")):
-                quality(language, share) if arguments.what == "quality" else refresh(language, share)
+                quality(language, share) if arguments.what == "quality" else refresh(
+                    language, share, arguments.seed
+                )
         return
     for count in map(int, arguments.tasks.split(",")):
         with tempfile.TemporaryDirectory() as folder:
