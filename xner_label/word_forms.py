@@ -42,5 +42,10 @@ def fold(text: str) -> str:
     return folded
 
 
+def fold_word(word: str) -> str:
+    """A folded word; one of combining marks alone stays as it is."""
+    return fold(word) or word
+
+
 def _ascii_digit(match: regex.Match[str]) -> str:
     return str(unicodedata.digit(match[0]))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from xner_label.letter_case import has_case, shape
 from xner_label.projection.loglinear.mentions import NAMELESS
 from xner_label.projection.problem import Instance
-from xner_label.word_forms import fold
+from xner_label.word_forms import fold_word
 from xner_label.writing_systems import (
     CLOSING,
     NAME_DOTS,
@@ -136,7 +136,7 @@ class Vocabulary:
         return self._table
 
     def _add(self, word: str) -> None:
-        folded = fold(word) or word  # a word of combining marks alone stays as it is
+        folded = fold_word(word)
         letters = sum(char.isalpha() for char in word)
         capitals = sum(char.isupper() for char in word)
         latin = folded if folded.isascii() else romanise(folded)
