@@ -191,7 +191,7 @@ CALLS = (
     ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source
-    Call("db prune", f"{STORE} --delete --json"),
+    Call("db prune", f"{STORE} --delete --before 2026-01-31 --archive new-archive.jsonl.gz --json"),
     Call(
         "predict",
         f"{PROJECT} --with-model",

@@ -60,7 +60,7 @@ def labelled(number: int) -> Task:
 
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the short form nobody waits half a minute for what may still be on its way."""
+    """In the short form nobody waits a minute and a half for what may still be on its way."""
     if FACTOR == 1:
         for module in (push_module, showing):
             monkeypatch.setattr(module, "SETTLE", timedelta(seconds=5))

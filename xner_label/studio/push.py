@@ -26,12 +26,12 @@ from xner_label.store.reviews import Outgoing
 from xner_label.store.showing import mark_fields
 from xner_label.store.tables import Project
 from xner_label.studio.answers import NotAnsweredError
-from xner_label.studio.client import Studio, open_studio
+from xner_label.studio.client import SETTLE, Studio, open_studio
 from xner_label.studio.identity import require_connected
 from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
 from xner_label.studio.ranking import rank_waiting
 from xner_label.studio.regions import require_fitting
-from xner_label.studio.showing import SETTLE, Shower, prediction_of, show_version
+from xner_label.studio.showing import Shower, prediction_of, show_version
 from xner_label.studio.task_fields import FieldMaker, TaskFields, refresh_fields
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
