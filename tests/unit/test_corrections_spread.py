@@ -12,10 +12,12 @@ from tests.misnamed_corpus import misnamed_corpus as corpus
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.rounds import first_opinion, project_corpus
 from xner_label.projection.corpus.settled import clamped, settle
-from xner_label.projection.fitting import adaptation
-from xner_label.projection.fitting.adaptation import best_expected_cut, is_worse, judge
+from xner_label.projection.fitting import chance
+from xner_label.projection.fitting.adaptation import judge
+from xner_label.projection.fitting.chance import STRENGTHS, is_worse, surely_better
 from xner_label.projection.fitting.corrections import spread
 from xner_label.projection.fitting.examples import Example
+from xner_label.projection.fitting.recalibration import best_expected_cut
 from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_weights
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
@@ -102,16 +104,35 @@ def test_nothing_is_adapted_to_next_to_nothing(world):
     assert not result.adapted.effects.span
 
 
-def test_of_what_was_fitted_as_much_is_used_as_cross_validation_allows(world, monkeypatch):
+def test_of_what_was_fitted_nothing_is_used_that_cross_validation_cannot_tell_from_chance(world, monkeypatch):
     observations, rounds, gold, before = world
     answers = dict(enumerate(gold[:48]))
     assert spread(observations, rounds, answers, before).adapted.effects.span
-    monkeypatch.setattr(adaptation, "STRENGTHS", (0.0,))
+    monkeypatch.setattr(chance, "_SURELY", 1e9)
     result = spread(observations, rounds, answers, before)
     assert (result.adapted.effects.span, result.adapted.effects.label) == ({}, {})
     for name in ("given", "tagged", "overlooked", "label"):
         was, is_ = (getattr(each, name) for each in (rounds[-1], result.adapted.round))
         assert {key: value for key, value in is_.items() if value} == pytest.approx(was, abs=1e-5)
+    assert result.adapted.round.calibration == rounds[-1].calibration
+    assert result.adapted.round.added == rounds[-1].added
+    assert result.cut == rounds[-1].cut
+
+
+def test_a_gain_counts_where_it_exceeds_chance():
+    generator = np.random.default_rng(1)
+    noise = generator.normal(0.0, 1.0, 400)
+    usual, gain = np.full(400, 5.0), noise - noise.mean() + 0.2
+    losses = np.array([usual - strength * gain for strength in STRENGTHS])
+    assert surely_better(losses) == 1.0
+    faint = np.array([usual - strength * (gain - 0.15) for strength in STRENGTHS])
+    assert faint.sum(axis=1).argmin() == len(STRENGTHS) - 1
+    assert surely_better(faint) == 0.0
+    assert surely_better(losses[::-1]) == 0.0
+    assert surely_better(np.zeros((len(STRENGTHS), 0))) == 0.0
+    # the most likely strength, and not the largest that is better than none
+    halfway = usual - np.outer([1.0 - (strength - 0.5) ** 2 for strength in STRENGTHS], np.ones(400))
+    assert surely_better(halfway) == 0.5
 
 
 def test_labels_that_only_people_gave_take_part():
