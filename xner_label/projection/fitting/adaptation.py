@@ -6,9 +6,9 @@
 v and q are the shipped weights; all of dv, dq, beta and gamma have Gaussian priors around 0. They are fitted by
 L-BFGS on the reviewed sentences, whose evidence comes from other sentences alone: an effect is what the model
 gets wrong about a word given everything else. The right candidate of a mention is the one it was settled on.
-The calibration is fitted anew on cross-fitted outcomes (:mod:`recalibration`). What was fitted is used as far as it
-makes the answers in reviewed sentences left out likelier by more than chance (:mod:`chance`), spans, labels and
-calibration apart, and not at all where it does worse there.
+The calibration is fitted anew on cross-fitted outcomes (:mod:`recalibration`). What was fitted is used as far as
+it makes the answers in reviewed sentences left out likelier by more than chance (:mod:`chance`), spans, labels
+and calibration apart, and not at all where it does worse there.
 """
 
 from __future__ import annotations
