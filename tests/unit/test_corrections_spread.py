@@ -14,7 +14,7 @@ from xner_label.projection.corpus.rounds import first_opinion, project_corpus
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.fitting import chance
 from xner_label.projection.fitting.adaptation import judge
-from xner_label.projection.fitting.chance import STRENGTHS, is_worse, surely_better
+from xner_label.projection.fitting.chance import STRENGTHS, best_strength, is_worse
 from xner_label.projection.fitting.corrections import spread
 from xner_label.projection.fitting.examples import Example
 from xner_label.projection.fitting.recalibration import best_expected_cut
@@ -104,7 +104,7 @@ def test_nothing_is_adapted_to_next_to_nothing(world):
     assert not result.adapted.effects.span
 
 
-def test_of_what_was_fitted_nothing_is_used_that_cross_validation_cannot_tell_from_chance(world, monkeypatch):
+def test_of_what_few_answers_teach_nothing_is_used_that_could_be_chance(world, monkeypatch):
     observations, rounds, gold, before = world
     answers = dict(enumerate(gold[:48]))
     assert spread(observations, rounds, answers, before).adapted.effects.span
@@ -119,20 +119,22 @@ def test_of_what_was_fitted_nothing_is_used_that_cross_validation_cannot_tell_fr
     assert result.cut == rounds[-1].cut
 
 
-def test_a_gain_counts_where_it_exceeds_chance():
-    generator = np.random.default_rng(1)
-    noise = generator.normal(0.0, 1.0, 400)
+def test_a_gain_that_few_answers_show_has_to_exceed_chance():
+    noise = np.random.default_rng(1).normal(0.0, 1.0, 400)
     usual, gain = np.full(400, 5.0), noise - noise.mean() + 0.2
-    losses = np.array([usual - strength * gain for strength in STRENGTHS])
-    assert surely_better(losses) == 1.0
-    faint = np.array([usual - strength * (gain - 0.15) for strength in STRENGTHS])
-    assert faint.sum(axis=1).argmin() == len(STRENGTHS) - 1
-    assert surely_better(faint) == 0.0
-    assert surely_better(losses[::-1]) == 0.0
-    assert surely_better(np.zeros((len(STRENGTHS), 0))) == 0.0
-    # the most likely strength, and not the largest that is better than none
-    halfway = usual - np.outer([1.0 - (strength - 0.5) ** 2 for strength in STRENGTHS], np.ones(400))
-    assert surely_better(halfway) == 0.5
+    strong, faint = (
+        np.array([usual - strength * (gain - less) for strength in STRENGTHS]) for less in (0.0, 0.15)
+    )
+    assert best_strength(strong, few=True) == 1.0
+    assert (best_strength(faint, few=True), best_strength(faint, few=False)) == (0.0, 1.0)
+    # sure of itself, but next to nothing
+    small = np.outer([-strength for strength in STRENGTHS], np.full(40, 0.09))
+    assert (best_strength(small, few=True), best_strength(small, few=False)) == (0.0, 1.0)
+    for few in (False, True):
+        assert best_strength(strong[::-1], few=few) == 0.0
+        assert best_strength(np.zeros((len(STRENGTHS), 0)), few=few) == 0.0
+        halfway = np.outer([(strength - 0.5) ** 2 for strength in STRENGTHS], np.ones(400))
+        assert best_strength(halfway, few=few) == 0.5
 
 
 def test_labels_that_only_people_gave_take_part():

@@ -7,8 +7,8 @@ v and q are the shipped weights; all of dv, dq, beta and gamma have Gaussian pri
 L-BFGS on the reviewed sentences, whose evidence comes from other sentences alone: an effect is what the model
 gets wrong about a word given everything else. The right candidate of a mention is the one it was settled on.
 The calibration is fitted anew on cross-fitted outcomes (:mod:`recalibration`). What was fitted is used as far as
-it makes the answers in reviewed sentences left out likelier by more than chance (:mod:`chance`), spans, labels
-and calibration apart, and not at all where it does worse there.
+it makes the answers in reviewed sentences left out likelier, spans and labels apart, from few answers only where
+that is more than chance (:mod:`chance`), and not at all where it does worse there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from xner_label.projection.corpus.effects import (
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
 from xner_label.projection.corpus.rounds import ChosenSpans, RoundEvidence, RoundModel, project_round
 from xner_label.projection.corpus.settled import Gold, Settled
-from xner_label.projection.fitting.chance import FOLDS, STRENGTHS, is_worse, surely_better
+from xner_label.projection.fitting.chance import ENOUGH, FOLDS, STRENGTHS, best_strength, is_worse
 from xner_label.projection.fitting.optimisation import minimise, scale, span_likelihood, span_losses
 from xner_label.projection.fitting.recalibration import best_expected_cut, recalibrated
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
@@ -238,7 +238,8 @@ def adapt(
         problem.losses(fitted, shift, (reviewed & (fold == which))[observations.sentence])
         for which, (fitted, shift) in enumerate(zip(fits, shifts, strict=True))
     ]
-    span, label = (surely_better(sum(losses)[:, reviewed]) for losses in zip(*judged, strict=True))
+    few = sum(map(len, gold.values())) < ENOUGH
+    span, label = (best_strength(sum(losses)[:, reviewed], few=few) for losses in zip(*judged, strict=True))
     fits = [problem.weakened(fitted, span, label) for fitted in fits]
     shifts = [Shift(span * shift.candidate, label * shift.label, span * shift.text) for shift in shifts]
 
@@ -258,14 +259,14 @@ def adapt(
         )
 
     left_out = project_left_out(shipped)
-    calibrated = recalibrated(observations, left_out, judge(observations, left_out, gold), shipped, fold)
+    calibrated = recalibrated(observations, left_out, judge(observations, left_out, gold), shipped, fold, few=few)
     before = project_round(observations, evidence, RoundModel(shipped), only=reviewed)
     counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
     stays = is_worse(counts)
     if stays:
         # the words teach nothing that lasts; how sure to be is learned all the same
         fitted = _Fit(problem.model.candidate, problem.model.label[:, 0], unchanged.effects)
-        calibrated = recalibrated(observations, before, judge(observations, before, gold), shipped, fold)
+        calibrated = recalibrated(observations, before, judge(observations, before, gold), shipped, fold, few=few)
     else:
         fitted = problem.weakened(problem.fit(settled.known(observations)), span, label)
     round_ = _round(calibrated, fitted)

@@ -12,19 +12,24 @@ FOLDS = 3
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # A difference of more standard errors isn't put down to chance: one of 20, one-sided.
 _SURELY = 1.64
+# From so many settled entities on, cross-validation may choose by itself.
+ENOUGH = 150
+# Below, differences of log-likelihoods have standard errors that can't be relied on, and small ones say nothing
+# (Sivula, Magnusson, Matamoros and Vehtari, 2020: fewer than 100 observations, less than 4).
+_SMALL = 4.0
 
 
-def surely_better(losses: Floats) -> float:
-    """Which of STRENGTHS loses least on sentences left out; 0 where the gain over 0 could be chance.
+def best_strength(losses: Floats, *, few: bool) -> float:
+    """Which of STRENGTHS loses least on sentences left out, by log-likelihoods (strengths, sentences).
 
-    losses: (strengths, sentences). The gain has to exceed _SURELY standard errors over the sentences.
+    With ``few`` answers 0, unless the gain over it is neither small nor within _SURELY standard errors over the
+    sentences.
     """
     best = int(np.argmin(losses.sum(axis=1)))
-    if not best:
-        return 0.0
     gain = losses[0] - losses[best]
-    error = float(gain.std()) * np.sqrt(len(gain))
-    return STRENGTHS[best] if gain.sum() > _SURELY * error else 0.0
+    if best and few and gain.sum() <= max(_SMALL, _SURELY * float(gain.std()) * np.sqrt(len(gain))):
+        return 0.0
+    return STRENGTHS[best]
 
 
 def is_worse(counts: Floats) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.rounds import ChosenSpans
-from xner_label.projection.fitting.chance import FOLDS, STRENGTHS, surely_better
+from xner_label.projection.fitting.chance import FOLDS, STRENGTHS, best_strength
 from xner_label.projection.fitting.optimisation import logistic, minimise
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
 from xner_label.projection.loglinear.model import logit
@@ -25,10 +25,16 @@ _CUTS = np.arange(0.2, 0.65, 0.01)
 
 
 def recalibrated(
-    observations: Observations, outcomes: ChosenSpans, right: Bools, shipped: Round, fold: Ints
+    observations: Observations, outcomes: ChosenSpans, right: Bools, shipped: Round, fold: Ints, *, few: bool
 ) -> Round:
-    """The calibrations fitted on outcomes, each kind's prior centred on the shipped numbers, and used as far as
-    outcomes of other folds than those fitted on, ``fold`` (S,), surely become likelier."""
+    """The calibrations fitted on outcomes, each kind's prior centred on the shipped numbers.
+
+    With ``few`` answers they are used as far as outcomes of other folds than those fitted on, ``fold`` (S,),
+    become likelier beyond chance.
+    """
+    every = _calibration(observations, outcomes, right, shipped)
+    if not few:
+        return every
     of_outcome = fold[outcomes.sentence]
     losses = np.zeros((len(STRENGTHS), len(fold)))
     for which in range(FOLDS):
@@ -38,8 +44,7 @@ def recalibrated(
         for place, strength in enumerate(STRENGTHS):
             lost = _outcome_losses(observations, judged, truth, _between(shipped, fitted, strength))
             losses[place] += np.bincount(judged.sentence, lost, len(fold))
-    strength = surely_better(losses[:, np.unique(outcomes.sentence)])
-    return _between(shipped, _calibration(observations, outcomes, right, shipped), strength)
+    return _between(shipped, every, best_strength(losses[:, np.unique(outcomes.sentence)], few=few))
 
 
 def _calibration(observations: Observations, outcomes: ChosenSpans, right: Bools, shipped: Round) -> Round:
