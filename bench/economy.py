@@ -34,7 +34,7 @@ BUDGETS = (0, 50, 100, 200, 500)
 MINUTES = (5, 10, 20, 30, 40, 50, 60)  # of the one queue
 NAMES = 100  # ten minutes of them
 DRAWN = frozenset({"random", "mix"})  # strategies that draw, so that one seed says little
-TEXT = frozenset({DEFAULT_STRATEGY, "random"})  # text models of these orders; two trainings a state
+TEXT = (DEFAULT_STRATEGY, "random")  # orders whose text models are trained, two a state
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -64,12 +64,14 @@ class Loop(NamedTuple):
     names: tuple[int, ...]
     seed: int
     error: float
+    text: bool = False
 
     @property
     def name(self) -> str:
         steps = ",".join(map(str, self.budgets))
         asked = f" names {','.join(map(str, self.names))}" if self.names else ""
-        return f"{self.language} {self.strategy} {steps}{asked} seed {self.seed} error {self.error:g}"
+        trained = " text" if self.text else ""
+        return f"{self.language} {self.strategy} {steps}{asked} seed {self.seed} error {self.error:g}{trained}"
 
 
 def main() -> None:
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=[*STRATEGIES, ONE_QUEUE])
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
     parser.add_argument("--seeds", type=int, default=3, help="draws of the strategies that draw, and of errors")
-    parser.add_argument("--errors", nargs="+", type=float, default=[0.0, 0.05])
+    parser.add_argument("--errors", nargs="*", type=float, default=[0.05])
     parser.add_argument("--quick", action="store_true", help="the default order, no errors")
     parser.add_argument("--weights", type=Path, help="folder that keeps the fitted weights between runs")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no loop after so long")
@@ -145,18 +147,21 @@ def fitted(language: str, folder: Path) -> Weights:
 def loops(language: str, options: argparse.Namespace) -> Iterator[Loop]:
     """Every loop on one language, those that the most is asked of first."""
     budgets = tuple(sorted(set(options.budgets)))
-    yield Loop(language, DEFAULT_STRATEGY, budgets, (NAMES,), 0, 0.0)
-    if options.quick:
-        return
-    for error in options.errors:
-        for seed in range(options.seeds if error else 0):
-            yield Loop(language, DEFAULT_STRATEGY, budgets, (), seed, error)
-    for strategy in options.strategies:
+    strategies = [DEFAULT_STRATEGY] if options.quick else options.strategies
+    if DEFAULT_STRATEGY in strategies:
+        yield Loop(language, DEFAULT_STRATEGY, budgets, (NAMES,), 0, 0.0)
+        for error in [] if options.quick else options.errors:
+            for seed in range(options.seeds):
+                yield Loop(language, DEFAULT_STRATEGY, budgets, (), seed, error)
+    for strategy in strategies:
         if strategy == ONE_QUEUE:
             yield Loop(language, strategy, MINUTES, (), 0, 0.0)
         elif strategy != DEFAULT_STRATEGY:
             for seed in range(options.seeds if strategy in DRAWN else 1):
                 yield Loop(language, strategy, budgets, (), seed, 0.0)
+    for strategy in TEXT:
+        if strategy in strategies:
+            yield Loop(language, strategy, budgets, (), 0, 0.0, text=True)
 
 
 def states(loop: Loop, simulation: Simulation) -> Iterator[Row]:
@@ -171,7 +176,7 @@ def states(loop: Loop, simulation: Simulation) -> Iterator[Row]:
             names=loop.names,
             seed=loop.seed,
             error=loop.error,
-            text=loop.strategy in TEXT and not loop.error and not loop.seed,
+            text=loop.text,
         )
     )
     for run in runs:
@@ -201,7 +206,12 @@ def summarise(results: Results) -> None:
             # the queue's steps are minutes, which errors don't change
             step = round(row.run.minutes) if row.run.strategy == ONE_QUEUE else row.run.budget
             asked = 0 if row.run.strategy == ONE_QUEUE else row.run.names
-            groups.setdefault((row.language, row.run.strategy, row.error, step, asked), []).append(row.run)
+            group = groups.setdefault((row.language, row.run.strategy, row.error, step, asked), [])
+            same = [run.seed for run in group]
+            if row.run.seed not in same:
+                group.append(row.run)
+            elif row.run.text_f1 is not None:
+                group[same.index(row.run.seed)] = row.run
     today = {language: replaced_curve(results, language) for language in results.weights}
     print("language strategy error step names draws | minutes pool rest test text gold silver | AUROC at-cut ECE")
     for (language, strategy, error, step, asked), runs in sorted(groups.items()):
