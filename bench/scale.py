@@ -2,7 +2,8 @@
 
 `python bench/scale.py quality --languages lug,tsn --shares 1,0.5,0.25`: F1 of the project's projection where a
 share of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the
-differences. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with
+differences. `refresh --shares 0.8`: the like, where the table of so many of the tasks is made anew
+when the others come. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with
 other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
 names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py growth --tasks
 10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
@@ -39,9 +40,10 @@ from xner_label.entities import Task, Tokens  # noqa: E402
 from xner_label.evaluation.spans import JudgedTask, evaluate  # noqa: E402
 from xner_label.jsonl import read_values  # noqa: E402
 from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
-from xner_label.predicting.corpus_state import LearnedProjector, learn_corpus  # noqa: E402
-from xner_label.predicting.evidence_table import draw_sample, with_all_counted  # noqa: E402
+from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus  # noqa: E402
+from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed  # noqa: E402
 from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.projection.corpus import refresh as corpus_refresh  # noqa: E402
 from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
 from xner_label.reporting.status import status  # noqa: E402
 from xner_label.review.plans import make_plan  # noqa: E402
@@ -77,16 +79,54 @@ def quality(language: str, share: float) -> None:
     pipeline = Pipeline(LearnedProjector(weights, state), labels=LABELS)
     answers = [answer for batch in batches for answer in pipeline.predict([task for _, task in batch])]
     ended = time.perf_counter()
-    judged = [
-        [msgspec.convert(item, JudgedTask, from_attributes=True) for item in items] for items in (tasks, answers)
-    ]
-    scores = evaluate(*judged, LABELS)
+    scores = judge(tasks, answers)
     print(
         f"{language} {len(sample.ids)} of {len(tasks)} teach: F1 {scores.f1:.4f} (P {scores.precision:.3f} R "
         f"{scores.recall:.3f}); learning {learned - begun:.0f} s, counting {counted - learned:.1f} s, projecting "
         f"{ended - counted:.1f} s",
         flush=True,
     )
+
+
+def judge(tasks: Sequence[Task], answers: Sequence[Any]) -> Any:
+    judged = [
+        [msgspec.convert(item, JudgedTask, from_attributes=True) for item in items] for items in (tasks, answers)
+    ]
+    return evaluate(*judged, LABELS)
+
+
+def refresh(language: str, share: float, seed: int = 0) -> None:
+    """The F1 of all tasks where the table of a share of them is made anew, with the thresholds and without any,
+    and where all is learned anew; the size of the sample is the same, a quarter of all tasks."""
+    tasks, weights = data(language), Weights.load()
+    numbered = list(enumerate(tasks))
+    random.Random(seed).shuffle(numbered)
+    batches = [numbered[start : start + BATCH] for start in range(0, len(tasks), BATCH)]
+    first = numbered[: round(share * len(tasks))]
+
+    def learned(among: list[tuple[int, Task]]) -> CorpusState:
+        sample = draw_sample([among], (), len(tasks) // 4)
+        return with_all_counted(
+            learn_corpus(weights, sample.ids, sample.instances, {}), weights, sample.instances, [among]
+        )
+
+    before = learned(first)
+    states = {"counted anew": with_table_refreshed(before, weights, batches), "learned anew": learned(numbered)}
+    thresholds = corpus_refresh._GROWTH, corpus_refresh._SHARE
+    corpus_refresh._GROWTH = corpus_refresh._SHARE = -1.0
+    states["counted anew, no thresholds"] = with_table_refreshed(before, weights, batches)
+    corpus_refresh._GROWTH, corpus_refresh._SHARE = thresholds
+    for name, state in states.items():
+        projector = LearnedProjector(weights, state)
+        pipeline = Pipeline(projector, labels=LABELS)
+        answers = [answer for batch in batches for answer in pipeline.predict([task for _, task in batch])]
+        kept = sum(projector.answers_as_before(task) for _, task in first)
+        scores = judge([task for _, task in numbered], answers)
+        print(
+            f"{language} seed {seed}, {len(first)} and {len(tasks) - len(first)} more, {name}: "
+            f"F1 {scores.f1:.4f}, {kept / len(first):.0%} of those before keep their answers",
+            flush=True,
+        )
 
 
 def grown(tasks: Sequence[Task], start: int, stop: int, seed: int = 0) -> list[tuple[Task, str]]:
@@ -254,19 +294,22 @@ def in_process(function: Callable[..., None], *arguments: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "store", "growth"])
+    parser.add_argument("what", choices=["quality", "refresh", "store", "growth"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
+    parser.add_argument("--seed", default=0, type=int, help="of the order in `refresh`")
     parser.add_argument("--tasks", default="10000")
     parser.add_argument("--more", default=0, type=int, help="tasks that come later")
     parser.add_argument("--corpus-limit", default=1_000, type=int, help="0: each task on its own")
     parser.add_argument("--url", default="sqlite:///{folder}/store.db", help="new database; {count} is replaced")
     arguments = parser.parse_args()
     print(f"xner-label {xner_label.__version__}, weights {Weights.load().digest}, {platform.platform()}")
-    if arguments.what == "quality":
+    if arguments.what in ("quality", "refresh"):
         for language in arguments.languages.split(","):
-            for share in arguments.shares.split(","):
-                quality(language, float(share))
+            for share in map(float, arguments.shares.split(",")):
+                quality(language, share) if arguments.what == "quality" else refresh(
+                    language, share, arguments.seed
+                )
         return
     for count in map(int, arguments.tasks.split(",")):
         with tempfile.TemporaryDirectory() as folder:

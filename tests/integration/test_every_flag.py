@@ -126,7 +126,7 @@ CALLS = (
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
     Call("drift", f"{PROJECT} --since 2026-01-01 --exit-code --dry-run --json"),
-    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --for corpus --json", code=6),
     Call(
         "worker",
         f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "
@@ -191,7 +191,7 @@ CALLS = (
     ),
     Call("predict", f"{PROJECT} --training-folder models --with-model"),
     Call("predict", f"{PROJECT} --aligner none --tagger crf --again tagger", code=5),  # one has no source
-    Call("db prune", f"{STORE} --delete --json"),
+    Call("db prune", f"{STORE} --delete --before 2026-01-31 --archive new-archive.jsonl.gz --json"),
     Call(
         "predict",
         f"{PROJECT} --with-model",

@@ -53,7 +53,7 @@ def kill_during(process, number):
 def test_killed_pushes_and_syncs_lose_nothing_and_double_nothing(start, store, studio_settings, api):
     for number in range(rounds(3)):
         kill_during(start("push", "--names", str(CARDS)), number)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     while True:
         ask_names(store, studio_settings, CARDS)
         with store.read() as session:
@@ -156,7 +156,7 @@ def test_cards_answers_and_predictions_stay_whole_through_kills(commands, store,
             if card is not None:
                 answered[card.id] = card.data["name"].partition(" ")[0]
                 say(api, card, "label:LOC")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     while True:
         finish(steps[0])
         with store.read() as session:

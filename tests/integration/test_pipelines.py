@@ -1,14 +1,18 @@
 """Names of pipeline versions, and what `db prune` may delete."""
 
+import gzip
 import threading
 from datetime import timedelta
 
+import msgspec
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from tests.store_fixtures import count_rows, fill
 from xner_label.entities import Prediction, ProjectedEntity, Task
-from xner_label.store import pipelines, predictions, projects, reviews, runs, tables, tasks
+from xner_label.errors import UsageError
+from xner_label.store import pipelines, predictions, projects, pruning, reviews, runs, tables, tasks
+from xner_label.store.archiving import ArchivedPrediction
 from xner_label.store.database import open_store
 from xner_label.store.pruning import prune
 from xner_label.store.stages import add_stage_results
@@ -118,6 +122,64 @@ def test_pruning_says_first_and_then_deletes_what_nobody_needs(pruned):
         "pipelines": before["pipelines"] - 1,
     }
     assert prune(pruned, dry_run=False).predictions == {}
+
+
+def test_old_predictions_are_in_a_file_before_they_go(pruned, tmp_path):
+    path = tmp_path / "old.jsonl.gz"
+    with pruned.read() as session:
+        everything = {
+            (made.pipeline.signature, made.task_id): predictions.to_record(
+                session.get(tables.Task, made.task_id), made
+            )
+            for made in session.scalars(select(tables.Prediction))
+        }
+    assert prune(pruned, dry_run=True, archive_path=path).archive is None
+    yesterday = tables.utc_now() - timedelta(days=1)
+    assert prune(pruned, dry_run=False, before=yesterday, archive_path=path).predictions == {}
+    assert gzip.decompress(path.read_bytes()) == b""
+    with pytest.raises(UsageError, match="is there already"):
+        prune(pruned, dry_run=False, archive_path=path)
+    path.unlink()
+    with pytest.raises(UsageError, match="can't write"):
+        prune(pruned, dry_run=False, archive_path=tmp_path / "none" / "old.jsonl.gz")
+    with pruned.read() as session:
+        assert session.scalar(select(func.count()).select_from(tables.Prediction)) == 15
+    report = prune(pruned, dry_run=False, archive_path=path)
+    assert report.archive == str(path)
+    lines = gzip.decompress(path.read_bytes()).splitlines()
+    assert len(lines) == sum(report.predictions.values()) == 8
+    for line in lines:
+        record = msgspec.json.decode(line, type=ArchivedPrediction)
+        assert (record.project, record.version in report.predictions) == ("default", True)
+        known = msgspec.json.decode(line, type=Prediction)
+        assert known == everything.pop((known.pipeline, int(known.id) + 1))
+    with pruned.read() as session:
+        assert session.scalar(select(func.count()).select_from(tables.Prediction)) == len(everything) == 7
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".part"] == []
+
+
+def test_what_was_deleted_before_a_kill_is_in_the_file(pruned, tmp_path, monkeypatch):
+    """It stops between two batches, as a kill does; the next run goes on with another file."""
+    monkeypatch.setattr(pruning, "_BATCH", 3)
+    real, calls = pruned.write, []
+
+    def stopping():
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real()
+
+    monkeypatch.setattr(pruned, "write", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        prune(pruned, dry_run=False, archive_path=tmp_path / "1.gz")
+    monkeypatch.setattr(pruned, "write", real)
+    assert sum(prune(pruned, dry_run=False, archive_path=tmp_path / "2.gz").predictions.values()) == 5
+    archived = [
+        {(record["pipeline"], record["id"]) for record in map(msgspec.json.decode, lines.splitlines())}
+        for lines in (gzip.decompress((tmp_path / name).read_bytes()) for name in ("1.gz", "2.gz"))
+    ]
+    assert [len(records) for records in archived] == [8, 5]
+    assert archived[1] < archived[0]
 
 
 def test_results_of_a_stage_go_with_the_last_pipeline_that_needs_them(pruned):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +24,7 @@ from xner_label.errors import ConfigurationError, ContractError, PartialError, S
 from xner_label.store import predictions, reviews, tables
 from xner_label.store.database import open_store
 from xner_label.store.tables import ProjectedEntity, ReviewItem, Task
+from xner_label.studio import delivery, showing
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -55,8 +57,10 @@ def held(api, project):
 
 @pytest.mark.parametrize("moment", [ReviewItem.sent_at.is_not(None), ReviewItem.pushed_at.is_not(None)])
 def test_a_killed_push_goes_on_with_nothing_twice_and_nothing_lost(
-    moment, store, studio_settings, api, examples, command_line, tmp_path
+    moment, store, studio_settings, api, examples, command_line, tmp_path, monkeypatch
 ):
+    for module in (delivery, showing):
+        monkeypatch.setattr(module, "SETTLE", timedelta(seconds=5))
     examples(store, range(1200))
     project = connect(store, studio_settings, ConnectOptions()).studio_project
     command = [*command_line, "push", "--limit", "1200", "--json"]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -172,9 +173,12 @@ def test_killed_and_called_again_it_goes_on_where_it_was(folder: Path, taught_nl
 
 
 def test_silver_is_learned_from_and_never_asked_about(folder: Path, taught_nllb: str) -> None:
+    from sqlalchemy import select
+
     from xner_label.settings.loading import load_settings
     from xner_label.store.database import open_store
     from xner_label.store.pruning import prune
+    from xner_label.store.tables import Prediction
     from xner_label.store.tasks import count_tasks
     from xner_label.training.data import DataOptions, collect
 
@@ -208,6 +212,13 @@ def test_silver_is_learned_from_and_never_asked_about(folder: Path, taught_nllb:
         invoke("train", *config, "--training-folder", folder / "models", "--dry-run", "--json").stdout
     )
     assert trained["translated"] == 4
+    models = ("--training-folder", folder / "models")
+    invoke("train", *config, *models, "--json")
+    promoted = invoke("promote", *config, *models, "--force", "--reason", "no gold yet")
+    assert "1 tasks predicted" in promoted.output  # by the run, too, the target language alone
+    with open_store(settings.database_url) as store, store.read() as session:
+        versions = Counter(session.scalars(select(Prediction.task_id)))
+        assert sorted(versions.values()) == [1, 1, 1, 1, 2]
 
 
 def test_lines_that_are_no_silver_are_named(folder: Path) -> None:

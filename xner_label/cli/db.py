@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
+from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 
 
@@ -81,23 +83,44 @@ def current(settings: Settings, as_json: bool) -> None:
 @command.command(short_help="Delete old predictions nobody needs")
 @with_settings("database_url")
 @click.option("--delete", is_flag=True, help="Delete; without it, only say what may go")
+@click.option(
+    "--before",
+    metavar="DATE",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="Of predictions only those made before then (UTC)",
+)
+@click.option(
+    "--archive",
+    "archive_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the predictions to this new file first: JSON Lines, packed with gzip",
+)
 @json_option
-def prune(settings: Settings, delete: bool, as_json: bool) -> None:
+def prune(
+    settings: Settings, delete: bool, before: datetime | None, archive_path: Path | None, as_json: bool
+) -> None:
     """Say which old predictions and stage results may go, and delete them with --delete.
 
     What the current pipeline and the promoted run predicted stays, and so does every prediction that was pushed or
-    reviewed. Interrupt it freely. The file of an SQLite database doesn't shrink; its space is used again.
+    reviewed. Interrupt it freely. The file of an SQLite database doesn't shrink; its space is used again. With
+    --archive nothing is deleted before the file is there and whole.
     """
+    if archive_path is not None and not delete:
+        raise UsageError("an archive holds what is deleted", hint="add --delete, or leave --archive out")
     from xner_label.store.database import open_store
     from xner_label.store.pruning import prune as prune_store
 
     with open_store(settings.database_url) as store:
-        report = prune_store(store, dry_run=not delete)
+        moment = None if before is None else before.replace(tzinfo=UTC)
+        report = prune_store(store, dry_run=not delete, before=moment, archive_path=archive_path)
     lines = [f"{count} predictions of {name}" for name, count in report.predictions.items()]
     lines += [f"{count} results of {name}" for name, count in report.stage_results.items()]
     lines = [f"{line} {'deleted' if delete else 'may go'}" for line in lines] or ["nothing may go"]
     if report.kept:
         lines.append(f"{report.kept} old predictions stay: they were pushed or reviewed")
+    if report.archive:
+        lines.append(f"the predictions are in {report.archive}")
     answer(report, "\n".join(lines), as_json=as_json)
 
 

@@ -156,7 +156,7 @@ def command(
         report = Predictor(store, agreed(store, settings)).predict_project(
             progress, limit=limit, split=split, again=again
         )
-    answer(report, _words(report) + _learned(report), as_json=as_json)
+    answer(report, _words(report) + _evidence(report) + _learned(report), as_json=as_json)
     say_usage(report.usage)
     if report.predicted:
         _look_at_new_text(settings)
@@ -251,7 +251,14 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
 
     where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress, where=where)
+        report = predict_with_model(
+            store,
+            settings.project,
+            Path(settings.training_folder),
+            progress,
+            where=where,
+            without_source=settings.without_source,
+        )
     answer(report, _words(report), as_json=as_json)
 
 
@@ -264,6 +271,16 @@ def _learned(report: PredictReport) -> str:
         f"\n{learned.corrections} corrections in {learned.answers} answers{names} changed {learned.entities} "
         f"entities in {learned.tasks} tasks nobody has opened"
     )
+
+
+def _evidence(report: PredictReport) -> str:
+    lines = {
+        "": "",
+        "counted": "\nthe table of evidence was made anew, taggers and weights stay",
+        "learned": "\ntaggers, weights and the table of evidence were made anew: all tasks are predicted again",
+    }
+    kept = f"\nthe evidence of {report.unchanged} tasks is what it was: they keep their answers"
+    return lines[report.evidence] + (kept if report.unchanged else "")
 
 
 def _words(report: PredictReport | ModelPredictReport) -> str:

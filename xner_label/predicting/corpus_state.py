@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from xner_label.entities import Entity, Provenance, Task
 from xner_label.errors import ConfigurationError, RecordError
@@ -22,6 +23,7 @@ from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.lookup import TallyLookup
 from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
+from xner_label.projection.corpus.refresh import Lookups
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
     RoundModel,
@@ -34,6 +36,7 @@ from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.corpus.tally import Tally, countable
 from xner_label.projection.fitting.adaptation import Adapted
 from xner_label.projection.fitting.corrections import spread, unreviewed
+from xner_label.projection.loglinear.mentions import is_tagged
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import Instance, Projection, Projections, build_instance
@@ -41,9 +44,12 @@ from xner_label.review.name_answers import NO_ANSWERS, NameAnswers
 from xner_label.review.name_groups import NameKey
 from xner_label.review.name_occurrences import Occurrences, SpanPlace, answers_on, occurrences_of
 from xner_label.stages.tagging.crf import CrfTagger
+from xner_label.word_forms import fold_word
 
 # A state made of fewer of a project's tasks than this share is made anew.
 _ENOUGH = 0.8
+# Taggers and weights are learned anew when there are so many times the tasks that their sample was drawn from.
+_TWICE = 2
 # Tasks that are projected together by what a state has learned.
 _COUNTED_AT_ONCE, _NEW_AT_ONCE = 500, 32
 
@@ -62,12 +68,25 @@ class _Span(msgspec.Struct, array_like=True, frozen=True):
     matched: int = -1
 
 
+class Refreshed(msgspec.Struct, frozen=True):
+    """How a table was made anew, taggers and weights as before. ``before``: the signature of the state till then;
+    ``names``, ``texts``: those whose entries are others since; ``added``: :func:`short_hash` of the tasks that
+    weren't counted then, sorted, 8 bytes each."""
+
+    before: str
+    names: list[str]
+    texts: list[str]
+    added: bytes
+
+
 class CorpusState(msgspec.Struct, kw_only=True):
     """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on; ``known``: what
     it knows of people, a hash for each answer; ``asked``: the spans of the answered questions about names, as rows
     of matched mention and tokens, by task and question; ``tasks``: how many
     there were where not all were learned from; ``counted``: :func:`short_hash` of each of those that only
-    the tally knows, sorted, 8 bytes each."""
+    the tally knows, sorted, 8 bytes each; ``tagged``: whether a tagger found source entities. Of a state whose
+    table can be made anew: ``sample`` is what those say that it learned from, ``repeated`` which of them it saw
+    more than once, ``sampled_of`` how many tasks there were."""
 
     signature: str
     weights: str
@@ -82,6 +101,11 @@ class CorpusState(msgspec.Struct, kw_only=True):
     asked: dict[str, list[tuple[NameKey, int, int, int]]] = {}
     tasks: int = 0
     counted: bytes = b""
+    tagged: bool | None = None
+    sample: Tally | None = None
+    repeated: dict[str, int] = {}
+    sampled_of: int = 0
+    refreshed: Refreshed | None = None
 
     def dump(self) -> bytes:
         """As :meth:`load` reads it."""
@@ -102,13 +126,23 @@ class CorpusState(msgspec.Struct, kw_only=True):
         return (self.gold, self.names) == (gold_digest(gold), names.signature)
 
     def covers(self, instances: Sequence[Instance]) -> bool:
-        """Whether it was made of enough of these."""
+        """Whether it learned from enough of these: of a sample as large as its own, which holds fewer of the tasks
+        that it knows the more have come since."""
         known = sum(key_of(instance) in self.spans for instance in instances)
-        return known >= _ENOUGH * len(instances)
+        share = min(1.0, self.sampled_of / self.tasks) if self.sampled_of else 1.0
+        return known >= _ENOUGH * share * len(instances)
 
     def counts(self, tasks: int) -> bool:
         """Whether it was made when there were enough of so many tasks."""
         return not self.counted or self.tasks >= _ENOUGH * tasks
+
+    def teaches(self, instances: Sequence[Instance], tasks: int) -> bool:
+        """Whether its taggers and weights serve so many tasks, of which the instances are a sample: more came, at
+        most as many again as there were, and those there were are the same."""
+        if self.sample is None or not self.sampled_of <= tasks <= _TWICE * self.sampled_of:
+            return False
+        known = sum(key_of(instance) in self.spans for instance in instances)
+        return known >= _ENOUGH * self.sampled_of / tasks * len(instances)
 
 
 def key_of(instance: Instance) -> str:
@@ -196,6 +230,7 @@ def learn_corpus(
         names=names.signature,
         known=known,
         asked=_asked(observations, keys, occurrences),
+        tagged=any(map(is_tagged, instances)),
     )
 
 
@@ -215,12 +250,20 @@ class LearnedProjector:
         self._state = state
         self._model = Model(weights)
         self._labels = state.tally.labels
-        whole = Tally.empty(self._labels)
-        for tally in (state.tally, *additions):
-            whole.add(tally)
-        self._table = TallyLookup(whole)
+        # what was counted is seen in the light of the table alone, whatever came since
+        self._table = self._table_since = TallyLookup(state.tally)
+        if additions:
+            since = Tally.empty(self._labels)
+            for tally in (state.tally, *additions):
+                since.add(tally)
+            self._table_since = TallyLookup(since)
         self._taggers = tuple(CrfTagger(model) for model in state.taggers)
         self._counted = np.frombuffer(state.counted, np.uint64)
+        self.signature_before = None
+        if state.refreshed is not None:
+            self.signature_before = f"log-linear-corpus:{weights.digest}:{state.refreshed.before}"
+            self._added = np.frombuffer(state.refreshed.added, np.uint64)
+            self._moved = Lookups(state.refreshed.names, state.refreshed.texts)
 
     def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """The projections of each instance, in order; nothing is cut."""
@@ -249,19 +292,40 @@ class LearnedProjector:
             known += key in self._state.spans or self._is_counted(key)
         return known >= _ENOUGH * readable
 
+    def answers_as_before(self, task: Task) -> bool:
+        """Whether the table before this one, under ``signature_before``, gave the same answer: it had counted the
+        task, and of what the task looks up no entry has moved."""
+        if self.signature_before is None:
+            return False
+        try:
+            instance = build_instance(task)[0]
+        except RecordError:
+            return False
+        key = key_of(instance)
+        if key in self._state.spans:
+            return True
+        if not self._is_counted(key) or _is_among(self._added, key):
+            return False
+        source, target = (
+            [fold_word(word) for word in tokens.words()] for tokens in (instance.source, instance.target)
+        )
+        return not self._moved.touch(source, target)
+
     def _is_counted(self, key: str) -> bool:
-        place = int(np.searchsorted(self._counted, np.uint64(short_hash(key))))
-        return place < len(self._counted) and int(self._counted[place]) == short_hash(key)
+        return _is_among(self._counted, key)
 
     def _project_new(self, instances: Mapping[str, Instance], *, counted: bool) -> dict[str, list[_Span]]:
         """Project tasks in the light of the table; those that are ``counted`` in it don't speak for themselves."""
         state = self._state
         keys = list(instances)
         observations = Observations(
-            list(instances.values()), [self._model], [0] * len(keys), more_labels=self._labels
+            *(list(instances.values()), [self._model], [0] * len(keys)),
+            more_labels=self._labels,
+            tagged=state.tagged,
         )
         belief = first_opinion(observations)
-        sums = self._table.sums(observations, countable(belief) if counted else None)
+        table = self._table if counted else self._table_since
+        sums = table.sums(observations, countable(belief) if counted else None)
         tagged = None
         if self._taggers:
             words = [instance.target.words() for instance in observations.instances]
@@ -276,6 +340,11 @@ class LearnedProjector:
             self.new[key] = Tally.of(observations, belief, only=only)
         reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys))
         return _stored(observations, keys, chosen, reasons)
+
+
+def _is_among(hashes: NDArray[np.uint64], key: str) -> bool:
+    place = int(np.searchsorted(hashes, np.uint64(short_hash(key))))
+    return place < len(hashes) and int(hashes[place]) == short_hash(key)
 
 
 def _token_spans(instance: Instance, entities: Sequence[Entity]) -> list[TokenSpan]:

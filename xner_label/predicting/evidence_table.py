@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from xner_label.entities import Task
 from xner_label.errors import RecordError
-from xner_label.predicting.corpus_state import CorpusState, key_of, short_hash
+from xner_label.predicting.corpus_state import CorpusState, Refreshed, key_of, short_hash
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.lookup import ngrams_of
+from xner_label.projection.corpus.refresh import refresh
 from xner_label.projection.corpus.rounds import first_opinion
 from xner_label.projection.corpus.settled import WEIGHT
 from xner_label.projection.corpus.tally import Tally, countable
@@ -82,18 +83,50 @@ def with_all_counted(
     progress: Progress = SILENCE,
 ) -> CorpusState:
     """The state with what those tasks say, too, that it hasn't ``learned`` from."""
+    known = Counter(map(key_of, learned))
+    result = _with_counted(state, weights, known, batches, progress)
+    repeated = {key: count for key, count in known.items() if count > 1}
+    return msgspec.structs.replace(
+        result, sample=state.tally, repeated=repeated, sampled_of=result.tasks, refreshed=None
+    )
+
+
+def with_table_refreshed(
+    state: CorpusState, weights: Weights, batches: Batches, progress: Progress = SILENCE
+) -> CorpusState:
+    """The state with all tasks counted anew, its taggers and weights as they are.
+
+    An entry of the table stays as it is where its evidence hasn't moved (:mod:`refresh`), and with it the answers
+    that rest on such entries alone. The state must know its ``sample``.
+    """
+    if state.sample is None:
+        raise ValueError("the state doesn't know what its sample says")
+    known = Counter(dict.fromkeys(state.spans, 1) | state.repeated)
+    bare = msgspec.structs.replace(state, tally=state.sample)
+    result = _with_counted(bare, weights, known, batches, progress)
+    table = refresh(state.tally, result.tally)
+    before, now = (np.frombuffer(each.counted, np.uint64) for each in (state, result))
+    added = np.setdiff1d(now, before, assume_unique=True).tobytes()
+    refreshed = Refreshed(state.signature, sorted(table.names), sorted(table.texts), added)
+    return msgspec.structs.replace(result, tally=table.tally, refreshed=refreshed)
+
+
+def _with_counted(
+    state: CorpusState, weights: Weights, known: Counter[str], batches: Batches, progress: Progress
+) -> CorpusState:
+    """The state with what tasks say beside those that are ``known``, so many times, by :func:`key_of`."""
     model = Model(weights)
     tally = Tally.empty(state.tally.labels)
     tally.add(state.tally)
     total = 0
-    known = Counter(map(key_of, learned))
+    known = known.copy()
     counted: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as sentences:
         for batch in batches:
             total += len(batch)
             instances = _others([task for _, task in batch], known)
             if instances:
-                counts = _count(list(instances), model, tally.labels, sentences)
+                counts = _count(list(instances), model, state, sentences)
                 tally.add(counts)
                 counted.append(np.array([short_hash(key_of(instance)) for instance in instances], np.uint64))
             progress.advance(len(batch))
@@ -120,8 +153,9 @@ def _others(tasks: Sequence[Task], known: Counter[str]) -> list[Instance]:
     return instances
 
 
-def _count(instances: Sequence[Instance], model: Model, labels: Sequence[str], sentences: IO[str]) -> Tally:
-    observations = Observations(instances, [model], [0] * len(instances), more_labels=labels)
+def _count(instances: Sequence[Instance], model: Model, state: CorpusState, sentences: IO[str]) -> Tally:
+    labels, tagged = state.tally.labels, state.tagged
+    observations = Observations(instances, [model], [0] * len(instances), more_labels=labels, tagged=tagged)
     counts = Tally.of(observations, countable(first_opinion(observations)))
     for text in counts.texts:
         sentences.write(" ".join(text.split()) + "\n")

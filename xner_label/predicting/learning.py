@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -22,7 +23,7 @@ from xner_label.predicting.corpus_state import (
     key_of,
     learn_corpus,
 )
-from xner_label.predicting.evidence_table import draw_sample, with_all_counted
+from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed
 from xner_label.predicting.linked_tasks import LinkedTasks
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.corpus.tally import Tally
@@ -55,13 +56,16 @@ class ProjectKnowledge:
         self._labels = frozenset(labels)
         self._state_id = 0
         self._projector: LearnedProjector | None = None
+        self.news: Literal["", "counted", "learned"] = ""
 
     def learn(self, linked: LinkedTasks, limit: int, progress: Progress = SILENCE) -> LearnedProjector:
         """What projects the tasks: by the stored state while it knows all answers and most of the tasks, by a new
-        one otherwise.
+        one otherwise. ``news`` says what was made anew.
 
-        Of more than ``limit`` tasks a sample and all that people settled teach the taggers and the weights; the
-        others are counted in the table of evidence, batch by batch.
+        Where only tasks came to a project beyond ``limit``, they are counted; taggers and weights serve as long
+        as there are at most twice the tasks that they were learned from. Of more than ``limit`` tasks a sample
+        and all that people settled teach the taggers and the weights; the others are counted in the table of
+        evidence, batch by batch.
         """
         with self._store.read() as session:
             newest = corpus_states.newest_annotation(session, self._project)
@@ -72,16 +76,24 @@ class ProjectKnowledge:
         sample = draw_sample(linked.batches(), settled.keys(), limit, progress)
         settled = {task_id: settled[task_id] for task_id in sample.ids if task_id in settled}
         row, before = self._stored()
+        knows = before is not None and before.knows(settled, names)
         enough = before is not None and before.covers(sample.instances) and before.counts(len(linked))
-        if row is None or before is None or not before.knows(settled, names) or not enough:
+        more = len(sample.ids) < len(linked)
+        if row is not None and before is not None and knows and enough:
+            if row.annotation_id < newest or row.name_answer_id < newest_name:
+                self._store_state(before, newest, newest_name)
+        elif before is not None and knows and more and before.teaches(sample.instances, len(linked)):
+            progress.begin("counting anew what the tasks say of each other", len(linked))
+            state = with_table_refreshed(before, self._weights, linked.batches(), progress)
+            self._store_state(state, newest, newest_name)
+            self._projector, self.news = None, "counted"
+        else:
             state = learn_corpus(self._weights, sample.ids, sample.instances, settled, before, names)
-            if len(sample.ids) < len(linked):
+            if more:
                 progress.begin("counting what the tasks say of each other", len(linked))
                 state = with_all_counted(state, self._weights, sample.instances, linked.batches(), progress)
             self._store_state(state, newest, newest_name)
-            self._projector = None
-        elif row.annotation_id < newest or row.name_answer_id < newest_name:
-            self._store_state(before, newest, newest_name)
+            self._projector, self.news = None, "learned"
         projector = self.current()
         if projector is None:
             raise ConfigurationError("what was learned is gone", hint="run `xner-label predict` again")
@@ -143,6 +155,15 @@ class ProjectKnowledge:
             tallies = [msgspec.msgpack.decode(zlib.decompress(content), type=Tally) for content in added.values()]
             self._projector, self._state_id = LearnedProjector(self._weights, state, tallies), row.id
         return self._projector
+
+    def answered_before(self, batch: Sequence[tuple[int, entities.Task]], signature: str) -> tuple[list[int], str]:
+        """Which tasks, by id, the pipeline of this signature answers as that of another one did, before the table
+        was made anew; and the signature of that one, empty where there is none."""
+        projector = self.current()
+        if projector is None or projector.signature_before is None or projector.signature not in signature:
+            return [], ""
+        same = [task_id for task_id, task in batch if projector.answers_as_before(task)]
+        return same, signature.replace(projector.signature, projector.signature_before)
 
     def save_additions(self, session: Session, projected: Mapping[int, entities.Task]) -> None:
         """Store what tasks that were projected since add to the counts."""

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from typing import Literal
 
 import msgspec
 
@@ -62,13 +63,16 @@ class LearnedReport(msgspec.Struct, frozen=True):
 class PredictReport(msgspec.Struct):
     """What a prediction run did. ``pipeline`` is the full signature, ``version`` its short name; ``left_out``
     counts the tasks that couldn't be predicted, by reason; ``learned`` is what answers of people changed, None
-    where there were no new ones."""
+    where there were no new ones. ``unchanged`` counts tasks whose evidence is what it was: they keep the answer
+    of the version before. ``evidence`` says what was made anew: the table (``counted``) or all (``learned``)."""
 
     pipeline: str
     version: str = ""
     predicted: int = 0
     known: int = 0
     entities: int = 0
+    unchanged: int = 0
+    evidence: Literal["", "counted", "learned"] = ""
     left_out: dict[str, int] = msgspec.field(default_factory=dict)
     learned: LearnedReport | None = None
     usage: Usage | None = None
@@ -131,12 +135,15 @@ class Predictor:
         progress.begin("projecting", len(linked) or len(ids))
         progress.advance(max(len(linked) - len(ids), 0))
         for batch in linked.stream(ids) if streams else linked.batches(only=ids):
-            results = pipeline.predict([task for _, task in batch])
-            self._save(dict(batch), results, report)
+            moved = self._with_new_evidence(batch, pipeline, report)
+            results = pipeline.predict([task for _, task in moved])
+            self._save(dict(moved), results, report)
             progress.advance(len(batch))
+        if self._knowledge is not None and earlier_name is not None:
+            report.evidence = self._knowledge.news
         if streams and not report.known:
             self._require_source(linked)
-        if report.predicted:
+        if report.predicted or report.unchanged:
             self._store.refresh_statistics()
         report.left_out = dict(linked.left_out + Counter(report.left_out))
         with self._store.write() as session:
@@ -153,6 +160,20 @@ class Predictor:
                 names = len(name_answers(session, self._project))
             report.learned = LearnedReport(unlearned, corrections, *changed, names=names)
         return report
+
+    def _with_new_evidence(
+        self, batch: Sequence[tuple[int, entities.Task]], pipeline: Pipeline, report: PredictReport
+    ) -> Sequence[tuple[int, entities.Task]]:
+        """The tasks but for those whose evidence is what it was: they get the answer of the version before."""
+        if self._knowledge is None:
+            return batch
+        same, before = self._knowledge.answered_before(batch, pipeline.signature)
+        if not same:
+            return batch
+        with self._store.write() as session:
+            copied = predictions.copy_predictions(session, same, before, pipeline.signature)
+        report.unchanged += len(copied)
+        return [pair for pair in batch if pair[0] not in copied]
 
     def _set_given_aside(self, again: Collection[str]) -> None:
         stages = {"translator": self._translator, "tagger": self._tagger} if again else {}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import (
     Connection,
     Engine,
+    Select,
     SQLColumnExpression,
     create_engine,
     event,
@@ -278,6 +279,16 @@ def insert_new_returning(
     # The table without its mapping, and the rows as parameters: compiled once for all rows, thirty times faster.
     statement = insert(Base.metadata.tables[table.__tablename__]).on_conflict_do_nothing().returning(column)
     return list(session.scalars(statement, list(rows)))
+
+
+def insert_selected(
+    session: Session, table: type[Base], columns: Sequence[str], rows: Select[*tuple[Any, ...]]
+) -> None:
+    """Insert what a query selects, without the rows that break a UNIQUE constraint."""
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(Base.metadata.tables[table.__tablename__]).from_select(list(columns), rows)
+    session.execute(statement.on_conflict_do_nothing())
 
 
 def _engine(url: str, busy_timeout: float, pool: Pool) -> Engine:

@@ -9,15 +9,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import ColumnElement, Select, String, cast, func, literal, select
+from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label import entities
-from xner_label.store.database import insert_new
+from xner_label.store.base import utc_now
+from xner_label.store.database import insert_new, insert_selected
 from xner_label.store.pipelines import ensure_pipelines, made_by
 from xner_label.store.tables import Annotation, PipelineVersion, Prediction, Project, ProjectedEntity, Task
 
 _PREDICTIONS_PER_STATEMENT = 5_000
+# What an entity keeps when its prediction is copied.
+_COPIED = (
+    *("position", "start", "end", "label", "text", "score", "confidence"),
+    *("source_start", "source_end", "source_label", "source_text", "provenance"),
+)
 
 
 def add_predictions(
@@ -69,6 +75,41 @@ def _add_chunk(
         ],
     )
     return len(new)
+
+
+def copy_predictions(session: Session, task_ids: Sequence[int], earlier: str, version: str) -> set[int]:
+    """Give tasks under one pipeline the prediction that another one, ``earlier``, has made, by signature.
+
+    Returns the ids of those that have one of ``version`` now; the others have none of ``earlier``.
+    """
+    old = session.scalar(select(PipelineVersion.id).where(PipelineVersion.signature == earlier))
+    if old is None:
+        return set()
+    new = ensure_pipelines(session, [version])[version]
+    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+        chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
+        copied: list[Any] = [Prediction.task_id, Prediction.model_run_id, Prediction.confidence, Prediction.note]
+        insert_selected(
+            session,
+            Prediction,
+            ["pipeline_id", "created_at", *(column.key for column in copied)],
+            select(literal(new), literal(utc_now(), Prediction.created_at.type), *copied).where(
+                Prediction.pipeline_id == old, Prediction.task_id.in_(chunk)
+            ),
+        )
+        made, entity = aliased(Prediction), ProjectedEntity
+        copied = [getattr(entity, name) for name in _COPIED]
+        region = literal("p") + cast(made.id, String) + literal("-") + cast(entity.position, String)
+        insert_selected(
+            session,
+            ProjectedEntity,
+            ["prediction_id", "region", *_COPIED],
+            select(made.id, region, *copied)
+            .join(Prediction, Prediction.id == entity.prediction_id)
+            .join(made, made.task_id == Prediction.task_id)
+            .where(Prediction.pipeline_id == old, made.pipeline_id == new, Prediction.task_id.in_(chunk)),
+        )
+    return {task for task, _ in _ids(session, task_ids, [new])}
 
 
 def _ids(session: Session, task_ids: Sequence[int], pipelines: Collection[int]) -> dict[tuple[int, int], int]:

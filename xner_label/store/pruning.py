@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
+from xner_label.store.archiving import archive
 from xner_label.store.database import Store, id_batches
 from xner_label.store.desk import StoredCalibration
 from xner_label.store.runs import promoted_run
@@ -35,13 +39,14 @@ class PruneReport(msgspec.Struct, frozen=True):
 
     ``predictions`` counts those of old pipeline versions by name, ``stage_results`` by stage those that no
     pipeline version with a prediction needs. ``kept`` old predictions stay because people have seen or corrected
-    them. ``deleted`` is False after a dry run.
+    them. ``deleted`` is False after a dry run; ``archive`` names the file that holds them now.
     """
 
     predictions: dict[str, int]
     stage_results: dict[str, int]
     kept: int
     deleted: bool
+    archive: str | None = None
 
 
 def unused() -> ColumnElement[bool]:
@@ -66,29 +71,40 @@ def delete_unused(session: Session, task_ids: Sequence[int]) -> None:
         )
 
 
-def prune(store: Store, *, dry_run: bool) -> PruneReport:
+def prune(
+    store: Store, *, dry_run: bool, before: datetime | None = None, archive_path: Path | None = None
+) -> PruneReport:
     """Delete what can be made again and nobody needs, in all projects.
 
     Predictions of a project stay where its current pipeline or the promoted run made them, and where a review, an
     annotation or a correction refers to them. Results of a stage stay while a pipeline version with predictions
     names the stage, and where they are newer than the current pipelines: an interrupted run may be about to use
-    them. Interrupting it loses nothing but what was to be deleted.
+    them. Interrupting it loses nothing but what was to be deleted. ``before``: only predictions that were made
+    before then. With ``archive_path`` nothing is deleted before a new file holds it (:mod:`archiving`). Raises
+    UsageError where that can't be written.
     """
     with store.read() as session:
         old = _old_predictions(session)
+        if before is not None:
+            old &= Prediction.created_at < before
         counts = _count_predictions(session, old & unused())
         total = sum(_count_predictions(session, old).values())
         present = _count_predictions(session, Prediction.id.is_not(None))
     leaving = {name for name, count in counts.items() if present[name] == count}
     if not dry_run:
-        _delete_predictions(store, old & unused())
+        with store.read() as session:
+            ids = array("q", session.scalars(select(Prediction.id).where(old & unused()).order_by(Prediction.id)))
+        if archive_path is not None:
+            archive(store, ids, archive_path)
+        _delete_predictions(store, ids, old & unused())
     with store.read() as session:
         stages = _unneeded_stages(session, leaving if dry_run else set())
         results = _count_results(session, stages)
     if not dry_run:
         _delete_results(store, stages)
         _delete_empty_versions(store)
-    return PruneReport(counts, results, total - sum(counts.values()), not dry_run)
+    where = None if dry_run or archive_path is None else str(archive_path)
+    return PruneReport(counts, results, total - sum(counts.values()), not dry_run, where)
 
 
 def _old_predictions(session: Session) -> ColumnElement[bool]:
@@ -116,9 +132,7 @@ def _count_predictions(session: Session, which: ColumnElement[bool]) -> dict[str
     return dict(session.execute(query).all())
 
 
-def _delete_predictions(store: Store, which: ColumnElement[bool]) -> None:
-    with store.read() as session:
-        ids = list(session.scalars(select(Prediction.id).where(which)))
+def _delete_predictions(store: Store, ids: Sequence[int], which: ColumnElement[bool]) -> None:
     for start in range(0, len(ids), _BATCH):
         with store.write() as session:
             batch = Prediction.id.in_(ids[start : start + _BATCH])

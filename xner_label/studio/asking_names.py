@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.tables import NameProject, NameQuestion, Project
 from xner_label.studio.answers import NotAnsweredError
-from xner_label.studio.client import Studio, open_studio
+from xner_label.studio.client import SETTLE, Studio, open_studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
 from xner_label.studio.labelling import EXTERNAL_ID
@@ -33,8 +32,6 @@ from xner_label.studio.views import HIDDEN_COLUMNS
 
 # Cards in one request.
 _CARDS_PER_REQUEST = 200
-# How long Label Studio may go on with an import after its sender has gone.
-_SETTLE = timedelta(seconds=30)
 _ID = "name-"
 _INSTRUCTION = (
     "<p>Each card is one question about a name and all of its occurrences. Read the examples, press the key of "
@@ -235,7 +232,7 @@ def _send(store: Store, studio: Studio, project_id: int, place: int) -> int:
         there = _found(studio, place, doubtful)
         absent = [question.id for question in doubtful if question.id not in there]
         with store.write() as session:
-            lost = names.lost_questions(session, absent, _SETTLE)
+            lost = names.lost_questions(session, absent, SETTLE)
             names.mark_sent(session, there)
             names.release_questions(session, lost)
         waiting = [question for question in waiting if question.sent_at is None or question.id in lost]

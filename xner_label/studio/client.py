@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -22,6 +22,9 @@ from xner_label.tracing import span, trace_headers
 
 # Seconds that one request may take. Importing a chunk of tasks takes one or two.
 _TIMEOUT = 60.0
+# How long what was sent may be on its way: as long as its sender waits for an answer, and then while Label Studio
+# may go on with the request of a sender that has gone.
+SETTLE = timedelta(seconds=_TIMEOUT + 30)
 _READ = {"max_retries": 2}
 _WRITE = {"max_retries": 0}
 # Label Studio answers a page of this size within two seconds.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from xner_label.errors import StudioError
@@ -23,14 +22,12 @@ from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
 from xner_label.store.tables import Prediction, Project, Task
 from xner_label.studio.answers import NotAnsweredError
-from xner_label.studio.client import Studio
+from xner_label.studio.client import SETTLE, Studio
 from xner_label.studio.labelling import Control
 from xner_label.studio.regions import to_studio
 
 # Predictions in one request: about a second of Label Studio's time.
 _TASKS_PER_REQUEST = 500
-# How long Label Studio may go on with a request after its sender has gone.
-SETTLE = timedelta(seconds=30)
 # How often Label Studio may lose predictions before that is an error.
 _ATTEMPTS = 5
 

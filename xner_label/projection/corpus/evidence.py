@@ -83,9 +83,15 @@ class Observations:
         fold: Sequence[int],
         *,
         more_labels: Collection[str] = (),
+        tagged: bool | None = None,
     ) -> None:
-        """``models[fold[k]]`` is asked about instance ``k``; ``more_labels`` are those that people gave."""
-        tagged = any(map(is_tagged, instances))
+        """``models[fold[k]]`` is asked about instance ``k``; ``more_labels`` are those that people gave.
+
+        ``tagged``: whether a tagger found the source entities of the corpus that the instances are of, so that it
+        may have found none in some; None: whether it did of these.
+        """
+        if tagged is None:
+            tagged = any(map(is_tagged, instances))
         self.incomplete = [
             tagged and all(mention.score is not None for mention in instance.mentions) for instance in instances
         ]
