@@ -23,10 +23,10 @@ def shape(word: str) -> str:
 def has_case(word: str) -> bool:
     """Whether the word has a letter of a script in which texts distinguish capitals.
 
-    Georgian letters have capitals in Unicode, but texts don't use them.
+    Georgian and Cherokee letters have capitals in Unicode, but texts don't use them.
     """
     return any(
         unicodedata.category(letter) in ("Lu", "Ll", "Lt")
-        and not unicodedata.name(letter, "").startswith("GEORGIAN")
+        and not unicodedata.name(letter, "").startswith(("GEORGIAN", "CHEROKEE"))
         for letter in word
     )

@@ -32,11 +32,12 @@ def fold(text: str) -> str:
 
     Only marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters are diacritics. Digits of every script become
     ASCII ones, letters with a stroke lose it (``Łódź``), variants of a letter become one, invisible characters go.
+    The Armenian ligature ``և`` is ``եվ``, as its capitals are.
     """
     if text.isascii():
         return text.lower()
     decomposed = _DIACRITIC.sub("", unicodedata.normalize("NFKD", text.casefold()))
-    plain = unicodedata.normalize("NFC", _INVISIBLE.sub("", decomposed)).translate(_VARIANTS)
+    plain = unicodedata.normalize("NFC", _INVISIBLE.sub("", decomposed)).translate(_VARIANTS).replace("եւ", "եվ")
     folded: str = _DIGIT.sub(_ascii_digit, plain)
     return folded
 

@@ -1,8 +1,9 @@
 """What a word's script says about it: whether it has spaces, and how it would read in Latin letters.
 
 Names are compared in Latin letters, whatever script they are written in. Romanisation is anyascii's, a table
-without context: vowels that a script leaves out stay out, and Chinese characters are read in Mandarin, in Japanese
-text too. The consonant skeleton is what is left where vowels and the voicing of consonants don't count.
+without context, after a few rules of ours for what is read together: vowels that a script leaves out stay out, and
+Chinese characters are read in Mandarin, in Japanese text too. The consonant skeleton is what is left where vowels
+and the voicing of consonants don't count.
 """
 
 from __future__ import annotations
@@ -27,6 +28,23 @@ _UNSPACED = regex.compile(rf"(?V1)[{UNSPACED_CLASS}]")
 _FOREIGN = regex.compile(r"(?V1)[\p{L}--\p{Script=Latin}]")
 _UNREAD = re.compile(r"[^a-z0-9 ]+")
 
+# What anyascii's table can't know, by script: letters that are read together, vowels that are written before the
+# consonant that they follow, and Burmese letters by their sound in foreign names. Chosen on the names of countries
+# and cities in CLDR (bench/romanised_names.py).
+_READ_TOGETHER = tuple(
+    (regex.compile(pattern), reading)
+    for pattern, reading in (
+        *(("ου", "u"), ("μπ", "b"), ("ντ", "d"), ("γκ", "g"), ("γγ", "ng"), ("τζ", "j"), ("τσ", "ch")),
+        *(("[εο]ι", "i"), ("([αε])υ", r"\1v"), ("υ", "y"), ("χ", "h")),
+        *(("ու", "u"), ("וו", "v"), (r"(?<=\p{Script=Hebrew})ו", "o")),
+        *(("([เแโใไ])([ก-ฮ])", r"\2\1"), ("([ເແໂໃໄ])([ກ-ຮ])", r"\2\1")),
+        *(("[စဆ]", "s"), ("ဈ", "z"), ("ည", "ny"), ("ွ", "w"), ("ဋ", "t"), ("ဗ", "b")),
+    )
+)
+_READ_BY_RULE = regex.compile(
+    r"[\p{Script=Greek}\p{Script=Armenian}\p{Script=Hebrew}\p{Script=Thai}\p{Script=Lao}\p{Script=Myanmar}]"
+)
+
 _SOFT_C = re.compile(r"c(?=[eiy])")
 _NASAL = re.compile(r"ng(?![aeiou])")
 _MERGED = str.maketrans("bfvdgcqzxjr", "ppptkkksssl")
@@ -49,7 +67,11 @@ def romanise(folded: str) -> str:
     """A folded word in Latin letters; one that has only Latin letters as it is."""
     if not is_romanisable(folded):
         return folded
-    return _UNREAD.sub("", anyascii(folded).lower()).strip() or folded
+    letters = folded
+    if _READ_BY_RULE.search(folded):
+        for pattern, reading in _READ_TOGETHER:
+            letters = pattern.sub(reading, letters)
+    return _UNREAD.sub("", anyascii(letters).lower()).strip() or folded
 
 
 @lru_cache(maxsize=1 << 16)

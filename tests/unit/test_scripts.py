@@ -17,7 +17,7 @@ from xner_label.projection.fitting.caseless_copies import CORPUS, caseless_copie
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.fitting.sentence_weights import ALIKE, balanced_worth
 from xner_label.projection.loglinear.columns import CAPITAL, Columns, Vocabulary
-from xner_label.projection.loglinear.features import CANDIDATE_FEATURES
+from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
 from xner_label.projection.loglinear.model import SentenceBatch
 from xner_label.projection.loglinear.projector import LogLinearProjector
 from xner_label.projection.loglinear.weights_file import Weights
@@ -61,6 +61,33 @@ def test_a_sentence_is_caseless_by_its_own_words():
     assert columns.caseless.tolist() == [False, True, True, True, False, True, True]
     assert not columns.unspaced.any()
     assert columns_of("他 去 北京", "He went to 北京 now").unspaced.tolist() == [True, False]
+
+
+def test_letters_that_texts_use_in_one_form_alone_have_no_case():
+    columns = columns_of("ᲐᲜᲐ ᲗᲑᲘᲚᲘᲡᲨᲘ ცხოვრობს", "ᎠᎾ ᎠᏂ ᏣᎳᎩ", "ԱՆՆԱ ԵՐԵՎԱՆ Էստեղ")
+    assert columns.caseless.tolist() == [True, True, False]
+    assert columns.table[columns.target, CAPITAL].tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_what_counts_words_is_silent_where_each_letter_is_a_token():
+    words, letters = (
+        ("เขา", "ไป", "กรุงเทพมหานคร"),
+        tuple(Tokens.tokenize("เขาไปกรุงเทพมหานคร", letters=True).words()),
+    )
+    assert columns_of("他 去 北京 了", "他 去 北 京").lettered.tolist() == [False, True]
+    assert columns_of("Anna a b c d").lettered.tolist() == [False]
+    found = []
+    for tokens, links in ((words, "0-0 1-1 3-2"), (letters, " ".join(f"3-{at}" for at in range(5, len(letters))))):
+        own = task("".join(tokens), "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)
+        batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+        found.append(
+            (features_of(own)["กรุงเทพมหานคร"], batch.features.mention[0, MENTION_FEATURES.index("width_gap")])
+        )
+    (by_word, gap), (by_letter, no_gap) = found
+    assert gap > 0
+    assert no_gap == 0
+    assert not any(by_letter[f"{side}_short"] for side in ("first", "last", "left", "right"))
+    assert by_letter["longer"] == pytest.approx(by_word["longer"], abs=0.5)
 
 
 def test_features_of_case_are_neutral_where_there_is_none():

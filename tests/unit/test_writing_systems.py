@@ -29,10 +29,29 @@ from xner_label.writing_systems import consonant_skeleton, is_romanisable, is_un
         ("کیف", "كيف"),
         ("צה״ל", 'צה"ל'),
         ("Ёлка", "елка"),
+        ("Երևան", "երեվան"),
     ],
 )
 def test_what_is_no_difference_between_names_is_folded(word, folded):
     assert fold(word) == folded
+
+
+@pytest.mark.parametrize(
+    ("written", "in_capitals"),
+    [
+        ("Παπαδόπουλος", "ΠΑΠΑΔΟΠΟΥΛΟΣ"),  # accents go and the final sigma is no other letter
+        ("Αθήνα", "ΑΘΉΝΑ"),
+        ("Երևան", "ԵՐԵՎԱՆ"),
+        ("Diyarbakır", "DİYARBAKIR"),
+        ("Straße", "STRASSE"),
+        ("თბილისი", "ᲗᲑᲘᲚᲘᲡᲘ"),
+        ("Київ", "КИЇВ"),
+        ("Қазақстан", "ҚАЗАҚСТАН"),
+    ],
+)
+def test_names_in_capitals_are_the_same_names(written, in_capitals):
+    assert fold(written) == fold(in_capitals)
+    assert similarity(written, in_capitals) == 1.0
 
 
 @pytest.mark.parametrize(("left", "right"), [("か", "が"), ("กา", "ก่า"), ("कि", "का"), ("ば", "ぱ")])
@@ -53,6 +72,15 @@ def test_dates_match_across_digits():
         ("दिल्ली", "Dilli"),
         ("서울", "Seoul"),
         ("თბილისი", "Tbilisi"),
+        ("Ομπάμα", "Obama"),  # letters that are read together
+        ("Λουντ", "Lund"),
+        ("Ευρώπη", "Evropi"),
+        ("Երևան", "Erevan"),
+        ("Լոնդոն", "London"),
+        ("לונדון", "London"),  # a consonant letter for a vowel
+        ("โตเกียว", "Tokeiyao"),  # a vowel before the consonant that it follows
+        ("ໂຕກຽວ", "Tokyo"),
+        ("အမ်စတာဒမ်", "Amsterdam"),
     ],
 )
 def test_names_are_alike_across_scripts(name, other):

@@ -80,6 +80,8 @@ def _show(report: Status) -> None:
             f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"
         )
     click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
+    if report.without_source is not None:
+        click.echo(f"without source {report.without_source.line}")
     if report.jobs:
         click.echo(f"jobs           {', '.join(f'{job.kind} {job.state}' for job in report.jobs)}")
     click.echo(report.signature)

@@ -43,7 +43,8 @@ def reliability(bins: Sequence[tuple[float, float, float, float, int]]) -> str:
             str(count), (confidence, share), (5, -12), textcoords="offset points", fontsize=8, color=_INK
         )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.05))
-    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    # above the plot: bands with few entities may lie anywhere in it
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, labelcolor=_INK)
     return figure.svg()
 
 

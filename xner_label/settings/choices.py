@@ -35,5 +35,7 @@ DEFAULT_STRATEGY = "least-confident"
 # What a worker does.
 JOB_KINDS = ("sync", "predict", "train")
 
-# What an hour of review must add to F1 to be worth it.
-MIN_GAIN = 0.02
+# What an hour of review must add to F1 to be worth it, and what the labels are for.
+MIN_GAIN = 0.01
+MODEL, CORPUS = "model", "corpus"
+PURPOSES = (MODEL, CORPUS)

@@ -11,6 +11,7 @@ rare words, which aligners leave without a link or tie to some other rare word o
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, count
@@ -31,6 +32,8 @@ _GEORGIAN = "აბცდეფგჰიჯკლმნოპქრსტუვ�
 # Short vowels are mostly left out, long ones share a letter with a consonant; there is no p and no v.
 _ARABIC = [*"ابكد", "", *"فغهيجكلمنوبقرستووف", "كس", *"يز"]
 _THAI = "าบคดเฟกฮีจคลมนอพครสทุววซยซ"
+# Written before the consonant that it follows.
+_VOWEL_AFTER = re.compile("([ก-ฮ])(เ)")
 _ALPHABETS = (_GEORGIAN, _ARABIC, _THAI)
 # Relative frequencies: lower case, spelt in each alphabet, and scrambled in it.
 _FREQUENCIES = (3, 2, 2, 2, 1, 1, 1)
@@ -175,6 +178,7 @@ def _rewritten(word: str, alphabet: Mapping[str, str], source: set[str], *, by_e
         return word
     heard = _by_ear(word) if by_ear else fold(word)
     letters = "".join(alphabet.get(char, "" if char.isalpha() else char) for char in heard)
+    letters = _VOWEL_AFTER.sub(r"\2\1", letters)
     return letters or next(letter for letter in alphabet.values() if letter)
 
 

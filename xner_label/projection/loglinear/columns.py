@@ -39,7 +39,7 @@ Numbers = npt.NDArray[Any]  # any numeric type
 # Columns of Vocabulary.table(): length in romanised code points, letter mask of the same, has a capital, all
 # capitals (two letters or more), has a digit, is punctuation, brackets opened less brackets closed, hashes of the
 # lower-cased word, of its ending and of its shape; has a letter of a script with capitals; has letters, none of
-# them such; has one of a script without spaces, of another script than Latin; length in code points as written;
+# them such; has one of a script without spaces, of another script than Latin; letters as written, without marks;
 # is a dot between the parts of a name.
 LENGTH, MASK, CAPITAL, UPPER, DIGIT, PUNCTUATION, BRACKETS, WORD, ENDING, SHAPE = range(10)
 CASED, CASELESS, UNSPACED, ROMANISED, LETTERS, DOT = range(10, 16)
@@ -49,6 +49,9 @@ KINDS = 3
 GIVEN, TAGGED, OVERLOOKED = range(KINDS)
 
 _STEP = float(2**20)
+# Text of a script without spaces counts as cut into letters where so many of its words have a single one: of
+# Chinese words .2 to .6 have, of Thai ones less.
+_LETTERED = 0.8
 
 
 def exact(values: Floats) -> Floats:
@@ -138,6 +141,7 @@ class Vocabulary:
         capitals = sum(char.isupper() for char in word)
         latin = folded if folded.isascii() else romanise(folded)
         cased = letters > 0 and (word.isascii() or has_case(word))
+        capitals *= cased
         mask = 0
         for char in latin:
             mask |= 1 << (ord(char) % 61)
@@ -161,22 +165,25 @@ class Vocabulary:
                 letters > 0 and not cased,
                 is_unspaced(word),
                 is_romanisable(word),
-                len(folded),
+                letters,
                 word in NAME_DOTS,
             )
         )
 
 
-def scripts(words: Ints, at: Ints) -> tuple[Bools, Bools]:
-    """Which sentences are caseless and which are unspaced, both (S,); see :class:`Columns`.
+def scripts(words: Ints, at: Ints) -> tuple[Bools, Bools, Bools]:
+    """Which sentences are caseless, which are unspaced and which of these are cut into letters, all (S,); see
+    :class:`Columns`.
 
     ``words`` are the rows of :meth:`Vocabulary.table` of all sentences' tokens, ``at`` (S + 1,) their borders.
     """
-    counted = np.cumsum(words[:, [CASED, CASELESS, UNSPACED, CAPITAL]], axis=0)
-    sums = np.concatenate([np.zeros((1, 4), np.int64), counted])
-    cased, caseless, unspaced, capital = (sums[at[1:]] - sums[at[:-1]]).T
+    letter = (words[:, UNSPACED] == 1) & (words[:, LETTERS] <= 1)
+    counted = np.cumsum(np.column_stack([words[:, [CASED, CASELESS, UNSPACED, CAPITAL]], letter]), axis=0)
+    sums = np.concatenate([np.zeros((1, 5), np.int64), counted])
+    cased, caseless, unspaced, capital, single = (sums[at[1:]] - sums[at[:-1]]).T
     mixed = (3 * caseless >= cased) & (caseless > 0)
-    return mixed | (capital == 0), 2 * unspaced > cased + caseless
+    mostly_unspaced = 2 * unspaced > cased + caseless
+    return mixed | (capital == 0), mostly_unspaced, mostly_unspaced & (single >= _LETTERED * unspaced)
 
 
 class Columns:
@@ -189,7 +196,7 @@ class Columns:
     linked: (S,) whether an aligner ran
     caseless: (S,) whether capitals tell nothing in the target: a quarter of the words that have letters have none
     that could be one, or no word has one; unspaced: (S,) whether most of the target's words are of a script
-    without spaces
+    without spaces; lettered: (S,) whether these words are letters, nearly all of them
     """
 
     def __init__(self, instances: Sequence[Instance], vocabulary: Vocabulary) -> None:
@@ -222,7 +229,7 @@ class Columns:
         self.link_target = flat[:, 1].astype(np.int64) + self.target_at[owner]
         self.link_weight = exact(flat[:, 2])
         self.table = vocabulary.table()
-        self.caseless, self.unspaced = scripts(self.table[self.target], self.target_at)
+        self.caseless, self.unspaced, self.lettered = scripts(self.table[self.target], self.target_at)
 
     @cached_property
     def scored(self) -> Bools:

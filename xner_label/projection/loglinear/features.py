@@ -230,7 +230,7 @@ def _links(view: _View) -> _Group:
     mean = (strength[link_at[1:]] - strength[link_at[:-1]]) / np.maximum(np.diff(link_at), 1)
     of_mention["sentence_strength"] = mean[sentence]
     gap = np.abs(np.log(np.diff(columns.target_at) / width))
-    of_mention["width_gap"] = np.minimum(gap, 2.0)[sentence]
+    of_mention["width_gap"] = np.where(columns.lettered, 0.0, np.minimum(gap, 2.0))[sentence]
     return _Group(of_candidate, of_mention)
 
 
@@ -298,10 +298,17 @@ def _lengths(view: _View) -> _Group:
     of_candidate: dict[str, Numbers] = {}
     columns = view.columns
     source_width = np.diff(columns.source_at)
-    # Where each letter is a token, lengths are comparable only as shares of their sentences.
+    # Where spaces don't make words, lengths are comparable only as shares of their sentences, and where each
+    # letter is a token, the mention's length is that of its letters.
     stretch = np.maximum(np.diff(columns.target_at) / np.maximum(source_width, 1), 1.0)
     stretch = np.where(columns.unspaced, stretch, 1.0)
-    more = view.length / stretch[view.sentence] - columns.size[view.mention]
+    expected = columns.size.astype(np.float64)
+    if columns.lettered.any():
+        letters = running(view.source_word[:, LENGTH])
+        per_word = (letters[columns.source_at[1:]] - letters[columns.source_at[:-1]]) / np.maximum(source_width, 1)
+        by_letters = view.of_source(view.source_word[:, LENGTH]) / np.maximum(per_word, 1.0)[columns.sentence]
+        expected = np.where(columns.lettered[columns.sentence], by_letters, expected)
+    more = view.length / stretch[view.sentence] - expected[view.mention]
     of_candidate["longer"] = np.clip(more, 0.0, 4.0) / 2
     of_candidate["shorter"] = np.clip(-more, 0.0, 4.0) / 2
     of_candidate["as_long"] = (np.abs(more) < 0.5) * 1.0
@@ -341,7 +348,7 @@ def _case(view: _View) -> _Group:
     of_candidate["last_lower*"] = lower[end] * worth
     lower_inside = np.minimum(view.tokens(lower), 4.0) / 4
     of_candidate["lower_inside"] = lower_inside * source_share[view.mention] * cased
-    short = plain & _is_short(word)
+    short = plain & _is_short(word) & ~np.repeat(columns.lettered, np.diff(at))
     of_candidate["first_short"] = short[first] * 1.0
     of_candidate["last_short"] = short[end] * 1.0
     of_candidate["left_short"] = (short[view.left] & view.has_left) * 1.0
@@ -362,7 +369,9 @@ def _case(view: _View) -> _Group:
 
 
 def _is_short(word: Ints) -> Bools:
-    """(T,) words as short as function words are: up to three letters, romanised; one in scripts without spaces."""
+    """(T,) words as short as function words are: up to three letters, romanised; one in scripts without spaces.
+
+    It says nothing where each letter is a token."""
     result: Bools = np.where(word[:, UNSPACED] == 1, word[:, LETTERS] == 1, word[:, LENGTH] <= 3)
     return result
 
