@@ -81,8 +81,8 @@ def test_kubernetes_knows_every_field_of_the_pods(manifest: Path) -> None:
         validation.validate({**named, **pods[0]}, validation.latest_version(), strict=True)
 
 
-# What the types of ray.io/v1 name in KubeRay (rayjob_types.go, raycluster_types.go), which publishes no schema apart
-# from the operator; each with the type of its value. Pods have a schema of their own.
+# What KubeRay's types of ray.io/v1 name (rayjob_types.go, raycluster_types.go), each with the type of its value;
+# no schema is published apart from the operator. Pods have a schema of their own.
 RAY_JOB: dict[str, dict[str, type]] = {
     "spec": {
         **dict.fromkeys(("entrypoint", "jobId", "submissionMode", "runtimeEnvYAML", "schedule"), str),
