@@ -82,6 +82,8 @@ def _show(report: Status) -> None:
     click.echo(
         f"models         {counted(report.model_runs, 'run')}, serving {report.promoted or 'the projection'}"
     )
+    if report.without_source is not None:
+        click.echo(f"without source {report.without_source.line}")
     if report.jobs:
         click.echo(f"jobs           {', '.join(f'{job.kind} {job.state}' for job in report.jobs)}")
     click.echo(report.signature)

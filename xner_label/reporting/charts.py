@@ -139,6 +139,7 @@ def bars(names: Sequence[str], values: Sequence[float], along: str) -> str:
     axes = figure.axes
     axes.barh(list(names), values, color=_FILL, edgecolor=_INK, linewidth=0.6)
     axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=all(float(value).is_integer() for value in values))
     axes.grid(visible=False, axis="y")
     for row, value in enumerate(values):
         axes.annotate(f"{value:g}", (value, row), (4, 0), textcoords="offset points", va="center", color=_INK)
