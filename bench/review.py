@@ -8,7 +8,10 @@ functions see what they would see in a project, and the hidden gold judges them:
 - guarantee: redrawn audits of the size of all answers, share accepted, how often the promise broke;
 - estimates: redrawn audits, how often the intervals hold the truth;
 - plan: changes expected in the round to come, and those that were made;
-- stopping: the verdict after each round beside the F1 reached.
+- stopping: the verdict after each round beside the F1 reached, and the F1 with half, three quarters and all of the
+  pool read.
+
+Loops that the `--json` file holds already are not run again, so that a long run can be cut into pieces.
 """
 
 from __future__ import annotations
@@ -22,166 +25,31 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from desk_loop import Desk
 from economy import fitted, split_of
 from lowres import read_corpus
+from scipy.stats import binom
 
 import xner_label
-from xner_label.confidence.calibration import POOLED, calibrate
-from xner_label.confidence.estimates import TaskCounts, estimate
-from xner_label.confidence.guarantee import promise, promises
+from xner_label.confidence.calibration import calibrate
+from xner_label.confidence.estimates import estimate
+from xner_label.confidence.guarantee import largest_rejecting, promise, promises
 from xner_label.confidence.lead_times import SECONDS_PER_CHANGE, SECONDS_PER_TOKEN
-from xner_label.confidence.planning import NameHistory, TaskHistory, forecast, forecast_names
-from xner_label.confidence.signals import EntitySignals, codes_of
+from xner_label.confidence.planning import NameHistory, forecast_names
 from xner_label.confidence.stopping import judge
-from xner_label.confidence.task_scores import TaskSignals, task_scores
 from xner_label.evaluation import metrics
-from xner_label.projection.corpus.evidence import span_probability
-from xner_label.projection.corpus.rounds import text_of
 from xner_label.review.name_answers import Kind, Verdict
 from xner_label.review.strategies import make_strategy
-from xner_label.settings.choices import DEFAULT_STRATEGY
+from xner_label.settings.choices import CORPUS, DEFAULT_STRATEGY
 from xner_label.simulation.loop import Simulation, _State
 from xner_label.simulation.reviewer import SimulatedReviewer
 
 AUDIT_SHARE = 0.2
-# The calibration's prior without a language: the mean of the other group (Luganda or Setswana) and of Europarl.
-PRIORS = {"lug": (0.0, 0.9, 0.35, 0.8, -0.2), "tsn": (-0.1, 0.95, 0.4, 0.7, -0.55)}
 # Questions about names that a plan holds in the bench.
 QUESTIONS = 40
+# Shares of the pool that are read for the best that a loop could reach.
+READ = (0.5, 0.75, 1.0)
 ESTIMATED = ("rest_precision", "rest_recall", "rest_f1", "precision", "recall", "f1", "wrong", "missed")
-
-
-class Desk:
-    """One loop, seen from the desk."""
-
-    def __init__(self, simulation: Simulation, seed: int, audit_share: float, language: str) -> None:
-        self.simulation = simulation
-        self.prior = PRIORS.get(language, POOLED)
-        self.generator = np.random.default_rng(seed)
-        self.audit_share = audit_share
-        tasks = len(simulation.words)
-        self.reviewer = SimulatedReviewer(simulation.gold, simulation.size.tolist(), simulation.labels, 0.0, seed)
-        self.state = _State(np.zeros(tasks, bool), {}, {}, {}, simulation._base, 0.0)
-        self.audited = np.zeros(tasks, bool)
-        self.gold = np.array([len(set(spans)) for spans in simulation.gold], np.float64)
-        self.tokens = simulation.size.astype(np.float64)
-        self.pool = np.zeros(tasks, bool)
-        self.pool[simulation.pool] = True
-        self.before: list[set] | None = None
-        self.look()
-
-    def look(self) -> None:
-        """Everything the desk knows in the present state; ``truth`` (n,) is what the gold says."""
-        simulation, chosen = self.simulation, self.state.spread.chosen
-        observations, tagged = simulation.observations, self.state.spread.tagged
-        gold = [set(spans) for spans in simulation.gold]
-        rows = list(
-            zip(
-                *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)),
-                strict=True,
-            )
-        )
-        truth = np.array(
-            [(first, last, observations.labels[label]) in gold[s] for s, first, last, label in rows], bool
-        )
-        tagger = np.array(
-            [
-                np.nan
-                if tagged is None or tagged.marginals[s] is None
-                else span_probability(tagged.marginals[s], first, last)[label]
-                for s, first, last, label in rows
-            ]
-        )
-        reviewed = self.state.reviewed[chosen.sentence]
-        every = EntitySignals(
-            chosen.sentence, chosen.confidence, tagger, codes_of(text_of(observations, chosen)), chosen.label,
-            reviewed, truth & reviewed,
-        )  # fmt: skip
-        self.every, self.every_truth = every, truth
-        shown = chosen.confidence >= self.state.spread.cut
-        self.signals, self.truth = every.select(shown), truth[shown]
-        self.spans = simulation._shown(self.state)
-        self.calibrated = calibrate(self.signals, self.audited[self.signals.task], self.prior)
-        tasks = len(self.tokens)
-        task, confidence = self.signals.task, self.calibrated.confidence
-        self.shown = np.bincount(task, minlength=tasks).astype(np.float64)
-        self.expected = np.bincount(task, confidence, tasks)
-        self.right = np.bincount(task, self.truth, tasks)
-        self.rest = self.pool & ~self.state.reviewed
-        self.look_at_tasks(chosen, shown)
-
-    def look_at_tasks(self, chosen, shown) -> None:
-        """What the desk knows of whole tasks, and whether something is missed in them."""
-        observations, tasks = self.simulation.observations, len(self.tokens)
-        sources = np.array([place is not None for place in observations.place], bool)
-        projected = chosen.mention[shown & (chosen.mention >= 0)]
-        left = np.bincount(observations.sentence[sources], minlength=tasks) - np.bincount(
-            observations.sentence[projected[sources[projected]]], minlength=tasks
-        )
-        missed = np.zeros(tasks)
-        for number, spans in enumerate(self.simulation.gold):
-            missed[number] = sum(
-                not any(first < end and start < last for start, end, _ in self.spans[number])
-                for first, last, _ in set(spans)
-            )
-        self.complete = missed == 0
-        hidden = np.exp(np.bincount(chosen.sentence[~shown], np.log1p(-chosen.confidence[~shown]), tasks))
-        task, confidence = self.signals.task, self.calibrated.confidence
-        self.raw_task = hidden * np.exp(np.bincount(task, np.log(self.signals.confidence), tasks))
-        self.scores = task_scores(
-            TaskSignals(
-                sure=np.exp(np.bincount(task, np.log(np.maximum(confidence, 1e-9)), tasks)),
-                hidden=hidden,
-                lost=np.maximum(left, 0).astype(np.float64),
-                tokens=self.tokens,
-                reviewed=self.state.reviewed,
-                audited=self.audited & self.state.reviewed,
-                complete=self.state.reviewed & self.complete,
-            )
-        )
-
-    def counts(self, reviewed, audited, which) -> TaskCounts:
-        return TaskCounts(
-            self.shown[which], self.expected[which], reviewed[which], audited[which],
-            (self.right * reviewed)[which], (self.gold * reviewed)[which],
-        )  # fmt: skip
-
-    def order(self, count: int, strategy: str) -> tuple[list[int], list[int]]:
-        """The next round: those drawn at random, and those of the strategy."""
-        unread = np.flatnonzero(self.rest)
-        drawn = self.generator.permutation(unread)[: round(self.audit_share * count)].tolist()
-        pool = self.simulation.review_pool(self.state)
-        open_ = pool.open.copy()
-        open_[drawn] = False
-        chosen = make_strategy(strategy).choose(pool._replace(open=open_), count - len(drawn), self.generator)
-        return drawn, chosen
-
-    def review(self, drawn: list[int], chosen: list[int]) -> None:
-        self.audited[drawn] = True
-        self.before = self.spans
-        self.state = self.simulation._after_sentences(self.state, [*drawn, *chosen], self.reviewer)
-        self.look()
-
-    def changes(self) -> np.ndarray:
-        """(S,) what a person would change in each sentence as it is shown now."""
-        return np.maximum(self.shown - self.right, self.gold - self.right)
-
-    def doubt(self) -> np.ndarray:
-        return np.maximum(self.shown - self.expected, 0.0)
-
-    def forecast(self):
-        read = self.state.reviewed
-        return forecast(TaskHistory(self.tokens[read], self.doubt()[read], self.changes()[read]))
-
-    def stability(self) -> float | None:
-        """Share of the entities of unread sentences that the last round left alone."""
-        if self.before is None:
-            return None
-        same = total = 0
-        for number in np.flatnonzero(self.rest).tolist():
-            same += len(self.before[number] & self.spans[number])
-            total += len(self.before[number] | self.spans[number])
-        return same / max(total, 1)
 
 
 def calibration(desk: Desk) -> dict[str, object]:
@@ -264,11 +132,33 @@ def guarantees(desk: Desk, draws: int, size: int, generator) -> list[dict[str, o
                 "share_per_type": summary(shares),
                 "share_together": summary(together),
                 "share_sentences": summary(sentences),
+                **limits(desk, max_error, size),
                 "oracle_share": (int(possible.max()) + 1) / len(order) if len(possible) else 0.0,
                 "held": {name: 1.0 - count / draws for name, count in broken.items()},
             }
         )
     return result
+
+
+def limits(desk: Desk, max_error: float, size: int) -> dict[str, object]:
+    """What could be accepted for each label by the same order of confidences. ``oracle_share_per_type``: with the
+    outcomes known. ``one_cut_share``: the cut is known that serves best, and is tested once on an audit of
+    ``size`` sentences; the share is its own times the probability that it passes."""
+    rows = desk.rest[desk.signals.task]
+    confidence, right, label = desk.calibrated.confidence[rows], desk.truth[rows], desk.signals.label[rows]
+    audited = size / max(int(desk.rest.sum()), 1)
+    known = tested = 0.0
+    for place in range(len(desk.simulation.observations.labels)):
+        of_label = np.flatnonzero(label == place)
+        order = of_label[np.argsort(-confidence[of_label], kind="stable")]
+        count = np.arange(1, len(order) + 1)
+        error = np.cumsum(~right[order]) / count
+        known += max(np.flatnonzero(error <= max_error), default=-1) + 1
+        seen = np.round(audited * count)
+        largest = largest_rejecting(seen, count - seen, max_error, 0.95)
+        passes = np.where((largest >= 0) & (seen >= 1), binom.cdf(largest, seen, error), 0.0)
+        tested += max(passes * count, default=0.0)
+    return {"oracle_share_per_type": float(known / len(label)), "one_cut_share": float(tested / len(label))}
 
 
 def real_promises(desk: Desk) -> list[dict[str, object]]:
@@ -397,16 +287,31 @@ def verdict(desk: Desk, strategy: str) -> dict[str, object]:
     hour = np.zeros(len(counts.shown), bool)
     hour[place[np.array(order)[spent <= 3600.0]]] = True
     now = estimate(counts)
-    found = judge(now, estimate(counts, chosen=hour), desk.stability())
+    after, taught = estimate(counts, chosen=hour), desk.taught()
     labels = desk.simulation._labels(desk.state)
     rest = desk.simulation.f1(labels, np.flatnonzero(desk.rest)) if desk.rest.any() else None
     return {
-        "verdict": found,
+        "verdict": judge(now, after, taught),
+        "for_corpus": judge(now, after, taught, purpose=CORPUS),
+        "taught": taught,
         "estimated_f1": None if now is None else now.f1,
         "pool_f1": desk.simulation.f1(labels, desk.simulation.pool),
         "rest_f1": rest,
         "test_f1": desk.simulation.f1(labels, desk.simulation.test),
     }
+
+
+def best(simulation: Simulation) -> list[dict[str, float]]:
+    """F1 of the test sentences with half, three quarters and all of the pool read, drawn at random."""
+    reviewer = SimulatedReviewer(simulation.gold, simulation.size.tolist(), simulation.labels, 0.0, 0)
+    order = np.random.default_rng(0).permutation(simulation.pool)
+    nobody = _State(np.zeros(len(simulation.words), bool), {}, {}, {}, simulation._base, 0.0)
+    result = []
+    for share in READ:
+        chosen = order[: round(share * len(order))].tolist()
+        labels = simulation._labels(simulation._after_sentences(nobody, chosen, reviewer))
+        result.append({"read": share, "test_f1": simulation.f1(labels, simulation.test)})
+    return result
 
 
 def rounds(
@@ -440,6 +345,32 @@ def rounds(
         yield row
 
 
+class Measured(msgspec.Struct):
+    """What was measured so far: the states of loops, and the best of each language."""
+
+    version: str
+    rows: list[dict[str, object]]
+    best: dict[str, list[dict[str, float]]]
+
+    @classmethod
+    def read(cls, file: Path) -> Measured:
+        """What an earlier run of this version left in ``file``; nothing where there is none."""
+        empty = cls(xner_label.__version__, [], {})
+        earlier = msgspec.json.decode(file.read_bytes(), type=cls) if file.exists() else empty
+        return earlier if earlier.version == empty.version else empty
+
+    def has_loop(self, language: str, seed: int, states: int) -> bool:
+        """Whether all states of a loop are there; what is there of a shorter one is dropped."""
+        loop = [row for row in self.rows if (row["language"], row["seed"]) == (language, seed)]
+        if len(loop) < states:
+            self.rows = [row for row in self.rows if row not in loop]
+        return len(loop) >= states
+
+    def write(self, file: Path) -> None:
+        """Write all of it."""
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=__doc__)
     parser.add_argument("--languages", nargs="+", default=["lug", "tsn"])
@@ -454,21 +385,29 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder that keeps the fitted weights between runs")
     parser.add_argument("--json", type=Path, default=Path("review.json"))
     options = parser.parse_args()
-    rows: list[dict[str, object]] = []
+    content = Measured.read(options.json)
     with tempfile.TemporaryDirectory() as folder:
         for language in options.languages:
+            seeds = [
+                seed for seed in options.seeds if not content.has_loop(language, seed, len(options.steps) + 1)
+            ]
+            if not seeds and language in content.best:
+                continue
             weights = fitted(language, options.weights or Path(folder))
             corpus = read_corpus(language)
             simulation = Simulation(split_of(corpus, "train"), split_of(corpus, "test"), weights)
-            for seed in options.seeds:
+            for seed in seeds:
                 start = time.process_time()
                 for row in rounds(simulation, options, seed, language):
                     row = {"language": language, "seed": seed, "strategy": options.strategy, **row}
+                    row["pool"] = len(simulation.pool)
                     row["seconds"] = round(time.process_time() - start, 1)
-                    rows.append(row)
+                    content.rows.append(row)
                     print(msgspec.json.encode(row).decode(), flush=True)
-                    content = {"version": xner_label.__version__, "rows": rows}
-                    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+                    content.write(options.json)
+            if language not in content.best:
+                content.best[language] = best(simulation)
+                content.write(options.json)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 The pool is the train split. After N reviewed sentences, random ones or the product's own order, the others carry
 what the product projects then (bench/training_states.py). Everything is judged on the test split, strict span F1
 with bootstrap intervals over sentences: each recipe and the default from the text alone, the default with the
-projection of the test sentences, and that projection by itself.
+projection of the test sentences, and that projection by itself. Each state is written as soon as it is judged; a
+bench that was stopped goes on after the last one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from training_states import Corpus, Span, State, corpus_of
+from training_states import Corpus, Span, State, corpus_of, shown
 
 import xner_label
 from xner_label.entities import Entity
@@ -64,24 +65,41 @@ class Row(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Document(msgspec.Struct, frozen=True):
+    """The file that is written."""
+
+    version: str
+    python: str
+    rows: list[Row]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--languages", nargs="+", default=["lug", "tsn"])
     parser.add_argument("--orders", nargs="+", default=["default", "random"])
     parser.add_argument("--budgets", nargs="+", type=int, default=[0, 50, 100, 200, 500, 1000])
     parser.add_argument("--seeds", type=int, default=5, help="random draws of the reviewed sentences")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--states", type=Path, help="folder that keeps weights and labels between runs")
     parser.add_argument("--json", type=Path, default=Path("training.json"))
     options = parser.parse_args()
-    rows: list[Row] = []
+    rows = rows_of(options.json)
+    known = {(row.language, row.order, row.seed, row.reviewed) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         for language in options.languages:
             corpus = corpus_of(language, options.budgets, options.states or Path(folder))
             for order, seed, state in states_of(corpus, options):
-                rows.append(row_of(corpus, order, seed, state))
+                if (language, order, seed, len(state.reviewed)) in known:
+                    continue
+                rows.append(row_of(corpus, order, seed, state, options.recipes))
                 print(line(rows[-1]), flush=True)
-                document = {"version": xner_label.__version__, "python": sys.version.split()[0], "rows": rows}
+                document = Document(xner_label.__version__, sys.version.split()[0], rows)
                 options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+
+
+def rows_of(file: Path) -> list[Row]:
+    """What an earlier run has written."""
+    return msgspec.json.decode(file.read_bytes(), type=Document).rows if file.exists() else []
 
 
 def states_of(corpus: Corpus, options: argparse.Namespace) -> Iterator[tuple[str, int, State]]:
@@ -94,7 +112,7 @@ def states_of(corpus: Corpus, options: argparse.Namespace) -> Iterator[tuple[str
                 yield "random", seed, corpus.drawn(budget, seed)
 
 
-def row_of(corpus: Corpus, order: str, seed: int, state: State) -> Row:
+def row_of(corpus: Corpus, order: str, seed: int, state: State, recipes: Sequence[str]) -> Row:
     """Train and judge."""
     began = time.process_time()
     data = corpus.data(state, projected_gold=True)
@@ -102,7 +120,7 @@ def row_of(corpus: Corpus, order: str, seed: int, state: State) -> Row:
     models = {
         name: CrfModel({recipe.stage: recipe.fit(material), "teacher": silver_only.fit(material)})
         for name, recipe in RECIPES.items()
-        if data.gold or recipe is silver_only
+        if name in recipes and (data.gold or recipe is silver_only)
     }
     models["default"] = train_crf(data, RULES, OPTIONS)
     test = list(corpus.test)
@@ -122,12 +140,6 @@ def row_of(corpus: Corpus, order: str, seed: int, state: State) -> Row:
         stages=models["default"].stages,
         seconds=round(time.process_time() - began, 1),
     )
-
-
-def shown(state: State) -> State:
-    """The state without what the product wouldn't show."""
-    spans = [[span for span in each if span[3] >= state.cut] for each in state.spans]
-    return msgspec.structs.replace(state, spans=spans)
 
 
 def answers_of(model: CrfModel, sentences: Sequence[Sentence]) -> list[set[Span]]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from training import answers_of, counted, scored, shown
-from training_states import Corpus, corpus_of
+from training import answers_of, counted, scored
+from training_states import Corpus, corpus_of, shown
 
 from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.iob2 import encode

@@ -75,11 +75,11 @@ class Corpus(msgspec.Struct, frozen=True):
         return GoldSentence(item, tuple(entities))
 
     def data(self, state: State, *, projected_gold: bool = False) -> TrainingData:
-        """What a training would learn from. ``projected_gold``: reviewed sentences show the projection that
-        they had before anybody reviewed."""
-        reviewed = set(state.reviewed)
-        before = self.states[0] if projected_gold else None
-        gold = [self.gold_sentence(place, before) for place in sorted(reviewed)]
+        """What a training would learn from. ``projected_gold``: reviewed sentences show their projection, as in
+        the store that of the state: the others' answers are in it, and they are in theirs. What is less sure than
+        the cut isn't stored."""
+        state, reviewed = shown(state), set(state.reviewed)
+        gold = [self.gold_sentence(place, state if projected_gold else None) for place in sorted(reviewed)]
         silver = [self.sentence(place, state) for place in range(self.pool) if place not in reviewed]
         return TrainingData(LABELS, gold, silver, (), (), DataReport())
 
@@ -89,6 +89,12 @@ class Corpus(msgspec.Struct, frozen=True):
         right = sum(len(said & true) for said, true in zip(answers, truth, strict=True))
         total = sum(len(said) + len(true) for said, true in zip(answers, truth, strict=True))
         return 2 * right / max(total, 1)
+
+
+def shown(state: State) -> State:
+    """The state without what the product neither shows nor stores."""
+    spans = [[span for span in each if span[3] >= state.cut] for each in state.spans]
+    return msgspec.structs.replace(state, spans=spans)
 
 
 def corpus_of(language: str, budgets: Sequence[int], folder: Path) -> Corpus:

@@ -126,7 +126,7 @@ CALLS = (
     Call("calibrate", f"{PROJECT} --json"),
     Call("plan", f"{PROJECT} --minutes 5 --strategy random --seed 1 --split pool --dry-run --json"),
     Call("drift", f"{PROJECT} --since 2026-01-01 --exit-code --dry-run --json"),
-    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --json", code=6),
+    Call("stop", f"{PROJECT} --exit-code --min-gain 0.02 --for corpus --json", code=6),
     Call(
         "worker",
         f"{PROJECT} --preset offline --studio-url http://127.0.0.1:1 --training-folder models --once --kind sync "

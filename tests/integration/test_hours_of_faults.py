@@ -35,8 +35,7 @@ from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
 from xner_label.store import jobs, predictions, projects, tables, tasks
 from xner_label.store.database import Store
-from xner_label.studio import push as push_module
-from xner_label.studio import showing
+from xner_label.studio import delivery, showing
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -62,7 +61,7 @@ def labelled(number: int) -> Task:
 def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the short form nobody waits a minute and a half for what may still be on its way."""
     if FACTOR == 1:
-        for module in (push_module, showing):
+        for module in (delivery, showing):
             monkeypatch.setattr(module, "SETTLE", timedelta(seconds=5))
 
 

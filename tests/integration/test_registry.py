@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from tests.sample_store import PROJECT, prepare_sample_store
 from tests.soak import rounds
@@ -21,10 +22,11 @@ from xner_label.entities import Entity
 from xner_label.errors import CheckFailedError, StoreUnavailableError, UsageError
 from xner_label.store import gold, predictions, projects, runs, tables, tasks
 from xner_label.store.database import open_store
+from xner_label.training.data import DataOptions, collect_dev
 from xner_label.training.promotion import promote
 from xner_label.training.registry import diff_runs, list_runs, rollback, show_run
 from xner_label.training.run_files import RunFiles, hash_of_files
-from xner_label.training.runs import TRAINING, new_gold, train
+from xner_label.training.runs import TRAINING, TrainOptions, load_model, new_gold, train
 
 REVIEWED = 60
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,13 @@ def test_the_same_data_make_the_same_files(store, models):
     assert hash_of_files(Path(first.path)) in hashes
     changed = diff_runs(store, PROJECT, first.version, second.version).changed
     assert changed == {}
+    # in a process of its own, where sets have another order
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
+    url = store.engine.url.render_as_string()
+    command = [sys.executable, "-m", "xner_label", "train", "--database-url", url]
+    subprocess.run(command, cwd=models.parent, env=environment, check=True, capture_output=True)
+    third = list_runs(store, PROJECT)[-1].version
+    assert show_run(store, PROJECT, models, third).artefact in hashes
 
 
 def test_promotions_and_rollbacks_say_who_and_why(store, models):
@@ -152,6 +161,25 @@ def test_a_poisoned_annotator_cannot_lower_the_served_model(store, models):
     assert served(store) == good
     blamed = {item.annotator for item in diff_runs(store, PROJECT, good, bad).annotations_added}
     assert blamed == {"mallory"}
+
+
+def test_whoever_answers_what_judges_wrongly_too_cannot_lower_the_served_model(store, models):
+    """Without a dev split a share of the reviewed tasks judges; most of it is then of the annotator who lies."""
+    share = DataOptions(dev_share=0.4)
+    with store.write() as session:
+        session.execute(delete(tables.Task).where(tables.Task.split == "dev"))
+    review(store, "amina", tuple, 60, day=1)
+    good = train(store, PROJECT, models, TrainOptions(share)).version
+    promote(store, PROJECT, models, data=share)
+    review(store, "mallory", flipped, 400, day=2)
+    bad = train(store, PROJECT, models, TrainOptions(share)).version
+    with store.read() as session:
+        dev = collect_dev(session, PROJECT, share)
+    assert sum(item.people == ("mallory",) for item in dev) > len(dev) / 2
+    with pytest.raises(CheckFailedError, match=r"worse by more than 0\.02 on the answers by amina .*, import "):
+        promote(store, PROJECT, models, data=share)
+    assert served(store) == good
+    assert {item.annotator for item in diff_runs(store, PROJECT, good, bad).annotations_added} == {"mallory"}
 
 
 def test_poisoned_silver_cannot_lower_the_served_model(store, models):
@@ -240,26 +268,36 @@ def test_what_a_killed_training_left_is_removed_and_others_stay(store, models):
     assert not (models / report.version / "unrecorded").exists()
 
 
+def run_of(store, version):
+    with store.read() as session:
+        return runs.find_run(session, 1, version)
+
+
 @pytest.mark.soak
 def test_kills_leave_no_half_run(store, models, tmp_path):
-    """Kills at moments spread over a whole training: twice in CI, 50 times in the long form."""
-    command = [sys.executable, "-m", "xner_label", "train", "--database-url", store.engine.url.render_as_string()]
+    """Kills at random moments of a training: twice in CI, 50 times in the long form."""
+    arguments = ["-m", "xner_label", "train", "--database-url", store.engine.url.render_as_string()]
+    command = [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = time.monotonic()
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     whole = time.monotonic() - begun
-    kills = rounds(2)
+    good = promote(store, PROJECT, models).version
+    kills, killed = rounds(2), 0
     for number in range(kills):
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(whole * (0.3 + 0.75 * (number + 0.5) / kills))
+        time.sleep(whole * (0.3 + 0.75 * (number + random.random()) / kills))
+        killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
         for run in list_runs(store, PROJECT):
             details = show_run(store, PROJECT, models, run.version)
             assert details.files == "whole"
-            assert not details.run.served
+            assert details.run.served == (run.version == good)
+            load_model(run_of(store, run.version), models)
+    print(f"{killed} of {kills} trainings were killed, {len(list_runs(store, PROJECT)) - 1} of them after the end")
     report = train(store, PROJECT, models)
     listed = {run.version for run in list_runs(store, PROJECT)}
     assert report.version in listed

@@ -24,8 +24,7 @@ from xner_label.errors import ConfigurationError, ContractError, PartialError, S
 from xner_label.store import predictions, reviews, tables
 from xner_label.store.database import open_store
 from xner_label.store.tables import ProjectedEntity, ReviewItem, Task
-from xner_label.studio import push as push_module
-from xner_label.studio import showing
+from xner_label.studio import delivery, showing
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -60,7 +59,7 @@ def held(api, project):
 def test_a_killed_push_goes_on_with_nothing_twice_and_nothing_lost(
     moment, store, studio_settings, api, examples, command_line, tmp_path, monkeypatch
 ):
-    for module in (push_module, showing):
+    for module in (delivery, showing):
         monkeypatch.setattr(module, "SETTLE", timedelta(seconds=5))
     examples(store, range(1200))
     project = connect(store, studio_settings, ConnectOptions()).studio_project

@@ -16,8 +16,7 @@ from tests.faulty_proxy import FaultyProxy
 from xner_label.errors import StudioError
 from xner_label.store import reviews, tables
 from xner_label.store.pipelines import readable_name
-from xner_label.studio import push as push_module
-from xner_label.studio import showing
+from xner_label.studio import delivery, showing
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -80,7 +79,7 @@ def test_predictions_that_an_import_lost_are_sent_again(store, api, through, pro
 
 def test_predictions_of_an_import_whose_answer_was_lost_too(store, api, through, proxy, monkeypatch):
     settings, project = through
-    for module in (push_module, showing):
+    for module in (delivery, showing):
         monkeypatch.setattr(module, "SETTLE", timedelta(seconds=2))
     proxy.change = without_predictions
     proxy.alter = lambda request, body: None if "/import?" in request[1] else body

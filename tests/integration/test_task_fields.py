@@ -61,7 +61,7 @@ def test_ranks_spread_blind_tasks_and_keep_their_places(store):
     with store.write() as session:
         assert showing.queue_ranks(session, 99) == {}
         first = showing.queue_ranks(session, project)
-        items = {item.item.id: names[item.task.id] for item in reviews.unpushed_items(session, project)}
+        items = {item.id: names[item.task] for item in reviews.unpushed_items(session, project)}
         order = [items[item] for item in sorted(first, key=first.get)]
         assert order == ["t01", "t02", "t00", "t03", "t04", "t06", "t05", "t07"]
         reviews.add_batch(session, project, "x", [(ids["t08"], found[ids["t08"]])])

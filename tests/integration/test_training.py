@@ -30,6 +30,7 @@ from xner_label.training import runs as training_runs
 from xner_label.training.data import DataOptions, collect, collect_dev
 from xner_label.training.promotion import promote
 from xner_label.training.recipes.choice import train_crf
+from xner_label.training.registry import list_runs, show_run
 from xner_label.training.run_files import run_folder
 from xner_label.training.runs import TrainOptions, load_model, preview, train
 
@@ -341,6 +342,10 @@ def test_a_fine_tuned_checkpoint_is_registered_and_served_like_a_crf(store, tmp_
         *("train", "--database-url", url, "--model", str(checkpoint), "--device", "cpu", *few), cwd=tmp_path
     )
     assert again.returncode == 0, again.stderr
+    first, second = (
+        show_run(store, PROJECT, tmp_path / "models", run.version) for run in list_runs(store, PROJECT)
+    )
+    assert (first.metrics, first.artefact) == (second.metrics, second.artefact)
     for command in (["train", "--model", str(checkpoint)], ["promote"], ["predict", "--with-model"]):
         settings = tmp_path / "elsewhere.toml"
         settings.write_text('[models]\ndevice = "cuda:77"\n')

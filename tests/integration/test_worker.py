@@ -285,7 +285,7 @@ def test_a_worker_ends_in_order(
     assert process.stdout is not None
     assert process.stdout.readline().startswith("predict: ")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 

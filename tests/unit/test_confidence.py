@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -24,7 +25,7 @@ from xner_label.confidence.planning import (
 )
 from xner_label.confidence.quality import bands, quality
 from xner_label.confidence.signals import EntitySignals, design
-from xner_label.confidence.stopping import judge
+from xner_label.confidence.stopping import Taught, compare_projections, judge
 from xner_label.confidence.task_scores import POOLED as POOLED_TASKS
 from xner_label.confidence.task_scores import TaskSignals, task_scores
 from xner_label.evaluation import metrics
@@ -402,18 +403,56 @@ class TestPlan:
         assert model_outlook([ModelPoint(100, 0.7, 0.6, 0.8)], 100, 0).after.value == pytest.approx(0.7, abs=0.01)
 
 
+def test_the_last_answers_tell_most_about_those_to_come():
+    tokens, doubt = np.full(400, 20.0), np.full(400, 0.5)
+    changes = np.where(np.arange(400) < 300, 1.0, 0.25)
+    age = 399.0 - np.arange(400)
+    alike, recent = (
+        forecast(TaskHistory(tokens, doubt, changes, which)).total(tokens[:100], doubt[:100]).value
+        for which in (None, age)
+    )
+    assert recent < 0.75 * alike
+
+
 class TestStopping:
     def test_nobody_knows_without_an_audit(self):
-        assert not judge(None, None, 1.0).stop
+        assert not judge(None, None, Taught(answers=50, seconds=900.0, changed=0.0, gain=0.0)).stop
 
     def test_goes_on_while_an_hour_pays(self):
         columns = corpus(np.random.default_rng(0))
         audited = np.arange(1_500) < 300
         now = estimate(counted(columns, audited))
         after = estimate(counted(columns, audited), chosen=np.arange(1_500) < 900)
-        assert not judge(now, after, 0.99).stop
-        assert judge(now, now, 0.99).stop
-        assert not judge(now, now, 0.8).stop
+        quiet = Taught(answers=100, seconds=1_200.0, changed=0.01, gain=0.001)
+        loud = Taught(answers=100, seconds=1_200.0, changed=0.2, gain=0.02)
+        # for a model it is what answers teach, for the corpus what they mend
+        assert judge(now, after, quiet).stop
+        assert not judge(now, now, loud).stop
+        assert not judge(now, after, quiet, purpose="corpus").stop
+        assert judge(now, now, quiet, purpose="corpus").stop
+        assert not judge(now, now, loud, purpose="corpus").stop
+        # before there are two projections nobody knows what answers teach
+        assert not judge(now, after, None).stop
+        assert judge(now, now, None).stop
+
+    def test_answers_teach_less_and_less(self):
+        last = Taught(answers=100, seconds=1_200.0, changed=0.1, gain=0.02)
+        assert last.next(1_200.0) == pytest.approx(0.012)
+        assert last.next(2_400.0) == pytest.approx(0.012 + 0.0072)
+        assert last.next(1e9) == pytest.approx(0.03)
+        assert msgspec.structs.replace(last, gain=-0.01).next() == 0.0
+        assert msgspec.structs.replace(last, answers=0).next() == 0.0
+
+    def test_what_came_is_weighed_against_what_went(self):
+        before = {(0, 2, "PER"), (5, 6, "LOC"), (8, 9, "ORG")}
+        now = {(0, 2, "PER"): 0.9, (5, 7, "LOC"): 0.9, (11, 12, "PER"): 0.6}
+        found = compare_projections([(before, now), (set(), {})], 60, 600.0)
+        assert found is not None
+        assert found.changed == pytest.approx(2 / 3)
+        # 0.9 and 0.6 came; (1 - 0.9) / 2 and a quarter went
+        assert found.gain == pytest.approx((1.5 - 0.05 - 0.25) / 3)
+        assert compare_projections([({(0, 1, "PER")}, {})], 60, 600.0) is None
+        assert compare_projections([], 0, 0.0) is None
 
 
 class TestAnchoring:

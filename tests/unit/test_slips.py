@@ -31,7 +31,7 @@ def test_planted_slips_come_first() -> None:
     slips = likely_slips([sentence(number, planted.get(str(number), "")) for number in range(150)], ["PER", "LOC"])
     assert {slip.task for slip in slips[:3]} == set(planted)
     assert {slip.task: slip.marked for slip in slips[:3]} == {"30": True, "70": False, "110": True}
-    assert slips[0].suspicion > 0.9 > 0.2 > slips[10].suspicion
+    assert slips[0].suspicion > 0.5 > slips[10].suspicion
     assert sum(slip.marked for slip in slips) == 299
 
 

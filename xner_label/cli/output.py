@@ -36,6 +36,11 @@ def answer(document: Any, text: str, *, as_json: bool) -> None:
         click.echo(text)
 
 
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """``1 name``, ``2 names``."""
+    return f"{count} {singular if count == 1 else plural or singular + 's'}"
+
+
 def say(text: str) -> None:
     """Tell people something beside the result: progress, notes, what was left out."""
     if logs_json():

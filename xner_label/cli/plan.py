@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import say, write_json
+from xner_label.cli.output import counted, say, write_json
 from xner_label.settings.choices import STRATEGIES
 from xner_label.settings.table import Settings
 
@@ -60,22 +60,24 @@ def command(
 
 def _lines(report: PlanReport) -> list[str]:
     waiting = sum(row.waiting for row in report.planned_tasks) + sum(row.waiting for row in report.names)
+    sentences = counted(len(report.tasks), "sentence")
     lines = [
-        f"{report.minutes:g} minutes, {waiting} of the sentences and names wait already",
-        f"{len(report.tasks)} sentences, in which about {_count(report.changes)} entities are put right",
+        f"{report.minutes:g} min of people's time; already waiting: {waiting} of these sentences and names",
+        f"{sentences}, in which about {_count(report.changes)} entities are put right",
     ]
-    lines += _first([f"  {row.id}: {row.changes:.1f}" for row in report.planned_tasks], "sentences")
+    lines += _first([f"  {row.id}: {row.changes:.1f}" for row in report.planned_tasks], "sentence")
     if report.names:
         places = sum(row.occurrences for row in report.names)
         lines.append(
-            f"{len(report.names)} names with {places} places, about {_count(report.name_changes)} of which change"
+            f"{counted(len(report.names), 'name')} with {counted(places, 'place')}, about "
+            f"{_count(report.name_changes)} of which change"
         )
         shown = [
             f"  {row.target} as {row.label} for {row.source or 'nothing in the source'}: {row.changes:.1f} of "
             f"{row.occurrences}"
             for row in report.names
         ]
-        lines += _first(shown, "names")
+        lines += _first(shown, "name")
     if report.f1_now is not None and report.f1_after is not None:
         lines.append(f"F1 of the whole corpus: {_f1(report.f1_now)} now, {_f1(report.f1_after)} then")
     if report.silver_now is not None and report.silver_after is not None:
@@ -86,10 +88,12 @@ def _lines(report: PlanReport) -> list[str]:
     if report.model is not None:
         lines.append(
             f"F1 of a model trained then: {_f1(report.model.after)}, now {_f1(report.model.now)}, by "
-            f"{report.model.runs} runs"
+            f"{counted(report.model.runs, 'run')}"
         )
     times = report.lead_times
-    measured = f"{times.measured} measured tasks" if times.measured else "usual ones, nothing is measured yet"
+    measured = (
+        counted(times.measured, "measured task") if times.measured else "usual ones, nothing is measured yet"
+    )
     lines.append(
         f"times: {times.per_token:.2f} s a token, {times.per_change:.1f} s a change, {times.per_task:.1f} s a "
         f"task ({measured}, {times.interrupted} with a break left out), {report.seconds_per_name:.1f} s a name"
@@ -100,7 +104,7 @@ def _lines(report: PlanReport) -> list[str]:
 def _first(lines: list[str], what: str) -> list[str]:
     """The first of them, and how many more there are."""
     more = len(lines) - _SHOWN
-    return lines[:_SHOWN] + ([f"  and {more} more {what}, see --json"] if more > 0 else [])
+    return lines[:_SHOWN] + ([f"  and {counted(more, f'more {what}')}, see --json"] if more > 0 else [])
 
 
 def _count(interval: Interval) -> str:

@@ -251,7 +251,14 @@ def _predict_with_model(settings: Settings, as_json: bool) -> None:
 
     where = PlacementRequest(settings.device, settings.dtype)
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
-        report = predict_with_model(store, settings.project, Path(settings.training_folder), progress, where=where)
+        report = predict_with_model(
+            store,
+            settings.project,
+            Path(settings.training_folder),
+            progress,
+            where=where,
+            without_source=settings.without_source,
+        )
     answer(report, _words(report), as_json=as_json)
 
 

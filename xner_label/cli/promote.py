@@ -63,5 +63,7 @@ def command(
         answer(report, f"{report.version}: {state}, {report.reason}", as_json=as_json)
         if report.promoted and predicts:
             with console_progress() as progress:
-                made = predict_with_model(store, settings.project, folder, progress, where=where)
+                made = predict_with_model(
+                    store, settings.project, folder, progress, where=where, without_source=settings.without_source
+                )
             say(f"{made.predicted} tasks predicted; `xner-label push` brings this to what waits for review")

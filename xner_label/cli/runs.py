@@ -73,6 +73,8 @@ def _line(run: RunSummary) -> str:
 
 
 def _details(details: RunDetails) -> str:
+    from xner_label.evaluation.text_alone import recorded
+
     data = details.config.get("data") or {}
     lines = [
         _line(details.run),
@@ -81,6 +83,7 @@ def _details(details: RunDetails) -> str:
         f"code        {details.config.get('code', 'not recorded')}",
         f"options     {details.config.get('options')}",
         f"files       {details.files}, {details.artefact or 'no hash recorded'}",
+        *([f"no source   {text_alone.line}"] if (text_alone := recorded(details.metrics)) else []),
         "learned from",
         *_learned(details.learned_from),
         *(f"promoted    {item.at} by {item.by or 'nobody named'}: {item.reason}" for item in details.promotions),

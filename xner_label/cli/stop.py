@@ -7,7 +7,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.errors import CheckFailedError
-from xner_label.settings.choices import MIN_GAIN
+from xner_label.settings.choices import CORPUS, MIN_GAIN, MODEL, PURPOSES
 from xner_label.settings.table import Settings
 
 
@@ -16,23 +16,30 @@ from xner_label.settings.table import Settings
 @click.option(
     "--min-gain",
     type=click.FloatRange(0.0, 1.0),
-    default=MIN_GAIN,
+    help=f"What an hour must add to F1 to be worth it [default: {MIN_GAIN[MODEL]:g} for a model, "
+    f"{MIN_GAIN[CORPUS]:g} for the corpus]",
+)
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(PURPOSES),
+    default=MODEL,
     show_default=True,
-    help="What an hour must add to F1 to be worth it",
+    help="What the labels are for: a model and text that nobody reads, or this corpus alone",
 )
 @with_settings("database_url", "project")
 @json_option
-def command(settings: Settings, as_json: bool, exit_code: bool, min_gain: float) -> None:
+def command(settings: Settings, as_json: bool, exit_code: bool, min_gain: float | None, purpose: str) -> None:
     """Say whether people may stop reviewing, why, and what the next hour would buy.
 
-    It looks at how much the last answers changed in what nobody has read, at the errors that are left by the
-    audit slice, and at what an hour would add to the quality of the whole corpus.
+    It looks at what the last answers did to the predictions that nobody has read, at the errors that are left by
+    the audit slice, and at what an hour would add to the quality of the whole corpus.
     """
     from xner_label.review.finishing import stop_report
     from xner_label.store.database import open_store
 
     with open_store(settings.database_url) as store:
-        report = stop_report(store, settings.project, min_gain=min_gain)
+        report = stop_report(store, settings.project, min_gain=min_gain, purpose=purpose)
     verdict = report.verdict
     if as_json:
         write_json(report)

@@ -96,6 +96,8 @@ def command(
     click.echo(f"{report.version}: {report.data.gold} gold, {report.data.silver} silver tasks")
     click.echo(f"\n{'split':<8}{'system':<24}{'tasks':>7}{'precision':>11}{'recall':>9}{'F1':>8}  95 % interval")
     click.echo("\n".join(_rows("dev", report.dev) + _rows("test", report.test)) or "no held-out gold to judge by")
+    if report.text_alone is not None:
+        click.echo(f"texts without a source are answered {report.text_alone.line}")
     if report.data.conflicts:
         count = len(report.data.conflicts)
         click.echo(f"annotators disagree on {count} tasks, which are left out: `xner-label conflicts`", err=True)

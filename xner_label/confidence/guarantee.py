@@ -166,7 +166,7 @@ def outlook(
         return 0.0
     cuts = _cuts(open_confidence)
     counts, expected = _above(confidence, 1.0 - confidence, cuts)
-    largest = _largest(
+    largest = largest_rejecting(
         np.floor(factor * counts), _above(open_confidence, open_confidence, cuts)[0], max_error, level
     )
     passed = np.flatnonzero(np.floor(factor * expected) <= largest)
@@ -186,7 +186,7 @@ def _above(confidence: Floats, amount: Floats, cuts: Floats) -> tuple[Floats, Fl
     return counts.astype(np.float64), np.concatenate([[0.0], np.cumsum(amount[order])])[counts]
 
 
-def _largest(counts: Floats, open_counts: Floats, max_error: float, level: float) -> Floats:
+def largest_rejecting(counts: Floats, open_counts: Floats, max_error: float, level: float) -> Floats:
     """The largest number of wrong ones among so many audited ones that still rejects that more than ``max_error``
     of the open ones are wrong; -1 where none does.
 
@@ -217,7 +217,7 @@ def _fixed_sequence(
 
     counts, wrong = _above(confidence, (~right).astype(np.float64), cuts)
     _, expected = _above(confidence, 1.0 - confidence, cuts)
-    largest = _largest(counts, open_counts, max_error, level)
+    largest = largest_rejecting(counts, open_counts, max_error, level)
     power = np.where(largest >= 0, binom.cdf(largest, counts, expected / np.maximum(counts, 1.0)), 0.0)
     passed = None
     for place in range(int(np.argmax(power)), len(cuts)):

@@ -2,7 +2,8 @@
 
 Expected changes of a task: ratio * doubt + rate * tokens, where doubt is the number of shown entities expected
 to be wrong and the rate stands for what isn't shown. Both numbers are fitted to the tasks already reviewed
-(weighted least squares with a prior around ratio 1); how much more tasks scatter than independent entities
+(weighted least squares with a prior around ratio 1), those answered last the most: what is left at the end of a
+review isn't as doubtful sentences were at its beginning. How much more tasks scatter than independent entities
 would is estimated there, too, and widens the interval.
 
 A question about a name changes all of its occurrences or none, so that the changes of a name of n occurrences, d
@@ -28,6 +29,8 @@ from xner_label.projection.loglinear.columns import Floats
 _PRIOR, _DEVIATION = np.array([1.0, 0.01]), np.array([0.7, 0.015])
 # The projection changes between rounds: expectations are off by about so much as a share, beside all chance.
 _DRIFT = 0.15
+# A reviewed task counts half as much as one that was answered so many tasks later.
+_HALF_LIFE = 100.0
 # Prior of a name's ratio: answers change 1.0 (Luganda) to 1.6 times (Setswana) what is expected to be wrong.
 _NAME_RATIO, _NAME_DEVIATION = 1.2, 0.5
 _MOST_LIKELY = 0.95
@@ -39,11 +42,12 @@ _SLOPE, _SLOPE_DEVIATION, _RUN_DEVIATION = 0.015, 0.015, 0.005
 
 class TaskHistory(NamedTuple):
     """Reviewed tasks, all (n,): tokens, doubt as it was without knowing the answers, changes that people
-    made."""
+    made, and how many were answered after each (None: all count alike)."""
 
     tokens: Floats
     doubt: Floats
     changes: Floats
+    age: Floats | None = None
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -112,7 +116,8 @@ def forecast(history: TaskHistory) -> Forecast:
     """Learn from reviewed tasks; none are needed."""
     table = np.column_stack([history.doubt, history.tokens]).reshape(-1, 2)
     precision = np.diag(1.0 / _DEVIATION**2)
-    weight = 1.0 / np.maximum(table @ _PRIOR, 0.05)
+    recent = np.ones(len(table)) if history.age is None else 0.5 ** (history.age / _HALF_LIFE)
+    weight = recent / np.maximum(table @ _PRIOR, 0.05)
     dispersion = 1.5
     numbers = _PRIOR
     inverse = np.linalg.inv(precision)
@@ -122,9 +127,11 @@ def forecast(history: TaskHistory) -> Forecast:
         numbers = inverse @ ((table * weight[:, None]).T @ history.changes / dispersion + precision @ _PRIOR)
         numbers = np.maximum(numbers, [0.1, 0.0])
         expected = np.maximum(table @ numbers, 0.05)
-        weight = 1.0 / expected
+        weight = recent / expected
         if len(table) >= 10:
-            dispersion = float(np.clip(np.mean((history.changes - expected) ** 2 / expected), 0.5, 10.0))
+            dispersion = float(
+                np.clip(np.average((history.changes - expected) ** 2 / expected, weights=recent), 0.5, 10.0)
+            )
     return Forecast(float(numbers[0]), float(numbers[1]), inverse.tolist(), dispersion)
 
 

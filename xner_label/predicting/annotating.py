@@ -10,6 +10,7 @@ import msgspec
 from xner_label.checkpoints.devices import PlacementRequest
 from xner_label.entities import Prediction, Task, Tokens
 from xner_label.errors import ConfigurationError, RecordError, UsageError
+from xner_label.evaluation.text_alone import answers_from_text_alone
 from xner_label.predicting.predictor import Predictor
 from xner_label.predicting.with_model import ServedModel, load_run
 from xner_label.settings.table import Settings
@@ -21,7 +22,8 @@ class Annotator:
     """Answers with the run of ``version``, by default with the promoted one, without any with the pipeline.
 
     ``by_pipeline`` asks for the pipeline whatever is promoted. ``version`` is the run that answers, None where
-    the pipeline does; ``text_alone`` counts the answers of a run that had no projection to look at.
+    the pipeline does; ``text_alone`` counts the answers of a run that had no projection to look at, because there
+    was none or because it is better off without (``training.without_source``).
 
     Raises UsageError for an unknown project or run, ConfigurationError when the run can't be opened.
     """
@@ -34,6 +36,7 @@ class Annotator:
         self._predictor: Predictor | None = None
         self._model: ServedModel | None = None
         self.text_alone = 0
+        self._translates = settings.translator != "given"
         with store.read() as session:
             project = projects.get_project(session, settings.project)
             run = None if by_pipeline else runs.promoted_run(session, project.id)
@@ -46,12 +49,14 @@ class Annotator:
         if run is not None:
             where = PlacementRequest(settings.device, settings.dtype)
             self._model = load_run(run, Path(settings.training_folder), where)
+            self._translates &= not answers_from_text_alone(run.metrics, settings.without_source)
         self.version = None if self._model is None else self._model.version
 
     def annotate(self, tasks: Sequence[Task]) -> list[Prediction | RecordError]:
         """One prediction per task, in order, or what is wrong with the task.
 
-        A run sees the projection of a task that brings a source, or for which the settings name a translator.
+        A run sees the projection of a task that brings a source, or for which the settings name a translator and
+        the run isn't better without it.
         """
         if self._model is None:
             return self._projected(tasks)
@@ -76,7 +81,7 @@ class Annotator:
         return [answers[place] for place in range(len(tasks))]
 
     def _has_source(self, task: Task) -> bool:
-        return task.source is not None or self._settings.translator != "given"
+        return task.source is not None or self._translates
 
     def _projected(self, tasks: Sequence[Task]) -> list[Prediction | RecordError]:
         if not tasks:

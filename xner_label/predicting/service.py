@@ -201,16 +201,20 @@ class PredictionService:
             entities.Task(id=tasks.text_name(request.text), text=request.text, source=request.source)
             for request in asked
         ]
-        results: Sequence[entities.Prediction | RecordError | None] = [None] * len(records)
+        results: list[entities.Prediction | RecordError | None] = [None] * len(records)
+        places = [place for place, request in enumerate(asked) if self._projects(serving, request.source)]
         try:
-            results = self._current_predictor(serving).predict_unstored(records)
+            if places:
+                made = self._current_predictor(serving).predict_unstored([records[place] for place in places])
+                for place, projection in zip(places, made, strict=True):
+                    results[place] = projection
         except ConfigurationError as error:
             if serving.run is None:
                 raise
             _LOG.warning("no projection for the model to look at: %s", told(error))
         if serving.run is not None:
             projected = [result if isinstance(result, entities.Prediction) else None for result in results]
-            results = self._by_model(serving.run, records, projected)
+            results = [*self._by_model(serving.run, records, projected)]
         answers: dict[str, Answer] = {}
         for request, result in zip(asked, results, strict=True):
             if isinstance(result, entities.Prediction):
@@ -225,9 +229,10 @@ class PredictionService:
         reasons: dict[int, str] = {}
         projected: dict[int, entities.Prediction] = {}
         version = serving.version
+        wanted = [task for task in stored if self._projects(serving, tasks.to_given(task).source)]
         try:
-            predictor = self._current_predictor(serving)
-            for task, result in zip(stored, predictor.predict_tasks(stored), strict=True):
+            projections = self._current_predictor(serving).predict_tasks(wanted) if wanted else []
+            for task, result in zip(wanted, projections, strict=True):
                 if isinstance(result, RecordError):
                     reasons[task.id] = str(result)
                 else:
@@ -249,6 +254,14 @@ class PredictionService:
             else Answer(reason=reasons.get(task.id, "there is no prediction"))
             for task in stored
         }
+
+    def _projects(self, serving: Serving, source: str | None) -> bool:
+        """Whether a task with this source (None: it brings none) is projected before it is answered."""
+        from xner_label.evaluation.text_alone import answers_from_text_alone
+
+        if source is not None or serving.run is None:
+            return True
+        return not answers_from_text_alone(serving.run.metrics, self._settings.without_source)
 
     def _answer_with_model(
         self, run: tables.ModelRun, stored: Sequence[tables.Task], projected: dict[int, entities.Prediction]

@@ -12,6 +12,7 @@ from xner_label import entities
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Tokens
 from xner_label.errors import UsageError
+from xner_label.evaluation.text_alone import answers_from_text_alone
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import predictions, projects, runs, set_aside, tasks
 from xner_label.store.database import Store
@@ -115,8 +116,12 @@ def predict_with_model(
     *,
     version: str | None = None,
     where: PlacementRequest = ANYWHERE,
+    without_source: str = "auto",
 ) -> ModelPredictReport:
     """Predict every task of a project with the promoted run, or with ``version``, and store the predictions.
+
+    ``without_source`` says how tasks that brought no source are answered, as the setting
+    ``training.without_source`` does.
 
     Tasks that the run has predicted before keep their prediction, so that it goes on where it was interrupted.
     Raises UsageError when there is no such run, ConfigurationError when the models' ``folder`` lacks it.
@@ -135,6 +140,7 @@ def predict_with_model(
         )
         pipeline = None if row.pipeline is None else row.pipeline.name
     model = load_run(run, folder, where)
+    alone = answers_from_text_alone(run.metrics, without_source)
     report = ModelPredictReport(run.version, known=done)
     progress.begin("predicting", len(open_tasks))
     for start in range(0, len(open_tasks), _TASKS_PER_WRITE):
@@ -142,7 +148,9 @@ def predict_with_model(
         with store.read() as session:
             projected = projections_of(session, ids, pipeline)
             sentences = [to_sentence(task, projected) for task in tasks.by_ids(session, ids)]
-        results = model.answer(sentences)
+        results = model.answer(
+            [item.text_alone if alone and item.source_is_translated else item for item in sentences]
+        )
         pairs = [(sentence.task_id, result) for sentence, result in zip(sentences, results, strict=True)]
         with store.write() as session:
             report.predicted += predictions.add_predictions(session, pairs, model_run_id=run.id)

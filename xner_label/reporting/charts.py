@@ -43,7 +43,8 @@ def reliability(bins: Sequence[tuple[float, float, float, float, int]]) -> str:
             str(count), (confidence, share), (5, -12), textcoords="offset points", fontsize=8, color=_INK
         )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.05))
-    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    # above the plot: bands with few entities may lie anywhere in it
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, labelcolor=_INK)
     return figure.svg()
 
 
@@ -138,6 +139,7 @@ def bars(names: Sequence[str], values: Sequence[float], along: str) -> str:
     axes = figure.axes
     axes.barh(list(names), values, color=_FILL, edgecolor=_INK, linewidth=0.6)
     axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=all(float(value).is_integer() for value in values))
     axes.grid(visible=False, axis="y")
     for row, value in enumerate(values):
         axes.annotate(f"{value:g}", (value, row), (4, 0), textcoords="offset points", va="center", color=_INK)

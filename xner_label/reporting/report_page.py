@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import resources
 
@@ -34,11 +35,16 @@ def render(report: Report) -> str:
     """The page. Raises MissingExtraError without jinja2 and matplotlib."""
     require_drawing()
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
+
+    def coded(text: str) -> Markup:
+        """Commands between backticks as code."""
+        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
     drawn = {name: Markup(svg) for name, svg in _charts(report).items()}  # noqa: S704 - matplotlib's own SVG
     source = (resources.files("xner_label.reporting") / _TEMPLATE).read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters["coded"] = coded
     return environment.from_string(source).render(
         report=report, charts=drawn, tiles=_tiles(report), measures=_MEASURES
     )
@@ -86,7 +92,7 @@ def _plans(plans: Sequence[PlanOutcome]) -> dict[str, str]:
     read = [plan for plan in plans if plan.answered][-_DRAWN_PLANS:]
     if read:
         drawn["plans"] = charts.foreseen(
-            [f"{plan.made_at:%d %b}" for plan in read],
+            _moments(read),
             [(plan.expected.value, plan.expected.low, plan.expected.high) for plan in read],
             [plan.changes for plan in read],
             "Entities put right",
@@ -95,12 +101,20 @@ def _plans(plans: Sequence[PlanOutcome]) -> dict[str, str]:
     if asked:
         expected = [plan.expected_name_changes for plan in asked]
         drawn["name_plans"] = charts.foreseen(
-            [f"{plan.made_at:%d %b}" for plan in asked],
+            _moments(asked),
             [(row.value, row.low, row.high) for row in expected],
             [plan.name_changes for plan in asked],
             "Places changed by names",
         )
     return drawn
+
+
+def _moments(plans: Sequence[PlanOutcome]) -> list[str]:
+    """Days, with the time where a day has several plans."""
+    days = [f"{plan.made_at:%d %b}" for plan in plans]
+    if len(set(days)) == len(days):
+        return days
+    return [f"{day}\n{plan.made_at:%H:%M}" for day, plan in zip(days, plans, strict=True)]
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:

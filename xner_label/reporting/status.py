@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from xner_label.confidence.drift import DriftVerdict
 from xner_label.confidence.stopping import Verdict
 from xner_label.evaluation.signature import data_hash, signature
+from xner_label.evaluation.text_alone import TextAlone, recorded
 from xner_label.pipeline.pipeline import names_signature
 from xner_label.review.doubts import HintCounts, count_accepted
 from xner_label.review.name_audit import NameDecisions, measured_decisions
@@ -37,7 +38,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ``hints`` counts possible missed entities that people saw in tasks they answered. ``verdict``: whether the
     review may stop, by the newest calibration; ``drift``: whether new text is like what was reviewed, when that
     was last looked at. ``jobs`` has the newest job of each kind and state. ``advice`` says what to do next, in
-    words. ``signature`` names version, labels and a hash of all that."""
+    words. ``without_source``: how the promoted run answers texts that come without a source, by held-out gold.
+    ``signature`` names version, labels and a hash of all that."""
 
     signature: str
     project: str
@@ -67,6 +69,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     hints: HintCounts
     model_runs: int
     promoted: str | None
+    without_source: TextAlone | None
     verdict: Verdict | None
     drift: DriftVerdict | None
     jobs: list[JobState]
@@ -145,6 +148,7 @@ def status(store: Store, project: str) -> Status:
             hints=count_accepted(showing.answered_hints(session, row.id)),
             model_runs=len(runs.model_runs(session, row.id)),
             promoted=None if promoted is None else promoted.version,
+            without_source=None if promoted is None else recorded(promoted.metrics),
             drift=None
             if noted is None or noted.content.get("drift") is None
             else msgspec.convert(noted.content["drift"]["verdict"], DriftVerdict),

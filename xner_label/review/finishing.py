@@ -7,14 +7,17 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from xner_label.confidence.estimates import Estimates, Interval, estimate
-from xner_label.confidence.stopping import Verdict, judge
+from xner_label.confidence.stopping import Region, Taught, Verdict, compare_projections, judge
 from xner_label.projection.loglinear.columns import Bools
 from xner_label.review.desk import CalibrationReport, View, calibration_report
 from xner_label.review.drift import DriftReport, drift_of
-from xner_label.review.plans import Hour, next_hour
-from xner_label.settings.choices import MIN_GAIN
+from xner_label.review.plans import Hour, lead_times_of, next_hour
+from xner_label.settings.choices import MODEL
 from xner_label.store import desk, predictions, runs
 from xner_label.store.database import Store
+
+# So many tasks must have been answered between two projections before they are compared, if there are such.
+LEAST_ANSWERS = 50
 
 
 class StopReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,39 +54,54 @@ def calibrate_project(store: Store, name: str) -> CalibrationReport:
     return noted.report
 
 
-def stop_report(store: Store, name: str, *, min_gain: float = MIN_GAIN) -> StopReport:
-    """Whether reviewing may stop. Raises UsageError where nothing is predicted."""
+def stop_report(store: Store, name: str, *, min_gain: float | None = None, purpose: str = MODEL) -> StopReport:
+    """Whether reviewing may stop, for a ``purpose`` (:data:`xner_label.settings.choices.PURPOSES`). Raises
+    UsageError where nothing is predicted."""
     with store.read() as session:
-        return judged(session, next_hour(session, name), min_gain)
+        return judged(session, next_hour(session, name), min_gain, purpose)
 
 
-def judged(session: Session, hour: Hour, min_gain: float = MIN_GAIN) -> StopReport:
+def judged(session: Session, hour: Hour, min_gain: float | None = None, purpose: str = MODEL) -> StopReport:
     """The same of a project that was read."""
     seen = hour.seen
     counts = seen.counts
     read: Bools = np.isin(seen.evidence.ids, hour.tasks)
     now, after = estimate(counts), estimate(counts, chosen=read, mended=hour.mended)
     return StopReport(
-        signature=f"{seen.signature} min_gain={min_gain}",
+        signature=f"{seen.signature} min_gain={'usual' if min_gain is None else min_gain} for={purpose}",
         project=seen.project,
         version=seen.evidence.version,
-        verdict=judge(now, after, _stability(session, seen), min_gain),
+        verdict=judge(now, after, _taught(session, seen), min_gain, purpose),
         estimates=now,
         next_hour=hour.changes,
     )
 
 
-def _stability(session: Session, seen: View) -> float | None:
-    """Share of the entities nobody has read that the projection before the current one had, too."""
+def _taught(session: Session, seen: View) -> Taught | None:
+    """What the last answers taught: the current projection beside the newest one that knew at least
+    LEAST_ANSWERS tasks fewer, or beside the oldest there is."""
+    evidence = seen.evidence
     trained = {run.version for run in runs.model_runs(session, seen.project_id)}
     versions = [name for name in predictions.count_predictions(session, seen.project_id) if name not in trained]
-    place = versions.index(seen.evidence.version)
-    total = int(seen.evidence.unread.sum())
-    if place == 0 or not total:
+    newest = desk.newest_known(session, evidence.version)
+    between: Bools = np.zeros(len(evidence.ids), bool)
+    before = None
+    for version in reversed(versions[: versions.index(evidence.version)]):
+        known = desk.newest_known(session, version)
+        before, between = version, evidence.reviewed & (known < evidence.answered) & (evidence.answered <= newest)
+        if between.sum() >= LEAST_ANSWERS:
+            break
+    if before is None or not between.any():
         return None
-    evidence = seen.evidence
+    seconds = lead_times_of(seen).seconds(evidence.tokens[between], seen.counts.changes[between]).sum()
     ids = evidence.ids[~evidence.reviewed].tolist()
-    before, after = (desk.predicted_spans(session, version, ids) for version in versions[place - 1 : place + 1])
-    both = before.keys() & after.keys()
-    changed = sum(max(len(before[task] - after[task]), len(after[task] - before[task])) for task in both)
-    return max(1.0 - changed / total, 0.0)
+    earlier = desk.predicted_spans(session, before, ids)
+    now: dict[int, dict[Region, float]] = {task: {} for task in earlier}
+    signals = evidence.signals
+    for row in np.flatnonzero(evidence.unread).tolist():
+        task = int(evidence.ids[signals.task[row]])
+        if task in now:
+            start, end = evidence.span[row].tolist()
+            now[task][start, end, evidence.labels[signals.label[row]]] = float(seen.calibrated.confidence[row])
+    pairs = ((regions, now[task]) for task, regions in earlier.items())
+    return compare_projections(pairs, int(between.sum()), float(seconds))

@@ -251,7 +251,9 @@ def forecast_of(seen: View) -> Forecast:
     """What the reviewed tasks teach about those to come."""
     evidence, counts = seen.evidence, seen.counts
     read = evidence.reviewed
-    return forecast(TaskHistory(evidence.tokens[read], counts.doubt[read], counts.changes[read]))
+    answered = evidence.answered[read]
+    age = len(answered) - np.searchsorted(np.sort(answered), answered, side="right").astype(np.float64)
+    return forecast(TaskHistory(evidence.tokens[read], counts.doubt[read], counts.changes[read], age))
 
 
 def name_history(session: Session, project_id: int) -> NameHistory:

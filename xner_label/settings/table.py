@@ -305,6 +305,13 @@ class Settings:
         "Share of runs of letters (Jaccard) from which a text counts as a held-out one; 1: equal texts only",
         rule=Range(0.1, 1.0),
     )
+    without_source: str = setting(
+        "auto",
+        "training.without_source",
+        "How a run answers texts without a source where a translator is configured: from the text alone (text), "
+        "beside the projection of a translation (projection), or as held-out gold said is better (auto)",
+        rule=Choice(("auto", "text", "projection")),
+    )
     model_licence: str = setting("", "training.model_licence", "Licence of exported models, an SPDX name")
     data_licence: str = setting(
         "", "training.data_licence", "Licence of the texts and annotations, an SPDX name; stands in model cards"

@@ -15,7 +15,7 @@ from xner_label.store import set_aside
 from xner_label.store.base import Base, utc_now
 from xner_label.store.database import id_batches, insert_new
 from xner_label.store.pipelines import made_by
-from xner_label.store.tables import Annotation, Prediction, ProjectedEntity, ReviewItem, Task
+from xner_label.store.tables import Annotation, PipelineVersion, Prediction, ProjectedEntity, ReviewItem, Task
 
 # The splits whose tasks are labelled for training: a corpus's own text.
 LABELLED_SPLITS = ("pool", "train")
@@ -219,6 +219,12 @@ def answered_since(session: Session, project_id: int, annotation_id: int, until:
     if until is not None:
         query = query.having(func.min(Annotation.id) <= until)
     return set(session.scalars(query))
+
+
+def newest_known(session: Session, version: str) -> int:
+    """The newest annotation that there was when a pipeline version was first used; 0 where there was none."""
+    began = select(PipelineVersion.created_at).where(PipelineVersion.name == version).scalar_subquery()
+    return session.scalar(select(func.max(Annotation.id)).where(Annotation.created_at <= began)) or 0
 
 
 def add_calibration(

@@ -18,12 +18,14 @@ from xner_label.store.tables import Annotation, Correction, Decision, ExcludedTa
 
 class Gold(msgspec.Struct, frozen=True):
     """A task as people settled it: they agree, or somebody decided. ``annotators`` is how many people answered,
-    ``annotations`` the ids of the rows that say so, or that were decided between."""
+    ``annotations`` the ids of the rows that say so, or that were decided between; ``people`` are those who
+    say so (``import``: imported gold), or who decided."""
 
     task: Task
     entities: tuple[Entity, ...]
     annotators: int
     annotations: tuple[int, ...] = ()
+    people: tuple[str, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -151,6 +153,7 @@ def gold_of(session: Session, project_id: int, *where: ColumnElement[bool]) -> l
             answered.standing[0].entities,
             len(answered.people),
             answered.standing[0].annotations,
+            answered.agreeing,
         )
         for answered in _settled(session, project_id, *where)
         if len(answered.standing) == 1
@@ -225,6 +228,13 @@ class _Answered(msgspec.Struct, frozen=True):
     people: list[Annotation]
     standing: tuple[Version, ...]
     decision: Decision | None
+
+    @property
+    def agreeing(self) -> tuple[str, ...]:
+        """Whose answer the first version is; who decided for it, where nobody gave it."""
+        version = self.standing[0]
+        said = [_person(row) for row in self.people if _entities_of(row) == version.entities]
+        return tuple(said) or (version.annotator,)
 
 
 def _may_be_disputed(project_id: int) -> ColumnElement[bool]:

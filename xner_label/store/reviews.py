@@ -162,25 +162,32 @@ def add_batch(
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """An item to be pushed. ``prediction`` carries its entities; None where the task is served blind."""
+    """An item with what is sent of it. ``prediction`` has its entities; None where the task is served blind."""
 
     item: ReviewItem
     task: Task
     prediction: Prediction | None
 
 
-def unpushed_items(session: Session, project_id: int) -> list[Outgoing]:
+class UnpushedItem(msgspec.Struct, frozen=True):
+    """An item that Label Studio isn't known to hold; ``sent_at`` where it may be on its way."""
+
+    id: int
+    task: int
+    external_id: str
+    sent_at: datetime | None
+
+
+def unpushed_items(session: Session, project_id: int) -> list[UnpushedItem]:
     """Items that Label Studio isn't known to hold, in the order of review."""
     query = (
-        select(ReviewItem, Task, Prediction)
+        select(ReviewItem.id, Task.id, Task.external_id, ReviewItem.sent_at)
         .join(Task, Task.id == ReviewItem.task_id)
-        .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
         .where(Task.project_id == project_id, ReviewItem.pushed_at.is_(None))
         .where(Task.id.not_in(select(ExcludedTask.task_id)))
         .order_by(ReviewItem.batch_id, ReviewItem.position)
-        .options(selectinload(Prediction.entities))
     )
-    return [Outgoing(item, task, prediction) for item, task, prediction in session.execute(query)]
+    return [UnpushedItem(*row) for row in session.execute(query)]
 
 
 def claim_items(session: Session, items: Sequence[int]) -> set[int]:

@@ -7,35 +7,25 @@ without an answer is looked for in Label Studio by its external id before it is 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 from sqlalchemy.orm import Session
 
-from xner_label.errors import ConfigurationError, StudioError, UsageError
+from xner_label.errors import UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.review.selection import RANDOM, costs_of, in_order, waiting
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
 from xner_label.store import predictions, projects, reviews, runs
 from xner_label.store.database import Store
-from xner_label.store.pipelines import readable_name
-from xner_label.store.reviews import Outgoing
-from xner_label.store.showing import mark_fields
 from xner_label.store.tables import Project
-from xner_label.studio.answers import NotAnsweredError
-from xner_label.studio.client import SETTLE, Studio, open_studio
+from xner_label.studio.client import open_studio
+from xner_label.studio.delivery import Delivery
 from xner_label.studio.identity import require_connected
-from xner_label.studio.labelling import EXTERNAL_ID, Control, control_of_project
+from xner_label.studio.labelling import Control, control_of_project
 from xner_label.studio.ranking import rank_waiting
 from xner_label.studio.regions import require_fitting
-from xner_label.studio.showing import Shower, prediction_of, show_version
-from xner_label.studio.task_fields import FieldMaker, TaskFields, refresh_fields
-
-# Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
-_TASKS_PER_REQUEST = 500
+from xner_label.studio.showing import Shower, show_version
+from xner_label.studio.task_fields import refresh_fields
 
 
 class PushOptions(msgspec.Struct, frozen=True):
@@ -121,7 +111,7 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
         pushed = refreshed = repaired = reordered = 0
         if not options.dry_run and choice.version is not None:
             shower = Shower(store, studio, project, control, choice.version, progress)
-            delivery = _Delivery(store, studio, project, control, choice.version, progress)
+            delivery = Delivery(store, studio, project, control, choice.version, progress)
             pushed = delivery.run()
             refreshed = shower.follow()
             if refreshed:
@@ -214,131 +204,3 @@ def _ordered(
         costs=costs,
     )
     return chosen
-
-
-class _Delivery:
-    """Brings everything chosen and not yet pushed to one project of Label Studio."""
-
-    def __init__(
-        self,
-        store: Store,
-        studio: Studio,
-        project: Project,
-        control: Control,
-        version: str,
-        progress: Progress,
-    ) -> None:
-        assert project.studio_project is not None
-        self._store = store
-        self._studio = studio
-        self._project = project
-        self._project_id = project.id
-        self._studio_project = project.studio_project
-        self._control = control
-        self._version = version
-        self._progress = progress
-        self._fields: dict[int, TaskFields] = {}
-        self.sent: set[int] = set()  # ids of the items that were sent
-
-    def run(self) -> int:
-        """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
-        outgoing = self._after_looking()
-        with self._store.read() as session:
-            confidences = reviews.open_confidences(session, self._project_id)
-            if outgoing:
-                self._fields = FieldMaker(session, self._project, self._control).fields(outgoing)
-        payloads = [self._payload(item, confidences) for item in outgoing]
-        sent = 0
-        if len(outgoing) > _TASKS_PER_REQUEST:
-            self._progress.begin("pushing", len(outgoing))
-        for start in range(0, len(outgoing), _TASKS_PER_REQUEST):
-            part = slice(start, start + _TASKS_PER_REQUEST)
-            try:
-                sent += self._send(outgoing[part], payloads[part])
-            except StudioError as error:
-                done = f"{sent} of {len(outgoing)} tasks pushed"
-                raise type(error)(
-                    f"{done}, then: {error.args[0]}",
-                    hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
-                    logged=f"{done}, then: {error.logged}",
-                ) from None
-            self._progress.advance(len(outgoing[part]))
-        return sent
-
-    def _after_looking(self) -> list[Outgoing]:
-        """What has to be sent, after looking for what an earlier process may have sent."""
-        while True:
-            with self._store.read() as session:
-                outgoing = reviews.unpushed_items(session, self._project_id)
-            doubtful = [item for item in outgoing if item.item.sent_at is not None]
-            if not doubtful:
-                return outgoing
-            there = self._found(doubtful)
-            absent = [item.item.id for item in doubtful if item.task.id not in there]
-            with self._store.write() as session:
-                lost = reviews.lost_items(session, absent, SETTLE)
-                reviews.mark_pushed(session, there)
-                reviews.release_items(session, lost)
-            waiting = len(doubtful) - len(there) - len(lost)
-            if waiting:
-                self._progress.begin(f"looking for {waiting} tasks that an interrupted push sent")
-                time.sleep(1.0)
-
-    def _found(self, items: Sequence[Outgoing]) -> dict[int, int]:
-        """Those of the items that Label Studio holds: our task id -> its task id."""
-        ids = {item.task.external_id: item.task.id for item in items}
-        there: dict[int, int] = {}
-        for row in self._studio.tasks(self._studio_project, include="id,data"):
-            task_id = ids.get(str(row.data.get(EXTERNAL_ID)))
-            if task_id is not None:
-                there.setdefault(task_id, row.id)
-        return there
-
-    def _send(self, outgoing: Sequence[Outgoing], payloads: Sequence[dict[str, Any]]) -> int:
-        with self._store.write() as session:
-            claimed = reviews.claim_items(session, [item.item.id for item in outgoing])
-        ours = [(item, body) for item, body in zip(outgoing, payloads, strict=True) if item.item.id in claimed]
-        if not ours:
-            return 0
-        try:
-            answer = self._studio.write(
-                self._studio.api.projects.import_tasks,
-                self._studio_project,
-                request=[body for _, body in ours],
-                return_task_ids=True,
-            )
-        except NotAnsweredError:
-            raise
-        except StudioError:
-            with self._store.write() as session:
-                reviews.release_items(session, sorted(claimed))
-            raise
-        ids = answer.task_ids or []
-        if len(ids) != len(ours):
-            raise ConfigurationError(
-                f"Label Studio answered an import of {len(ours)} tasks with {len(ids)} ids",
-                hint="only the community edition imports at once; run `xner-label push` again in a minute",
-            )
-        with self._store.write() as session:
-            reviews.mark_pushed(session, {item.task.id: row for (item, _), row in zip(ours, ids, strict=True)})
-            mark_fields(session, {item.item.id: self._fields[item.item.id].shown for item, _ in ours})
-            self.sent.update(item.item.id for item, _ in ours)
-            if answer.prediction_count == len(ours):
-                reviews.mark_shown(session, {item.item.id: self._shown(item) for item, _ in ours})
-            else:
-                # stored without them; `Shower.complete` sends what is missing
-                reviews.forget_sending(session, [item.item.id for item, _ in ours])
-        return len(ours)
-
-    def _shown(self, item: Outgoing) -> str:
-        return readable_name(self._version if item.prediction is None else item.prediction.pipeline.name)
-
-    def _payload(self, item: Outgoing, confidences: Sequence[float]) -> dict[str, Any]:
-        """A task as Label Studio imports it."""
-        data = {
-            self._control.source_key: item.task.source or "",
-            self._control.text_key: item.task.text,
-            **self._fields[item.item.id].data,
-        }
-        shown = prediction_of(item.task, item.prediction, self._control, self._version, confidences)
-        return {"data": data, "predictions": [shown]}

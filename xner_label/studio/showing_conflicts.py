@@ -45,7 +45,7 @@ def show_conflicts(store: Store, studio: Studio, project: Project, control: Cont
         changed = {task: _digest(data) for task, data in wanted.items() if shown.get(task) != _digest(data)}
         over = [task for task in shown if task not in wanted]
         items = reviews.items_of_tasks(session, over)
-        fields = FieldMaker(session, project, control).fields(items) if items else {}
+        fields = FieldMaker(session, project, control).fields(session, items) if items else {}
         rows = showing.studio_rows(session, [*changed, *over])
     back = {item.task.id: fields[item.item.id] for item in items}
     sent = 0

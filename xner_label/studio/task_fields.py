@@ -57,10 +57,9 @@ class TaskFields(msgspec.Struct, frozen=True):
 
 
 class FieldMaker:
-    """Makes the fields of chosen tasks, in the light of what a session sees now."""
+    """Makes the fields of chosen tasks, in the light of the queue and the gold as a session sees them now."""
 
     def __init__(self, session: Session, project: Project, control: Control) -> None:
-        self._session = session
         self._control = control
         self._labels = list(project.labels)
         self._colours = label_colours(self._labels)
@@ -69,9 +68,9 @@ class FieldMaker:
             (item.task.text, item.entities) for item in (gold_of(session, project.id) if control.guides else ())
         )
 
-    def fields(self, items: Sequence[Outgoing]) -> dict[int, TaskFields]:
+    def fields(self, session: Session, items: Sequence[Outgoing]) -> dict[int, TaskFields]:
         """The fields of each, by item id."""
-        links = newest_links(self._session, [item.task.id for item in items]) if self._control.guides else {}
+        links = newest_links(session, [item.task.id for item in items]) if self._control.guides else {}
         return {item.item.id: self._fields(item, links.get(item.task.id)) for item in items}
 
     def _fields(self, item: Outgoing, links: str | None) -> TaskFields:
@@ -128,15 +127,20 @@ def refresh_fields(
     with store.read() as session:
         waiting = showing.waiting_digests(session, project.id)
         digests = {item: digest for item, digest in waiting.items() if item not in fresh}
-        items = reviews.items_by_id(session, list(digests))
-        fields = FieldMaker(session, project, control).fields(items) if items else {}
-    stale = [item for item in items if fields[item.item.id].shown.digest != digests[item.item.id]]
-    if stale:
-        progress.begin("bringing up to date what waiting tasks show", len(stale))
+        if not digests:
+            return 0
+        maker = FieldMaker(session, project, control)
+    ids = list(digests)
+    progress.begin("bringing up to date what waiting tasks show", len(ids))
     changed = 0
-    for start in range(0, len(stale), _TASKS_PER_STEP):
-        chunk = stale[start : start + _TASKS_PER_STEP]
-        changed += _send(store, studio, project, chunk, fields)
+    for start in range(0, len(ids), _TASKS_PER_STEP):
+        chunk = ids[start : start + _TASKS_PER_STEP]
+        with store.read() as session:
+            items = reviews.items_by_id(session, chunk)
+            fields = maker.fields(session, items)
+        stale = [item for item in items if fields[item.item.id].shown.digest != digests[item.item.id]]
+        if stale:
+            changed += _send(store, studio, project, stale, fields)
         progress.advance(len(chunk))
     return changed
 

@@ -263,6 +263,7 @@ def to_sentence(task: tables.Task, projected: Mapping[int, Sequence[entities.Pro
         None if silver is None else tuple(silver),
         task.source,
         tuple(msgspec.convert(task.source_entities or (), list[Entity])),
+        task.translator_id is not None,
     )
 
 
@@ -274,7 +275,7 @@ def _gold_sentence(
 ) -> GoldSentence:
     known = tuple(entity for entity in gold.entities if entity.label in labels)
     report.foreign_entities += len(gold.entities) - len(known)
-    return GoldSentence(to_sentence(gold.task, projected), known)
+    return GoldSentence(to_sentence(gold.task, projected), known, gold.people)
 
 
 def _only(sentence: Sentence, accepted: Set[tuple[int, int, str]]) -> Sentence:

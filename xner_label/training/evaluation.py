@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from xner_label.entities import Entity, ProjectedEntity
 from xner_label.evaluation.spans import JudgedEntity, JudgedTask, evaluate
 from xner_label.evaluation.strict_scores import Scores
+from xner_label.evaluation.text_alone import MIN_TASKS, TextAlone, judge_text_alone
 from xner_label.training.model import NerModel
 from xner_label.training.sentences import GoldSentence
 
@@ -52,6 +54,24 @@ def score_split(model: NerModel, gold: Sequence[GoldSentence]) -> SplitScores | 
     )
 
 
+def compare_text_alone(model: NerModel, gold: Sequence[GoldSentence]) -> TextAlone | None:
+    """Judge a model's answers with and without projections on held-out gold: on the tasks whose source a
+    translator made, where there are enough of them. None where too few have a projection."""
+    projected = [item for item in gold if item.sentence.silver is not None]
+    translated = [item for item in projected if item.sentence.source_is_translated]
+    enough = len(translated) >= MIN_TASKS
+    judged = translated if enough else projected
+    if not judged:
+        return None
+    alone = entities_by(model, [without_projection(item) for item in judged])
+    beside = entities_by(model, judged)
+    counts = [
+        [*span_counts(item, bare), *span_counts(item, helped)]
+        for item, bare, helped in zip(judged, alone, beside, strict=True)
+    ]
+    return judge_text_alone(np.array(counts, np.float64), "translated" if enough else "given")
+
+
 def entities_by(model: NerModel, gold: Sequence[GoldSentence]) -> list[tuple[Entity, ...]]:
     """The entities that a model finds in each sentence."""
     return [tagged.entities for tagged in model.predict([item.sentence for item in gold])]
@@ -90,5 +110,4 @@ def _judged(entity: Entity | ProjectedEntity) -> JudgedEntity:
 
 def without_projection(item: GoldSentence) -> GoldSentence:
     """The same sentence as if it had no source and nothing had projected it."""
-    sentence = msgspec.structs.replace(item.sentence, silver=None, source=None, source_entities=())
-    return msgspec.structs.replace(item, sentence=sentence)
+    return msgspec.structs.replace(item, sentence=item.sentence.text_alone)

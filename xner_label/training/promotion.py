@@ -3,12 +3,14 @@
 Both are judged on the same tasks: held-out gold that neither has learned from, never the test split. The
 difference of their F1 is resampled over tasks, in pairs (paired bootstrap, Efron & Tibshirani 1993; for NLP: Koehn
 2004). The new run is refused when it is worse in most resamples, or, for some type of entity, worse by more than a
-margin: a type may waver a little where it is rare, but none may be given up for the others.
+margin: a type may waver a little where it is rare, but none may be given up for the others. The same goes for the
+answers of each annotator: whoever answers wrongly what is learned from often answers what is held out, too, and a
+run that learned it is better there and worse on what all others say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,15 +34,22 @@ from xner_label.training.sentences import GoldSentence
 
 # A run is refused when it is worse than the served one in more than this share of the resamples.
 MAX_WORSE = 0.9
-# By how much F1 a single type may be worse.
-TYPE_MARGIN = 0.02
+# By how much F1 a single type, or the answers of one annotator, may be worse.
+MARGIN = 0.02
+# There may be many annotators, of whom one is worse off by chance: only what is beyond doubt counts, and only of
+# whom so many gold entities are known.
+MAX_WORSE_FOR_ANNOTATOR = 0.99
+MIN_ENTITIES_OF_ANNOTATOR = 10
 _RESAMPLES = 2_000
 _SEED = 13
 
+# Gold with the answers of the new and of the served run.
+_Answers = Sequence[tuple[GoldSentence, Sequence[Entity], Sequence[Entity]]]
 
-class TypeComparison(msgspec.Struct, frozen=True):
-    """Two runs on the ``entities`` gold entities of one type: F1 of the new and of the served one, and the share
-    of resamples in which the new one is worse by more than the margin."""
+
+class PartComparison(msgspec.Struct, frozen=True):
+    """Two runs on the ``entities`` gold entities of one type or annotator: F1 of the new and of the served one,
+    and the share of resamples in which the new one is worse by more than the margin."""
 
     entities: int
     f1: float
@@ -51,7 +60,8 @@ class TypeComparison(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """Two runs on the same ``tasks`` gold tasks. ``difference`` is new minus old F1, ``ci95`` its interval,
     ``worse`` the share of resamples in which the new run has the lower F1; ``per_type`` the same by label,
-    ``text_alone`` the same without the tasks' projections (None where they have none)."""
+    ``per_annotator`` by who gave the answers (where it isn't the same for all), ``text_alone`` the same without
+    the tasks' projections (None where they have none)."""
 
     tasks: int
     f1: float
@@ -59,7 +69,8 @@ class Comparison(msgspec.Struct, frozen=True):
     difference: float
     ci95: tuple[float, float]
     worse: float
-    per_type: dict[str, TypeComparison] = msgspec.field(default_factory=dict)
+    per_type: dict[str, PartComparison] = msgspec.field(default_factory=dict)
+    per_annotator: dict[str, PartComparison] = msgspec.field(default_factory=dict)
     text_alone: Comparison | None = None
 
 
@@ -158,11 +169,9 @@ def _compare(models: Sequence[NerModel], fresh: Sequence[GoldSentence]) -> Compa
     answers = list(zip(fresh, *(entities_by(model, fresh) for model in models), strict=True))
     _, f1, served_f1, differences = _resampled(answers)
     low, high = np.quantile(differences, [0.025, 0.975])
-    per_type = {}
-    for label in sorted({entity.label for item in fresh for entity in item.entities}):
-        size, new_f1, old_f1, by_type = _resampled(answers, label)
-        worse = float(np.mean(by_type < -TYPE_MARGIN))
-        per_type[label] = TypeComparison(size, new_f1, old_f1, worse)
+    labels = sorted({entity.label for item in fresh for entity in item.entities})
+    annotators = sorted({name for item in fresh for name in item.people})
+    by_annotator = {name: [answer for answer in answers if name in answer[0].people] for name in annotators}
     return Comparison(
         len(fresh),
         f1,
@@ -170,13 +179,17 @@ def _compare(models: Sequence[NerModel], fresh: Sequence[GoldSentence]) -> Compa
         f1 - served_f1,
         (float(low), float(high)),
         float(np.mean(differences < 0)),
-        per_type,
+        {label: _part(answers, label) for label in labels},
+        {name: _part(part) for name, part in by_annotator.items() if len(annotators) > 1},
     )
 
 
-def _resampled(
-    answers: Sequence[tuple[GoldSentence, Sequence[Entity], Sequence[Entity]]], label: str | None = None
-) -> tuple[int, float, float, NDArray[np.float64]]:
+def _part(answers: _Answers, label: str | None = None) -> PartComparison:
+    size, f1, served_f1, differences = _resampled(answers, label)
+    return PartComparison(size, f1, served_f1, float(np.mean(differences < -MARGIN)))
+
+
+def _resampled(answers: _Answers, label: str | None = None) -> tuple[int, float, float, NDArray[np.float64]]:
     """Gold entities (of one label), F1 of the new and of the served run, and the difference in each resample."""
     counts = np.array(
         [[*span_counts(item, new, label), *span_counts(item, old, label)] for item, new, old in answers],
@@ -226,13 +239,23 @@ def _refuse_if_worse(run: ModelRun, comparison: Comparison, summary: str) -> Non
             f"{run.version} is worse: {summary}",
             hint="review more tasks and train again, or promote with --force and a reason",
         )
-    given_up = [
-        f"{label} {item.f1:.3f} against {item.served_f1:.3f}"
-        for label, item in comparison.per_type.items()
-        if item.worse > MAX_WORSE
-    ]
-    if given_up:
+    if given_up := _worse_parts(comparison.per_type):
         raise CheckFailedError(
-            f"{run.version} is worse by more than {TYPE_MARGIN} on {', '.join(given_up)}; overall {summary}",
+            f"{run.version} is worse by more than {MARGIN} on {given_up}; overall {summary}",
             hint="look at the answers about this type, or promote with --force and a reason",
         )
+    if contradicted := _worse_parts(comparison.per_annotator, MAX_WORSE_FOR_ANNOTATOR, MIN_ENTITIES_OF_ANNOTATOR):
+        raise CheckFailedError(
+            f"{run.version} is worse by more than {MARGIN} on the answers by {contradicted}; overall {summary}",
+            hint="`xner-label runs diff` says whose answers it has learned from since: look at those; "
+            "or promote with --force and a reason",
+        )
+
+
+def _worse_parts(parts: Mapping[str, PartComparison], most: float = MAX_WORSE, entities: int = 1) -> str:
+    """The parts on which the new run is worse, in words; empty for none."""
+    return ", ".join(
+        f"{name} {part.f1:.3f} against {part.served_f1:.3f}"
+        for name, part in parts.items()
+        if part.worse > most and part.entities >= entities
+    )

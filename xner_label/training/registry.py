@@ -228,8 +228,8 @@ def _state_of_files(run: ModelRun, folder: Path) -> str:
 def _f1_by_system(run: ModelRun) -> dict[str, float | None]:
     return {
         f"{split} {system}": values["f1"]
-        for split, scores in (run.metrics or {}).items()
-        if scores
+        for split in ("dev", "test")
+        if (scores := (run.metrics or {}).get(split))
         for system, values in scores.items()
         if isinstance(values, dict)
     }

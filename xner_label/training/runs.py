@@ -19,6 +19,7 @@ import xner_label
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
 from xner_label.entities import text_hash
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.evaluation.text_alone import TextAlone
 from xner_label.progress import SILENCE, Progress
 from xner_label.store import projects, runs
 from xner_label.store.base import utc_now
@@ -26,7 +27,7 @@ from xner_label.store.database import Store
 from xner_label.store.tables import ModelRun
 from xner_label.training import crf, fine_tuning
 from xner_label.training.data import DataOptions, DataReport, TrainingData, collect, count_new_gold
-from xner_label.training.evaluation import SplitScores, score_split
+from xner_label.training.evaluation import SplitScores, compare_text_alone, score_split
 from xner_label.training.fine_tuning_job import FineTuningOptions
 from xner_label.training.model import NerModel
 from xner_label.training.recipes.choice import train_crf
@@ -49,7 +50,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """A finished run. ``signature`` names everything that made the model: software, data, options.
 
     ``dev`` is the gold that the promotion gate looks at, ``test`` the gold that decides nothing; None where
-    there is none. ``fit_seconds`` is wall time.
+    there is none. ``text_alone``: how it answers texts that come without a source; None where dev says too
+    little. ``fit_seconds`` is wall time.
     """
 
     version: str
@@ -59,6 +61,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     data: DataReport
     dev: SplitScores | None
     test: SplitScores | None
+    text_alone: TextAlone | None
     fit_seconds: float
 
 
@@ -119,6 +122,7 @@ def _train(
         seconds = time.perf_counter() - began
         progress.begin("judging")
         dev, test = score_split(model, data.dev), score_split(model, data.test)
+        text_alone = compare_text_alone(model, data.dev)
         version = f"{model.kind}-{utc_now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         learned_texts = {text_hash(item.sentence.text) for item in data.gold}
         path, artefact = files.put(model, learned_texts, version, workspace)
@@ -137,7 +141,7 @@ def _train(
             "data_hash": _data_hash(data),
             "code": {"xner-label": xner_label.__version__, "python": platform.python_version()},
         },
-        metrics={"dev": _builtins(dev), "test": _builtins(test)},
+        metrics={"dev": _builtins(dev), "test": _builtins(test), "text_alone": _builtins(text_alone)},
         artefact=artefact,
     )
     try:
@@ -155,6 +159,7 @@ def _train(
         data=data.report,
         dev=dev,
         test=test,
+        text_alone=text_alone,
         fit_seconds=seconds,
     )
 
@@ -222,5 +227,5 @@ def _data_hash(data: TrainingData) -> str:
     return hashlib.sha256(msgspec.json.encode([facts, silver])).hexdigest()
 
 
-def _builtins(scores: SplitScores | None) -> Any:
+def _builtins(scores: SplitScores | TextAlone | None) -> Any:
     return None if scores is None else msgspec.to_builtins(scores)
