@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 import xner_label  # noqa: E402
 from tests import large_store  # noqa: E402
 from tests.loopback_studio import LoopbackStudio  # noqa: E402
+from tests.postgres_process import PostgresProcess, postgres_folder, running_postgres  # noqa: E402
 from xner_label.entities import Task, Tokens  # noqa: E402
 from xner_label.evaluation.spans import JudgedTask, evaluate  # noqa: E402
 from xner_label.jsonl import read_values  # noqa: E402
@@ -184,25 +186,42 @@ def base_tasks() -> list[Task]:
 
 
 class Meter:
-    """Seconds of steps, and of the parts of one; the memory of this process."""
+    """Seconds of steps, and of the parts of one; the memory of this process. ``server``: a database's own."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, server: PostgresProcess | None = None) -> None:
         self.name = name
+        self.server = server
         self.seconds: dict[str, float] = {}
 
     def __call__(self, step: str, work: Callable[[], Any]) -> Any:
-        begun = time.perf_counter(), time.process_time()
+        begun = time.perf_counter(), time.process_time(), self._of_server()
         outcome = work()
         self.seconds[step] = time.perf_counter() - begun[0]
         spent = time.process_time() - begun[1]
+        served = f", {self._of_server() - begun[2]:.2f} s of the server" if self.server else ""
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         load = os.getloadavg()[0]
         print(
-            f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process), at most "
+            f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process{served}), at most "
             f"{memory:.0f} MiB so far, load {load:.1f}",
             flush=True,
         )
         return outcome
+
+    def _of_server(self) -> float:
+        """Seconds of CPU of the server and of all that it has started."""
+        if self.server is None:
+            return 0.0
+        import psutil
+
+        number = int((self.server.folder / "data" / "postmaster.pid").read_text().split()[0])
+        main = psutil.Process(number)
+        times = main.cpu_times()
+        spent = times.user + times.system + times.children_user + times.children_system
+        for child in main.children():
+            with suppress(psutil.Error):
+                spent += sum(child.cpu_times()[:2])
+        return float(spent)
 
 
 def settings_for(url: str, limit: int) -> Settings:
@@ -215,10 +234,19 @@ def add(store: Store, project: int, tasks: Sequence[Task], start: int, stop: int
             import_tasks(session, project, grown(tasks, first, min(first + 2_000, stop)))
 
 
-def make_store(url: str, count: int, limit: int, more: int) -> None:
+def make_postgres(count: int, limit: int, more: int) -> None:
+    """The like in a PostgreSQL server of its own, whose time is told apart."""
+    programs = postgres_folder()
+    if programs is None:
+        raise SystemExit("no PostgreSQL here: nothing to measure on")
+    with running_postgres(programs) as server, server.database() as url:
+        make_store(url, count, limit, more, server)
+
+
+def make_store(url: str, count: int, limit: int, more: int, server: PostgresProcess | None = None) -> None:
     """Import and predict ``count`` tasks, then ``more`` of them, into a new store."""
     tasks, settings = base_tasks(), settings_for(url, limit)
-    meter = Meter(f"{url.partition(':')[0]} {count} tasks, {limit} teach")
+    meter = Meter(f"{url.partition(':')[0]} {count} tasks, {limit} teach", server)
     with open_store(url, check=False) as store:
         migrating.upgrade(store)
         with store.write() as session:
@@ -302,6 +330,7 @@ def main() -> None:
     parser.add_argument("--more", default=0, type=int, help="tasks that come later")
     parser.add_argument("--corpus-limit", default=1_000, type=int, help="0: each task on its own")
     parser.add_argument("--url", default="sqlite:///{folder}/store.db", help="new database; {count} is replaced")
+    parser.add_argument("--postgres", action="store_true", help="a server of its own for `store`")
     arguments = parser.parse_args()
     print(f"xner-label {xner_label.__version__}, weights {Weights.load().digest}, {platform.platform()}")
     if arguments.what in ("quality", "refresh"):
@@ -317,7 +346,11 @@ def main() -> None:
             if arguments.what == "growth":
                 in_process(growth, url, count)
                 continue
-            in_process(make_store, url, count, arguments.corpus_limit, arguments.more or count // 100)
+            sizes = count, arguments.corpus_limit, arguments.more or count // 100
+            if arguments.postgres:
+                in_process(make_postgres, *sizes)
+            else:
+                in_process(make_store, url, *sizes)
 
 
 if __name__ == "__main__":

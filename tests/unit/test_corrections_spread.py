@@ -12,10 +12,12 @@ from tests.misnamed_corpus import misnamed_corpus as corpus
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.rounds import first_opinion, project_corpus
 from xner_label.projection.corpus.settled import clamped, settle
-from xner_label.projection.fitting import adaptation
-from xner_label.projection.fitting.adaptation import best_expected_cut, is_worse, judge
+from xner_label.projection.fitting import chance
+from xner_label.projection.fitting.adaptation import judge
+from xner_label.projection.fitting.chance import STRENGTHS, best_strength, is_worse
 from xner_label.projection.fitting.corrections import spread
 from xner_label.projection.fitting.examples import Example
+from xner_label.projection.fitting.recalibration import best_expected_cut
 from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_weights
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
@@ -102,16 +104,37 @@ def test_nothing_is_adapted_to_next_to_nothing(world):
     assert not result.adapted.effects.span
 
 
-def test_of_what_was_fitted_as_much_is_used_as_cross_validation_allows(world, monkeypatch):
+def test_of_what_few_answers_teach_nothing_is_used_that_could_be_chance(world, monkeypatch):
     observations, rounds, gold, before = world
     answers = dict(enumerate(gold[:48]))
     assert spread(observations, rounds, answers, before).adapted.effects.span
-    monkeypatch.setattr(adaptation, "STRENGTHS", (0.0,))
+    monkeypatch.setattr(chance, "_SURELY", 1e9)
     result = spread(observations, rounds, answers, before)
     assert (result.adapted.effects.span, result.adapted.effects.label) == ({}, {})
     for name in ("given", "tagged", "overlooked", "label"):
         was, is_ = (getattr(each, name) for each in (rounds[-1], result.adapted.round))
         assert {key: value for key, value in is_.items() if value} == pytest.approx(was, abs=1e-5)
+    assert result.adapted.round.calibration == rounds[-1].calibration
+    assert result.adapted.round.added == rounds[-1].added
+    assert result.cut == rounds[-1].cut
+
+
+def test_a_gain_that_few_answers_show_has_to_exceed_chance():
+    noise = np.random.default_rng(1).normal(0.0, 1.0, 400)
+    usual, gain = np.full(400, 5.0), noise - noise.mean() + 0.2
+    strong, faint = (
+        np.array([usual - strength * (gain - less) for strength in STRENGTHS]) for less in (0.0, 0.15)
+    )
+    assert best_strength(strong, few=True) == 1.0
+    assert (best_strength(faint, few=True), best_strength(faint, few=False)) == (0.0, 1.0)
+    # sure of itself, but next to nothing
+    small = np.outer([-strength for strength in STRENGTHS], np.full(40, 0.09))
+    assert (best_strength(small, few=True), best_strength(small, few=False)) == (0.0, 1.0)
+    for few in (False, True):
+        assert best_strength(strong[::-1], few=few) == 0.0
+        assert best_strength(np.zeros((len(STRENGTHS), 0)), few=few) == 0.0
+        halfway = np.outer([(strength - 0.5) ** 2 for strength in STRENGTHS], np.ones(400))
+        assert best_strength(halfway, few=few) == 0.5
 
 
 def test_labels_that_only_people_gave_take_part():

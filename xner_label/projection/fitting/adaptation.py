@@ -6,9 +6,9 @@
 v and q are the shipped weights; all of dv, dq, beta and gamma have Gaussian priors around 0. They are fitted by
 L-BFGS on the reviewed sentences, whose evidence comes from other sentences alone: an effect is what the model
 gets wrong about a word given everything else. The right candidate of a mention is the one it was settled on.
-The calibration is fitted anew on cross-fitted outcomes, its priors centred on the shipped one; the cut is where
-the expected F1 of the unreviewed sentences is largest. What was fitted is used as far as it makes the answers in
-reviewed sentences left out likelier, spans and labels apart, and not at all where it does worse there.
+The calibration is fitted anew on cross-fitted outcomes (:mod:`recalibration`). What was fitted is used as far as
+it makes the answers in reviewed sentences left out likelier, spans and labels apart, from few answers only where
+that is more than chance (:mod:`chance`), and not at all where it does worse there.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from xner_label.projection.corpus.effects import (
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
 from xner_label.projection.corpus.rounds import ChosenSpans, RoundEvidence, RoundModel, project_round
 from xner_label.projection.corpus.settled import Gold, Settled
-from xner_label.projection.fitting.optimisation import logistic, minimise, scale, span_likelihood
+from xner_label.projection.fitting.chance import ENOUGH, FOLDS, STRENGTHS, best_strength, is_worse
+from xner_label.projection.fitting.optimisation import minimise, scale, span_likelihood, span_losses
+from xner_label.projection.fitting.recalibration import best_expected_cut, recalibrated
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
-from xner_label.projection.loglinear.model import logit
-from xner_label.projection.loglinear.weights_file import Calibration, Round
+from xner_label.projection.loglinear.weights_file import Round
 
 # Precisions of the Gaussian priors: of dv for standardised evidence, what overlooked mentions differ by, and dq.
 SHARED, DIFFERENCE, LABEL = 50.0, 50.0, 2.0
@@ -49,22 +50,10 @@ LABEL_EFFECTS: Mapping[str, float] = {
     **{"name": 2.0, "text": 2.0, "word": 12.0, "bias": 40.0, "sentence": 40.0},
     **{"source before": 30.0, "source after": 30.0, "target before": 30.0, "target after": 30.0},
 }
-# ... and of the calibrations.
-CALIBRATION = (2.0, 5.0, 5.0)
-FOLDS = 3
-# How much of what was fitted may be used; cross-validation chooses, for spans and for labels, so that the prior
-# tightens where few answers teach little.
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# Below so many mentions in the reviewed sentences nothing is adapted, and below so many outcomes of a kind its
-# calibration stays.
-MIN_MENTIONS, MIN_OUTCOMES, MIN_ADDED = 20, 10, 5
+# Below so many mentions in the reviewed sentences nothing is adapted.
+MIN_MENTIONS = 20
 # Effects smaller than this say nothing.
 _NEGLIGIBLE = 1e-4
-# Entities that no candidate stands for, as a share of those that one does.
-_OUT_OF_REACH = 0.03
-# Adapted weights are dropped when they do worse on the reviewed sentences by so many standard errors.
-_SURELY = 1.64
-_CUTS = np.arange(0.2, 0.65, 0.01)
 
 
 class Adapted(msgspec.Struct, frozen=True):
@@ -171,9 +160,10 @@ class _Problem:
         return model.label[:, 0] + theta[:size], effects
 
     def losses(self, fitted: _Fit, shift: Shift, only: Bools) -> tuple[Floats, Floats]:
-        """The negative log-likelihoods of some mentions' (M,) candidates, and of their labels, with each of
-        STRENGTHS of what was fitted; ``shift`` are its effects in the corpus."""
+        """The negative log-likelihoods, summed by sentence, of some mentions' (M,) candidates and of their labels
+        with each of STRENGTHS of what was fitted, both (strengths, S); ``shift`` are its effects in the corpus."""
         observations, settled, model = self.observations, self.settled, self.model
+        count = len(observations.instances)
         rows, mentions = np.flatnonzero(only[observations.candidates.mention]), np.flatnonzero(only)
         number = np.full(len(observations), -1)
         number[mentions] = np.arange(len(mentions))
@@ -181,9 +171,10 @@ class _Problem:
         kind, signals = observations.kind[mention], self.evidence.candidate[rows]
         base = (signals * model.candidate[:, kind].T).sum(axis=1)
         change = (signals * fitted.candidate[:, kind].T).sum(axis=1) + shift.candidate[rows] - base
-        likelihood = span_likelihood(number[mention], settled.right[rows], len(mentions))
-        absent = np.zeros(len(mentions))
-        of_spans = [likelihood(base + strength * change, absent)[0] for strength in STRENGTHS]
+        sentence, of_spans = observations.sentence[mentions], []
+        for strength in STRENGTHS:
+            lost = span_losses(number[mention], settled.right[rows], len(mentions), base + strength * change)
+            of_spans.append(np.bincount(sentence, lost, count))
         rows = np.flatnonzero(only & observations.open & (settled.candidate >= 0))
         base = self.evidence.label[rows] @ model.label[:, 0]
         change = self.evidence.label[rows] @ fitted.label + shift.label[rows] - base
@@ -192,7 +183,8 @@ class _Problem:
             scores = base + strength * change
             peak = scores.max(axis=1, keepdims=True, initial=-np.inf)
             total = np.log(np.exp(scores - peak).sum(axis=1)) + peak[:, 0]
-            of_labels.append(float((total - scores[at, settled.label[rows]]).sum()))
+            lost = total - scores[at, settled.label[rows]]
+            of_labels.append(np.bincount(observations.sentence[rows], lost, count))
         return np.array(of_spans), np.array(of_labels)
 
     def weakened(self, fitted: _Fit, span: float, label: float) -> _Fit:
@@ -246,7 +238,8 @@ def adapt(
         problem.losses(fitted, shift, (reviewed & (fold == which))[observations.sentence])
         for which, (fitted, shift) in enumerate(zip(fits, shifts, strict=True))
     ]
-    span, label = (STRENGTHS[int(np.argmin(sum(losses)))] for losses in zip(*judged, strict=True))
+    few = sum(map(len, gold.values())) < ENOUGH
+    span, label = (best_strength(sum(losses)[:, reviewed], few=few) for losses in zip(*judged, strict=True))
     fits = [problem.weakened(fitted, span, label) for fitted in fits]
     shifts = [Shift(span * shift.candidate, label * shift.label, span * shift.text) for shift in shifts]
 
@@ -266,14 +259,14 @@ def adapt(
         )
 
     left_out = project_left_out(shipped)
-    calibrated = _calibrated(observations, left_out, judge(observations, left_out, gold), shipped)
+    calibrated = recalibrated(observations, left_out, judge(observations, left_out, gold), shipped, fold, few=few)
     before = project_round(observations, evidence, RoundModel(shipped), only=reviewed)
     counts = np.hstack([_counts(observations, spans, gold, shipped.cut) for spans in (left_out, before)])
     stays = is_worse(counts)
     if stays:
         # the words teach nothing that lasts; how sure to be is learned all the same
         fitted = _Fit(problem.model.candidate, problem.model.label[:, 0], unchanged.effects)
-        calibrated = _calibrated(observations, before, judge(observations, before, gold), shipped)
+        calibrated = recalibrated(observations, before, judge(observations, before, gold), shipped, fold, few=few)
     else:
         fitted = problem.weakened(problem.fit(settled.known(observations)), span, label)
     round_ = _round(calibrated, fitted)
@@ -282,8 +275,9 @@ def adapt(
         # what is said of a reviewed sentence must not know its answer: confidence is judged there
         chosen = joined([chosen.select(~reviewed[chosen.sentence]), project_left_out(calibrated)])
         chosen = chosen.select(np.lexsort((chosen.first, chosen.sentence)))
-    cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
-    round_ = msgspec.structs.replace(round_, cut=cut)
+    if (calibrated.calibration, calibrated.added) != (shipped.calibration, shipped.added):
+        cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
+        round_ = msgspec.structs.replace(round_, cut=cut)
     return Adapted(round_, fitted.effects), chosen
 
 
@@ -305,19 +299,6 @@ def judge(observations: Observations, chosen: ChosenSpans, gold: Gold) -> Bools:
 def joined(spans: Sequence[ChosenSpans]) -> ChosenSpans:
     """The spans of several parts of a corpus as one table."""
     return ChosenSpans(*(np.concatenate(column) for column in zip(*spans, strict=True)))
-
-
-def best_expected_cut(confidence: Floats, usual: float) -> float:
-    """The cut that maximises the expected F1 of spans whose confidences (n,) are calibrated.
-
-    2 sum_{p >= c} p / (#{p >= c} + sum p (1 + share out of reach))
-    """
-    if not len(confidence):
-        return usual
-    kept = confidence[None, :] >= _CUTS[:, None]
-    total = confidence.sum() * (1.0 + _OUT_OF_REACH)
-    expected = 2.0 * (kept * confidence).sum(axis=1) / np.maximum(kept.sum(axis=1) + total, 1e-9)
-    return round(float(_CUTS[int(np.argmax(expected))]), 2)
 
 
 class _Design(NamedTuple):
@@ -377,29 +358,6 @@ def _round(base: Round, fitted: _Fit) -> Round:
     return msgspec.structs.replace(base, given=given, tagged=tagged, overlooked=overlooked, label=label)
 
 
-def _calibrated(observations: Observations, outcomes: ChosenSpans, right: Bools, shipped: Round) -> Round:
-    """The calibrations fitted on outcomes, each kind's prior centred on the shipped numbers."""
-    behind = outcomes.mention >= 0
-    kind = np.where(behind, observations.kind[outcomes.mention], -1)
-    calibration: list[Calibration] = []
-    for which, numbers in zip((GIVEN, TAGGED, OVERLOOKED), shipped.calibration, strict=True):
-        of_kind = kind == which
-        if of_kind.sum() >= MIN_OUTCOMES:
-            named = logit(outcomes.p_label[of_kind]) * (which != GIVEN)
-            signals = np.column_stack([np.ones(of_kind.sum()), logit(outcomes.p_span[of_kind]), named])
-            fitted = minimise(logistic(signals, right[of_kind]), np.array(numbers), np.array(CALIBRATION))
-            numbers = (round(float(fitted[0]), 6), round(float(fitted[1]), 6), round(float(fitted[2]), 6))
-        calibration.append(numbers)
-    added = shipped.added
-    if (~behind).sum() >= MIN_ADDED:
-        signals = np.column_stack([np.ones((~behind).sum()), logit(outcomes.p_span[~behind])])
-        fitted = minimise(logistic(signals, right[~behind]), np.array(added), np.array(CALIBRATION[:2]))
-        added = (round(float(fitted[0]), 6), round(float(fitted[1]), 6))
-    return msgspec.structs.replace(
-        shipped, calibration=(calibration[0], calibration[1], calibration[2]), added=added
-    )
-
-
 def _counts(observations: Observations, chosen: ChosenSpans, gold: Gold, cut: float) -> Floats:
     """Per reviewed sentence, in the order of their numbers: right, kept and settled spans."""
     kept = chosen.select(chosen.confidence >= cut)
@@ -413,18 +371,3 @@ def _counts(observations: Observations, chosen: ChosenSpans, gold: Gold, cut: fl
             [len(gold[number]) for number in numbers.tolist()],
         ]
     )
-
-
-def is_worse(counts: Floats) -> bool:
-    """Whether the first three columns have an F1 below that of the last three by more than chance explains.
-
-    The difference is divided by its standard error over the sentences (delta method).
-    """
-    influence = np.zeros(len(counts))
-    difference = 0.0
-    for sign, columns in ((1.0, counts[:, :3]), (-1.0, counts[:, 3:])):
-        right, total = columns[:, 0], columns[:, 1] + columns[:, 2]
-        f1 = 2.0 * right.sum() / max(total.sum(), 1.0)
-        difference += sign * f1
-        influence += sign * (2.0 * right - f1 * total) / max(total.sum(), 1.0)
-    return difference < -_SURELY * float(np.sqrt(np.sum(influence**2)))

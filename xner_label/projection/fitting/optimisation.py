@@ -42,6 +42,18 @@ def span_likelihood(
     return likelihood
 
 
+def span_losses(mention: Ints, right: Bools, count: int, score: Floats) -> Floats:
+    """(M,) each mention's part of :func:`span_likelihood`'s value, "not projected" having a score of 0."""
+    solvable = np.zeros(count, bool)
+    solvable[mention[right]] = True
+    peak = np.zeros(count)
+    np.maximum.at(peak, mention, score)
+    power, absent = np.exp(score - peak[mention]), np.exp(-peak)
+    good = np.where(solvable, np.bincount(mention, power * right, count), absent) + 1e-300
+    result: Floats = np.log(absent + np.bincount(mention, power, count)) - np.log(good)
+    return result
+
+
 def logistic(signals: Floats, right: Bools, worth: Floats | None = None) -> Objective:
     """Negative log-likelihood of a logistic regression: ``signals`` (n, d), ``right`` (n,), parameters (d,);
     ``worth`` (n,) says what each row counts, 1 when None."""

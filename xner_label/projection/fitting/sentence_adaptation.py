@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from xner_label.projection.fitting.adaptation import is_worse
+from xner_label.projection.fitting.chance import is_worse
 from xner_label.projection.fitting.examples import Example
 from xner_label.projection.fitting.sentence_weights import MIN_MENTIONS, fit_weights
 from xner_label.projection.loglinear.columns import Floats
@@ -21,7 +21,7 @@ def adapt_sentence_weights(weights: Weights, examples: Sequence[Example]) -> Wei
     """``weights`` fitted on with the examples, their priors centred on them.
 
     They stay as they are where there are fewer than MIN_MENTIONS source entities, or where fitting makes the
-    sentences that it left out worse, beyond chance (:func:`adaptation.is_worse`). Deterministic.
+    sentences that it left out worse, beyond chance (:func:`chance.is_worse`). Deterministic.
     """
     if sum(len(example.instance.mentions) for example in examples) < FOLDS * MIN_MENTIONS:
         return weights
