@@ -3,8 +3,8 @@
 For texts alone the weighted mix is the default, for texts with a projection the projection itself is. Another
 recipe takes its place where cross-validation says so. People often review what the projection was least sure of,
 and on such sentences whatever trusts the silver looks worse than it is elsewhere; so the other recipe has to be
-better in nine of ten resamples. With few gold sentences even that is no proof: those of one article count as so
-many witnesses, though they say the same, so that nearly all resamples have to agree.
+better in nine of ten resamples. With few gold sentences even that is no proof, because they needn't be like other
+texts: nearly all resamples have to agree.
 """
 
 from __future__ import annotations
