@@ -45,7 +45,7 @@ from xner_label.jsonl import read_values  # noqa: E402
 from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
 from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus  # noqa: E402
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed  # noqa: E402
-from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.predicting.predictor import Predictor, PredictReport  # noqa: E402
 from xner_label.projection.corpus import refresh as corpus_refresh  # noqa: E402
 from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
 from xner_label.reporting.status import status  # noqa: E402
@@ -202,6 +202,8 @@ class Meter:
         served = f", {self._of_server() - begun[2]:.2f} s of the server" if self.server else ""
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         load = os.getloadavg()[0]
+        if isinstance(outcome, PredictReport):
+            print(f"{self.name}: {outcome.predicted} tasks predicted, {outcome.unchanged} keep their answers")
         print(
             f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process{served}), at most "
             f"{memory:.0f} MiB so far, load {load:.1f}",
