@@ -7,7 +7,7 @@ when the others come. `python bench/scale.py store --tasks 10000,100000 --corpus
 other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
 names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py growth --tasks
 10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
-Studio of a few lines on the loopback interface.
+Studio of a few lines on the loopback interface. `python bench/scale.py ray --tasks 40000`: one actor of Ray, two.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import os
 import platform
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,13 +38,14 @@ sys.path.insert(0, str(ROOT))
 import xner_label  # noqa: E402
 from tests import large_store  # noqa: E402
 from tests.loopback_studio import LoopbackStudio  # noqa: E402
+from tests.postgres_process import PostgresProcess, postgres_folder, running_postgres  # noqa: E402
 from xner_label.entities import Task, Tokens  # noqa: E402
 from xner_label.evaluation.spans import JudgedTask, evaluate  # noqa: E402
 from xner_label.jsonl import read_values  # noqa: E402
 from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
 from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus  # noqa: E402
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed  # noqa: E402
-from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.predicting.predictor import Predictor, PredictReport  # noqa: E402
 from xner_label.projection.corpus import refresh as corpus_refresh  # noqa: E402
 from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
 from xner_label.reporting.status import status  # noqa: E402
@@ -184,25 +187,44 @@ def base_tasks() -> list[Task]:
 
 
 class Meter:
-    """Seconds of steps, and of the parts of one; the memory of this process."""
+    """Seconds of steps, and of the parts of one; the memory of this process. ``server``: a database's own."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, server: PostgresProcess | None = None) -> None:
         self.name = name
+        self.server = server
         self.seconds: dict[str, float] = {}
 
     def __call__(self, step: str, work: Callable[[], Any]) -> Any:
-        begun = time.perf_counter(), time.process_time()
+        begun = time.perf_counter(), time.process_time(), self._of_server()
         outcome = work()
         self.seconds[step] = time.perf_counter() - begun[0]
         spent = time.process_time() - begun[1]
+        served = f", {self._of_server() - begun[2]:.2f} s of the server" if self.server else ""
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         load = os.getloadavg()[0]
+        if isinstance(outcome, PredictReport):
+            print(f"{self.name}: {outcome.predicted} tasks predicted, {outcome.unchanged} keep their answers")
         print(
-            f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process), at most "
+            f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process{served}), at most "
             f"{memory:.0f} MiB so far, load {load:.1f}",
             flush=True,
         )
         return outcome
+
+    def _of_server(self) -> float:
+        """Seconds of CPU of the server and of all that it has started."""
+        if self.server is None:
+            return 0.0
+        import psutil
+
+        number = int((self.server.folder / "data" / "postmaster.pid").read_text().split()[0])
+        main = psutil.Process(number)
+        times = main.cpu_times()
+        spent = times.user + times.system + times.children_user + times.children_system
+        for child in main.children():
+            with suppress(psutil.Error):
+                spent += sum(child.cpu_times()[:2])
+        return float(spent)
 
 
 def settings_for(url: str, limit: int) -> Settings:
@@ -215,10 +237,19 @@ def add(store: Store, project: int, tasks: Sequence[Task], start: int, stop: int
             import_tasks(session, project, grown(tasks, first, min(first + 2_000, stop)))
 
 
-def make_store(url: str, count: int, limit: int, more: int) -> None:
+def make_postgres(count: int, limit: int, more: int) -> None:
+    """The like in a PostgreSQL server of its own, whose time is told apart."""
+    programs = postgres_folder()
+    if programs is None:
+        raise SystemExit("no PostgreSQL here: nothing to measure on")
+    with running_postgres(programs) as server, server.database() as url:
+        make_store(url, count, limit, more, server)
+
+
+def make_store(url: str, count: int, limit: int, more: int, server: PostgresProcess | None = None) -> None:
     """Import and predict ``count`` tasks, then ``more`` of them, into a new store."""
     tasks, settings = base_tasks(), settings_for(url, limit)
-    meter = Meter(f"{url.partition(':')[0]} {count} tasks, {limit} teach")
+    meter = Meter(f"{url.partition(':')[0]} {count} tasks, {limit} teach", server)
     with open_store(url, check=False) as store:
         migrating.upgrade(store)
         with store.write() as session:
@@ -283,6 +314,36 @@ def growth(url: str, count: int) -> None:
         meter("plan --minutes 60", lambda: make_plan(store, settings.project, 60.0, keep=False))
 
 
+def ray_actors(folder: Path, count: int, actors: Sequence[int]) -> None:
+    """Records a second from the first part to the last one, start-up apart, for each number of actors.
+
+    ``folder`` is for the files; each number is run twice, in turn.
+    """
+    path, size = folder / "tasks.jsonl", 1_000
+    tasks = base_tasks()
+    with path.open("wb") as stream:
+        for start in range(0, count, size):
+            for task, _ in grown(tasks, start, min(start + size, count)):
+                stream.write(msgspec.json.encode(task) + b"\n")
+    options = ["--engine", "ray", "--aligner", "none", "--tagger", "given", "--part-size", str(size)]
+    for turn in range(2):
+        for number in actors:
+            out = folder / f"out-{turn}-{number}"
+            command = ["predict", str(path), "-o", str(out), *options, "--actors", str(number)]
+            begun = time.perf_counter()
+            done = subprocess.run([sys.executable, "-m", "xner_label", *command], capture_output=True, text=True)
+            if done.returncode not in (0, 5):  # names that changed leave a record or two without its links
+                raise SystemExit(done.stderr)
+            whole = time.perf_counter() - begun
+            times = sorted(part.stat().st_mtime for part in out.glob("part-*"))
+            rate = size * (len(times) - number) / (times[-1] - times[number - 1])
+            print(
+                f"{number} actors, {count} records: {whole:.1f} s, {rate:.0f} records/s from the first part on, "
+                f"load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+
+
 def in_process(function: Callable[..., None], *arguments: Any) -> None:
     """In a process of its own: its memory is that of the work alone."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
@@ -294,14 +355,16 @@ def in_process(function: Callable[..., None], *arguments: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "refresh", "store", "growth"])
+    parser.add_argument("what", choices=["quality", "refresh", "store", "growth", "ray"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
     parser.add_argument("--seed", default=0, type=int, help="of the order in `refresh`")
     parser.add_argument("--tasks", default="10000")
+    parser.add_argument("--actors", default="1,2", help="of Ray, in `ray`")
     parser.add_argument("--more", default=0, type=int, help="tasks that come later")
     parser.add_argument("--corpus-limit", default=1_000, type=int, help="0: each task on its own")
     parser.add_argument("--url", default="sqlite:///{folder}/store.db", help="new database; {count} is replaced")
+    parser.add_argument("--postgres", action="store_true", help="a server of its own for `store`")
     arguments = parser.parse_args()
     print(f"xner-label {xner_label.__version__}, weights {Weights.load().digest}, {platform.platform()}")
     if arguments.what in ("quality", "refresh"):
@@ -311,13 +374,21 @@ def main() -> None:
                     language, share, arguments.seed
                 )
         return
+    if arguments.what == "ray":
+        with tempfile.TemporaryDirectory() as folder:
+            ray_actors(Path(folder), int(arguments.tasks), [int(number) for number in arguments.actors.split(",")])
+        return
     for count in map(int, arguments.tasks.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             url = arguments.url.format(folder=folder, count=count)
             if arguments.what == "growth":
                 in_process(growth, url, count)
                 continue
-            in_process(make_store, url, count, arguments.corpus_limit, arguments.more or count // 100)
+            sizes = count, arguments.corpus_limit, arguments.more or count // 100
+            if arguments.postgres:
+                in_process(make_postgres, *sizes)
+            else:
+                in_process(make_store, url, *sizes)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ _FOREIGN = regex.compile(r"(?V1)[\p{L}--\p{Script=Latin}]")
 _UNREAD = re.compile(r"[^a-z0-9 ]+")
 
 # What anyascii's table can't know, by script: letters that are read together, vowels that are written before the
-# consonant that they follow, and Burmese letters by their sound in foreign names. Chosen on the names of countries
-# and cities in CLDR (bench/romanised_names.py).
+# consonant that they follow or only part consonants (Korean), Burmese letters by their sound in foreign names.
+# Chosen on the names of countries and cities in CLDR (bench/romanised_names.py).
 _READ_TOGETHER = tuple(
     (regex.compile(pattern), reading)
     for pattern, reading in (
@@ -38,11 +38,14 @@ _READ_TOGETHER = tuple(
         *(("[εο]ι", "i"), ("([αε])υ", r"\1v"), ("υ", "y"), ("χ", "h")),
         *(("ու", "u"), ("וו", "v"), (r"(?<=\p{Script=Hebrew})ו", "o")),
         *(("([เแโใไ])([ก-ฮ])", r"\2\1"), ("([ເແໂໃໄ])([ກ-ຮ])", r"\2\1")),
+        *(("дж", "j"), ("تش", "ch"), ("[ऑॉ]", "o"), ("ज़", "z"), ("फ़", "f")),
+        *(zip("스트르크드프브그즈츠", ("s", "t", "l", "k", "d", "p", "b", "g", "z", "ts"), strict=True)),
         *(("[စဆ]", "s"), ("ဈ", "z"), ("ည", "ny"), ("ွ", "w"), ("ဋ", "t"), ("ဗ", "b")),
     )
 )
 _READ_BY_RULE = regex.compile(
-    r"[\p{Script=Greek}\p{Script=Armenian}\p{Script=Hebrew}\p{Script=Thai}\p{Script=Lao}\p{Script=Myanmar}]"
+    r"[\p{Script=Greek}\p{Script=Cyrillic}\p{Script=Armenian}\p{Script=Hebrew}\p{Script=Arabic}"
+    r"\p{Script=Devanagari}\p{Script=Thai}\p{Script=Lao}\p{Script=Myanmar}\p{Script=Hangul}]"
 )
 
 _SOFT_C = re.compile(r"c(?=[eiy])")

@@ -297,7 +297,7 @@ def test_kills_leave_no_half_run(store, models, tmp_path):
             assert details.files == "whole"
             assert details.run.served == (run.version == good)
             load_model(run_of(store, run.version), models)
-    print(f"{killed} of {kills} trainings were killed, {len(list_runs(store, PROJECT)) - 1} of them after the end")
+    print(f"{killed} of {kills} trainings were killed, {len(list_runs(store, PROJECT)) - 1} runs recorded")
     report = train(store, PROJECT, models)
     listed = {run.version for run in list_runs(store, PROJECT)}
     assert report.version in listed

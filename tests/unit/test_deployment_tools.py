@@ -81,6 +81,46 @@ def test_kubernetes_knows_every_field_of_the_pods(manifest: Path) -> None:
         validation.validate({**named, **pods[0]}, validation.latest_version(), strict=True)
 
 
+# What KubeRay's types of ray.io/v1 name (rayjob_types.go, raycluster_types.go), each with the type of its value;
+# no schema is published apart from the operator. Pods have a schema of their own.
+RAY_JOB: dict[str, dict[str, type]] = {
+    "spec": {
+        **dict.fromkeys(("entrypoint", "jobId", "submissionMode", "runtimeEnvYAML", "schedule"), str),
+        **dict.fromkeys(("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"), int),
+        **dict.fromkeys(("shutdownAfterJobFinishes", "suspend"), bool),
+        **dict.fromkeys(("submitterPodTemplate", "submitterConfig", "rayClusterSpec", "clusterSelector"), dict),
+    },
+    "rayClusterSpec": {
+        **{"headGroupSpec": dict, "workerGroupSpecs": list, "rayVersion": str},
+        **{"enableInTreeAutoscaling": bool, "autoscalerOptions": dict},
+    },
+    "headGroupSpec": {"serviceType": str, "rayStartParams": dict, "template": dict},
+    "workerGroupSpec": {
+        **dict.fromkeys(("replicas", "minReplicas", "maxReplicas", "numOfHosts"), int),
+        **{"groupName": str, "rayStartParams": dict, "template": dict},
+    },
+}
+RAY_JOB_NEEDS = {
+    "spec": {"entrypoint", "rayClusterSpec"},
+    "rayClusterSpec": {"headGroupSpec"},
+    "headGroupSpec": {"rayStartParams", "template"},
+    "workerGroupSpec": {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"},
+}
+
+
+def test_kuberay_knows_every_other_field_of_the_job() -> None:
+    job = yaml.safe_load((DEPLOY / "kubernetes/predict-rayjob.yaml").read_text("utf-8"))
+    cluster = job["spec"]["rayClusterSpec"]
+    parts = [("spec", job["spec"]), ("rayClusterSpec", cluster), ("headGroupSpec", cluster["headGroupSpec"])]
+    parts += [("workerGroupSpec", group) for group in cluster["workerGroupSpecs"]]
+    for kind, part in parts:
+        assert part.keys() <= RAY_JOB[kind].keys()
+        assert part.keys() >= RAY_JOB_NEEDS[kind]
+        assert {name: type(value) for name, value in part.items()} == {name: RAY_JOB[kind][name] for name in part}
+        parameters = part.get("rayStartParams", {})
+        assert all(isinstance(value, str) for value in parameters.values())
+
+
 def test_pip_installs_what_the_image_holds(tmp_path: Path) -> None:
     """The steps of the Dockerfile up to the program: what it copies is enough to build and to start it."""
     dockerfile = (DEPLOY / "Dockerfile").read_text("utf-8")

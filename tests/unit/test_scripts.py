@@ -75,7 +75,7 @@ def test_what_counts_words_is_silent_where_each_letter_is_a_token():
         tuple(Tokens.tokenize("เขาไปกรุงเทพมหานคร", letters=True).words()),
     )
     assert columns_of("他 去 北京 了", "他 去 北 京").lettered.tolist() == [False, True]
-    assert columns_of("Anna a b c d").lettered.tolist() == [False]
+    assert columns_of("Anna a b c d", "彼 は ロサンゼルス に 行 っ た").lettered.tolist() == [False, False]
     found = []
     for tokens, links in ((words, "0-0 1-1 3-2"), (letters, " ".join(f"3-{at}" for at in range(5, len(letters))))):
         own = task("".join(tokens), "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)

@@ -79,7 +79,7 @@ def test_silver_tags_are_valid_whatever_is_projected(spans, cut):
 
 
 def test_students_learn_from_gold_and_survive_a_file(tmp_path):
-    model = train_crf(data_of(ALL[:30], ALL[30:]), options=CrfOptions(min_better=0))
+    model = train_crf(data_of(ALL[:30], ALL[30:]), options=CrfOptions(min_better_by_few=0))
     assert set(model.stages) in ({"teacher", "text", "projected"}, {"teacher", "gold", "projected"})
     model.save(tmp_path)
     unseen = sentence("Farida", "Iringa").sentence
@@ -91,7 +91,7 @@ def test_students_learn_from_gold_and_survive_a_file(tmp_path):
 def test_a_student_that_is_no_better_than_the_projection_is_not_kept():
     noisy = [GoldSentence(item.sentence, ()) if number % 2 else item for number, item in enumerate(ALL)]
     assert "projected" not in train_crf(data_of(noisy[:21])).stages
-    assert "projected" in train_crf(data_of(noisy[:21]), options=CrfOptions(min_better=0)).stages
+    assert "projected" in train_crf(data_of(noisy[:21]), options=CrfOptions(min_better_by_few=0)).stages
 
 
 def test_gold_and_good_silver_are_mixed_and_worthless_silver_is_left_alone():
@@ -112,6 +112,13 @@ def test_gold_and_good_silver_are_mixed_and_worthless_silver_is_left_alone():
     assert "mixed" not in train_crf(data).stages
     assert train_crf(data_of(ALL[:22])).stages[0] == "gold"
     assert train_crf(data_of((), ALL)).stages == ("teacher",)
+
+
+@pytest.mark.parametrize(
+    ("share", "sentences", "clear"), [(0.98, 199, False), (0.99, 199, True), (0.9, 200, True), (0.89, 5000, False)]
+)
+def test_few_sentences_have_to_agree(share, sentences, clear):
+    assert CrfOptions().is_clear(share, sentences) is clear
 
 
 def test_the_share_of_resamples_that_favour_one_of_two():

@@ -81,6 +81,9 @@ def test_dates_match_across_digits():
         ("โตเกียว", "Tokeiyao"),  # a vowel before the consonant that it follows
         ("ໂຕກຽວ", "Tokyo"),
         ("အမ်စတာဒမ်", "Amsterdam"),
+        ("스톡홀름", "Stockholm"),  # a vowel that only parts consonants
+        ("Азербайджан", "Azerbaijan"),
+        ("ऑस्ट्रेलिया", "Australia"),
     ],
 )
 def test_names_are_alike_across_scripts(name, other):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import say, write_json
+from xner_label.cli.output import counted, say, write_json
 from xner_label.errors import CheckFailedError
 from xner_label.settings.table import Settings
 
@@ -79,7 +79,9 @@ def _show(report: Status) -> None:
         click.echo(
             f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"
         )
-    click.echo(f"models         {report.model_runs} runs, serving {report.promoted or 'the projection'}")
+    click.echo(
+        f"models         {counted(report.model_runs, 'run')}, serving {report.promoted or 'the projection'}"
+    )
     if report.without_source is not None:
         click.echo(f"without source {report.without_source.line}")
     if report.jobs:

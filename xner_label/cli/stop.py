@@ -7,7 +7,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.errors import CheckFailedError
-from xner_label.settings.choices import MIN_GAIN, MODEL, PURPOSES
+from xner_label.settings.choices import CORPUS, MIN_GAIN, MODEL, PURPOSES
 from xner_label.settings.table import Settings
 
 
@@ -16,9 +16,8 @@ from xner_label.settings.table import Settings
 @click.option(
     "--min-gain",
     type=click.FloatRange(0.0, 1.0),
-    default=MIN_GAIN,
-    show_default=True,
-    help="What an hour must add to F1 to be worth it",
+    help=f"What an hour must add to F1 to be worth it [default: {MIN_GAIN[MODEL]:g} for a model, "
+    f"{MIN_GAIN[CORPUS]:g} for the corpus]",
 )
 @click.option(
     "--for",
@@ -30,7 +29,7 @@ from xner_label.settings.table import Settings
 )
 @with_settings("database_url", "project")
 @json_option
-def command(settings: Settings, as_json: bool, exit_code: bool, min_gain: float, purpose: str) -> None:
+def command(settings: Settings, as_json: bool, exit_code: bool, min_gain: float | None, purpose: str) -> None:
     """Say whether people may stop reviewing, why, and what the next hour would buy.
 
     It looks at what the last answers did to the predictions that nobody has read, at the errors that are left by

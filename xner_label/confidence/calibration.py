@@ -29,7 +29,7 @@ FOLDS = 5
 # Mean of what Luganda, Setswana and Europarl's German and Spanish teach weights that never saw them, rounded; and
 # precisions of the prior around it.
 POOLED = (-0.1, 0.9, 0.35, 1.0, -0.5)
-PRECISION = (1.0, 5.0, 5.0, 5.0, 5.0)
+PRECISION = (4.0, 20.0, 20.0, 20.0, 20.0)
 # ... and of the audit's own correction of bias and slope.
 _AUDIT_PRECISION = (20.0, 50.0)
 

@@ -25,6 +25,8 @@ from xner_label.projection.loglinear.columns import Bools, Floats
 MIN_TASKS = 30
 # Interval of a share of which nothing, or all, was seen.
 _LEAST = 1e-4
+# Log-odds on either side that are as good as all of 0..1.
+_WIDEST = 40.0
 
 
 class TaskCounts(NamedTuple):
@@ -218,6 +220,6 @@ def _f1(rest: _Totals, right: float, gold: float, shown: float) -> Interval:
 def in_log_odds(share: float, margin: float) -> Interval:
     """An interval of about ``margin`` on either side that stays within 0..1."""
     held = min(max(share, _LEAST), 1.0 - _LEAST)
-    odds, step = np.log(held / (1.0 - held)), margin / (held * (1.0 - held))
+    odds, step = np.log(held / (1.0 - held)), min(margin / (held * (1.0 - held)), _WIDEST)
     low, high = (1.0 / (1.0 + np.exp(-np.array([odds - step, odds + step])))).tolist()
     return Interval(share, min(low, share), max(high, share))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Set
 import msgspec
 
 from xner_label.confidence.estimates import Estimates
-from xner_label.settings.choices import MIN_GAIN, MODEL
+from xner_label.settings.choices import CORPUS, MIN_GAIN, MODEL
 
 # Predictions are stable from this share on.
 STABLE = 0.97
@@ -100,15 +100,18 @@ def judge(
     now: Estimates | None,
     after_hour: Estimates | None,
     taught: Taught | None,
-    min_gain: float = MIN_GAIN,
+    min_gain: float | None = None,
     purpose: str = MODEL,
 ) -> Verdict:
     """Stop where all signals agree; without an audit slice nobody can know.
 
     ``purpose``: for a model, or for text that nobody will read, what counts is what the next hour teaches; for
     the labels of the corpus itself it is what that hour adds to them, and that the last answers changed little.
-    The latter decides before there are two projections, too.
+    The latter decides before there are two projections, too. ``min_gain``: what makes the hour worth it, None for
+    MIN_GAIN of the purpose.
     """
+    weighed = MODEL if purpose == MODEL and taught is not None else CORPUS
+    enough = MIN_GAIN[weighed] if min_gain is None else min_gain
     stability = None if taught is None else max(1.0 - taught.changed, 0.0)
     learned = None if taught is None else taught.next()
     if now is None:
@@ -125,15 +128,15 @@ def judge(
     go_on: list[str] = []
     settled = [f"F1 of the whole corpus is {now.f1.value:.3f} ({now.f1.low:.3f} to {now.f1.high:.3f})"]
     if learned is not None:
-        worth = purpose == MODEL and learned >= min_gain
+        worth = weighed == MODEL and learned >= enough
         teaches = f"another hour teaches what nobody reads {100 * learned:.1f} points of F1"
         (go_on if worth else settled).append(teaches)
     if gain is not None:
-        worth = (purpose != MODEL or learned is None) and gain >= min_gain
+        worth = weighed == CORPUS and gain >= enough
         mends = f"what is read in an hour adds {100 * gain:.1f} points to the F1 of the whole corpus"
         (go_on if worth else settled).append(mends)
     if stability is not None:
-        worth = purpose != MODEL and stability < STABLE
+        worth = weighed == CORPUS and stability < STABLE
         moved = f"the last answers changed {100 * (1 - stability):.1f} % of the entities nobody has read"
         (go_on if worth else settled).append(moved)
     if (now.f1.high - now.f1.low) / 2 > _WIDEST:

@@ -56,7 +56,8 @@ def histogram(bands: Sequence[tuple[float, float]], right: Sequence[int], wrong:
     style = {"width": 0.8, "edgecolor": _INK, "linewidth": 0.6}
     axes.bar(names, right, color=_FIRST, label="right", **style)
     axes.bar(names, wrong, bottom=right, color=_SECOND, hatch="///", label="wrong", **style)
-    axes.legend(frameon=False, loc="upper left", labelcolor=_INK)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, labelcolor=_INK)
     return figure.svg()
 
 
@@ -139,6 +140,7 @@ def bars(names: Sequence[str], values: Sequence[float], along: str) -> str:
     axes = figure.axes
     axes.barh(list(names), values, color=_FILL, edgecolor=_INK, linewidth=0.6)
     axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=all(float(value).is_integer() for value in values))
     axes.grid(visible=False, axis="y")
     for row, value in enumerate(values):
         axes.annotate(f"{value:g}", (value, row), (4, 0), textcoords="offset points", va="center", color=_INK)

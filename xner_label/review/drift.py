@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -17,8 +17,9 @@ from xner_label.store import candidates, desk, projects
 from xner_label.store.database import Store
 from xner_label.word_forms import fold
 
-# Text is new that came after all but so many of the reviewed tasks.
+# Text is new that came after all but so many of the reviewed tasks, and not in the same import: so much later.
 _BEYOND = 20
+_LATER = timedelta(hours=1)
 # The newest answers that are held against those before: so many, and no more than a third.
 _NEWEST_ANSWERS = 60
 _SEED = 13
@@ -35,9 +36,9 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drift_report(store: Store, name: str, *, since: datetime | None = None, keep: bool = True) -> DriftReport:
-    """Compare the text that came ``since`` (None: after all but 20 of the reviewed tasks) with what was there
-    before. ``keep`` notes the verdict beside the newest calibration, for `status`. Raises UsageError where nothing
-    is predicted."""
+    """Compare the text that came ``since`` (None: an hour after all but 20 of the reviewed tasks) with what there
+    was before. ``keep`` notes the verdict beside the newest calibration, for `status`. Raises UsageError where
+    nothing is predicted."""
     with store.read() as session:
         seen = view(session, name, only=())
         report = drift_of(session, seen, since)
@@ -78,7 +79,10 @@ def _border(session: Session, seen: View, since: datetime | None) -> int | None:
     if since is not None:
         return desk.first_task_since(session, seen.project_id, since)
     reviewed = np.sort(seen.evidence.ids[seen.evidence.reviewed])
-    return int(reviewed[-_BEYOND - 1]) + 1 if len(reviewed) > _BEYOND else None
+    if len(reviewed) <= _BEYOND:
+        return None
+    came = desk.created_at(session, int(reviewed[-_BEYOND - 1]))
+    return None if came is None else desk.first_task_since(session, seen.project_id, came + _LATER)
 
 
 def _draw(ids: Ints, count: int, generator: np.random.Generator) -> Ints:

@@ -12,7 +12,7 @@ from xner_label.projection.loglinear.columns import Bools
 from xner_label.review.desk import CalibrationReport, View, calibration_report
 from xner_label.review.drift import DriftReport, drift_of
 from xner_label.review.plans import Hour, lead_times_of, next_hour
-from xner_label.settings.choices import MIN_GAIN, MODEL
+from xner_label.settings.choices import MODEL
 from xner_label.store import desk, predictions, runs
 from xner_label.store.database import Store
 
@@ -54,21 +54,21 @@ def calibrate_project(store: Store, name: str) -> CalibrationReport:
     return noted.report
 
 
-def stop_report(store: Store, name: str, *, min_gain: float = MIN_GAIN, purpose: str = MODEL) -> StopReport:
+def stop_report(store: Store, name: str, *, min_gain: float | None = None, purpose: str = MODEL) -> StopReport:
     """Whether reviewing may stop, for a ``purpose`` (:data:`xner_label.settings.choices.PURPOSES`). Raises
     UsageError where nothing is predicted."""
     with store.read() as session:
         return judged(session, next_hour(session, name), min_gain, purpose)
 
 
-def judged(session: Session, hour: Hour, min_gain: float = MIN_GAIN, purpose: str = MODEL) -> StopReport:
+def judged(session: Session, hour: Hour, min_gain: float | None = None, purpose: str = MODEL) -> StopReport:
     """The same of a project that was read."""
     seen = hour.seen
     counts = seen.counts
     read: Bools = np.isin(seen.evidence.ids, hour.tasks)
     now, after = estimate(counts), estimate(counts, chosen=read, mended=hour.mended)
     return StopReport(
-        signature=f"{seen.signature} min_gain={min_gain} for={purpose}",
+        signature=f"{seen.signature} min_gain={'usual' if min_gain is None else min_gain} for={purpose}",
         project=seen.project,
         version=seen.evidence.version,
         verdict=judge(now, after, _taught(session, seen), min_gain, purpose),

@@ -35,7 +35,7 @@ DEFAULT_STRATEGY = "least-confident"
 # What a worker does.
 JOB_KINDS = ("sync", "predict", "train")
 
-# What an hour of review must add to F1 to be worth it, and what the labels are for.
-MIN_GAIN = 0.01
+# What the labels are for, and what an hour of review must add to F1 to be worth it.
 MODEL, CORPUS = "model", "corpus"
 PURPOSES = (MODEL, CORPUS)
+MIN_GAIN = {MODEL: 0.005, CORPUS: 0.02}

@@ -40,6 +40,7 @@ from sqlalchemy.orm import Session
 from xner_label.errors import ConfigurationError, MissingExtraError, SchemaError, StoreUnavailableError
 from xner_label.store import schema
 from xner_label.store.base import Base, utc_now
+from xner_label.store.staged_copy import LEAST_ROWS, copy_new_returning, may_stage
 
 T = TypeVar("T")
 
@@ -275,9 +276,12 @@ def insert_new_returning(
     if not rows:
         return []
     dialect = session.get_bind().dialect.name
+    mapped = Base.metadata.tables[table.__tablename__]
+    if dialect == "postgresql" and len(rows) >= LEAST_ROWS and may_stage(session):
+        return copy_new_returning(session, mapped, rows, column)
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     # The table without its mapping, and the rows as parameters: compiled once for all rows, thirty times faster.
-    statement = insert(Base.metadata.tables[table.__tablename__]).on_conflict_do_nothing().returning(column)
+    statement = insert(mapped).on_conflict_do_nothing().returning(column)
     return list(session.scalars(statement, list(rows)))
 
 

@@ -3,7 +3,8 @@
 For texts alone the weighted mix is the default, for texts with a projection the projection itself is. Another
 recipe takes its place where cross-validation says so. People often review what the projection was least sure of,
 and on such sentences whatever trusts the silver looks worse than it is elsewhere; so the other recipe has to be
-better in nine of ten resamples.
+better in nine of ten resamples. With few gold sentences even that is no proof: those of one article count as so
+many witnesses, though they say the same, so that nearly all resamples have to agree.
 """
 
 from __future__ import annotations
@@ -75,10 +76,11 @@ def _for_texts(material: Material, options: CrfOptions) -> Recipe:
     teacher = silver_only.fit(material)
     silver = [silver_only.tag(material, teacher, place) for place in places]
     # what isn't clearly better than silver alone isn't than the mix, which takes long to cross-validate
-    if share_better(answers[best], silver, gold) < options.min_better:
+    if not options.is_clear(share_better(answers[best], silver, gold), len(gold)):
         return weighted_mix
     mixed = cross_validated(material, weighted_mix, places)
-    return RIVALS[best] if share_better(answers[best], mixed, gold) >= options.min_better else weighted_mix
+    clear = options.is_clear(share_better(answers[best], mixed, gold), len(gold))
+    return RIVALS[best] if clear else weighted_mix
 
 
 def _beats_projection(material: Material, options: CrfOptions) -> bool:
@@ -89,7 +91,7 @@ def _beats_projection(material: Material, options: CrfOptions) -> bool:
     answers = cross_validated(material, silver_as_feature, places)
     projected = [projected_tags(material.gold[place].sentence) for place in places]
     gold = [material.gold_tags[place] for place in places]
-    return share_better(answers, projected, gold) >= options.min_better
+    return options.is_clear(share_better(answers, projected, gold), len(gold))
 
 
 def _f1(tags: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> float:

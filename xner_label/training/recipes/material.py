@@ -19,13 +19,19 @@ Tags = Sequence[str | None]
 class CrfOptions(msgspec.Struct, frozen=True):
     """``c1`` and ``c2`` are the L1 and L2 penalties. ``min_gold``: sentences below which nothing is tried in place
     of the mix or the projection; ``min_better``: the share of bootstrap resamples in which it must be better to
-    take their place.
+    take their place, ``min_better_by_few`` with less than ``few_gold`` sentences.
     """
 
     c1: float = 0.1
     c2: float = 0.05
     min_gold: int = 20
     min_better: float = 0.9
+    few_gold: int = 200
+    min_better_by_few: float = 0.99
+
+    def is_clear(self, share_better: float, sentences: int) -> bool:
+        """Whether being better in this share of the resamples of so many sentences counts."""
+        return share_better >= (self.min_better if sentences >= self.few_gold else self.min_better_by_few)
 
 
 class Material:
