@@ -7,7 +7,7 @@ when the others come. `python bench/scale.py store --tasks 10000,100000 --corpus
 other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
 names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py growth --tasks
 10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
-Studio of a few lines on the loopback interface.
+Studio of a few lines on the loopback interface. `python bench/scale.py ray --tasks 40000`: one actor of Ray, two.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import platform
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,7 +45,7 @@ from xner_label.jsonl import read_values  # noqa: E402
 from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
 from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus  # noqa: E402
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed  # noqa: E402
-from xner_label.predicting.predictor import Predictor  # noqa: E402
+from xner_label.predicting.predictor import Predictor, PredictReport  # noqa: E402
 from xner_label.projection.corpus import refresh as corpus_refresh  # noqa: E402
 from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402
 from xner_label.reporting.status import status  # noqa: E402
@@ -201,6 +202,8 @@ class Meter:
         served = f", {self._of_server() - begun[2]:.2f} s of the server" if self.server else ""
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         load = os.getloadavg()[0]
+        if isinstance(outcome, PredictReport):
+            print(f"{self.name}: {outcome.predicted} tasks predicted, {outcome.unchanged} keep their answers")
         print(
             f"{self.name}: {step} {self.seconds[step]:.2f} s ({spent:.2f} s CPU of this process{served}), at most "
             f"{memory:.0f} MiB so far, load {load:.1f}",
@@ -311,6 +314,36 @@ def growth(url: str, count: int) -> None:
         meter("plan --minutes 60", lambda: make_plan(store, settings.project, 60.0, keep=False))
 
 
+def ray_actors(folder: Path, count: int, actors: Sequence[int]) -> None:
+    """Records a second from the first part to the last one, start-up apart, for each number of actors.
+
+    ``folder`` is for the files; each number is run twice, in turn.
+    """
+    path, size = folder / "tasks.jsonl", 1_000
+    tasks = base_tasks()
+    with path.open("wb") as stream:
+        for start in range(0, count, size):
+            for task, _ in grown(tasks, start, min(start + size, count)):
+                stream.write(msgspec.json.encode(task) + b"\n")
+    options = ["--engine", "ray", "--aligner", "none", "--tagger", "given", "--part-size", str(size)]
+    for turn in range(2):
+        for number in actors:
+            out = folder / f"out-{turn}-{number}"
+            command = ["predict", str(path), "-o", str(out), *options, "--actors", str(number)]
+            begun = time.perf_counter()
+            done = subprocess.run([sys.executable, "-m", "xner_label", *command], capture_output=True, text=True)
+            if done.returncode not in (0, 5):  # names that changed leave a record or two without its links
+                raise SystemExit(done.stderr)
+            whole = time.perf_counter() - begun
+            times = sorted(part.stat().st_mtime for part in out.glob("part-*"))
+            rate = size * (len(times) - number) / (times[-1] - times[number - 1])
+            print(
+                f"{number} actors, {count} records: {whole:.1f} s, {rate:.0f} records/s from the first part on, "
+                f"load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+
+
 def in_process(function: Callable[..., None], *arguments: Any) -> None:
     """In a process of its own: its memory is that of the work alone."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
@@ -322,11 +355,12 @@ def in_process(function: Callable[..., None], *arguments: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "refresh", "store", "growth"])
+    parser.add_argument("what", choices=["quality", "refresh", "store", "growth", "ray"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
     parser.add_argument("--seed", default=0, type=int, help="of the order in `refresh`")
     parser.add_argument("--tasks", default="10000")
+    parser.add_argument("--actors", default="1,2", help="of Ray, in `ray`")
     parser.add_argument("--more", default=0, type=int, help="tasks that come later")
     parser.add_argument("--corpus-limit", default=1_000, type=int, help="0: each task on its own")
     parser.add_argument("--url", default="sqlite:///{folder}/store.db", help="new database; {count} is replaced")
@@ -339,6 +373,10 @@ def main() -> None:
                 quality(language, share) if arguments.what == "quality" else refresh(
                     language, share, arguments.seed
                 )
+        return
+    if arguments.what == "ray":
+        with tempfile.TemporaryDirectory() as folder:
+            ray_actors(Path(folder), int(arguments.tasks), [int(number) for number in arguments.actors.split(",")])
         return
     for count in map(int, arguments.tasks.split(",")):
         with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # A difference of more standard errors isn't put down to chance: one of 20, one-sided.
 _SURELY = 1.64
 # From so many settled entities on, cross-validation may choose by itself.
-ENOUGH = 150
+ENOUGH = 100
 # Below, differences of log-likelihoods have standard errors that can't be relied on, and small ones say nothing
 # (Sivula, Magnusson, Matamoros and Vehtari, 2020: fewer than 100 observations, less than 4).
 _SMALL = 4.0
