@@ -38,6 +38,8 @@ ENTITIES = (("Amina Mwakasege", "PER"), ("Benki ya Dunia", "ORG"), ("Dodoma", "L
 
 # Annotations of the sync whose time is held against a full export.
 CHANGES = 10
+# Seconds before it: a sync also asks for what changed in the minute before the last one, here everything.
+QUIET = 61
 
 
 def fill(store: Store, settings: Settings, count: int) -> None:
@@ -103,6 +105,8 @@ def measure(server: StudioServer, count: int, reviewed: int) -> tuple[dict[str, 
             body: list[dict[str, Any]] = [{"data": row.data, "predictions": _plain(row)} for row in rows]
             timed("bare import", lambda: studio.write(studio.api.projects.import_tasks, made.id, request=body))
             timed("sync, nothing reviewed", lambda: sync(store, settings))
+            time.sleep(QUIET)
+            timed("sync, nothing new", lambda: sync(store, settings))
             for row in rows[:reviewed]:
                 studio.write(studio.api.annotations.create, row.id, result=row.predictions[0].result)
             timed(f"sync, {reviewed} reviewed", lambda: sync(store, settings))
@@ -110,6 +114,8 @@ def measure(server: StudioServer, count: int, reviewed: int) -> tuple[dict[str, 
             headers = {"Authorization": f"Token {server.token}"}
             with httpx.Client(base_url=server.url, headers=headers, timeout=600) as browser:
                 timed("full export", lambda: browser.get(export).raise_for_status().json())
+            time.sleep(QUIET)
+            sync(store, settings)
             for row in rows[reviewed : reviewed + CHANGES]:
                 studio.write(studio.api.annotations.create, row.id, result=row.predictions[0].result)
             timed(f"sync, {CHANGES} reviewed", lambda: sync(store, settings))
