@@ -14,16 +14,14 @@ from typing import Any
 import msgspec
 
 from xner_label.errors import ConfigurationError, StudioError
-from xner_label.progress import Progress
 from xner_label.store import reviews
-from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing, UnpushedItem
 from xner_label.store.showing import ShownFields, mark_fields
-from xner_label.store.tables import Project
 from xner_label.studio.answers import NotAnsweredError
-from xner_label.studio.client import SETTLE, Studio
-from xner_label.studio.labelling import EXTERNAL_ID, Control
+from xner_label.studio.client import SETTLE
+from xner_label.studio.labelling import EXTERNAL_ID
+from xner_label.studio.sender import Sender
 from xner_label.studio.showing import prediction_of
 from xner_label.studio.task_fields import FieldMaker, TaskFields
 
@@ -41,28 +39,10 @@ class _Parcel(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
-class Delivery:
+class Delivery(Sender):
     """Brings everything chosen and not yet pushed to one project of Label Studio."""
 
-    def __init__(
-        self,
-        store: Store,
-        studio: Studio,
-        project: Project,
-        control: Control,
-        version: str,
-        progress: Progress,
-    ) -> None:
-        assert project.studio_project is not None
-        self._store = store
-        self._studio = studio
-        self._project = project
-        self._project_id = project.id
-        self._studio_project = project.studio_project
-        self._control = control
-        self._version = version
-        self._progress = progress
-        self.sent: set[int] = set()  # ids of the items that were sent
+    sent: frozenset[int] = frozenset()  # ids of the items that were sent
 
     def run(self) -> int:
         """Returns how many tasks were sent now. Raises StudioError, saying how far it came."""
@@ -168,7 +148,7 @@ class Delivery:
         with self._store.write() as session:
             reviews.mark_pushed(session, {parcel.task: row for parcel, row in zip(ours, ids, strict=True)})
             mark_fields(session, {parcel.item: parcel.fields for parcel in ours})
-            self.sent.update(parcel.item for parcel in ours)
+            self.sent |= {parcel.item for parcel in ours}
             if answer.prediction_count == len(ours):
                 reviews.mark_shown(session, {parcel.item: parcel.version for parcel in ours})
             else:

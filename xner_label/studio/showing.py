@@ -15,16 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xner_label.errors import StudioError
-from xner_label.progress import Progress
 from xner_label.store import projects, reviews
-from xner_label.store.database import Store
 from xner_label.store.pipelines import readable_name
 from xner_label.store.reviews import Outgoing
-from xner_label.store.tables import Prediction, Project, Task
+from xner_label.store.tables import Prediction, Task
 from xner_label.studio.answers import NotAnsweredError
 from xner_label.studio.client import SETTLE, Studio
 from xner_label.studio.labelling import Control
 from xner_label.studio.regions import to_studio
+from xner_label.studio.sender import Sender
 
 # Predictions in one request: about a second of Label Studio's time.
 _TASKS_PER_REQUEST = 500
@@ -32,30 +31,10 @@ _TASKS_PER_REQUEST = 500
 _ATTEMPTS = 5
 
 
-class Shower:
-    """Brings the predictions of the waiting tasks of one connected project to Label Studio.
+class Shower(Sender):
+    """Brings the predictions of the waiting tasks of one connected project to Label Studio."""
 
-    ``version`` is the pipeline or run whose predictions are reviewed.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        studio: Studio,
-        project: Project,
-        control: Control,
-        version: str,
-        progress: Progress,
-    ) -> None:
-        assert project.studio_project is not None
-        self._store = store
-        self._studio = studio
-        self._project_id = project.id
-        self._studio_project = project.studio_project
-        self._control = control
-        self._version = version
-        self._progress = progress
-        self._following: set[int] = set()
+    _following: frozenset[int] = frozenset()
 
     def follow(self) -> int:
         """Let the waiting tasks follow ``version`` where it has predicted them; returns how many will change.
@@ -68,7 +47,7 @@ class Shower:
             reviews.set_shown(
                 session, {item.item.id: item.prediction.id for item in outdated if item.prediction is not None}
             )
-            self._following = {item.item.id for item in outdated}
+            self._following = frozenset(item.item.id for item in outdated)
         if outdated:
             self._progress.begin("sending newer predictions of waiting tasks", len(outdated))
         return len(outdated)
