@@ -98,8 +98,8 @@ def _webhooks(settings: Settings, url: str, *, answers: bool) -> Check:
         _ask(settings, f"{url}/webhook", _NO_ACTION, {SECRET_HEADER: settings.webhook_secret})
     except (OSError, ValueError) as error:
         code = getattr(error, "code", None)
-        found = "the backend has another secret" if code == 401 else f"the backend refuses them: {code or error}"
-        return Check("webhooks", "no", found, remedy)
+        refusal = "the backend has another secret" if code == 401 else f"the backend refuses them: {code or error}"
+        return Check("webhooks", "no", refusal, remedy)
     return Check("webhooks", "ok", "the backend takes them with this secret")
 
 
@@ -129,8 +129,8 @@ def project_checks(settings: Settings) -> Iterator[Check]:
         return
     yield from _connected(settings)
     if unshown:
-        found = f"{unshown} waiting tasks aren't known to show their prediction"
-        yield Check("predictions shown", "no", found, "run `xner-label push`")
+        missing = f"{unshown} waiting tasks aren't known to show their prediction"
+        yield Check("predictions shown", "no", missing, "run `xner-label push`")
     else:
         yield Check("predictions shown", "ok", "every waiting task shows the prediction it should")
     if synced is None or datetime.now(UTC) - synced > _LONG:

@@ -79,10 +79,10 @@ def _require_sqlite(store: Store) -> None:
 
 def _require_store(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found == "ok":
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict == "ok":
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
             return
     except sqlite3.DatabaseError as error:
-        found = error
-    raise ConfigurationError(f"{path} is no whole XNER-Label store: {found}", hint="use another copy")
+        verdict = error
+    raise ConfigurationError(f"{path} is no whole XNER-Label store: {verdict}", hint="use another copy")

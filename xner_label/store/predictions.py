@@ -140,15 +140,15 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
     }
 
 
-def unstored(found: entities.Prediction) -> Prediction:
+def unstored(prediction: entities.Prediction) -> Prediction:
     """A prediction in the form of a stored one, without being one; its regions are named after its task and
     place."""
-    digest = hashlib.sha256(f"{found.pipeline} {found.text}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{prediction.pipeline} {prediction.text}".encode()).hexdigest()[:12]
     rows = [
         ProjectedEntity(**_entity_row(0, position, entity) | {"region": f"n{digest}-{position}"})
-        for position, entity in enumerate(found.entities)
+        for position, entity in enumerate(prediction.entities)
     ]
-    return Prediction(confidence=found.confidence, note=found.note, entities=rows)
+    return Prediction(confidence=prediction.confidence, note=prediction.note, entities=rows)
 
 
 def predictions_of(session: Session, project_id: int, version: str) -> list[tuple[Task, Prediction]]:
@@ -279,12 +279,12 @@ def _spans(
         .where(Task.project_id == project_id, Task.id > page[0], Task.id <= page[1], made_by(version))
         .where(~select(Annotation.id).where(Annotation.task_id == Task.id).exists())
     )
-    found: dict[int, set[tuple[int, int, str]]] = {}
+    spans_of: dict[int, set[tuple[int, int, str]]] = {}
     for task, start, end, label in session.execute(query):
-        spans = found.setdefault(task, set())
+        spans = spans_of.setdefault(task, set())
         if label is not None:
             spans.add((start, end, label))
-    return found
+    return spans_of
 
 
 def predicted_task_ids(session: Session, project_id: int, version: str) -> set[int]:
@@ -299,13 +299,13 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
 
 def predicted_among(session: Session, task_ids: Sequence[int], version: str) -> set[int]:
     """Those of the tasks that a pipeline version has predicted."""
-    found: set[int] = set()
+    predicted: set[int] = set()
     for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
         chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
-        found.update(
+        predicted.update(
             session.scalars(select(Prediction.task_id).where(Prediction.task_id.in_(chunk), made_by(version)))
         )
-    return found
+    return predicted
 
 
 def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:

@@ -60,13 +60,13 @@ def eligible_of(
     session: Session, project_id: int, version: str, split: str, task_ids: Sequence[int]
 ) -> list[tuple[int, int, float]]:
     """Those of the tasks that may be chosen, in the given order."""
-    found: dict[int, tuple[int, int, float]] = {}
+    best: dict[int, tuple[int, int, float]] = {}
     for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
         columns = (Task.id, Prediction.id, Prediction.confidence)
         query = _eligible(select(*columns), project_id, version, split, None)
         query = query.where(Task.id.in_(task_ids[start : start + _IDS_PER_STATEMENT]))
-        found.update((task, (task, prediction, sure)) for task, prediction, sure in session.execute(query))
-    return [found[task] for task in task_ids if task in found]
+        best.update((task, (task, prediction, sure)) for task, prediction, sure in session.execute(query))
+    return [best[task] for task in task_ids if task in best]
 
 
 def draw_eligible(
@@ -87,13 +87,13 @@ def draw_eligible(
     if last - first > _DRAWN_FROM * count > 0:
         chosen, _ = count_items(session, project_id)
         numbers = random.Random(f"{seed}-{chosen}").sample(range(first, last + 1), _DRAWN_FROM // 2 * count)  # noqa: S311
-        found: list[tuple[int, int, float]] = []
+        picked: list[tuple[int, int, float]] = []
         for start in range(0, len(numbers), 4 * count):
             part = numbers[start : start + 4 * count]
             rows = eligible_of(session, project_id, version, split, part)
-            found += [row for row in rows if max_confidence is None or row[2] <= max_confidence]
-            if len(found) >= count:
-                return found[:count]
+            picked += [row for row in rows if max_confidence is None or row[2] <= max_confidence]
+            if len(picked) >= count:
+                return picked[:count]
     query = _eligible(select(Task.id), project_id, version, split, max_confidence).order_by(Task.id)
     ids = array("q", session.scalars(query.execution_options(yield_per=_IDS_PER_STATEMENT)))
     drawn = random.Random(f"{seed}-{len(ids)}").sample(ids, min(count, len(ids)))  # noqa: S311

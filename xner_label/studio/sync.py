@@ -99,10 +99,10 @@ def _attempt(
         generation = reviews.sync_generation(session, project.id)
         cursor = None if full else reviews.get_cursor(session, project.id)
     began = studio.clock()
-    found = studio.project(studio_project)
-    require_connected(project, found)
+    connected = studio.project(studio_project)
+    require_connected(project, connected)
     try:
-        control = control_of_project(found, project)
+        control = control_of_project(connected, project)
     except ConfigurationError as error:
         raise ContractError(error.args[0], hint=error.hint) from error
     since = None if cursor is None else cursor - _OVERLAP
@@ -113,7 +113,7 @@ def _attempt(
         if reviews.sync_generation(session, project.id) != generation:
             return None
         stored = projects.get_project(session, project.name)
-        stored.studio_created_at = moment(found.created_at)
+        stored.studio_created_at = moment(connected.created_at)
         stored.majority = settings.disagreements == "majority"
         _write(store, session, project.id, control, fetched, report, allow_deletions=allow_deletions)
         blocked = {rejected.studio_task for rejected in report.rejected}
