@@ -1,4 +1,4 @@
-"""Sums by 64-bit key in sorted arrays: 8 bytes for a key and for each number (a dictionary takes some 200)."""
+"""Sums by 64-bit key in sorted arrays: 8 bytes for a key and for each number."""
 
 from __future__ import annotations
 
