@@ -41,7 +41,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive records of a file.
 
     ``digest`` hashes the good ones and ``signature``, which names what predicts them; ``first_line`` is that of
-    the first record, good or bad. ``tasks`` are numbered by their lines, ``rejected`` couldn't be read.
+    the first record, good or bad. ``tasks`` are numbered by their lines, ``rejected`` couldn't be read; ``splits``
+    holds, by line, what records say of their split, which no prediction depends on.
     """
 
     file: str
@@ -51,6 +52,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     first_line: int
     tasks: list[tuple[int, Task]]
     rejected: list[RejectedRecord]
+    splits: dict[int, str] = {}
 
     @property
     def records(self) -> int:
@@ -66,16 +68,23 @@ def batches_of_file(
     Raises what :func:`xner_label.exchange.readers.formats.open_records` does.
     """
     with open_records(path, options) as (_, records):
-        for number, numbered in enumerate(_cut(records, signature, size)):
+        for number, numbered in enumerate(_cut(records, size)):
             yield _batch(str(path), file_number, number, signature, numbered)
 
 
-def _cut(records: Iterable[Numbered], signature: str, size: int) -> Iterator[list[tuple[int, Task | RecordError]]]:
+# A record's line, its task or what is wrong with it, and its split.
+_Cut = tuple[int, Task | RecordError, str | None]
+
+
+def _cut(records: Iterable[Numbered], size: int) -> Iterator[list[_Cut]]:
     least, odds = (size + 1) // 2, max(size // 2, 1)
-    batch: list[tuple[int, Task | RecordError]] = []
+    batch: list[_Cut] = []
     for line, record in records:
-        task = record if isinstance(record, RecordError) else _readable(record.task)
-        batch.append((line, task))
+        if isinstance(record, RecordError):
+            task, split = record, None
+        else:
+            task, split = _readable(record.task), record.split
+        batch.append((line, task, split))
         ends = isinstance(task, Task) and int.from_bytes(_content(task)[:4], "little") % odds == 0
         if (ends and len(batch) >= least) or len(batch) >= 2 * size:
             yield batch
@@ -97,10 +106,8 @@ def _content(task: Task) -> bytes:
     return blake2b(msgspec.json.encode(task), digest_size=_DIGEST_BYTES).digest()
 
 
-def _batch(
-    file: str, file_number: int, number: int, signature: str, numbered: list[tuple[int, Task | RecordError]]
-) -> Batch:
-    tasks = [(line, task) for line, task in numbered if isinstance(task, Task)]
+def _batch(file: str, file_number: int, number: int, signature: str, numbered: list[_Cut]) -> Batch:
+    tasks = [(line, task) for line, task, _ in numbered if isinstance(task, Task)]
     digest = blake2b(signature.encode(), digest_size=_DIGEST_BYTES)
     for _, task in tasks:
         digest.update(_content(task))
@@ -112,6 +119,7 @@ def _batch(
         first_line=numbered[0][0],
         tasks=tasks,
         rejected=[
-            RejectedRecord.of(file, line, error) for line, error in numbered if isinstance(error, RecordError)
+            RejectedRecord.of(file, line, error) for line, error, _ in numbered if isinstance(error, RecordError)
         ],
+        splits={line: split for line, _, split in numbered if split},
     )
