@@ -128,7 +128,9 @@ def test_predict_is_idempotent_and_says_what_it_left_out(run, tmp_path):
     again = json.loads(run("predict", "--aligner", "none", "--json", code=5).stdout)
     assert (again["predicted"], again["known"], again["pipeline"]) == (0, 1, first["pipeline"])
     silver = json.loads(run("export", "--silver").stdout)
-    assert [(found["start"], found["end"], found["label"]) for found in silver["entities"]] == [(10, 17, "LOC")]
+    assert [(entity["start"], entity["end"], entity["label"]) for entity in silver["entities"]] == [
+        (10, 17, "LOC")
+    ]
     assert 0 <= silver["entities"][0]["confidence"] <= 1
 
 

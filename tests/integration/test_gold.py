@@ -99,10 +99,10 @@ def test_counting_loads_no_rows(settled):
     for table in (tables.Task, tables.Annotation, tables.Prediction):
         event.listen(table, "load", note)
     try:
-        found = status(settled, "default")
+        counts = status(settled, "default")
     finally:
         for table in (tables.Task, tables.Annotation, tables.Prediction):
             event.remove(table, "load", note)
-    assert (found.gold, found.conflicts, found.predictions) == (4, 1, {"p1": 30})
-    assert found.pipelines == {"p1": "p1"}
+    assert (counts.gold, counts.conflicts, counts.predictions) == (4, 1, {"p1": 30})
+    assert counts.pipelines == {"p1": "p1"}
     assert Counter(loaded) == {"Annotation": 4, "Task": 2}, "only where several people answered"

@@ -187,11 +187,11 @@ def test_silver_is_learned_from_and_never_asked_about(folder: Path, taught_nllb:
     config = ("--config", folder / "x.toml")
     silver = folder / "silver.jsonl"
     invoke(*arguments(folder, taught_nllb, "--method", "xml", "-o", silver))
-    own = [
+    records = [
         {"id": 0, "text": "Amina akolera mu Kampala", "source": "Amina works in Kampala", "source_entities": []}
     ]
     invoke("db", "upgrade", *config)
-    invoke("import", write(folder / "own.jsonl", own), *config)
+    invoke("import", write(folder / "own.jsonl", records), *config)
     report = json.loads(invoke("import", "--silver", silver, *config, "--json").stdout)
     assert (report["added"], report["known"], report["bad"]) == (4, 0, 0)
     report = json.loads(invoke("import", "--silver", silver, *config, "--json").stdout)

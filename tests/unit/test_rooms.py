@@ -19,6 +19,7 @@ GROUND = {
     "iob2",
     "pharaoh",
     "jsonl",
+    "new_file",
     "new_folder",
     "settings",
     "sample",

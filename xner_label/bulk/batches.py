@@ -68,29 +68,34 @@ def batches_of_file(
     Raises what :func:`xner_label.exchange.readers.formats.open_records` does.
     """
     with open_records(path, options) as (_, records):
-        for number, numbered in enumerate(_cut(records, size)):
-            yield _batch(str(path), file_number, number, signature, numbered)
+        for number, (numbered, hashes) in enumerate(_cut(records, size)):
+            yield _batch(str(path), file_number, number, signature, numbered, hashes)
 
 
 # A record's line, its task or what is wrong with it, and its split.
 _Cut = tuple[int, Task | RecordError, str | None]
 
 
-def _cut(records: Iterable[Numbered], size: int) -> Iterator[list[_Cut]]:
+def _cut(records: Iterable[Numbered], size: int) -> Iterator[tuple[list[_Cut], list[bytes]]]:
+    """Consecutive records, and hashes of the good ones among them."""
     least, odds = (size + 1) // 2, max(size // 2, 1)
     batch: list[_Cut] = []
+    hashes: list[bytes] = []
     for line, record in records:
         if isinstance(record, RecordError):
             task, split = record, None
         else:
             task, split = _readable(record.task), record.split
         batch.append((line, task, split))
-        ends = isinstance(task, Task) and int.from_bytes(_content(task)[:4], "little") % odds == 0
+        ends = False
+        if isinstance(task, Task):
+            hashes.append(blake2b(msgspec.json.encode(task), digest_size=_DIGEST_BYTES).digest())
+            ends = int.from_bytes(hashes[-1][:4], "little") % odds == 0
         if (ends and len(batch) >= least) or len(batch) >= 2 * size:
-            yield batch
-            batch = []
+            yield batch, hashes
+            batch, hashes = [], []
     if batch:
-        yield batch
+        yield batch, hashes
 
 
 def _readable(task: Task) -> Task | RecordError:
@@ -102,22 +107,23 @@ def _readable(task: Task) -> Task | RecordError:
     return task if task.entities is None else msgspec.structs.replace(task, entities=None)
 
 
-def _content(task: Task) -> bytes:
-    return blake2b(msgspec.json.encode(task), digest_size=_DIGEST_BYTES).digest()
-
-
-def _batch(file: str, file_number: int, number: int, signature: str, numbered: list[_Cut]) -> Batch:
-    tasks = [(line, task) for line, task, _ in numbered if isinstance(task, Task)]
+def _batch(
+    file: str,
+    file_number: int,
+    number: int,
+    signature: str,
+    numbered: list[_Cut],
+    hashes: list[bytes],
+) -> Batch:
     digest = blake2b(signature.encode(), digest_size=_DIGEST_BYTES)
-    for _, task in tasks:
-        digest.update(_content(task))
+    digest.update(b"".join(hashes))
     return Batch(
         file=file,
         file_number=file_number,
         number=number,
         digest=digest.hexdigest(),
         first_line=numbered[0][0],
-        tasks=tasks,
+        tasks=[(line, task) for line, task, _ in numbered if isinstance(task, Task)],
         rejected=[
             RejectedRecord.of(file, line, error) for line, error, _ in numbered if isinstance(error, RecordError)
         ],

@@ -59,8 +59,8 @@ def command(
             answer(pairs, text, as_json=as_json)
             return
         if settled:
-            found = [item for item in decided(store, settings.project) if task_id in (None, item.id)]
-            answer(found, "\n".join(map(_told, found)) or "nothing was decided", as_json=as_json)
+            decisions = [item for item in decided(store, settings.project) if task_id in (None, item.id)]
+            answer(decisions, "\n".join(map(_told, decisions)) or "nothing was decided", as_json=as_json)
             return
         listed = [item for item in disputed(store, settings.project) if task_id in (None, item.id)]
     answer(listed, "\n".join(map(_shown, listed)) or "nobody disagrees", as_json=as_json)

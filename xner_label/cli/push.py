@@ -97,9 +97,9 @@ def _advise(report: PushReport, split: str) -> None:
     if report.version is None:
         say("nothing is predicted yet: run `xner-label predict` first")
     if report.elsewhere:
-        found = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
+        elsewhere = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
         first = next(iter(report.elsewhere))
-        say(f"no predicted task to choose in split {split}; {found}: --split {first}")
+        say(f"no predicted task to choose in split {split}; {elsewhere}: --split {first}")
     if report.unpredicted:
         say(
             f"the promoted model hasn't predicted {report.unpredicted} tasks, so the older predictions are shown: "

@@ -82,7 +82,7 @@ class Delivery(Sender):
             doubtful = [item for item in items if item.sent_at is not None]
             if not doubtful:
                 return [item.id for item in items]
-            there = self._found(doubtful)
+            there = self._held_tasks(doubtful)
             absent = [item.id for item in doubtful if item.task not in there]
             with self._store.write() as session:
                 lost = reviews.lost_items(session, absent, SETTLE)
@@ -93,7 +93,7 @@ class Delivery(Sender):
                 self._progress.begin(f"looking for {waiting} tasks that an interrupted push sent")
                 time.sleep(1.0)
 
-    def _found(self, items: Sequence[UnpushedItem]) -> dict[int, int]:
+    def _held_tasks(self, items: Sequence[UnpushedItem]) -> dict[int, int]:
         """Those of the items that Label Studio holds: our task id -> its task id."""
         ids = {item.external_id: item.task for item in items}
         there: dict[int, int] = {}

@@ -66,16 +66,18 @@ def look_first(
 
 
 def _reasons(entity: ProjectedEntity, support: LinkSupport | None) -> list[str]:
-    found = [confidence(entity.confidence)]
+    reasons = [confidence(entity.confidence)]
     if entity.source_text:
-        found.append(f"from {entity.source_text}" + ("" if support is None else f", aligned {support.share:.2f}"))
+        reasons.append(
+            f"from {entity.source_text}" + ("" if support is None else f", aligned {support.share:.2f}")
+        )
         if entity.source_label != entity.label:
-            found.append(f"the source says {entity.source_label}")
+            reasons.append(f"the source says {entity.source_label}")
     else:
-        found.append("not from the source")
+        reasons.append("not from the source")
     if support is not None and support.uncertain_border:
-        found.append("border uncertain")
-    return [*found, *witnesses(entity)]
+        reasons.append("border uncertain")
+    return [*reasons, *witnesses(entity)]
 
 
 def _hint(hint: Hint, colours: Mapping[str, str]) -> str:

@@ -198,11 +198,11 @@ def collect_dev(session: Session, project: str, options: DataOptions | None = No
     Raises UsageError when there is no such project.
     """
     options = options or DataOptions()
-    found = projects.get_project(session, project)
-    gold = {item.task.id: item for item in gold_of(session, found.id)}
+    row = projects.get_project(session, project)
+    gold = {item.task.id: item for item in gold_of(session, row.id)}
     dev = {key: item for key, item in _held_out(gold, options)[0].items() if item.task.split != TEST}
-    projected = projections_of(session, list(dev), options.pipeline or _current(found))
-    labels = tuple(found.labels)
+    projected = projections_of(session, list(dev), options.pipeline or _current(row))
+    labels = tuple(row.labels)
     return [_gold_sentence(item, projected, labels, DataReport()) for item in dev.values()]
 
 
@@ -241,8 +241,8 @@ def projections_of(
     """The entities that a pipeline version projected, by task id; empty where none has run."""
     if version is None:
         return {}
-    found = predictions.of_tasks(session, task_ids, version)
-    return {task_id: predictions.projected_entities(prediction) for task_id, prediction in found.items()}
+    predicted = predictions.of_tasks(session, task_ids, version)
+    return {task_id: predictions.projected_entities(prediction) for task_id, prediction in predicted.items()}
 
 
 def _translated(session: Session, project_id: int) -> dict[int, tuple[entities.ProjectedEntity, ...]]:
