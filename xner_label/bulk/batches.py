@@ -82,11 +82,8 @@ def _cut(records: Iterable[Numbered], size: int) -> Iterator[tuple[list[_Cut], l
     batch: list[_Cut] = []
     hashes: list[bytes] = []
     for line, record in records:
-        if isinstance(record, RecordError):
-            task, split = record, None
-        else:
-            task, split = _readable(record.task), record.split
-        batch.append((line, task, split))
+        task = record if isinstance(record, RecordError) else _readable(record.task)
+        batch.append((line, task, None if isinstance(record, RecordError) else record.split))
         ends = False
         if isinstance(task, Task):
             hashes.append(blake2b(msgspec.json.encode(task), digest_size=_DIGEST_BYTES).digest())
