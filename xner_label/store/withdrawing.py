@@ -54,6 +54,13 @@ def name_answers_of(
     ]
 
 
+def annotators(session: Session, project_id: int) -> set[str]:
+    """Who has answers that count now, about sentences or names."""
+    people = {row.annotator for row in answers_of(session, project_id)}
+    people.update(state.annotator for state in name_answers_of(session, project_id))
+    return {person for person in people if person}
+
+
 def withdraw_name_answers(session: Session, answers: list[AnswerState]) -> None:
     """Say that answers about names count no more, until they change in Label Studio."""
     names.add_answers(session, [msgspec.structs.replace(state, withdrawn=True) for state in answers], {})
