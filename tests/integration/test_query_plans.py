@@ -16,7 +16,7 @@ from xner_label.errors import StoreUnavailableError
 from xner_label.predicting.service import Asked, PredictionService
 from xner_label.reporting.status import status
 from xner_label.settings.table import Settings
-from xner_label.store import projects, reviews, tables
+from xner_label.store import eligible_tasks, projects, tables
 from xner_label.store.database import Pool, Store, open_store
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -124,7 +124,7 @@ def test_drawing_from_many_is_fair(large: Store) -> None:
     with large.read() as session:
         seen: list[int] = []
         for seed in range(30):
-            drawn = reviews.draw_eligible(session, 1, "p2", "pool", 40, seed)
+            drawn = eligible_tasks.draw(session, 1, "p2", "pool", 40, seed)
             assert len({row[0] for row in drawn}) == 40
             seen += [row[0] for row in drawn]
         assert session.scalars(

@@ -30,7 +30,7 @@ from xner_label.review.drift import drift_report
 from xner_label.review.finishing import calibrate_project, stop_report
 from xner_label.review.plan_outcomes import compare_plan, plan_outcomes
 from xner_label.review.plans import make_plan
-from xner_label.store import desk, migrating, predictions, projects, reviews, tables, tasks
+from xner_label.store import desk, eligible_tasks, migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.pipelines import ensure_pipeline
 from xner_label.store.pruning import prune
@@ -346,7 +346,7 @@ def test_sentences_come_in_the_order_of_their_score(project):
         corpus.answer(session, list(range(200)))
         row = projects.get_project(session, "default")
         chosen, _ = selection.in_order(session, row, "p1", "least-confident", 50, split="pool")
-        raw = reviews.eligible(session, row.id, "p1", "pool", limit=50)
+        raw = eligible_tasks.least_confident(session, row.id, "p1", "pool", limit=50)
         score = review_desk.score_of_tasks(session, row.id, "p1", [task for task, _, _ in chosen])
     assert len(chosen) == 50
     assert [task for task, _, _ in chosen] != [task for task, _, _ in raw]

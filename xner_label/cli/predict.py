@@ -119,7 +119,8 @@ def command(
                 "files are predicted whole, by the pipeline",
                 hint="leave --limit, --split, --again and --with-model out",
             )
-        if not input_paths or (output_path is None and not into_store):
+        parts = output_path is not None and not into_store
+        if not input_paths or not (parts or into_store) or (parts and str(output_path) == "-"):
             raise UsageError(
                 "predicting files needs FILEs and a folder, or the store",
                 hint="xner-label predict FILE... -o FOLDER, or xner-label predict FILE... --into-store",
@@ -135,7 +136,7 @@ def command(
             "part_format": part_format,
             "part_size": part_size,
         }
-        if output_path is None or into_store:
+        if output_path is None or not parts:
             _predict_into_store(settings, input_paths, output_path, options, cluster, as_json)
         else:
             _predict_files(settings, input_paths, output_path, options, cluster, as_json)

@@ -105,7 +105,7 @@ def _webhooks(settings: Settings, url: str, *, answers: bool) -> Check:
 
 def project_checks(settings: Settings) -> Iterator[Check]:
     """What the store says about Label Studio, where its project is connected, against what is there."""
-    from xner_label.store import projects, reviews, runs
+    from xner_label.store import projects, reviews, runs, sync_state
     from xner_label.store.database import open_store
 
     try:
@@ -114,7 +114,7 @@ def project_checks(settings: Settings) -> Iterator[Check]:
             run = runs.promoted_run(session, project.id)
             connected = project.studio_project is not None
             unshown = reviews.unshown_items(session, project.id)
-            synced = reviews.last_sync(session, project.id)
+            synced = sync_state.last_sync(session, project.id)
     except XnerLabelError:
         return  # other checks tell
     if run is not None:

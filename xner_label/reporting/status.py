@@ -15,7 +15,18 @@ from xner_label.pipeline.pipeline import names_signature
 from xner_label.review.doubts import HintCounts, count_accepted
 from xner_label.review.name_audit import NameDecisions, measured_decisions
 from xner_label.review.settled_names import name_answers
-from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, showing, tasks
+from xner_label.store import (
+    corpus_states,
+    desk,
+    predictions,
+    projects,
+    reviews,
+    runs,
+    set_aside,
+    showing,
+    sync_state,
+    tasks,
+)
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.gold import acceptance, count_corrections, count_gold, skipped_task_ids
@@ -145,7 +156,7 @@ def status(store: Store, project: str) -> Status:
             conflicts=gold.conflicts,
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
-            last_sync=reviews.last_sync(session, row.id),
+            last_sync=sync_state.last_sync(session, row.id),
             corrections=corrections,
             skipped=len(skipped_task_ids(session, row.id)),
             acceptance=acceptance(corrections),

@@ -28,7 +28,7 @@ from xner_label.review.queue import (
 )
 from xner_label.review.queued import queued_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
-from xner_label.store import lead_times, names, queue_positions, reviews, runs
+from xner_label.store import eligible_tasks, lead_times, names, queue_positions, reviews, runs
 from xner_label.store.tables import Project
 
 # Of more open tasks than this, only the least confident are weighed against each other: people can't read as many
@@ -119,7 +119,9 @@ def select(
     version = runs.reviewed_version(session, project, split)
     if version is None:
         return Selection([], [], (), 0.0)
-    eligible = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
+    eligible = eligible_tasks.least_confident(
+        session, project.id, version, split, max_confidence, limit=CANDIDATES
+    )
     asked = names.asked_names(session, project.id)
     queued = [_unasked(task, asked) for task in queued_tasks(session, eligible)]
     each = pool_seconds(review_pool(queued), costs)
@@ -161,11 +163,13 @@ def in_order(
     Raises UsageError for an unknown strategy, or one that lacks what it needs.
     """
     if strategy == RANDOM:
-        chosen = reviews.draw_eligible(session, project.id, version, split, count, seed, max_confidence)
+        chosen = eligible_tasks.draw(session, project.id, version, split, count, seed, max_confidence)
     elif strategy == DEFAULT_STRATEGY:
         chosen = _least_confident(session, project, version, split, max_confidence)[:count]
     else:
-        every = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
+        every = eligible_tasks.least_confident(
+            session, project.id, version, split, max_confidence, limit=CANDIDATES
+        )
         chosen = [every[number] for number in order_tasks(queued_tasks(session, every), strategy, count, seed)]
     if seconds is None:
         return chosen, 0.0
@@ -179,7 +183,9 @@ def _least_confident(
 ) -> list[EligibleTask]:
     """What could be chosen, the tasks first that are least likely to be all right: by the calibration where there
     is one, else by the pipeline."""
-    eligible = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
+    eligible = eligible_tasks.least_confident(
+        session, project.id, version, split, max_confidence, limit=CANDIDATES
+    )
     score = score_of_tasks(session, project.id, version, [task for task, _, _ in eligible])
     return sorted(eligible, key=lambda row: score.get(row[0], row[2])) if score else eligible
 
