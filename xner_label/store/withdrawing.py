@@ -34,6 +34,7 @@ def withdraw(session: Session, answers: list[Annotation]) -> None:
             studio_updated_at=answer.studio_updated_at,
             annotator=answer.annotator,
             deleted=True,
+            withdrawn=True,
             regions=[],
             entities=[],
         )

@@ -83,7 +83,7 @@ def moment(value: str | datetime) -> datetime:
 def _is_unseen(task: Any, states: Mapping[int, State]) -> bool:
     """Whether the task has an annotation that isn't known, is newer than what is known, or counts as deleted."""
     return any(
-        (state := states.get(stub["id"])) is None or state.deleted or state.updated_at < moment(stub["updated_at"])
+        (state := states.get(stub["id"])) is None or state.gone or state.updated_at < moment(stub["updated_at"])
         for stub in task.annotations
     )
 
