@@ -26,6 +26,7 @@ GROUND = {
     "progress",
     "logs",
     "tracing",
+    "wording",
 }
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {

@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import say, write_json
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.confidence.estimates import Interval
@@ -54,13 +55,15 @@ def _text(report: CalibrationReport) -> str:
     lines += [_quality(name, quality) for name, quality in rows.items() if quality is not None]
     for band in report.bands:
         lines.append(
-            f"confidence {band.low:.2f} to {band.high:.2f}: {band.n} entities, {band.mean:.3f} on average, "
+            f"confidence {band.low:.2f} to {band.high:.2f}: {counted(band.n, 'entity')}, "
+            f"{band.mean:.3f} on average, "
             f"{band.right:.3f} right ({band.right_low:.3f} to {band.right_high:.3f})"
         )
     if report.estimates is not None:
         whole = report.estimates
         lines.append(
-            f"the whole corpus, by {whole.tasks} audited tasks: precision {_interval(whole.precision)}, recall "
+            f"the whole corpus, by {counted(whole.tasks, 'audited task')}: precision "
+            f"{_interval(whole.precision)}, recall "
             f"{_interval(whole.recall)}, F1 {_interval(whole.f1)}; unread: {whole.wrong.value:.0f} wrong and "
             f"{whole.missed.value:.0f} missed entities"
         )

@@ -33,6 +33,7 @@ from xner_label.store.gold import acceptance, count_corrections, count_gold, ski
 from xner_label.store.jobs import JobState, job_states
 from xner_label.store.pipelines import signatures_by_name
 from xner_label.store.tables import Project
+from xner_label.wording import counted
 
 # How long a job may be due before somebody should look, and how old the last sync may be.
 _PATIENCE = timedelta(minutes=5)
@@ -91,13 +92,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         lines = []
         if self.unshown:
             push = f"`xner-label push --limit {self.waiting}`"
-            lines.append(f"{self.unshown} waiting tasks may lack their prediction in Label Studio: {push}")
+            lacking = counted(self.unshown, "waiting task may lack its", "waiting tasks may lack their")
+            lines.append(f"{lacking} prediction in Label Studio: {push}")
         if self.unpredicted:
             predict = "`xner-label predict --with-model`, then push"
-            lines.append(f"the promoted model hasn't predicted {self.unpredicted} tasks: {predict}")
+            lines.append(f"the promoted model hasn't predicted {counted(self.unpredicted, 'task')}: {predict}")
         if self.unlearned:
             lines.append(
-                f"{self.unlearned} tasks have answers that nothing was learned from: `xner-label predict`"
+                f"{counted(self.unlearned, 'task has', 'tasks have')} answers that nothing was learned from: "
+                "`xner-label predict`"
             )
         lines += [f"{job.kind} failed: {job.problem}" for job in self.jobs if self._stands_failed(job)]
         if any(job.state == "waiting" and job.due_at < utc_now() - _PATIENCE for job in self.jobs):
@@ -107,7 +110,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         if self.drift is not None and self.drift.action in ("retrain", "recalibrate"):
             lines.append(f"new text isn't like what was reviewed, {self.drift.action}: `xner-label drift`")
         if self.conflicts:
-            lines.append(f"{self.conflicts} tasks are in conflict and count for nothing: `xner-label conflicts`")
+            disputed = "task is in conflict and counts", "tasks are in conflict and count"
+            lines.append(f"{counted(self.conflicts, *disputed)} for nothing: `xner-label conflicts`")
         return lines
 
     def _stands_failed(self, job: JobState) -> bool:

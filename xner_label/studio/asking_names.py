@@ -29,6 +29,7 @@ from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
 from xner_label.studio.settled_cards import LEAST_EXPECTED_ERRORS, withdraw_settled_cards
 from xner_label.studio.views import HIDDEN_COLUMNS
+from xner_label.wording import counted
 
 # Cards in one request.
 _CARDS_PER_REQUEST = 200
@@ -264,7 +265,7 @@ def _send_chunk(store: Store, studio: Studio, place: int, questions: Sequence[Na
     ids = answer.task_ids or []
     if len(ids) != len(ours):
         raise ConfigurationError(
-            f"Label Studio answered an import of {len(ours)} name cards with {len(ids)} ids",
+            f"Label Studio answered an import of {counted(len(ours), 'name card')} with {counted(len(ids), 'id')}",
             hint="run `xner-label push --names` again in a minute",
         )
     with store.write() as session:

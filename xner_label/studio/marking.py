@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from xner_label.entities import SourceMention
 from xner_label.review.doubts import Hint, LinkSupport
 from xner_label.studio.reasons import confidence, witnesses
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.store.tables import ProjectedEntity
@@ -84,4 +85,4 @@ def _hint(hint: Hint, colours: Mapping[str, str]) -> str:
     words = mark(hint.words, hint.label, colours)
     if hint.start is None:
         return f"{words} {escape(hint.label)} stands in the source; nothing is marked for it"
-    return f"{words} was marked {escape(hint.label)} in {hint.tasks} other texts"
+    return f"{words} was marked {escape(hint.label)} in {counted(hint.tasks, 'other text')}"

@@ -9,6 +9,7 @@ import msgspec
 
 from xner_label.entities import Provenance
 from xner_label.review.doubts import DOUBTFUL
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.store.tables import ProjectedEntity
@@ -47,8 +48,8 @@ def witnesses(entity: ProjectedEntity) -> Iterator[str]:
             f" and would rather say {provenance.tagger_label}" if provenance.tagger_label else ""
         )
     if provenance.settled_count:
-        yield f"people settled it so {provenance.settled_count} times"
+        yield f"people settled it so {counted(provenance.settled_count, 'time')}"
     if provenance.against_count:
-        yield f"people settled it otherwise {provenance.against_count} times"
+        yield f"people settled it otherwise {counted(provenance.against_count, 'time')}"
     if provenance.answer:
         yield "settled by an answer about the name"

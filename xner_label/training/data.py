@@ -23,6 +23,7 @@ from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 from xner_label.training.near_duplicates import NearDuplicates
 from xner_label.training.rules import MergeRules, Rule, is_settled, table
 from xner_label.training.sentences import GoldSentence, Sentence
+from xner_label.wording import counted
 
 TRAINABLE = frozenset({"pool", "train"})
 # What of the gold isn't held out: silver that was imported is learned from, too.
@@ -100,10 +101,11 @@ def described(report: DataReport) -> str:
     lines = [f"{rule.data:<34}{rule.becomes:<45}{rule.setting or ''}".rstrip() for rule in report.rules]
     return "\n".join(
         [
-            f"gold           {report.gold} tasks ({report.empty} empty), {report.gold_entities} entities",
-            f"silver         {report.silver} tasks, {report.silver_entities} entities, "
+            f"gold           {counted(report.gold, 'task')} ({report.empty} empty), "
+            f"{counted(report.gold_entities, 'entity')}",
+            f"silver         {counted(report.silver, 'task')}, {counted(report.silver_entities, 'entity')}, "
             f"{report.doubtful_entities} doubtful ones; {report.settled_by_name} settled by name "
-            f"in {report.partly_reviewed} tasks; {report.translated} translated tasks",
+            f"in {counted(report.partly_reviewed, 'task')}; {counted(report.translated, 'translated task')}",
             f"judged by      {report.dev} dev{share}, {report.test} test tasks",
             f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
             f"{report.unused_silver} silver, "
