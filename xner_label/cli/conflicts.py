@@ -10,6 +10,7 @@ from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.review.agreement import PairAgreement
@@ -50,7 +51,7 @@ def command(
     with open_store(settings.database_url) as store:
         if task_id is not None and number is not None and decided_by is not None:
             entities = decide(store, settings.project, task_id, number, decided_by, reason)
-            text = f"{task_id}: version {number} with {len(entities)} entities is gold"
+            text = f"{task_id}: version {number} with {counted(len(entities), 'entity')} is gold"
             answer({"task": task_id, "version": number, "entities": entities}, text, as_json=as_json)
             return
         if agreement_asked:
@@ -59,8 +60,8 @@ def command(
             answer(pairs, text, as_json=as_json)
             return
         if settled:
-            found = [item for item in decided(store, settings.project) if task_id in (None, item.id)]
-            answer(found, "\n".join(map(_told, found)) or "nothing was decided", as_json=as_json)
+            decisions = [item for item in decided(store, settings.project) if task_id in (None, item.id)]
+            answer(decisions, "\n".join(map(_told, decisions)) or "nothing was decided", as_json=as_json)
             return
         listed = [item for item in disputed(store, settings.project) if task_id in (None, item.id)]
     answer(listed, "\n".join(map(_shown, listed)) or "nobody disagrees", as_json=as_json)
@@ -68,7 +69,7 @@ def command(
 
 def _agreed(pair: PairAgreement) -> str:
     exact, overlap = ("-" if value is None else f"{value:.3f}" for value in (pair.exact, pair.overlap))
-    who = f"{pair.first} and {pair.second}, {pair.tasks} tasks"
+    who = f"{pair.first} and {pair.second}, {counted(pair.tasks, 'task')}"
     return (
         f"{pair.label:6} exact F1 {exact}, overlap F1 {overlap} ({pair.first_marked}, {pair.second_marked}): {who}"
     )
@@ -77,7 +78,7 @@ def _agreed(pair: PairAgreement) -> str:
 def _told(item: Decided) -> str:
     when = f", {item.at:%Y-%m-%d %H:%M} UTC" if item.at else ""
     why = f" ({item.reason})" if item.reason else ""
-    return f"{item.id}: {len(item.entities)} entities by {item.how} of {item.by}{when}{why}"
+    return f"{item.id}: {counted(len(item.entities), 'entity')} by {item.how} of {item.by}{when}{why}"
 
 
 def _shown(task: DisputedTask) -> str:

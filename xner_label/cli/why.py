@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.entities import Provenance
@@ -68,7 +69,9 @@ def _witnesses(provenance: Provenance) -> list[str]:
         ("people settled it otherwise", provenance.against, provenance.against_count),
     ):
         if count:
-            lines.append(f"{said} in {count} tasks: {', '.join(ids)}{', ...' if count > len(ids) else ''}")
+            lines.append(
+                f"{said} in {counted(count, 'task')}: {', '.join(ids)}{', ...' if count > len(ids) else ''}"
+            )
     if provenance.answer:
         lines.append(f"settled by name, {provenance.answer}")
     return lines

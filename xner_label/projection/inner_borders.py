@@ -159,7 +159,7 @@ def _prefixes(token: str, habits: BorderHabits) -> Iterator[tuple[str, str]]:
 
 def _cut_more_often(habits: BorderHabits, prefixes: Iterable[str]) -> bool:
     cut, kept = habits.prefixes_cut, habits.prefixes_kept
-    return bool(cut) and sum(cut.get(own, 0) - kept.get(own, 0) for own in prefixes) > 0
+    return bool(cut) and sum(cut.get(prefix, 0) - kept.get(prefix, 0) for prefix in prefixes) > 0
 
 
 def _suffixes(token: str, habits: BorderHabits) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from xner_label.store.database import insert_new
 from xner_label.store.tables import (
@@ -40,7 +40,7 @@ def add_state(session: Session, project_id: int, state: NewState) -> CorpusState
     query = select(CorpusState).where(
         CorpusState.project_id == project_id, CorpusState.signature == state.signature
     )
-    stored = session.scalars(query).one()
+    stored = session.scalars(query.options(defer(CorpusState.content))).one()
     stored.annotation_id = max(stored.annotation_id, state.annotation_id)
     stored.name_answer_id = max(stored.name_answer_id, state.name_answer_id)
     session.flush()
@@ -54,9 +54,19 @@ def add_state(session: Session, project_id: int, state: NewState) -> CorpusState
 
 
 def newest_state(session: Session, project_id: int) -> CorpusState | None:
-    """The state that was made last; None before the first one."""
+    """The state that was made last; None before the first one. Its document is read when it is asked for."""
     query = select(CorpusState).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
-    return session.scalars(query.limit(1)).first()
+    return session.scalars(query.limit(1).options(defer(CorpusState.content))).first()
+
+
+def content_of(session: Session, state_id: int) -> bytes:
+    """The document of a state."""
+    return session.scalars(select(CorpusState.content).where(CorpusState.id == state_id)).one()
+
+
+def forget_states(session: Session, project_id: int) -> None:
+    """Delete all states of a project, with what was added to them."""
+    session.execute(delete(CorpusState).where(CorpusState.project_id == project_id))
 
 
 def add_additions(session: Session, state_id: int, additions: Mapping[int, bytes]) -> None:
