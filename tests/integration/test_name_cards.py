@@ -107,6 +107,7 @@ def test_an_answer_moves_every_occurrence_and_goes_with_it_when_it_is_deleted(as
     with store.read() as session:
         (state,) = names.answer_states(session, 1)
         assert state.withdrawn
+        assert state.annotator == api.users.whoami().email
         assert session.scalars(select(tables.NameAnswer.lead_time)).first() == 5.9
 
 

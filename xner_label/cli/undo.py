@@ -41,5 +41,7 @@ def command(
         f": {of_whom}" if of_whom else ""
     )
     answer(report, text, as_json=as_json)
+    if report.others:
+        say(f"{annotator!r} has no answers that count; those who do: {', '.join(report.others)}")
     if (report.answers or report.names) and not dry_run:
         say("run `xner-label predict` to forget what they moved")

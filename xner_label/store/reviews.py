@@ -262,12 +262,12 @@ def forget_studio(session: Session, project_id: int) -> None:
 
 
 def unanswered() -> ColumnElement[bool]:
-    """No annotation of the task, skipped or not, is left."""
+    """No annotation of the task, skipped or not, is left; one that changed after it was withdrawn is."""
     later = aliased(Annotation)
     undone = (
         select(later.id)
         .where(later.task_id == Annotation.task_id, later.studio_annotation == Annotation.studio_annotation)
-        .where(later.deleted)
+        .where(later.deleted, later.studio_updated_at >= Annotation.studio_updated_at)
     )
     answered = (
         select(Annotation.id)

@@ -64,6 +64,8 @@ class Counts:
 
     def of(self, keys: Hashes) -> Floats:
         """(m, columns) of any keys (m,)."""
+        if not len(self):
+            return np.zeros((len(keys), self.columns))
         asked, group = np.unique(keys, return_inverse=True)
         place, known = find(self.keys, asked)
         values = np.zeros((len(asked), self.columns))
@@ -104,7 +106,11 @@ def to_document(value: Any) -> Any:
     """How msgspec encodes counts; for its ``enc_hook``."""
     if not isinstance(value, Counts):
         raise NotImplementedError(f"no document holds a {type(value).__name__}")
-    return [value.columns, value.keys.astype("<u8").tobytes(), value.values.astype("<f8").tobytes()]
+    return [
+        value.columns,
+        value.keys.astype("<u8", copy=False).tobytes(),
+        value.values.astype("<f8", copy=False).tobytes(),
+    ]
 
 
 def from_document(kind: type, value: Any) -> Any:
