@@ -20,22 +20,19 @@ from xner_label.errors import ConfigurationError, RecordError
 from xner_label.iob2 import TokenSpan
 from xner_label.predicting.provenance import Witnesses, provenances
 from xner_label.projection.corpus.counts import from_document, to_document
-from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.lookup import TallyLookup
 from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
 from xner_label.projection.corpus.refresh import Lookups
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
-    RoundModel,
     evidence_from,
     first_opinion,
     project_corpus,
-    project_round,
 )
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.corpus.tally import Tally, countable
-from xner_label.projection.fitting.adaptation import Adapted
+from xner_label.projection.fitting.adaptation import Adapted, project_adapted
 from xner_label.projection.fitting.corrections import spread, unreviewed
 from xner_label.projection.loglinear.mentions import is_tagged
 from xner_label.projection.loglinear.model import Model
@@ -333,9 +330,7 @@ class LearnedProjector:
             words = [instance.target.words() for instance in observations.instances]
             tagged = tag_by_fold(words, observations.labels, self._taggers)
         evidence = evidence_from(observations, belief, sums, tagged)
-        chosen = project_round(
-            observations, evidence, RoundModel(state.adapted.round), shift_of(observations, state.adapted.effects)
-        )
+        chosen = project_adapted(observations, evidence, state.adapted)
         for number, key in enumerate([] if counted else keys):
             only = np.zeros(len(keys), bool)
             only[number] = True
