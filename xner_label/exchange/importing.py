@@ -247,8 +247,8 @@ def _note_other_splits(
     options: ImportOptions,
     report: ImportReport,
 ) -> None:
-    """Count the tasks that were said to be of another split than they are in: nothing moves them, since a model may
-    have learned from them."""
+    """Count the tasks that were said to be of another split than they are in: nothing moves them, since a model
+    may have learned from them."""
     asked = {str(record.task.id): options.split or record.split for _, record in batch}
     named = [name for name, split in asked.items() if split]
     for name, split in tasks.splits_by_external(session, project_id, named).items():
