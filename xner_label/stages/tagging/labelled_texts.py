@@ -13,7 +13,6 @@ from xner_label.errors import ConfigurationError
 from xner_label.jsonl import read_checked
 from xner_label.stages.tagging.tag_map import project_label
 
-
 _REMEDY = "set pipeline.tagger_map or --map, for example GPE=LOC, or give --labels"
 
 
@@ -32,8 +31,9 @@ def read_labelled_texts(
     """Texts and entities of a JSON Lines file with ``text`` and ``entities``, labels as the project calls them.
 
     Labels are translated as a checkpoint's are, see :func:`~xner_label.stages.tagging.tag_map.project_label`;
-    those that the project has no name for are left out, and ``tell`` hears of them. Raises UsageError when the file can't be opened,
-    RecordError for the first bad line, ConfigurationError when no entity is left to learn from.
+    those that the project has no name for are left out, and ``tell`` hears of them. Raises UsageError when the
+    file can't be opened, RecordError for the first bad line, ConfigurationError when no entity is left to learn
+    from.
     """
     seen: set[str] = set()
     foreign: Counter[str] = Counter()
