@@ -305,3 +305,24 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     while end > start and _BORDER.match(text, end - 1, end):
         end -= 1
     return start, end
+
+
+def with_cut_words(task: Task) -> Task:
+    """A task without links with the words that its texts don't show by themselves as its tokens.
+
+    So its links are kept by them: links without tokens count letters, and another segmenter may cut other words.
+    """
+    if task.alignment is not None:
+        return task
+    tokens = _cut_words(task.text) if task.tokens is None else task.tokens
+    source_tokens = _cut_words(task.source or "") if task.source_tokens is None else task.source_tokens
+    if tokens is task.tokens and source_tokens is task.source_tokens:
+        return task
+    return msgspec.structs.replace(task, tokens=tokens, source_tokens=source_tokens)
+
+
+def _cut_words(text: str) -> tuple[str, ...] | None:
+    if text.isascii():
+        return None
+    words = Tokens.tokenize(text).words()
+    return None if words == Tokens.tokenize(text, letters=True).words() else tuple(words)

@@ -19,6 +19,7 @@ from tests.misnamed_corpus import TITLED, misnamed_corpus
 from tests.soak import rounds
 from xner_label import entities
 from xner_label.entities import Entity
+from xner_label.exchange.exporting import export
 from xner_label.predicting import corpus_state
 from xner_label.predicting.predictor import Predictor, PredictReport
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
@@ -33,6 +34,7 @@ from xner_label.settings.table import Settings
 from xner_label.store import corpus_states, migrating, predictions, projects, runs, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
+from xner_label.store.stages import add_stage_results
 
 COUNT, REVIEWED = 160, 48
 SETTINGS = Settings(labels=("PER", "LOC"), aligner="given", tagger="given")
@@ -353,3 +355,33 @@ def test_people_teach_where_names_begin_inside_a_word(store: Store) -> None:
     assert Predictor(store, SETTINGS).would_make(after.pipeline)
     assert right(uganda, predicted(store, after.version)["Uganda"])
     assert predict(store).version == after.version
+
+
+THAI = "สมชายอยู่เชียงใหม่"
+
+
+def thai(**fields: str) -> entities.Task:
+    mentions = (Entity(0, 7, "PER"), Entity(14, 24, "LOC"))
+    return entities.Task(id="th", text=THAI, source="Somchai is in Chiang Mai", source_entities=mentions, **fields)
+
+
+def test_links_without_tokens_count_letters_and_those_of_an_aligner_the_words_it_cut(
+    store: Store, tmp_path: Path
+) -> None:
+    letters = "0-0 0-1 0-2 0-3 0-4 3-7 3-8 3-9 3-10 4-11 4-12 4-13"
+    add(store, [thai(alignment=letters)])
+    predict(store)
+    told = command(store, "why", "th")
+    assert told.returncode == 0
+    assert "links Somchai-ส, Somchai-ม" in told.stdout
+
+    pytest.importorskip("icu4py")
+    with store.write() as session:
+        session.query(tables.Task).update({"alignment": None})
+        add_stage_results(session, "aligner", "eflomal:1", [(1, "f", {"alignment": "0-0 1-1 3-2 4-2"})])
+    assert "links Somchai-สมชาย" in command(store, "why", "th").stdout
+    export(store, SETTINGS.project, tmp_path / "full.jsonl", gold=False, silver=True, full=True)
+    (line,) = (tmp_path / "full.jsonl").read_bytes().splitlines()
+    exported = msgspec.json.decode(line)
+    assert exported["tokens"] == ["สมชาย", "อยู่", "เชียงใหม่"]
+    assert exported["alignment"] == "0-0 1-1 3-2 4-2"
