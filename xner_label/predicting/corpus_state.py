@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xner_label.entities import Entity, Provenance, Task
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.iob2 import TokenSpan
-from xner_label.predicting.provenance import Witnesses, provenances
+from xner_label.predicting.provenance import Witnesses, provenances, said_elsewhere
 from xner_label.projection.corpus.counts import from_document, to_document
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.lookup import TallyLookup
@@ -214,7 +214,8 @@ def learn_corpus(
     sums = sums_elsewhere(
         observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
     )
-    reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids)
+    elsewhere = said_elsewhere(observations, result.chosen, result.adapted.consistency, settled, gold)
+    reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids, elsewhere)
     reasons = _with_answers(observations, result.chosen, reasons, occurrences, names)
     return CorpusState(
         signature=hashlib.sha256(content.encode()).hexdigest()[:10],
@@ -335,7 +336,8 @@ class LearnedProjector:
             only = np.zeros(len(keys), bool)
             only[number] = True
             self.new[key] = Tally.of(observations, belief, only=only)
-        reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys))
+        elsewhere = said_elsewhere(observations, chosen, state.adapted.consistency)
+        reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys), elsewhere)
         return _stored(observations, keys, chosen, reasons)
 
 
