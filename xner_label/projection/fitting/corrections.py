@@ -1,11 +1,13 @@
 """Corrections that spread: what people settled in some sentences informs the projection of all others.
 
 1. The reviewed sentences are clamped in the evidence (:mod:`corpus.settled`).
-2. The target tagger is trained anew, out of fold, on what people settled and on the projections of the state
-   before.
+2. The target tagger of the last round is trained anew, out of fold, on what people settled and on what the round
+   before makes of the corpus without any answer.
 3. The last round's weights are adapted (:mod:`adaptation`), and everything is projected once more.
 
-One training a time: the rounds before the last aren't run again.
+So the result depends on the corpus and on the answers, not on when they came: no tagger learns from what another
+one made of earlier answers, and without answers the result is that of corpus mode. The rounds before the last are
+the same for any answers, so that learning from more of them costs one training.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from xner_label.iob2 import decode
-from xner_label.projection.corpus.effects import Effects
 from xner_label.projection.corpus.evidence import Observations, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import (
@@ -70,30 +71,23 @@ class Spread(NamedTuple):
         return total
 
 
-def unreviewed(observations: Observations, rounds: Sequence[Round]) -> Spread:
-    """A corpus that nobody has reviewed yet, projected by the shipped weights."""
-    chosen, evidence = project_corpus(observations, rounds)
-    last = rounds[-1] if evidence.tagged is not None else rounds[0]
-    return Spread(chosen, Adapted(last, Effects(observations.labels, {}, {})), evidence.tagged)
+def silver_of(observations: Observations, rounds: Sequence[Round]) -> ChosenSpans:
+    """What the tagger of the last round learns from where nobody has said anything."""
+    return project_corpus(observations, rounds[:-1] or rounds)[0]
 
 
 def spread(
     observations: Observations,
     rounds: Sequence[Round],
+    silver: ChosenSpans,
     gold: Gold,
-    before: ChosenSpans | None = None,
     answers: NameAnswers | None = None,
 ) -> Spread:
     """Project a corpus in the light of ``gold``, the entities of reviewed sentences, and of answers about names.
 
-    ``before``: the spans of an earlier state, which the target tagger learns from beside the gold; None to make
-    them by running all rounds without the gold.
+    ``silver``: :func:`silver_of` the corpus.
     """
-    if before is None:
-        before, _ = project_corpus(observations, rounds)
-    if answers is not None:
-        before = with_answers(before, answers)
-    tagged = tag_silver(observations, before, gold)
+    tagged = tag_silver(observations, silver if answers is None else with_answers(silver, answers), gold)
     settled = settle(observations, gold, answers)
     last = rounds[-1] if tagged is not None else rounds[0]
     adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
