@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,19 +21,17 @@ from xner_label.iob2 import TokenSpan
 from xner_label.predicting.provenance import Witnesses, provenances
 from xner_label.predicting.stored_spans import (
     Asked,
-    SilverSpan,
     StoredSpan,
     places_of,
     projections,
     spans_of,
     stored,
     stored_places,
-    stored_silver,
 )
 from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.lookup import TallyLookup
-from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
+from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_by_fold
 from xner_label.projection.corpus.refresh import Lookups
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
@@ -45,7 +43,7 @@ from xner_label.projection.corpus.rounds import (
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.corpus.tally import Tally, countable
 from xner_label.projection.fitting.adaptation import Adapted
-from xner_label.projection.fitting.corrections import silver_of, spread
+from xner_label.projection.fitting.corrections import early_tags, silver_of, spread
 from xner_label.projection.loglinear.mentions import is_tagged
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
@@ -86,9 +84,8 @@ class Refreshed(msgspec.Struct, frozen=True):
 class CorpusState(msgspec.Struct, kw_only=True):
     """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on; ``known``: what
     it knows of people, a hash for each answer; ``asked``: the spans of the answered questions about names, as rows
-    of matched mention and tokens, by task and question; ``corpus``: a hash of the weights and all tasks, and
-    ``silver``: :func:`corrections.silver_of` these tasks, rows of matched mention, tokens, label and confidence;
-    ``tasks``: how many
+    of matched mention and tokens, by task and question; ``corpus``: a hash of the weights and of all tasks, and
+    ``early``: the taggers of :func:`corrections.early_tags` of these; ``tasks``: how many
     there were where not all were learned from; ``counted``: :func:`short_hash` of each of those that only
     the tally knows, sorted, 8 bytes each; ``tagged``: whether a tagger found source entities. Of a state whose
     table can be made anew: ``sample`` is what those say that it learned from, ``repeated`` which of them it saw
@@ -106,7 +103,7 @@ class CorpusState(msgspec.Struct, kw_only=True):
     known: dict[str, str] = {}
     asked: dict[str, list[Asked]] = {}
     corpus: str = ""
-    silver: dict[str, list[SilverSpan]] = {}
+    early: list[bytes] = []
     tasks: int = 0
     counted: bytes = b""
     tagged: bool | None = None
@@ -201,16 +198,18 @@ def learn_corpus(
     if earlier is not None and earlier.weights != weights.digest:
         earlier = None
     if earlier is not None and earlier.corpus == corpus:
-        silver = earlier.silver
+        taggers = earlier.early
     else:
-        silver = _silver(weights, instances, keys, observations)
-    learned_from = spans_of(observations, keys, silver)
-    asked: dict[NameKey, list[SpanPlace]] = {}
-    if names.verdicts:
-        asked = _asked(observations, keys, names, learned_from, earlier)
+        taggers = _early_taggers(weights, instances, observations)
+    early = _tagged(observations, taggers)
+
+    def silver() -> ChosenSpans:
+        return silver_of(observations, weights.rounds, early, settle(observations, gold))
+
+    asked = _asked(observations, keys, names, earlier, silver) if names.verdicts else {}
     occurrences = without_reviewed(asked, gold.keys())
     moved = answers_on(observations, occurrences, names.verdicts)
-    result = spread(observations, weights.rounds, learned_from, gold, moved)
+    result = spread(observations, weights.rounds, early, gold, moved)
     settled = settle(observations, gold, moved)
     belief = clamped(observations, first_opinion(observations), settled)
     witnesses = Witnesses.of(observations, settled, gold, ids)
@@ -237,7 +236,7 @@ def learn_corpus(
         known=_answers(settled_entities) | names.hashes,
         asked=places,
         corpus=corpus,
-        silver=silver,
+        early=taggers,
         tagged=any(map(is_tagged, instances)),
     )
 
@@ -365,33 +364,42 @@ def _token_spans(instance: Instance, entities: Sequence[Entity]) -> list[TokenSp
     return spans
 
 
-def _silver(
-    weights: Weights, instances: Sequence[Instance], keys: Sequence[str], observations: Observations
-) -> dict[str, list[SilverSpan]]:
-    """What the tagger learns from beside the answers. Labels that people alone gave take no part in it."""
+def _early_taggers(weights: Weights, instances: Sequence[Instance], observations: Observations) -> list[bytes]:
+    """The taggers of the rounds that know no answers. Labels that people alone gave take no part in them."""
     model = Model(weights)
     labels = {mention.label for instance in instances for mention in instance.mentions}
     if not labels | set(model.known) >= set(observations.labels):
         observations = Observations(instances, [model], [0] * len(instances))
-    return stored_silver(observations, keys, silver_of(observations, weights.rounds))
+    tagged = early_tags(observations, weights.rounds)
+    return [] if tagged is None else [tagger.to_bytes() for tagger in tagged.taggers]
+
+
+def _tagged(observations: Observations, taggers: Sequence[bytes]) -> Tagged | None:
+    """What stored taggers say of a corpus; None without any."""
+    if not taggers:
+        return None
+    words = [instance.target.words() for instance in observations.instances]
+    return tag_by_fold(words, observations.labels, tuple(map(CrfTagger, taggers)))
 
 
 def _asked(
     observations: Observations,
     keys: Sequence[str],
     names: NameAnswers,
-    silver: ChosenSpans,
     earlier: CorpusState | None,
+    silver: Callable[[], ChosenSpans],
 ) -> dict[NameKey, list[SpanPlace]]:
     """The spans of the answered questions: those that they had when they were asked, and of tasks that have come
-    since those that were projected so without answers."""
-    if earlier is None:
-        return occurrences_of(observations, silver, names.verdicts)
-    known = places_of(observations, keys, earlier.asked)
-    asked = occurrences_of(observations, spans_of(observations, keys, earlier.spans), names.verdicts, known)
-    new = np.array([key not in earlier.spans for key in keys], bool)
-    later = occurrences_of(observations, silver.select(new[silver.sentence]), names.verdicts)
-    return {key: list(dict.fromkeys([*places, *later[key]])) for key, places in asked.items()}
+    since those of ``silver``."""
+    spans, places = ({}, {}) if earlier is None else (earlier.spans, earlier.asked)
+    known = places_of(observations, keys, places)
+    asked = occurrences_of(observations, spans_of(observations, keys, spans), names.verdicts, known)
+    new = np.array([key not in spans for key in keys], bool)
+    if new.any():
+        chosen = silver()
+        later = occurrences_of(observations, chosen.select(new[chosen.sentence]), names.verdicts)
+        asked = {key: list(dict.fromkeys([*places, *later[key]])) for key, places in asked.items()}
+    return asked
 
 
 def _with_answers(

@@ -9,7 +9,7 @@ import numpy as np
 
 from xner_label.entities import Provenance
 from xner_label.projection.corpus.evidence import Observations
-from xner_label.projection.corpus.rounds import SILVER, ChosenSpans
+from xner_label.projection.corpus.rounds import ChosenSpans
 from xner_label.projection.problem import Projection, Projections
 from xner_label.review.name_groups import NameKey
 from xner_label.review.name_occurrences import Occurrences, SpanPlace
@@ -32,25 +32,19 @@ class StoredSpan(msgspec.Struct, array_like=True, frozen=True):
     matched: int = -1
 
 
-class SilverSpan(msgspec.Struct, array_like=True, frozen=True):
-    """A span that a tagger learns from; as in :class:`StoredSpan`."""
-
-    matched: int
-    first: int
-    last: int
-    label: str
-    confidence: float
-
-
 def stored(
     observations: Observations, keys: Sequence[str], chosen: ChosenSpans, reasons: Sequence[Provenance]
 ) -> dict[str, list[StoredSpan]]:
     """What was found of each task, and why."""
     spans: dict[str, list[StoredSpan]] = {key: [] for key in keys}
-    for row, matched in _rows_to_store(observations, keys, chosen):
+    first_of = {key: number for number, key in reversed(list(enumerate(keys)))}
+    first_mention = _first_mentions(observations, keys)
+    for row, number in enumerate(chosen.sentence.tolist()):
+        if first_of[keys[number]] != number:
+            continue  # equal tasks have equal answers
         mention = int(chosen.mention[row])
         place = observations.place[mention] if mention >= 0 else None
-        spans[keys[chosen.sentence[row]]].append(
+        spans[keys[number]].append(
             StoredSpan(
                 -1 if place is None else place,
                 int(chosen.first[row]),
@@ -59,35 +53,14 @@ def stored(
                 float(chosen.score[row]),
                 float(chosen.confidence[row]),
                 reasons[row],
-                matched,
+                mention - first_mention[number] if mention >= 0 else -1,
             )
         )
     return spans
 
 
-def stored_silver(
-    observations: Observations, keys: Sequence[str], chosen: ChosenSpans
-) -> dict[str, list[SilverSpan]]:
-    """What a tagger learns from; tasks without such a span are left out."""
-    spans: dict[str, list[SilverSpan]] = {}
-    for row, matched in _rows_to_store(observations, keys, chosen):
-        if chosen.confidence[row] >= SILVER:
-            spans.setdefault(keys[chosen.sentence[row]], []).append(
-                SilverSpan(
-                    matched,
-                    int(chosen.first[row]),
-                    int(chosen.last[row]),
-                    observations.labels[chosen.label[row]],
-                    float(chosen.confidence[row]),
-                )
-            )
-    return spans
-
-
 def spans_of(
-    observations: Observations,
-    keys: Sequence[str],
-    spans: Mapping[str, Sequence[StoredSpan]] | Mapping[str, Sequence[SilverSpan]],
+    observations: Observations, keys: Sequence[str], spans: Mapping[str, Sequence[StoredSpan]]
 ) -> ChosenSpans:
     """Stored spans as those of a corpus."""
     first_mention = _first_mentions(observations, keys)
@@ -160,18 +133,6 @@ def projections(spans: Iterable[StoredSpan]) -> Projections:
         )
         for span in spans
     ).in_order()
-
-
-def _rows_to_store(
-    observations: Observations, keys: Sequence[str], chosen: ChosenSpans
-) -> Iterable[tuple[int, int]]:
-    """The rows of each task once, with the place of its mention among those of the task, -1 for none."""
-    first_of = {key: number for number, key in reversed(list(enumerate(keys)))}
-    first_mention = _first_mentions(observations, keys)
-    for row, number in enumerate(chosen.sentence.tolist()):
-        if first_of[keys[number]] == number:  # equal tasks have equal answers
-            mention = int(chosen.mention[row])
-            yield row, mention - first_mention[number] if mention >= 0 else -1
 
 
 def _first_mentions(observations: Observations, keys: Sequence[str]) -> list[int]:

@@ -20,7 +20,7 @@ from xner_label.evaluation import metrics
 from xner_label.iob2 import TokenSpan, decode, encode
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.rounds import text_of
-from xner_label.projection.fitting.corrections import Spread, silver_of, spread
+from xner_label.projection.fitting.corrections import Spread, early_tags, spread
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
@@ -121,8 +121,8 @@ class Simulation:
         self.observations = Observations(
             instances, [Model(weights)], [0] * len(instances), more_labels=self.labels
         )
-        self._silver = silver_of(self.observations, self.rounds)
-        self._base = spread(self.observations, self.rounds, self._silver, {})
+        self._early = early_tags(self.observations, self.rounds)
+        self._base = spread(self.observations, self.rounds, self._early, {})
 
     def run(
         self,
@@ -273,7 +273,7 @@ class Simulation:
             self.observations, state.spread.chosen, state.verdicts.keys(), state.occurrences
         )
         names = answers_on(self.observations, without_reviewed(occurrences, state.answers.keys()), state.verdicts)
-        result = spread(self.observations, self.rounds, self._silver, state.answers, names)
+        result = spread(self.observations, self.rounds, self._early, state.answers, names)
         return state._replace(occurrences=occurrences, spread=result)
 
     def _shown(self, state: _State, cut: float | None = None) -> list[set[TokenSpan]]:

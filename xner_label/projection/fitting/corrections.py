@@ -1,13 +1,14 @@
 """Corrections that spread: what people settled in some sentences informs the projection of all others.
 
 1. The reviewed sentences are clamped in the evidence (:mod:`corpus.settled`).
-2. The target tagger of the last round is trained anew, out of fold, on what people settled and on what the round
-   before makes of the corpus without any answer.
-3. The last round's weights are adapted (:mod:`adaptation`), and everything is projected once more.
+2. The round before the last is projected with them, its tagger as it is without any answer.
+3. The target tagger of the last round is trained anew, out of fold, on what people settled and on what that round
+   made of the other sentences.
+4. The last round's weights are adapted (:mod:`adaptation`), and everything is projected once more.
 
 So the result depends on the corpus and on the answers, not on when they came: no tagger learns from what another
-one made of earlier answers, and without answers the result is that of corpus mode. The rounds before the last are
-the same for any answers, so that learning from more of them costs one training.
+one made of earlier answers, and without answers the result is that of corpus mode. Learning from more answers
+costs one training.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from xner_label.projection.corpus.evidence import Observations, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
+    RoundModel,
     gather,
-    project_corpus,
+    project_round,
     tag_silver,
     with_answers,
 )
-from xner_label.projection.corpus.settled import Gold, NameAnswers, settle
+from xner_label.projection.corpus.settled import Gold, NameAnswers, Settled, settle
 from xner_label.projection.fitting.adaptation import Adapted, adapt
 from xner_label.projection.loglinear.columns import Floats
 from xner_label.projection.loglinear.weights_file import Round
@@ -71,24 +73,44 @@ class Spread(NamedTuple):
         return total
 
 
-def silver_of(observations: Observations, rounds: Sequence[Round]) -> ChosenSpans:
-    """What the tagger of the last round learns from where nobody has said anything."""
-    return project_corpus(observations, rounds[:-1] or rounds)[0]
+def early_tags(observations: Observations, rounds: Sequence[Round]) -> Tagged | None:
+    """What the tagger of the round before the last says where nobody has said anything; None without one."""
+    tagged: Tagged | None = None
+    for weights in rounds[:-2]:
+        evidence = gather(observations, tagged)
+        tagged = tag_silver(observations, project_round(observations, evidence, RoundModel(weights)))
+        if tagged is None:
+            break
+    return tagged
+
+
+def silver_of(
+    observations: Observations, rounds: Sequence[Round], early: Tagged | None, settled: Settled
+) -> ChosenSpans:
+    """The spans of the round before the last, which the tagger of the last one learns from.
+
+    ``early``: :func:`early_tags` of the corpus.
+    """
+    weights = rounds[0] if early is None else rounds[-2]
+    return project_round(observations, gather(observations, early, settled), RoundModel(weights))
 
 
 def spread(
     observations: Observations,
     rounds: Sequence[Round],
-    silver: ChosenSpans,
+    early: Tagged | None,
     gold: Gold,
     answers: NameAnswers | None = None,
 ) -> Spread:
     """Project a corpus in the light of ``gold``, the entities of reviewed sentences, and of answers about names.
 
-    ``silver``: :func:`silver_of` the corpus.
+    ``early``: :func:`early_tags` of the corpus.
     """
-    tagged = tag_silver(observations, silver if answers is None else with_answers(silver, answers), gold)
     settled = settle(observations, gold, answers)
+    silver = silver_of(observations, rounds, early, settled)
+    if answers is not None:
+        silver = with_answers(silver, answers)
+    tagged = tag_silver(observations, silver, gold) if len(rounds) > 1 else None
     last = rounds[-1] if tagged is not None else rounds[0]
     adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
     if answers is not None:
