@@ -89,14 +89,14 @@ def killed(call: list[str], cache: Path, kills: int) -> list[dict[str, list[dict
     generator = random.Random(SEED)
     answers = []
     while len(answers) < kills:
-        own = [*call, "--cache", str(cache / str(generator.random()))]
-        process = subprocess.Popen(own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        killed_call = [*call, "--cache", str(cache / str(generator.random()))]
+        process = subprocess.Popen(killed_call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(generator.uniform(0.0, whole))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            answers.append(timed(own)[0])
+            answers.append(timed(killed_call)[0])
     return answers
 
 

@@ -22,7 +22,7 @@ from lowres import LABELS, CorpusTask, left_out_weights, read_corpus
 import xner_label
 from xner_label.predicting.predictor import Predictor
 from xner_label.settings.table import Settings
-from xner_label.store import migrating, predictions, projects, reviews, tasks
+from xner_label.store import eligible_tasks, migrating, predictions, projects, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
 from xner_label.studio.corrections import compare
@@ -51,7 +51,7 @@ def choose(store: Store, pipeline: str, count: int, order: str, seed: int) -> li
     """The tasks to review."""
     with store.read() as session:
         project = projects.get_project(session, PROJECT)
-        eligible = [task for task, _, _ in reviews.eligible(session, project.id, pipeline, "train")]
+        eligible = [task for task, _, _ in eligible_tasks.least_confident(session, project.id, pipeline, "train")]
     if order == "random":
         random.Random(seed).shuffle(eligible)
     return eligible[:count]

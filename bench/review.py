@@ -102,9 +102,9 @@ def guarantees(desk: Desk, draws: int, size: int, generator) -> list[dict[str, o
                 names,
                 max_error=max_error,
             )
-            for place, one in enumerate(made):
-                if one.cut is not None:
-                    inside = ~seen & (label == place) & (confidence >= one.cut)
+            for place, guarantee in enumerate(made):
+                if guarantee.cut is not None:
+                    inside = ~seen & (label == place) & (confidence >= guarantee.cut)
                     accepted |= inside
                     broken[names[place]] += bool(inside.any() and (~right[inside]).mean() > max_error)
             shares.append(accepted.sum() / max((~seen).sum(), 1))
@@ -114,12 +114,12 @@ def guarantees(desk: Desk, draws: int, size: int, generator) -> list[dict[str, o
                 inside = ~seen & (confidence >= pooled.cut)
                 broken["together"] += bool((~right[inside]).mean() > max_error)
             sure, whole = sentence_outcomes(desk)
-            one = promise(
+            guarantee = promise(
                 sure[audit], whole[audit], sure[desk.rest & ~audit], max_error=max_error, unit="sentence"
             )
-            sentences.append(one.share)
-            if one.cut is not None:
-                inside = desk.rest & ~audit & (sure >= one.cut)
+            sentences.append(guarantee.share)
+            if guarantee.cut is not None:
+                inside = desk.rest & ~audit & (sure >= guarantee.cut)
                 broken["sentences"] += bool(inside.any() and (~whole[inside]).mean() > max_error)
         order = np.argsort(-confidence)
         error = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
@@ -171,9 +171,9 @@ def real_promises(desk: Desk) -> list[dict[str, object]]:
             accepted, held = 0, []
             for place in range(len(desk.simulation.observations.labels)):
                 known, rest = rows & (signals.label == place), open_ & (signals.label == place)
-                one = promise(confidence[known], desk.truth[known], confidence[rest], max_error=max_error)
-                if one.cut is not None:
-                    inside = rest & (confidence >= one.cut)
+                given = promise(confidence[known], desk.truth[known], confidence[rest], max_error=max_error)
+                if given.cut is not None:
+                    inside = rest & (confidence >= given.cut)
                     accepted += int(inside.sum())
                     held.append(float((~desk.truth[inside]).mean()))
             result.append(
@@ -251,7 +251,7 @@ def coverage(desk: Desk, draws: int, size: int, generator) -> dict[str, object]:
     for _ in range(draws):
         audit = np.zeros(len(desk.tokens), bool)
         audit[generator.choice(unread, min(size, len(unread) // 2), replace=False)] = True
-        found = estimate(desk.counts(audit, audit, unread))
+        estimated = estimate(desk.counts(audit, audit, unread))
         left = desk.rest & ~audit
         right, gold, shown = (float(column[left].sum()) for column in (desk.right, desk.gold, desk.shown))
         settled = float(desk.gold[audit].sum())
@@ -262,9 +262,9 @@ def coverage(desk: Desk, draws: int, size: int, generator) -> dict[str, object]:
             "wrong": shown - right, "missed": gold - right,
         }  # fmt: skip
         for name in ESTIMATED:
-            interval = getattr(found, name)
+            interval = getattr(estimated, name)
             held[name] += interval.low <= truth[name] <= interval.high
-        widths.append(found.rest_f1.high - found.rest_f1.low)
+        widths.append(estimated.rest_f1.high - estimated.rest_f1.low)
     return {
         "audited_sentences": size,
         "draws": draws,

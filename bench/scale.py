@@ -315,9 +315,10 @@ def growth(url: str, count: int) -> None:
 
 
 def ray_actors(folder: Path, count: int, actors: Sequence[int]) -> None:
-    """Records a second from the first part to the last one, start-up apart, for each number of actors.
+    """Records a second for each number of actors, from the first part to the last one: start-up apart.
 
-    ``folder`` is for the files; each number is run twice, in turn.
+    Beside the clock, since cores are shared: the seconds of CPU that processes of each kind spend for 10,000
+    records in that time. ``folder`` is for the files; each number is run twice, in turn.
     """
     path, size = folder / "tasks.jsonl", 1_000
     tasks = base_tasks()
@@ -331,17 +332,50 @@ def ray_actors(folder: Path, count: int, actors: Sequence[int]) -> None:
             out = folder / f"out-{turn}-{number}"
             command = ["predict", str(path), "-o", str(out), *options, "--actors", str(number)]
             begun = time.perf_counter()
-            done = subprocess.run([sys.executable, "-m", "xner_label", *command], capture_output=True, text=True)
-            if done.returncode not in (0, 5):  # names that changed leave a record or two without its links
-                raise SystemExit(done.stderr)
+            process = subprocess.Popen([sys.executable, "-m", "xner_label", *command], stdout=subprocess.DEVNULL)
+            spent = spent_between_parts(process, out, number)
+            if process.returncode not in (0, 5):  # names that changed leave a record or two without its links
+                raise SystemExit(f"xner-label ended with {process.returncode}")
             whole = time.perf_counter() - begun
             times = sorted(part.stat().st_mtime for part in out.glob("part-*"))
-            rate = size * (len(times) - number) / (times[-1] - times[number - 1])
+            made, seconds = size * (len(times) - number), times[-1] - times[number - 1]
+            kinds = ", ".join(f"{kind} {value / made * 10_000:.2f} s" for kind, value in sorted(spent.items()))
             print(
-                f"{number} actors, {count} records: {whole:.1f} s, {rate:.0f} records/s from the first part on, "
-                f"load {os.getloadavg()[0]:.1f}",
+                f"{number} actors, {count} records: {whole:.1f} s, from the first part on {made / seconds:.0f} "
+                f"records/s in {seconds:.1f} s, {made / spent['actors']:.0f} for each second of an actor's CPU "
+                f"({spent['actors'] / seconds:.2f} cores); CPU for 10,000: {kinds}; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
+
+
+def spent_between_parts(process: subprocess.Popen[bytes], out: Path, actors: int) -> Counter[str]:
+    """Seconds of CPU of a run on Ray by the kind of process, from the first part of the last actor to begin to the
+    last part. Returns when the run has ended."""
+    import psutil
+
+    kinds, now, first, last = {process.pid: "driver"}, dict[int, float](), dict[int, float](), dict[int, float]()
+    seen = 0
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            top = psutil.Process(process.pid)
+            for each in (top, *top.children(recursive=True)):
+                with suppress(psutil.Error):
+                    title = each.cmdline()[0]
+                    if "(_Actor)" in title:
+                        kinds[each.pid] = "actors"
+                    elif "(_CutFile)" in title:
+                        kinds[each.pid] = "cutting"
+                    now[each.pid] = sum(each.cpu_times()[:2])
+        parts = len(list(out.glob("part-*")))
+        if parts > seen:
+            seen, last = parts, dict(now)
+            if parts >= actors and not first:
+                first = dict(now)
+        time.sleep(0.05)
+    spent: Counter[str] = Counter()
+    for number, value in last.items():
+        spent[kinds.get(number, "Ray")] += value - first.get(number, 0.0)
+    return spent
 
 
 def in_process(function: Callable[..., None], *arguments: Any) -> None:

@@ -73,15 +73,15 @@ def main() -> None:
             projectors.append(("corpus", LogLinearCorpusProjector(weights)))
         for name, projector in projectors:
             projected = project(projector, examples_of_row)
-            found = judge(examples_of_row, projected, projector)
+            scores = judge(examples_of_row, projected, projector)
             table = counts(examples_of_row, projected, projector.cut)
-            found["f1_ci95"] = metrics.bootstrap_f1(table, resamples=RESAMPLES, seed=SEED)
-            results.append({"row": row, "projector": name} | found)
-            low, high = found["f1_ci95"]
+            scores["f1_ci95"] = metrics.bootstrap_f1(table, resamples=RESAMPLES, seed=SEED)
+            results.append({"row": row, "projector": name} | scores)
+            low, high = scores["f1_ci95"]
             print(
-                f"{row:12} {name:10} F1 {found['f1']:.3f} ({low:.3f}..{high:.3f})"
-                f"  P {found['precision']:.3f} R {found['recall']:.3f}"
-                f"  AUROC {found['auroc'] or 0:.3f} ECE {found['ece']:.3f}",
+                f"{row:12} {name:10} F1 {scores['f1']:.3f} ({low:.3f}..{high:.3f})"
+                f"  P {scores['precision']:.3f} R {scores['recall']:.3f}"
+                f"  AUROC {scores['auroc'] or 0:.3f} ECE {scores['ece']:.3f}",
                 flush=True,
             )
     document = {"version": __version__, "segmenter": segmenter(), "weights": options.weights, "rows": results}
@@ -91,7 +91,7 @@ def main() -> None:
 def mapped(examples: Sequence[Example], script: str) -> list[Example]:
     """The examples with the target's letters in another script, capitals where it has them."""
     letters = dict(zip(LETTERS, ALPHABETS[script], strict=True))
-    table = str.maketrans(letters | {own.upper(): other.upper() for own, other in letters.items()})
+    table = str.maketrans(letters | {letter.upper(): other.upper() for letter, other in letters.items()})
     results = []
     for example in examples:
         words = [word.translate(table) for word in example.instance.target.words()]
@@ -119,10 +119,10 @@ def own_words(path: Path, bitext: Path) -> list[Example]:
     return [
         read_example(
             msgspec.structs.replace(
-                task, source_tokens=tuple(pair[0]), tokens=tuple(pair[1]), alignment=format_links(own)
+                task, source_tokens=tuple(pair[0]), tokens=tuple(pair[1]), alignment=format_links(weighted)
             )
         )
-        for task, pair, own in zip(tasks, pairs, links, strict=False)
+        for task, pair, weighted in zip(tasks, pairs, links, strict=False)
     ]
 
 

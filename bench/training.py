@@ -168,9 +168,9 @@ def scored(counts: np.ndarray) -> Score:
     return Score(round(float(f1_score(*counts.sum(axis=0))), 4), interval(resampled))
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> Score:
-    sums = resampled_sums(np.hstack([one, other]), _RESAMPLES, 0)
-    ahead = float(f1_score(*one.sum(axis=0)) - f1_score(*other.sum(axis=0)))
+def difference(counts: np.ndarray, other_counts: np.ndarray) -> Score:
+    sums = resampled_sums(np.hstack([counts, other_counts]), _RESAMPLES, 0)
+    ahead = float(f1_score(*counts.sum(axis=0)) - f1_score(*other_counts.sum(axis=0)))
     return Score(round(ahead, 4), interval(f1_score(*sums[:, :3].T) - f1_score(*sums[:, 3:].T)))
 
 

@@ -20,6 +20,7 @@ from xner_label.store import (
     predictions,
     projects,
     reviews,
+    sync_state,
     tables,
     tasks,
 )
@@ -59,8 +60,8 @@ def sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def each_url(request: pytest.FixtureRequest) -> str:
     """Of an empty database, of each kind in turn."""
-    found: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
-    return found
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def fill_every_table(session: Session) -> None:
     session.add(tables.LearnedAnnotation(model_run_id=run.id, annotation_id=annotation.id))
     session.add(tables.Promotion(project_id=project.id, model_run_id=run.id, reason="first"))
     prediction.model_run_id = run.id
-    reviews.set_cursor(session, project.id, moment)
+    sync_state.set_cursor(session, project.id, moment)
     question = tables.NameQuestion(
         project_id=project.id, source_name="kenya", target_text="kenya", label="LOC", occurrences=2, card={}
     )

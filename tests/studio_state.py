@@ -101,7 +101,7 @@ class People:
     def at_work(self, count: int = 2) -> Iterator[None]:
         """So many of them for the length of a block."""
         over = threading.Event()
-        threads = [threading.Thread(target=self._work, args=(over, self.seed + one)) for one in range(count)]
+        threads = [threading.Thread(target=self._work, args=(over, self.seed + worker)) for worker in range(count)]
         for thread in threads:
             thread.start()
         try:

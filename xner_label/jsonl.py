@@ -7,6 +7,7 @@ that the caller decides whether to report it, to count it or to stop. :func:`rea
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
@@ -29,6 +30,12 @@ Numbered = tuple[int, T | RecordError]
 MAX_LINE_BYTES = 16 << 20
 # Bytes asked for at a time.
 READ_BYTES = 1 << 20
+# What a packed file begins with, what it is, and how its lines get into a pipe.
+_PACKED = {
+    b"\x1f\x8b": ("a gzip file", "unpack it on the way: gzip -dc FILE | xner-label ... -"),
+    b"\x28\xb5\x2f\xfd": ("a Zstandard file", "unpack it on the way: zstd -dc FILE | xner-label ... -"),
+    b"PAR1": ("a Parquet file", "`xner-label predict FILE -o FOLDER` reads it, or `xner-label import FILE`"),
+}
 _ARRAY_HINT = "write one object per line, for instance with `jq -c '.[]'`"
 
 
@@ -47,9 +54,10 @@ class LineSplitter:
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[Numbered[bytes]]:
-        """The lines that end in ``chunk``. Raises UsageError where the stream begins as UTF-16 does."""
+        """The lines that end in ``chunk``. Raises UsageError where the stream begins as UTF-16
+        or a packed file does."""
         if not self._number and not self._length:
-            _refuse_utf16(chunk)
+            _refuse_other_than_text(chunk)
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
@@ -90,7 +98,10 @@ class LineSplitter:
         return line
 
 
-def _refuse_utf16(head: bytes) -> None:
+def _refuse_other_than_text(head: bytes) -> None:
+    for magic, (what, unpack) in _PACKED.items():
+        if head.startswith(magic):
+            raise UsageError(f"the input is {what}, not JSON Lines", hint=unpack)
     if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in head[:2]:
         raise UsageError(
             "the input is UTF-16, not UTF-8", hint="convert it, for instance with `iconv -f UTF-16 -t UTF-8`"
@@ -103,7 +114,7 @@ def _too_long(number: int) -> RecordError:
 
 
 def numbered_lines(stream: IO[bytes]) -> Iterator[Numbered[bytes]]:
-    """The non-blank lines of a stream, see :class:`LineSplitter`. Raises UsageError for UTF-16."""
+    """The non-blank lines of a stream, see :class:`LineSplitter`. Raises UsageError for UTF-16 or packed input."""
     splitter = LineSplitter()
     read = getattr(stream, "read1", stream.read)  # read1 doesn't wait for a pipe to fill the chunk
     while chunk := read(READ_BYTES):
@@ -112,7 +123,7 @@ def numbered_lines(stream: IO[bytes]) -> Iterator[Numbered[bytes]]:
 
 
 def decoded_lines(stream: IO[bytes], record_type: type[T]) -> Iterator[Numbered[T]]:
-    """Every non-blank line of a stream as ``record_type``. Raises UsageError for UTF-16."""
+    """Every non-blank line of a stream as ``record_type``. Raises UsageError for UTF-16 and packed files."""
     decoder = msgspec.json.Decoder(record_type)
     return checked(numbered_lines(stream), lambda line: decode_line(line, decoder))
 
@@ -133,7 +144,7 @@ def checked(lines: Iterable[Numbered[T]], check: Callable[[T], U]) -> Iterator[N
 def read_values(path: Path | str, record_type: type[T]) -> Iterator[T]:
     """The lines of a file as ``record_type``; the first bad one is raised as RecordError.
 
-    Raises UsageError when the file can't be opened or is UTF-16.
+    Raises UsageError when the file can't be opened, is UTF-16 or packed.
     """
     return read_checked(path, record_type, lambda record: record)
 
@@ -141,7 +152,7 @@ def read_values(path: Path | str, record_type: type[T]) -> Iterator[T]:
 def read_checked(path: Path | str, record_type: type[T], check: Callable[[T], U]) -> Iterator[U]:
     """What ``check`` makes of each line of a file, see :func:`checked`; the first bad one is raised.
 
-    Raises UsageError when the file can't be opened or is UTF-16.
+    Raises UsageError when the file can't be opened, is UTF-16 or packed.
     """
     with open_input(path) as stream:
         for _, value in checked(decoded_lines(stream, record_type), check):
@@ -162,7 +173,20 @@ def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
             raise RecordError("json", f"the line is an array; {_ARRAY_HINT}") from None
         raise RecordError(field, f"{problem}; see `xner-label project --help` for the format") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if _holds_half_a_pair(line):
+            raise RecordError("json", "holds half of a surrogate pair (\\ud800 to \\udfff); remove it") from None
         raise RecordError("json", f"not a JSON object ({error}); write one object per line") from None
+
+
+def _holds_half_a_pair(line: bytes) -> bool:
+    """Whether an object is bad for an escape that is no character: half of a surrogate pair."""
+    try:
+        json.dumps(json.loads(line), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _missing_field(problem: str) -> str:

@@ -79,8 +79,8 @@ def test_a_data_set_brings_the_names_of_its_tags_and_its_splits(tmp_path: Path) 
     tags = datasets.Sequence(datasets.ClassLabel(names=names))
     features = datasets.Features({"tokens": datasets.Sequence(datasets.Value("string")), "ner_tags": tags})
     rows: list[dict[str, Any]] = [{"tokens": ["Amina", "yuko", "Lamu"], "ner_tags": [1, 0, 3]}]
-    one = datasets.Dataset.from_list(rows, features=features)
-    datasets.DatasetDict({"dev": one}).save_to_disk(tmp_path / "set")
+    split = datasets.Dataset.from_list(rows, features=features)
+    datasets.DatasetDict({"dev": split}).save_to_disk(tmp_path / "set")
     with open_store(f"sqlite:///{tmp_path}/store.db", check=False) as store:
         migrating.upgrade(store)
         report = import_file(store, "default", ("PER", "LOC"), tmp_path / "set", ImportOptions(gold=True))

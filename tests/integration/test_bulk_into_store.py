@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -100,6 +101,29 @@ def test_what_is_stored_stays_and_what_contradicts_it_is_refused(url: str, tasks
     assert isinstance(outcome.exception, PartialError), outcome.output
     outcome = CliRunner().invoke(cli, ["predict", "--into-store"])
     assert isinstance(outcome.exception, UsageError)
+
+
+def test_it_refuses_what_an_import_refuses_and_keeps_the_split(url: str, tmp_path: Path) -> None:
+    path, side = tmp_path / "tasks.jsonl", tmp_path / "rejected.jsonl"
+    white = {"start": 4, "end": 6, "label": "PER"}
+    bad = {
+        "text": [{"id": "nul", "text": "Ju\0ma."}, {"id": "blank", "text": " "}],
+        "id": [{"id": " "}, {"id": "".join(chr(0x4E00 + 37 * number % 20_000) for number in range(3_000))}],
+        "source_entities[0]": [{"id": "white", "source": "Juma  x", "source_entities": [white]}],
+    }
+    rows = [
+        {**task(number), **fields} for number, fields in enumerate(row for rows in bad.values() for row in rows)
+    ]
+    held_out = {**task(50), "split": "test"}
+    path.write_bytes(lines([*rows, held_out, task(51)]))
+    for _ in range(2):
+        report = into(url, [path], rejected=side)
+        assert (report.predicted, report.rejected) == (2, 5)
+        fields = [json.loads(line)["field"] for line in side.read_bytes().splitlines()]
+        assert fields == [field for field, rows in bad.items() for _ in rows]
+    with open_store(url) as store, store.read() as session:
+        splits = session.execute(select(tables.Task.external_id, tables.Task.split)).all()
+    assert dict(map(tuple, splits)) == {held_out["id"]: "test", task(51)["id"]: "pool"}
 
 
 @pytest.mark.soak

@@ -62,7 +62,7 @@ def test_people_who_disagree_make_no_gold_until_somebody_decides(
     sync(store, studio_settings)
     assert settled(store) == []
     (task,) = disputed(store, "default")
-    assert [(found.kind, text[found.start : found.end]) for found in task.differences] == [
+    assert [(difference.kind, text[difference.start : difference.end]) for difference in task.differences] == [
         ("missing", "Waziri"),
         ("label", "Amina0 Wanjik\u0169"),
         ("missing", "Nairobi"),
@@ -163,5 +163,5 @@ def test_three_people_outvote_one_where_the_settings_let_them(store, studio_sett
     assert len(disputed(store, "default")) == 1
     decide(store, "default", disputed(store, "default")[0].id, 1, "third")
     sync(store, settings)
-    assert [found.how for found in decided(store, "default")] == ["command"]
+    assert [decision.how for decision in decided(store, "default")] == ["command"]
     assert settled(store) == [["PER", "LOC"]]

@@ -110,9 +110,9 @@ def test_what_cannot_be_cut_is_refused(each_store: Store, tmp_path: Path) -> Non
 
 def test_a_document_that_lacks_a_sentence_is_named(each_store: Store, tmp_path: Path) -> None:
     read_in(each_store, "p", write(tmp_path / "in.jsonl", {"id": "news", "text": NEWS}))
-    one = {"id": "news#3", "text": "Kisha akaenda Kisumu.", "entities": []}
+    third = {"id": "news#3", "text": "Kisha akaenda Kisumu.", "entities": []}
     alone = {"id": "alone", "text": "Lamu.", "entities": []}
-    import_file(each_store, "p", LABELS, write(tmp_path / "one.jsonl", one, alone), ImportOptions(gold=True))
+    import_file(each_store, "p", LABELS, write(tmp_path / "one.jsonl", third, alone), ImportOptions(gold=True))
     report = export(each_store, "p", tmp_path / "out.jsonl", gold=True, silver=False, documents=True)
     assert (report.tasks, report.incomplete_documents) == (1, 1)
     assert report.named == ["document 'news': 1 of its 4 sentences can be exported"]

@@ -128,7 +128,9 @@ def test_predict_is_idempotent_and_says_what_it_left_out(run, tmp_path):
     again = json.loads(run("predict", "--aligner", "none", "--json", code=5).stdout)
     assert (again["predicted"], again["known"], again["pipeline"]) == (0, 1, first["pipeline"])
     silver = json.loads(run("export", "--silver").stdout)
-    assert [(found["start"], found["end"], found["label"]) for found in silver["entities"]] == [(10, 17, "LOC")]
+    assert [(entity["start"], entity["end"], entity["label"]) for entity in silver["entities"]] == [
+        (10, 17, "LOC")
+    ]
     assert 0 <= silver["entities"][0]["confidence"] <= 1
 
 
@@ -216,7 +218,7 @@ def test_an_encoding_is_named_or_taken_from_the_mark(run, tmp_path):
     assert "UTF-16" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "2 tasks added" in run("import", CASES / "utf16.txt", "--encoding", "utf-16-le").stdout
-    assert "1 tasks added, 2 already" in run("import", CASES / "cr-only.txt").stdout
+    assert "1 task added, 2 already" in run("import", CASES / "cr-only.txt").stdout
     (tmp_path / "mark.txt").write_bytes("Amina\nLamu\n".encode("utf-16"))
     assert "2 tasks added" in run("import", "mark.txt").stdout
 
@@ -233,7 +235,7 @@ def test_a_file_of_another_kind_says_so_briefly(run, tmp_path):
 
 def test_gold_has_no_white_space_at_its_borders(run):
     done = run("import", CASES / "trailing-space.jsonl", "--gold")
-    assert "1 entities lost white space" in done.stderr
+    assert "1 entity lost white space" in done.stderr
     exported = json.loads(run("export", "--gold").stdout)
     assert exported["entities"] == [entity(0, 5, "PER")]
     run("project", CASES / "trailing-space.jsonl", "-o", "predicted.jsonl")
@@ -282,7 +284,7 @@ def test_names_that_begin_inside_a_word_keep_their_borders(run, tmp_path):
     row = {"id": "a", "text": "سافر بنيروبي", "entities": [{"start": 6, "end": 12, "label": "LOC"}]}
     run("import", lines(tmp_path / "a.jsonl", row), "--gold", "--labels", "LOC", "--project", "inside")
     done = run("export", "--gold", "--format", "conll", "-o", "a.conll", "--project", "inside")
-    assert "1 tokens cut" in done.stdout + done.stderr
+    assert "1 token cut" in done.stdout + done.stderr
     assert (tmp_path / "a.conll").read_text() == "سافر\tO\nب\tO\nنيروبي\tB-LOC\n\n"
     back = json.loads(run("export", "--gold", "--project", "inside").stdout)
     assert back["entities"] == row["entities"]
@@ -446,4 +448,4 @@ def test_the_label_set_changes_in_one_place_alone(run, tmp_path):
     assert run("import", file, code=3).stderr.count("--apply") == 1, "the settings say PER,LOC still"
     (tmp_path / "xner-label.toml").write_text("")
     more = lines(tmp_path / "u.jsonl", {"id": "b", "text": "x", "source_entities": [], "source": "2020"})
-    assert "1 tasks added" in run("import", more).stdout, "where the settings name none, the project's count"
+    assert "1 task added" in run("import", more).stdout, "where the settings name none, the project's count"

@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from xner_label.entities import Entity, Prediction, ProjectedEntity, Task
 from xner_label.reporting.status import status
+from xner_label.reporting.undoing import undo
 from xner_label.store import pipelines, predictions, projects, tables, tasks
 from xner_label.store.gold import (
     GoldCounts,
@@ -99,10 +100,23 @@ def test_counting_loads_no_rows(settled):
     for table in (tables.Task, tables.Annotation, tables.Prediction):
         event.listen(table, "load", note)
     try:
-        found = status(settled, "default")
+        counts = status(settled, "default")
     finally:
         for table in (tables.Task, tables.Annotation, tables.Prediction):
             event.remove(table, "load", note)
-    assert (found.gold, found.conflicts, found.predictions) == (4, 1, {"p1": 30})
-    assert found.pipelines == {"p1": "p1"}
+    assert (counts.gold, counts.conflicts, counts.predictions) == (4, 1, {"p1": 30})
+    assert counts.pipelines == {"p1": "p1"}
     assert Counter(loaded) == {"Annotation": 4, "Task": 2}, "only where several people answered"
+
+
+def test_gold_that_was_withdrawn_counts_again_when_it_is_imported_again(store):
+    imported = {1: [Entity(0, 5, "PER")], 2: []}
+    with store.write() as session:
+        add_imported_gold(session, imported)
+    assert undo(store, "default", since=START).answers == 2
+    with store.write() as session:
+        assert gold_of(session, 1) == []
+        add_imported_gold(session, imported)
+        assert {item.task.id: item.entities for item in gold_of(session, 1)} == {
+            task: tuple(entities) for task, entities in imported.items()
+        }

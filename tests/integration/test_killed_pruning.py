@@ -7,15 +7,17 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from tests.large_store import fill
 from tests.soak import rounds
-from xner_label.store import tables
-from xner_label.store.database import Store
+from xner_label.store import migrating, tables
+from xner_label.store.database import Store, open_store
 
 TASKS = 12_000
 
@@ -66,3 +68,74 @@ def test_what_has_left_the_store_is_in_an_archive(
     assert process.wait() == 0
     assert len(left(each_store)) == TASKS
     assert before - left(each_store) == archived(tmp_path)
+    assert hidden(tmp_path) == set()
+
+
+def hidden(folder: Path) -> set[Path]:
+    """Files that aren't whole yet, or never will be."""
+    return set(folder.glob(".xner-label-*"))
+
+
+@pytest.mark.parametrize("command", ["prune --delete --archive", "backup"])
+def test_what_a_killed_one_left_goes_and_what_a_living_one_writes_stays(
+    sqlite_url: str, command_line: list[str], tmp_path: Path, command: str
+) -> None:
+    with open_store(sqlite_url, check=False) as store:
+        migrating.upgrade(store)
+        fill(store, TASKS)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    others = [folder / ".xner-label-notes", folder / ".old.gz.x.part"]
+    for path in others:
+        path.touch()
+    environment = os.environ | {"XNER_LABEL_DATABASE_URL": sqlite_url}
+
+    def begin(name: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """A process that was stopped while it was writing, and its hidden file."""
+        before = hidden(folder)
+        process = subprocess.Popen(
+            [*command_line, "db", *command.split(), str(folder / name)], env=environment, stdout=subprocess.DEVNULL
+        )
+        while not (new := {path for path in hidden(folder) - before if path.suffix == ".part"}):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        return process, new.pop()
+
+    killed, left_behind = begin("killed")
+    killed.kill()
+    killed.wait()
+    assert left_behind.exists()
+    living, written = begin("living")
+    assert not left_behind.exists()
+    assert hidden(folder) >= {written}
+    done = subprocess.run(
+        [*command_line, "db", *command.split(), str(folder / "whole")], env=environment, check=True
+    )
+    assert done.returncode == 0
+    assert written.exists()
+    living.send_signal(signal.SIGCONT)
+    assert living.wait() == 0
+    assert hidden(folder) == {others[0]}
+    assert {path.name for path in folder.iterdir()} == {"living", "whole", *(path.name for path in others)}
+
+
+_MANY = """
+import sys
+from pathlib import Path
+from xner_label.new_file import new_file
+for number in range(int(sys.argv[3])):
+    with new_file(Path(sys.argv[1]) / f"{sys.argv[2]}-{number}", "a file") as stream:
+        stream.write(b"whole")
+"""
+
+
+def test_processes_that_write_into_one_folder_leave_each_others_files(tmp_path: Path) -> None:
+    count = rounds(100)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _MANY, str(tmp_path), str(number), str(count)])
+        for number in range(3)
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert len(list(tmp_path.iterdir())) == 3 * count
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"whole"}

@@ -30,7 +30,7 @@ from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.reporting.status import status
 from xner_label.settings.table import Settings
-from xner_label.store import corpus_states, migrating, predictions, projects, tasks, withdrawing
+from xner_label.store import corpus_states, migrating, predictions, projects, runs, tables, tasks, withdrawing
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
 
@@ -311,8 +311,8 @@ def test_what_is_learned_depends_on_no_history(store: Store, tmp_path: Path) -> 
 def state_of(store: Store) -> corpus_state.CorpusState:
     with store.read() as session:
         row = corpus_states.newest_state(session, projects.get_project(session, SETTINGS.project).id)
-    assert row is not None
-    return corpus_state.CorpusState.load(row.content)
+        assert row is not None
+        return corpus_state.CorpusState.load(corpus_states.content_of(session, row.id))
 
 
 def spans(prediction: entities.Prediction) -> set[tuple[int, int, str]]:
@@ -323,6 +323,7 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
     found = records()
     add(store, found)
     settle_tasks(store, found[:REVIEWED])
+    assert "none yet: run `xner-label predict`" in command(store, "why", str(found[0].id)).stdout
     predict(store)
     titled = next(task for task in found[REVIEWED:] if TITLED in task.text)
     told = command(store, "why", str(titled.id))
@@ -333,6 +334,19 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
     assert "of this name land on this text" in told.stdout
     settled = command(store, "why", str(found[0].id))
     assert "settled by import" in settled.stdout
+    with store.write() as session:
+        counts = {"gold_tasks": 1, "silver_tasks": 1, "config": {}, "metrics": {}}
+        run = tables.ModelRun(project_id=1, version="crf-1", kind="crf", path="crf-1", **counts)
+        session.add(run)
+        session.flush()
+        runs.promote(session, run, "better", "lead")
+        (task_id,) = tasks.ids_by_external(session, 1, [str(found[0].id)]).values()
+        entity = entities.ProjectedEntity(0, 2, "LOC", found[0].text[:2], 1.0, 0.75)
+        answer = entities.Prediction(found[0].id, found[0].text, (entity,), 0.75, "crf-1")
+        predictions.add_predictions(session, [(task_id, answer)])
+    served = command(store, "why", str(found[0].id)).stdout
+    assert f"served   crf-1: {found[0].text[:2]} [LOC] 0.75" in served
+    assert "served" not in command(store, "why", str(found[1].id)).stdout
     unknown = command(store, "why", "nothing")
     assert unknown.returncode == 2
     assert "no task 'nothing'" in unknown.stderr

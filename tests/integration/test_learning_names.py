@@ -82,6 +82,19 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store,
     assert all(right(task, later[str(task.id)]) for task in found)
     assert len(later) == COUNT + 1
 
+    with store.write() as session:
+        question = max(names.questions(session, 1))
+        bob = AnswerState(question, 1_000, DAY, "bob@example.org", "no-name", "", withdrawn=False)
+        names.add_answers(session, [bob], {})
+    told = command(store, "conflicts")
+    assert "nobody disagrees about a task" in told.stdout
+    assert f"{ANN}: label PER; bob@example.org: no-name" in told.stderr
+    assert "about names withdrawn" in command(store, "undo", "--annotator", "bob@example.org").stdout
+    mistyped = command(store, "undo", "--annotator", "an@example.org")
+    assert "0 answers in 0 tasks withdrawn" in mistyped.stdout
+    assert f"those who do: {ANN}" in mistyped.stderr
+    assert command(store, "conflicts").stdout.strip() == "nobody disagrees"
+
     undone = command(store, "undo", "--annotator", ANN)
     assert "0 answers in 0 tasks and 2 about names withdrawn" in undone.stdout
     assert status(store, SETTINGS.project).unlearned_names == 2

@@ -402,8 +402,8 @@ def test_the_commands_say_what_it_took_and_name_what_failed(
     def run(command: str, url: str, *more: str, code: int = 0) -> tuple[str, str]:
         call = [command, str(file), "-o", str(out), "--model", "tiny", "--llm-url", url, *more]
         done = CliRunner().invoke(cli, call)
-        found = getattr(done.exception, "exit_code", None) or done.exit_code
-        assert found == code, done.output
+        exit_code = getattr(done.exception, "exit_code", None) or done.exit_code
+        assert exit_code == code, done.output
         assert KEY not in done.output
         return done.stdout, done.stderr
 

@@ -232,7 +232,7 @@ def test_doctor_says_which_checkpoint_a_projector_asks(taught_nllb: str) -> None
 
     def checked(**values: object) -> tuple[str, str]:
         check = next(check for check in check_stages(settings("", **values)) if check.stage == "projector")
-        return check.found, str(check.problem or "")
+        return check.description, str(check.problem or "")
 
     assert checked(projector="xml") == ("xml", checked(projector="0.5*codec+1*align")[1])
     assert "no checkpoint" in checked(projector="xml")[1]

@@ -247,8 +247,8 @@ def test_pipelines_are_carried_over_and_back(each_url):
         migrating.downgrade(store, "0001")
         with store.read() as session:
             assert session.scalars(text("SELECT pipeline FROM projects")).all() == [LONG]
-            found = session.scalars(text("SELECT pipeline FROM predictions ORDER BY id")).all()
-            assert found == [LONG, LONG, PUSHED, "run-1"]
+            pipelines = session.scalars(text("SELECT pipeline FROM predictions ORDER BY id")).all()
+            assert pipelines == [LONG, LONG, PUSHED, "run-1"]
 
 
 def test_links_are_carried_over_with_the_fingerprint_of_their_input(each_url):

@@ -107,6 +107,7 @@ def test_an_answer_moves_every_occurrence_and_goes_with_it_when_it_is_deleted(as
     with store.read() as session:
         (state,) = names.answer_states(session, 1)
         assert state.withdrawn
+        assert state.annotator == api.users.whoami().email
         assert session.scalars(select(tables.NameAnswer.lead_time)).first() == 5.9
 
 
@@ -309,8 +310,8 @@ def test_predict_applies_an_answer_everywhere_says_so_and_takes_it_back(tmp_path
         assert (after.learned.names, after.learned.entities, after.learned.tasks) == (1, 4, 4)
         with store.read() as session:
             rows = predictions.predictions_of(session, project.id, after.version)
-            found = [entity for _, prediction in rows for entity in prediction.entities]
-            assert {entity.label for entity in found} == {"LOC"}
+            entities = [entity for _, prediction in rows for entity in prediction.entities]
+            assert {entity.label for entity in entities} == {"LOC"}
             answered = predictions.to_record(*rows[0]).entities[0].provenance
             assert answered.answer.startswith("ann@example.org, ")
         with store.write() as session:

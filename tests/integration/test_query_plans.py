@@ -16,7 +16,7 @@ from xner_label.errors import StoreUnavailableError
 from xner_label.predicting.service import Asked, PredictionService
 from xner_label.reporting.status import status
 from xner_label.settings.table import Settings
-from xner_label.store import projects, reviews, tables
+from xner_label.store import eligible_tasks, projects, tables
 from xner_label.store.database import Pool, Store, open_store
 from xner_label.studio.push import PushOptions, push
 from xner_label.studio.sync import sync
@@ -70,7 +70,7 @@ def scans(store: Store, statements: Statements) -> dict[str, str]:
     # all of a project or of a version is as good as all of the table
     whole = rf"^SCAN ({big})(_\d+)?(?!.*COVERING INDEX)|^SEARCH ({big}) .*\((project|pipeline)_id=\?\)$"
     whole = rf"Seq Scan on ({big})\b" if postgres else whole
-    found: dict[str, str] = {}
+    plans: dict[str, str] = {}
     with store.engine.connect() as connection:
         if postgres:  # two processes that share the work make reading all of a small table look cheap
             connection.exec_driver_sql("SET max_parallel_workers_per_gather = 0")
@@ -85,8 +85,8 @@ def scans(store: Store, statements: Statements) -> dict[str, str]:
                     not postgres and "USE TEMP B-TREE" not in str(plan) and "LIMIT" in statement
                 )  # it ends when it has enough
                 if not in_order and re.search(whole, str(row[0] if postgres else row[3]).strip()):
-                    found[statement] = str(row)
-    return found
+                    plans[statement] = str(row)
+    return plans
 
 
 def test_no_command_reads_a_big_table_from_end_to_end(large: Store, settings: Settings) -> None:
@@ -124,7 +124,7 @@ def test_drawing_from_many_is_fair(large: Store) -> None:
     with large.read() as session:
         seen: list[int] = []
         for seed in range(30):
-            drawn = reviews.draw_eligible(session, 1, "p2", "pool", 40, seed)
+            drawn = eligible_tasks.draw(session, 1, "p2", "pool", 40, seed)
             assert len({row[0] for row in drawn}) == 40
             seen += [row[0] for row in drawn]
         assert session.scalars(

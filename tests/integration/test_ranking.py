@@ -29,13 +29,13 @@ def predicted(store: Store, version: str, confidences: list[float]) -> list[tupl
         records = [Task(id=f"t{number}", text=f"Asha {number}.") for number in range(len(confidences))]
         tasks.add_tasks(session, project.id, [(task, "pool") for task in records])
         ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in records])
-        found = []
+        made = []
         for task, sure in zip(records, confidences, strict=True):
             entity = ProjectedEntity(0, 4, "PER", "Asha", 1.0, sure)
-            found.append((ids[str(task.id)], Prediction(task.id, task.text, (entity,), sure, version)))
-        predictions.add_predictions(session, found)
-        rows = predictions.of_tasks(session, [task for task, _ in found], version)
-        return [(task, rows[task].id) for task, _ in found]
+            made.append((ids[str(task.id)], Prediction(task.id, task.text, (entity,), sure, version)))
+        predictions.add_predictions(session, made)
+        rows = predictions.of_tasks(session, [task for task, _ in made], version)
+        return [(task, rows[task].id) for task, _ in made]
 
 
 def waiting(store: Store) -> list[int]:

@@ -30,7 +30,7 @@ from xner_label.review.drift import drift_report
 from xner_label.review.finishing import calibrate_project, stop_report
 from xner_label.review.plan_outcomes import compare_plan, plan_outcomes
 from xner_label.review.plans import make_plan
-from xner_label.store import desk, migrating, predictions, projects, reviews, tables, tasks
+from xner_label.store import desk, eligible_tasks, migrating, predictions, projects, reviews, tables, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.pipelines import ensure_pipeline
 from xner_label.store.pruning import prune
@@ -264,9 +264,9 @@ def test_what_is_exported_keeps_the_promise(project, per, together, tmp_path):
     wrong, accepted, bad, whole = 0, 0, 0, 0
     for line in lines:
         gold = {(entity.start, entity.end, entity.label) for entity in corpus.gold[int(line["id"])]}
-        found = [(entity["start"], entity["end"], entity["label"]) not in gold for entity in line["entities"]]
-        wrong, accepted = wrong + sum(found), accepted + len(found)
-        bad, whole = bad + any(found), whole + 1
+        errors = [(entity["start"], entity["end"], entity["label"]) not in gold for entity in line["entities"]]
+        wrong, accepted = wrong + sum(errors), accepted + len(errors)
+        bad, whole = bad + any(errors), whole + 1
     assert accepted > 100
     assert (bad / whole if per == "sentence" else wrong / accepted) <= 0.15
     if per == "sentence":
@@ -345,12 +345,12 @@ def test_sentences_come_in_the_order_of_their_score(project):
     with store.write() as session:
         corpus.answer(session, list(range(200)))
         row = projects.get_project(session, "default")
-        found, _ = selection.in_order(session, row, "p1", "least-confident", 50, split="pool")
-        raw = reviews.eligible(session, row.id, "p1", "pool", limit=50)
-        score = review_desk.score_of_tasks(session, row.id, "p1", [task for task, _, _ in found])
-    assert len(found) == 50
-    assert [task for task, _, _ in found] != [task for task, _, _ in raw]
-    order = [score[task] for task, _, _ in found]
+        chosen, _ = selection.in_order(session, row, "p1", "least-confident", 50, split="pool")
+        raw = eligible_tasks.least_confident(session, row.id, "p1", "pool", limit=50)
+        score = review_desk.score_of_tasks(session, row.id, "p1", [task for task, _, _ in chosen])
+    assert len(chosen) == 50
+    assert [task for task, _, _ in chosen] != [task for task, _, _ in raw]
+    order = [score[task] for task, _, _ in chosen]
     assert max(order) < 0.9
     assert np.corrcoef(order, np.arange(50))[0, 1] > 0.7
 

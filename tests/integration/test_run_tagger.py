@@ -35,8 +35,8 @@ def test_a_run_gives_the_ner_scores_of_a_project(tmp_path):
         with store.read() as session:
             project = projects.get_project(session, PROJECT)
             ids = tasks.task_ids(session, project.id)
-            found = predictions.of_tasks(session, ids, report.version)
-            assert sum(len(item.entities) for item in found.values()) > 100
+            predicted = predictions.of_tasks(session, ids, report.version)
+            assert sum(len(item.entities) for item in predicted.values()) > 100
             assert f"target-tagger=run:{version}" in project.pipeline.signature
         crf = next((tmp_path / "models").glob("crf-*/mixed.crf"))
         again = Predictor(store, replace(settings, target_tagger=str(crf))).predict_project()

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from tests.faulty_proxy import FaultyProxy
 from xner_label.errors import CheckFailedError, StudioError
+from xner_label.reporting.undoing import undo
 from xner_label.store import gold, reviews, tables
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
@@ -100,6 +101,23 @@ def test_deletions_on_a_large_scale_are_asked_about_and_what_comes_back_counts_a
     assert push(store, settings, PushOptions(limit=14)).pushed == 0
     again = sync(store, settings, full=True)
     assert (again.revived, again.added, again.updated, again.deleted) == (0, 0, 0, 0)
+
+
+def test_withdrawn_answers_stay_withdrawn_until_they_change_over_there(store, reviewed, api):
+    settings, _, rows = reviewed
+    assert undo(store, settings.project, annotator=api.users.whoami().email).answers == 12
+    for options in ({}, {"full": True}):
+        report = sync(store, settings, **options)
+        assert (report.revived, report.added, report.updated, report.deleted) == (0, 0, 0, 0)
+        assert settled(store) == []
+    first, second = (api.tasks.get(str(row.id)).annotations[0]["id"] for row in rows[:2])
+    api.annotations.update(first, result=rows[0].predictions[0].result)
+    api.annotations.delete(second)
+    report = sync(store, settings)
+    assert (report.revived, report.added + report.updated, report.deleted) == (0, 1, 0)
+    assert len(settled(store)) == 1
+    with store.read() as session:
+        assert reviews.count_open(session, 1) == 13
 
 
 def test_another_project_under_the_old_number_is_not_taken_for_the_old_one(store, reviewed, api):

@@ -33,7 +33,7 @@ def listed(api, project):
 def versions(api, project):
     """How many tasks hold exactly these predictions."""
     rows = listed(api, project)
-    return Counter(",".join(sorted(found.model_version for found in row.predictions)) for row in rows)
+    return Counter(",".join(sorted(prediction.model_version for prediction in row.predictions)) for row in rows)
 
 
 def unshown(store):
@@ -178,8 +178,8 @@ def test_a_store_from_before_readable_names_gets_them_shown(store, studio_settin
         session.execute(update(tables.PipelineVersion).values(name=SIGNATURE))
         session.execute(update(tables.ReviewItem).values(shown_version=None))
     for row in listed(api, project):
-        found = row.predictions[0]
-        api.predictions.update(found.id, model_version=SIGNATURE, result=found.result, task=row.id)
+        shown = row.predictions[0]
+        api.predictions.update(shown.id, model_version=SIGNATURE, result=shown.result, task=row.id)
     report = push(store, studio_settings, PushOptions(limit=0))
     assert report.repaired == 3
     assert versions(api, project) == {f"{readable_name(SIGNATURE)},{SIGNATURE}": 3}
@@ -241,7 +241,7 @@ def test_the_control_slice_is_served_among_the_others(store, studio_settings, la
     push(store, studio_settings, PushOptions(limit=0))
     for row in listed(api, project):
         if row.id in numbers - set(served):
-            assert [(found.model_version, found.result) for found in row.predictions] == [
+            assert [(prediction.model_version, prediction.result) for prediction in row.predictions] == [
                 ("pipeline-1", []),
                 ("pipeline-2", []),
             ]

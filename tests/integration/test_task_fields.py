@@ -10,7 +10,7 @@ from tests.integration.test_studio_loop import listed
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.reporting.status import status
 from xner_label.review.doubts import HintCounts
-from xner_label.store import predictions, projects, reviews, showing, tasks
+from xner_label.store import eligible_tasks, predictions, projects, reviews, showing, tasks
 from xner_label.store.pipelines import ensure_pipeline
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.labelling import LOOK_HTML, MIN_CONFIDENCE, QUEUE, RANK, SOURCE_HTML
@@ -54,17 +54,22 @@ def test_ranks_spread_blind_tasks_and_keep_their_places(store):
     with store.write() as session:
         ids = tasks.ids_by_external(session, project, [f"t{number:02}" for number in range(12)])
         names = {task: key for key, task in ids.items()}
-        found = {task: prediction for task, prediction, _ in reviews.eligible(session, project, "p-1", "pool")}
+        predicted = {
+            task: prediction
+            for task, prediction, _ in eligible_tasks.least_confident(session, project, "p-1", "pool")
+        }
         # as a push chooses: what is drawn blind stands first
         blind, shown = [ids["t00"], ids["t05"]], [ids[f"t{number:02}"] for number in (1, 2, 3, 4, 6, 7)]
-        reviews.add_batch(session, project, "x", [*((b, None) for b in blind), *((t, found[t]) for t in shown)])
+        reviews.add_batch(
+            session, project, "x", [*((b, None) for b in blind), *((t, predicted[t]) for t in shown)]
+        )
     with store.write() as session:
         assert showing.queue_ranks(session, 99) == {}
         first = showing.queue_ranks(session, project)
         items = {item.id: names[item.task] for item in reviews.unpushed_items(session, project)}
         order = [items[item] for item in sorted(first, key=first.get)]
         assert order == ["t01", "t02", "t00", "t03", "t04", "t06", "t05", "t07"]
-        reviews.add_batch(session, project, "x", [(ids["t08"], found[ids["t08"]])])
+        reviews.add_batch(session, project, "x", [(ids["t08"], predicted[ids["t08"]])])
         later = showing.queue_ranks(session, project)
     assert later.items() >= first.items()
     assert sorted(later.values()) == list(range(1, 10))

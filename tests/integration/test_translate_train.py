@@ -187,11 +187,11 @@ def test_silver_is_learned_from_and_never_asked_about(folder: Path, taught_nllb:
     config = ("--config", folder / "x.toml")
     silver = folder / "silver.jsonl"
     invoke(*arguments(folder, taught_nllb, "--method", "xml", "-o", silver))
-    own = [
+    records = [
         {"id": 0, "text": "Amina akolera mu Kampala", "source": "Amina works in Kampala", "source_entities": []}
     ]
     invoke("db", "upgrade", *config)
-    invoke("import", write(folder / "own.jsonl", own), *config)
+    invoke("import", write(folder / "own.jsonl", records), *config)
     report = json.loads(invoke("import", "--silver", silver, *config, "--json").stdout)
     assert (report["added"], report["known"], report["bad"]) == (4, 0, 0)
     report = json.loads(invoke("import", "--silver", silver, *config, "--json").stdout)
@@ -215,7 +215,7 @@ def test_silver_is_learned_from_and_never_asked_about(folder: Path, taught_nllb:
     models = ("--training-folder", folder / "models")
     invoke("train", *config, *models, "--json")
     promoted = invoke("promote", *config, *models, "--force", "--reason", "no gold yet")
-    assert "1 tasks predicted" in promoted.output  # by the run, too, the target language alone
+    assert "1 task predicted" in promoted.output  # by the run, too, the target language alone
     with open_store(settings.database_url) as store, store.read() as session:
         versions = Counter(session.scalars(select(Prediction.task_id)))
         assert sorted(versions.values()) == [1, 1, 1, 1, 2]
@@ -244,6 +244,6 @@ def test_lines_that_are_no_silver_are_named(folder: Path) -> None:
     fields = ["pipeline", "confidence", "entities[0].text", "entities[0].label", "entities", "id", "confidence"]
     for number, field in enumerate(fields, 2):
         assert f"line {number}: {field}" in done.stderr
-    assert "1 silver texts added" in done.stdout
+    assert "1 silver text added" in done.stdout
     for flag in ("--gold", "--source-labelled", "--format=csv", "--split=pool"):
         assert "--silver takes" in str(invoke(*call, flag, code=2).exception)

@@ -20,18 +20,18 @@ def test_nobody_and_a_single_person_have_no_pairs():
 
 
 def test_borders_and_labels_count_apart():
-    found = rows({"ben": [KANO, Entity(10, 15, "ORG")], "ann": [KANO, BANK]})
-    assert found == {
+    agreement = rows({"ben": [KANO, Entity(10, 15, "ORG")], "ann": [KANO, BANK]})
+    assert agreement == {
         ("ann", "ben", "all"): (0.5, 1.0),
         ("ann", "ben", "LOC"): (1.0, 1.0),
         ("ann", "ben", "ORG"): (0.0, 1.0),
     }
-    found = rows({"ann": [Entity(0, 4, "PER")], "ben": [KANO]})
-    assert found["ann", "ben", "all"] == (0.0, 0.0)
+    agreement = rows({"ann": [Entity(0, 4, "PER")], "ben": [KANO]})
+    assert agreement["ann", "ben", "all"] == (0.0, 0.0)
 
 
 def test_tasks_are_pooled_and_each_pair_stands_alone():
-    found = rows({"ann": [KANO], "ben": [KANO]}, {"ann": [KANO], "ben": []}, {"ann": [], "cat": []})
-    assert found["ann", "ben", "all"][0] == pytest.approx(2 / 3)
-    assert found["ann", "cat", "all"] == (None, None)
-    assert len(found) == 3
+    agreement = rows({"ann": [KANO], "ben": [KANO]}, {"ann": [KANO], "ben": []}, {"ann": [], "cat": []})
+    assert agreement["ann", "ben", "all"][0] == pytest.approx(2 / 3)
+    assert agreement["ann", "cat", "all"] == (None, None)
+    assert len(agreement) == 3

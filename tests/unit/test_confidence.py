@@ -45,10 +45,10 @@ def entities(tasks, seed=0, reviewed=1.0, bend=1.0):
 class TestCalibration:
     def test_abstains_below_fifty_entities(self):
         signals, _ = entities(MIN_ENTITIES // 2 - 1)
-        found = calibrate(signals, signals.reviewed)
-        assert not found.calibrator.fitted
-        assert (found.confidence == signals.confidence).all()
-        assert (found.calibrator(signals) == signals.confidence).all()
+        calibrated = calibrate(signals, signals.reviewed)
+        assert not calibrated.calibrator.fitted
+        assert (calibrated.confidence == signals.confidence).all()
+        assert (calibrated.calibrator(signals) == signals.confidence).all()
 
     def test_of_nothing_is_nothing(self):
         signals, _ = entities(0)
@@ -56,10 +56,10 @@ class TestCalibration:
 
     def test_straightens_confidences_that_exaggerate(self):
         signals, truth = entities(4_000, reviewed=0.1, bend=0.5)
-        found = calibrate(signals, signals.reviewed).confidence
+        calibrated = calibrate(signals, signals.reviewed).confidence
         unread = ~signals.reviewed
         before = metrics.expected_calibration_error(signals.confidence[unread], truth[unread])
-        after = metrics.expected_calibration_error(found[unread], truth[unread])
+        after = metrics.expected_calibration_error(calibrated[unread], truth[unread])
         assert before > 0.08 > 0.03 > after
 
     def test_is_a_curve_above_a_thousand_labels(self):
@@ -95,10 +95,14 @@ class TestCalibration:
         read = (audited | picked)[signals.task]
         signals = signals._replace(reviewed=read, right=truth & read)
         unread = ~read
-        found = calibrate(signals, audited[signals.task] & read).confidence[unread]
+        calibrated = calibrate(signals, audited[signals.task] & read).confidence[unread]
         blind = calibrate(signals, np.zeros(len(read), bool)).confidence[unread]
         true = truth[unread].mean()
-        assert abs(found.mean() - true) < abs(blind.mean() - true) / 2, (found.mean(), blind.mean(), true)
+        assert abs(calibrated.mean() - true) < abs(blind.mean() - true) / 2, (
+            calibrated.mean(),
+            blind.mean(),
+            true,
+        )
 
 
 def task_table(tasks, seed=0, reviewed=1.0, missing=0.1):
@@ -116,18 +120,18 @@ def task_table(tasks, seed=0, reviewed=1.0, missing=0.1):
 class TestTaskScores:
     def test_straightens_what_the_projection_says_of_misses(self):
         signals, truth = task_table(6_000, reviewed=0.1)
-        found = task_scores(signals)
+        scores = task_scores(signals)
         unread = ~signals.reviewed
         before = metrics.expected_calibration_error(signals.hidden[unread], truth[unread])
-        after = metrics.expected_calibration_error(found.complete[unread], truth[unread])
+        after = metrics.expected_calibration_error(scores.complete[unread], truth[unread])
         assert before > 0.1 > 0.03 > after
-        assert np.allclose(found.whole, 0.9 * found.complete)
+        assert np.allclose(scores.whole, 0.9 * scores.complete)
 
     def test_stays_with_other_languages_where_little_is_reviewed(self):
         signals, _ = task_table(20)
-        found = task_scores(signals).calibrator
-        assert not found.fitted
-        assert tuple(found.coefficients.values()) == POOLED_TASKS
+        calibrator = task_scores(signals).calibrator
+        assert not calibrator.fitted
+        assert tuple(calibrator.coefficients.values()) == POOLED_TASKS
 
     def test_of_nothing_is_nothing(self):
         signals, _ = task_table(0)
@@ -145,25 +149,25 @@ class TestTaskScores:
         picked = (generator.random(6_000) < 0.2) & ~truth
         read = audited | picked
         signals = signals._replace(reviewed=read, audited=audited, complete=truth & read)
-        found = task_scores(signals).complete[~read].mean()
+        calibrated = task_scores(signals).complete[~read].mean()
         blind = task_scores(signals._replace(audited=np.zeros(6_000, bool))).complete[~read].mean()
         true = truth[~read].mean()
-        assert abs(found - true) < abs(blind - true) / 2, (found, blind, true)
+        assert abs(calibrated - true) < abs(blind - true) / 2, (calibrated, blind, true)
 
 
 class TestQuality:
     def test_has_intervals_that_hold_the_value(self):
         signals, truth = entities(200)
-        found = quality(signals.confidence, truth, signals.task, signals.confidence > 0.5)
-        for figure in (found.auroc, found.auroc_shown, found.brier):
+        measured = quality(signals.confidence, truth, signals.task, signals.confidence > 0.5)
+        for figure in (measured.auroc, measured.auroc_shown, measured.brier):
             assert figure.low <= figure.value <= figure.high
-        assert found.n == 400
+        assert measured.n == 400
 
     def test_of_nothing(self):
         nothing = np.zeros(0)
-        found = quality(nothing, nothing.astype(bool), nothing.astype(int), nothing.astype(bool))
-        assert found.n == 0
-        assert found.auroc.value is None
+        measured = quality(nothing, nothing.astype(bool), nothing.astype(int), nothing.astype(bool))
+        assert measured.n == 0
+        assert measured.auroc.value is None
         assert bands(nothing, nothing.astype(bool)) == []
 
     def test_bands_count_everything_once(self):
@@ -173,10 +177,10 @@ class TestQuality:
 
 class TestPromise:
     def test_is_refused_below_fifty(self):
-        found = promise(np.full(49, 0.99), np.ones(49, bool), np.full(100, 0.99), max_error=0.1)
-        assert found.cut is None
-        assert found.more == 1
-        assert "50 are needed" in found.reason
+        given = promise(np.full(49, 0.99), np.ones(49, bool), np.full(100, 0.99), max_error=0.1)
+        assert given.cut is None
+        assert given.more == 1
+        assert "50 are needed" in given.reason
 
     def test_needs_fifty_nine_without_an_error_for_five_percent(self):
         assert smallest_audit(0.05, 0.95) == 59
@@ -192,8 +196,8 @@ class TestPromise:
         for _ in range(draws):
             right = generator.permutation(np.arange(300) >= wrong)
             sure = np.full(150, 0.9)
-            found = promise(sure, right[:150], sure, max_error=0.1)
-            broken += found.cut is not None and (~right[150:]).mean() > 0.1
+            given = promise(sure, right[:150], sure, max_error=0.1)
+            broken += given.cut is not None and (~right[150:]).mean() > 0.1
         assert broken / draws < 0.05 + 2.5 * (0.05 * 0.95 / draws) ** 0.5
 
     def test_of_nothing_to_accept(self):
@@ -209,9 +213,9 @@ class TestPromise:
             confidence = generator.beta(6.0, 0.6, 4_000)
             truth = generator.random(4_000) < confidence**1.3  # over-confident
             audited = generator.permutation(4_000) < 250
-            found = promise(confidence[audited], truth[audited], confidence[~audited], max_error=max_error)
-            if found.cut is not None:
-                accepted = ~audited & (confidence >= found.cut)
+            given = promise(confidence[audited], truth[audited], confidence[~audited], max_error=max_error)
+            if given.cut is not None:
+                accepted = ~audited & (confidence >= given.cut)
                 broken += (~truth[accepted]).mean() > max_error
         assert broken / draws <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / draws)
 
@@ -222,17 +226,17 @@ class TestPromise:
         confidence = generator.beta(6.0, 0.5, 800)
         truth = generator.random(800) < confidence
         audited, rest = confidence[:500], confidence[500:]
-        found = promise(audited, truth[:500], rest, max_error=0.1)
+        given = promise(audited, truth[:500], rest, max_error=0.1)
         strict = [cut for cut in np.linspace(0.3, 0.99, 70) if _valid(risk_control, audited, truth[:500], cut)]
         assert strict
-        assert found.share >= (rest >= min(strict)).mean() - 0.02  # cuts are tried in steps of 2 %
-        assert (~truth[500:][rest >= found.cut]).mean() <= 0.1
+        assert given.share >= (rest >= min(strict)).mean() - 0.02  # cuts are tried in steps of 2 %
+        assert (~truth[500:][rest >= given.cut]).mean() <= 0.1
 
     def test_each_label_has_its_own(self):
         signals, truth = entities(500)
         truth = np.where(signals.label == 0, True, truth & (np.arange(1_000) % 3 > 0))
         known = signals.task < 250
-        found = promises(
+        given = promises(
             signals.label[known],
             signals.confidence[known],
             truth[known],
@@ -241,9 +245,9 @@ class TestPromise:
             ["PER", "LOC"],
             max_error=0.05,
         )
-        assert [row.label for row in found] == ["PER", "LOC"]
-        assert found[0].share > 0.9
-        assert found[1].cut is None
+        assert [row.label for row in given] == ["PER", "LOC"]
+        assert given[0].share > 0.9
+        assert given[1].cut is None
 
     def test_more_audited_sentences_buy_more(self):
         confidence = np.random.default_rng(0).beta(6.0, 0.5, 1_000)
@@ -300,20 +304,20 @@ class TestEstimates:
         draws = rounds(500)
         for _ in range(draws):
             audited = generator.permutation(len(shown)) < size
-            found = estimate(counted(columns, audited))
+            estimated = estimate(counted(columns, audited))
             rest = ~audited
             hits, total, there = right[rest].sum(), shown[rest].sum(), gold[rest].sum()
             truths = (hits / total, hits / there, 2 * hits / (total + there), total - hits, there - hits)
             names = ("rest_precision", "rest_recall", "rest_f1", "wrong", "missed")
-            intervals = [getattr(found, name) for name in names]
+            intervals = [getattr(estimated, name) for name in names]
             held += [row.low <= truth <= row.high for row, truth in zip(intervals, truths, strict=True)]
         assert ((held / draws > 0.925) & (held / draws < 0.98)).all(), held / draws
 
     def test_a_corpus_read_whole_is_known(self):
         columns = corpus(np.random.default_rng(0), 100)
-        found = estimate(counted(columns, np.ones(100, bool)))
-        assert found.f1.value == pytest.approx(1.0)
-        assert found.unreviewed == 0
+        estimated = estimate(counted(columns, np.ones(100, bool)))
+        assert estimated.f1.value == pytest.approx(1.0)
+        assert estimated.unreviewed == 0
 
     def test_reading_more_raises_the_whole(self):
         columns = corpus(np.random.default_rng(0))
@@ -356,11 +360,11 @@ class TestStopping:
     def test_what_came_is_weighed_against_what_went(self):
         before = {(0, 2, "PER"), (5, 6, "LOC"), (8, 9, "ORG")}
         now = {(0, 2, "PER"): 0.9, (5, 7, "LOC"): 0.9, (11, 12, "PER"): 0.6}
-        found = compare_projections([(before, now), (set(), {})], 60, 600.0)
-        assert found is not None
-        assert found.changed == pytest.approx(2 / 3)
+        change = compare_projections([(before, now), (set(), {})], 60, 600.0)
+        assert change is not None
+        assert change.changed == pytest.approx(2 / 3)
         # 0.9 and 0.6 came; (1 - 0.9) / 2 and a quarter went
-        assert found.gain == pytest.approx((1.5 - 0.05 - 0.25) / 3)
+        assert change.gain == pytest.approx((1.5 - 0.05 - 0.25) / 3)
         assert compare_projections([({(0, 1, "PER")}, {})], 60, 600.0) is None
         assert compare_projections([], 0, 0.0) is None
 
@@ -371,9 +375,9 @@ class TestAnchoring:
         suggested = np.full(400, 3.0)
         blind = SliceCounts(suggested, generator.binomial(3, 0.8, 400), suggested * 5, np.full(400, 20.0))
         shown = SliceCounts(suggested, generator.binomial(3, 0.9, 400), suggested * 5, np.full(400, 12.0))
-        found = anchoring(shown, blind)
-        assert found.swayed.low < 0.5 < found.swayed.high
-        assert found.seconds_per_token < found.seconds_per_token_blind
+        sway = anchoring(shown, blind)
+        assert sway.swayed.low < 0.5 < sway.swayed.high
+        assert sway.seconds_per_token < sway.seconds_per_token_blind
 
     def test_needs_both_slices(self):
         few = SliceCounts(*np.ones((4, 10)))
@@ -400,8 +404,8 @@ class TestDrift:
         flagged = 0
         for _ in range(draws):
             answers = generator.normal(0.0, 0.3, 120)
-            found = compare_texts(text_sample(generator), text_sample(generator), answers[:80], answers[80:])
-            flagged += found.action != "nothing"
+            verdict = compare_texts(text_sample(generator), text_sample(generator), answers[:80], answers[80:])
+            flagged += verdict.action != "nothing"
         assert binomtest(flagged, draws, 0.05, alternative="greater").pvalue > 0.001, (flagged, draws)
 
     @pytest.mark.parametrize(
@@ -421,15 +425,15 @@ class TestDrift:
         for _ in range(rounds(5)):
             said = generator.normal(0.0, 0.3, 120)
             said[80:] += answers
-            found = compare_texts(text_sample(generator), text_sample(generator, **shift), said[:80], said[80:])
-            caught.append(found.action == action)
+            verdict = compare_texts(text_sample(generator), text_sample(generator, **shift), said[:80], said[80:])
+            caught.append(verdict.action == action)
         assert np.mean(caught) >= 0.8
 
     def test_what_is_too_small_to_matter_is_not_flagged(self):
         generator = np.random.default_rng(5)
         old, new = (text_sample(generator, 12_000, confidence=size) for size in (6.0, 6.4))
-        found = compare_texts(old, new)
-        row = next(row for row in found.comparisons if row.what == "confidence")
+        verdict = compare_texts(old, new)
+        row = next(row for row in verdict.comparisons if row.what == "confidence")
         assert row.p < 0.05
         assert not row.moved
 

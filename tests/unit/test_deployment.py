@@ -128,5 +128,5 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         (tmp_path / unit.name.replace("@.", "@swahili.")).write_text(text)
     names = [str(path) for path in sorted(tmp_path.iterdir())]
     done = subprocess.run([analyze, "verify", "--man=no", *names], capture_output=True, text=True, timeout=60)
-    own = [line for line in done.stderr.splitlines() if "xner-label" in line]
-    assert own == []
+    complaints = [line for line in done.stderr.splitlines() if "xner-label" in line]
+    assert complaints == []

@@ -56,10 +56,10 @@ def test_compose_reads_its_file(tmp_path: Path) -> None:
 def pod_templates(document: Any) -> list[dict[str, Any]]:
     """Every pod that a manifest makes, wherever it stands."""
     if isinstance(document, list):
-        return [found for item in document for found in pod_templates(item)]
+        return [template for item in document for template in pod_templates(item)]
     if not isinstance(document, dict):
         return []
-    inside = [found for value in document.values() for found in pod_templates(value)]
+    inside = [template for value in document.values() for template in pod_templates(value)]
     return [document, *inside] if "containers" in document.get("spec", {}) else inside
 
 
@@ -68,9 +68,9 @@ def test_kubernetes_knows_every_field_of_the_pods(manifest: Path) -> None:
     """The schema of a RayJob is KubeRay's own; what it starts are pods as Kubernetes describes them."""
     validation = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate isn't installed")
     pods = [
-        found
+        template
         for document in yaml.safe_load_all(manifest.read_text("utf-8"))
-        for found in pod_templates(copy.deepcopy(document))
+        for template in pod_templates(copy.deepcopy(document))
     ]
     assert pods
     for pod in pods:

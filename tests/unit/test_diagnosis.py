@@ -24,9 +24,9 @@ def _check(name: str, settings: Settings) -> Check:
 
 
 def test_every_refusal_has_a_remedy(tmp_path: Path) -> None:
-    found = diagnose(Settings(studio_url=NOWHERE, database_url=f"sqlite:///{tmp_path}/absent.db"))
-    assert {check.name for check in found.failed} == {"database", "Label Studio"}
-    assert all(check.remedy for check in found.failed)
+    diagnosis = diagnose(Settings(studio_url=NOWHERE, database_url=f"sqlite:///{tmp_path}/absent.db"))
+    assert {check.name for check in diagnosis.failed} == {"database", "Label Studio"}
+    assert all(check.remedy for check in diagnosis.failed)
     assert not (tmp_path / "absent.db").exists()
 
 

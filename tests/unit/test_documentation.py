@@ -41,5 +41,5 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_no_page_names_a_machine(path: Path) -> None:
-    found = re.findall(r"(?<![\w.])/(?:work|tmp|root|opt|home)/", path.read_text(encoding="utf-8"))
-    assert found == []
+    paths = re.findall(r"(?<![\w.])/(?:work|tmp|root|opt|home)/", path.read_text(encoding="utf-8"))
+    assert paths == []

@@ -20,12 +20,14 @@ def task(**fields):
 
 def entity(words, label, confidence, source=None):
     start = TEXT.index(words)
-    found = ProjectedEntity(start=start, end=start + len(words), label=label, text=words, confidence=confidence)
+    projected = ProjectedEntity(
+        start=start, end=start + len(words), label=label, text=words, confidence=confidence
+    )
     if source:
-        found.source_start = SOURCE.index(source)
-        found.source_end = found.source_start + len(source)
-        found.source_label, found.source_text = label, source
-    return found
+        projected.source_start = SOURCE.index(source)
+        projected.source_end = projected.source_start + len(source)
+        projected.source_label, projected.source_text = label, source
+    return projected
 
 
 def place(text, words):
@@ -78,22 +80,22 @@ def test_names_that_people_marked_in_several_tasks_are_found_again():
         ("Juma", [Entity(0, 4, "PER")]),
         ("Juma", [Entity(0, 4, "ORG")]),
     ]
-    found = list(KnownNames(gold).find(TEXT, Tokens.of(TEXT, None)))
-    assert [(hint.words, hint.label, hint.tasks) for hint in found] == [
+    hinted = list(KnownNames(gold).find(TEXT, Tokens.of(TEXT, None)))
+    assert [(hint.words, hint.label, hint.tasks) for hint in hinted] == [
         ("Benki ya Dunia", "ORG", 2),
         ("Kano", "LOC", 2),
     ]
-    assert all(TEXT[hint.start : hint.end] == hint.words for hint in found)
+    assert all(TEXT[hint.start : hint.end] == hint.words for hint in hinted)
     assert list(KnownNames([]).find(TEXT, Tokens.of(TEXT, None))) == []
 
 
 def test_hints_are_what_the_prediction_lacks():
     names = KnownNames([("Kano", [Entity(0, 4, "LOC")])] * 2)
     sources = [mention("Amina", "PER"), mention("World Bank", "ORG"), mention("Kano", "MISC")]
-    found = hints(
+    hinted = hints(
         task(source_entities=sources), [entity("Amina", "PER", 0.9, "Amina")], names, ["PER", "ORG", "LOC"]
     )
-    assert found == [Hint("Kano", "LOC", 35, 39, 2), Hint("World Bank", "ORG")]
+    assert hinted == [Hint("Kano", "LOC", 35, 39, 2), Hint("World Bank", "ORG")]
     assert hints(task(), [entity("Kano", "LOC", 0.2)], names, ["LOC"]) == []
     assert hints(task(source=None, source_entities=None), [], KnownNames([]), ["LOC"]) == []
 

@@ -26,8 +26,8 @@ def projected(name: str, label: str, source: str | None = "", source_label: str 
     span = entity(TEXT, name, label)
     mention = None
     if source is not None:
-        found = entity(SOURCE, source or name, source_label or label)
-        mention = SourceMention(found.start, found.end, found.label, source or name)
+        span_of_source = entity(SOURCE, source or name, source_label or label)
+        mention = SourceMention(span_of_source.start, span_of_source.end, span_of_source.label, source or name)
     return ProjectedEntity(span.start, span.end, label, name, 1.0, 0.9, mention)
 
 

@@ -39,6 +39,11 @@ def test_hugging_face_numbers_need_names(read: Any) -> None:
     assert "tag 5 has no name" in str(read("a.jsonl", content, tag_names=names[:3]).errors[1])
 
 
+def test_hugging_face_is_told_by_its_fields_where_every_record_is_bad(read: Any) -> None:
+    result = read("a.jsonl", json_lines({"tokens": ["Juma", "yuko"], "ner_tags": ["B-PER"]}))
+    assert "ner_tags: 1 tags for 2 tokens" in str(result.errors[1])
+
+
 def test_hugging_face_bad_records_are_named(read: Any) -> None:
     result = read(
         "a.jsonl",

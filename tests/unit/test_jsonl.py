@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
 import stat
@@ -49,6 +50,23 @@ def test_byte_order_marks_are_no_part_of_a_line(cut):
 def test_utf_16_is_refused_once_and_says_what_to_do(encoding):
     with pytest.raises(UsageError, match=r"UTF-16.*iconv"):
         list(numbered_lines(BytesIO('{"id": 1}\n{"id": 2}\n'.encode(encoding))))
+
+
+@pytest.mark.parametrize(
+    ("head", "way"),
+    [(gzip.compress(b"{}\n"), "gzip -dc"), (b"\x28\xb5\x2f\xfd\x04", "zstd -dc"), (b"PAR1", "predict")],
+)
+def test_packed_files_are_refused_once_and_say_what_to_do(head, way):
+    with pytest.raises(UsageError, match=way):
+        list(numbered_lines(BytesIO(head)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [(r"a\ud800b", "surrogate"), (r"\udc00\ud800", "surrogate"), (r"a\u00", "JSON")]
+)
+def test_half_of_a_surrogate_pair_is_named(text, problem):
+    [(_, error)] = decoded_lines(BytesIO(f'{{"text": "{text}"}}\n'.encode()), Row)
+    assert problem in str(error)
 
 
 def test_a_long_line_is_one_error_and_the_next_line_is_read(monkeypatch):

@@ -276,7 +276,7 @@ def most_probable(probabilities: Sequence[dict[str, float]]) -> list[str]:
 def test_transfer_and_the_ensemble_are_those_of_the_book() -> None:
     generator = random.Random(3)
     transfer, ensemble, default = map(make_projector, ("transfer", "ensemble", "default"))
-    found, kept = 0, 0
+    proposed, kept = 0, 0
     for _ in range(rounds(150)):
         instance = random_instance(generator)
         assert instance.target_tags is not None
@@ -305,5 +305,5 @@ def test_transfer_and_the_ensemble_are_those_of_the_book() -> None:
         for p in projections:
             assert p.mention == spans.get((p.first, p.last, p.label))
             kept += p.mention is not None
-        found += len(projections)
-    assert found > kept > 0
+        proposed += len(projections)
+    assert proposed > kept > 0

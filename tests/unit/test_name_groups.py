@@ -101,26 +101,29 @@ def test_another_span_is_found_where_it_meets_the_entity():
 
 def test_a_label_settles_every_occurrence_and_is_no_gold():
     item = entity("Benki ya Dunia", "LOC")
-    found, touched = answers(key_of(item), Kind.LABEL, "ORG").apply(
+    answered, touched = answers(key_of(item), Kind.LABEL, "ORG").apply(
         prediction(item, entity("Dodoma", name="Dodoma"))
     )
     assert touched == 1
-    assert [(item.text, item.label) for item in found.entities] == [("Benki ya Dunia", "ORG"), ("Dodoma", "ORG")]
-    assert found.entities[0].confidence == ANSWERED
-    assert found.entities[0].provenance == Provenance(answer="ann@example.org, 2026-11-30")
-    assert found.confidence == pytest.approx(ANSWERED * 0.6)
+    assert [(item.text, item.label) for item in answered.entities] == [
+        ("Benki ya Dunia", "ORG"),
+        ("Dodoma", "ORG"),
+    ]
+    assert answered.entities[0].confidence == ANSWERED
+    assert answered.entities[0].provenance == Provenance(answer="ann@example.org, 2026-11-30")
+    assert answered.confidence == pytest.approx(ANSWERED * 0.6)
 
 
 def test_a_confirmed_label_makes_surer_and_never_less_sure():
     item = entity("Benki ya Dunia", confidence=0.99)
-    found, touched = answers(key_of(item), Kind.LABEL, "ORG").apply(prediction(item))
-    assert (touched, found.entities[0].confidence) == (1, 0.99)
+    answered, touched = answers(key_of(item), Kind.LABEL, "ORG").apply(prediction(item))
+    assert (touched, answered.entities[0].confidence) == (1, 0.99)
 
 
 def test_other_borders_move_the_entity_and_take_the_place_of_what_stands_there():
     short, inside = entity("Benki ya", name="World Bank"), entity("Dunia", "LOC", 0.5, name="World")
-    found, _ = answers(key_of(short), Kind.SPAN, "Benki ya Dunia").apply(prediction(short, inside))
-    assert [(item.text, item.label) for item in found.entities] == [("Benki ya Dunia", "ORG")]
+    answered, _ = answers(key_of(short), Kind.SPAN, "Benki ya Dunia").apply(prediction(short, inside))
+    assert [(item.text, item.label) for item in answered.entities] == [("Benki ya Dunia", "ORG")]
     elsewhere = prediction(short)
     same, touched = answers(key_of(short), Kind.SPAN, "Benki Kuu").apply(elsewhere)
     assert (same, touched) == (elsewhere, 0)
@@ -128,8 +131,8 @@ def test_other_borders_move_the_entity_and_take_the_place_of_what_stands_there()
 
 def test_no_name_takes_the_entity_away_and_it_depends_leaves_it():
     item = entity("Benki ya Dunia")
-    found, touched = answers(key_of(item), Kind.NO_NAME).apply(prediction(item))
-    assert (found.entities, touched, found.confidence) == ((), 1, pytest.approx(1.0))
+    answered, touched = answers(key_of(item), Kind.NO_NAME).apply(prediction(item))
+    assert (answered.entities, touched, answered.confidence) == ((), 1, pytest.approx(1.0))
     depends = answers(key_of(item), Kind.DEPENDS)
     assert (depends.signature, len(depends)) == ("", 0)
     assert depends.apply(prediction(item)) == (prediction(item), 0)

@@ -20,8 +20,8 @@ from xner_label.confidence.planning import (
 class TestLeadTimes:
     def test_stay_usual_before_twenty_are_measured(self):
         few = np.ones(MIN_MEASURED - 1)
-        found = fit_lead_times(10 * few, few, 5 * few)
-        assert (found.per_token, found.per_change, found.per_task, found.measured) == (*USUAL, 0)
+        fitted = fit_lead_times(10 * few, few, 5 * few)
+        assert (fitted.per_token, fitted.per_change, fitted.per_task, fitted.measured) == (*USUAL, 0)
         nothing = np.zeros(0)
         assert fit_lead_times(nothing, nothing, nothing).measured == 0
 
@@ -30,9 +30,9 @@ class TestLeadTimes:
         tokens, changes = generator.integers(5, 40, 200).astype(float), generator.integers(0, 4, 200).astype(float)
         seconds = (2.0 + 0.4 * tokens + 3.0 * changes) * generator.lognormal(0.0, 0.2, 200)
         seconds[::20] += 3600.0
-        found = fit_lead_times(tokens, changes, seconds)
-        assert found.interrupted == 10
-        total = found.seconds(tokens, changes).sum()
+        fitted = fit_lead_times(tokens, changes, seconds)
+        assert fitted.interrupted == 10
+        total = fitted.seconds(tokens, changes).sum()
         assert total == pytest.approx((2.0 + 0.4 * tokens + 3.0 * changes).sum(), rel=0.1)
 
 
@@ -45,8 +45,8 @@ class TestPlan:
             doubt = generator.gamma(0.5, 1.0, 400)
             changes = generator.poisson(1.3 * doubt + 0.01 * tokens).astype(float)
             outlook = forecast(TaskHistory(tokens[:100], doubt[:100], changes[:100]))
-            found = outlook.total(tokens[100:200], doubt[100:200])
-            held.append(found.low <= changes[100:200].sum() <= found.high)
+            expected = outlook.total(tokens[100:200], doubt[100:200])
+            held.append(expected.low <= changes[100:200].sum() <= expected.high)
         assert np.mean(held) > 0.9
 
     def test_without_history_and_without_tasks(self):
@@ -63,26 +63,26 @@ class TestPlan:
             made = occurrences * (generator.random(120) < 0.3 * doubt / occurrences)
             known, rest = slice(0, 60), slice(60, 120)
             outlook = forecast_names(NameHistory(occurrences[known], doubt[known], made[known]))
-            found = outlook.total(occurrences[rest], doubt[rest])
-            held.append(found.low <= made[rest].sum() <= found.high)
+            expected = outlook.total(occurrences[rest], doubt[rest])
+            held.append(expected.low <= made[rest].sum() <= expected.high)
         assert np.mean(held) > 0.9
 
     def test_names_without_history_and_without_questions(self):
         outlook = forecast_names(NameHistory(*np.zeros((3, 0))))
         assert outlook.answered == 0
         assert outlook.total(np.zeros(0), np.zeros(0)).high == 0.0
-        found = outlook.total(np.array([10.0]), np.array([4.0]))
-        assert (found.low, found.high) == (0.0, 10.0)
+        expected = outlook.total(np.array([10.0]), np.array([4.0]))
+        assert (expected.low, expected.high) == (0.0, 10.0)
 
     def test_the_next_model_follows_the_runs_there_are(self):
         points = [ModelPoint(gold, 0.6 + 0.03 * np.log(gold / 100), 0.0, 0.0) for gold in (100, 200, 400)]
-        found = model_outlook(
+        expected = model_outlook(
             [point._replace(low=point.f1 - 0.02, high=point.f1 + 0.02) for point in points], 400, 400
         )
-        assert found is not None
-        assert found.now.value == pytest.approx(points[-1].f1, abs=0.01)
-        assert 0.005 < found.after.value - found.now.value < 0.025
-        assert found.after.low < found.after.value < found.after.high
+        assert expected is not None
+        assert expected.now.value == pytest.approx(points[-1].f1, abs=0.01)
+        assert 0.005 < expected.after.value - expected.now.value < 0.025
+        assert expected.after.low < expected.after.value < expected.after.high
         assert model_outlook([], 100, 50) is None
         assert model_outlook([ModelPoint(100, 0.7, 0.6, 0.8)], 100, 0).after.value == pytest.approx(0.7, abs=0.01)
 

@@ -234,7 +234,7 @@ def test_filters_leave_incomplete_tasks_out_without_calling_them_bad():
     done = run("--projector", "link-dice", "--filter", "aligned", lines=[GOOD, changed(id="b", alignment="0-0")])
     assert done.returncode == 0
     assert [row["id"] for row in rows(done)] == ["a"]
-    assert b"1 tasks left out by --filter aligned" in done.stderr
+    assert b"1 task left out by --filter aligned" in done.stderr
 
 
 @pytest.mark.parametrize(

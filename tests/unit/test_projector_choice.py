@@ -117,7 +117,7 @@ def test_tasks_that_judge_nothing_are_left_out(tmp_path):
     gold.write_text(gold.read_text() + more.read_text())
     choice = choose_projector(gold)
     assert (choice.tasks, choice.entities, choice.unjudged) == (40, 40, 7)
-    assert {own.name: own.f1 for own in choice.contenders}["default"] == 1.0
+    assert {contender.name: contender.f1 for contender in choice.contenders}["default"] == 1.0
 
 
 def test_it_says_what_the_benchmark_says(tmp_path):

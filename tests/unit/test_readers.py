@@ -137,7 +137,7 @@ def test_conll_comments_give_ids_and_text(read: Any) -> None:
 def test_a_bad_conll_line_spoils_its_sentence_alone(read: Any) -> None:
     result = read("a.conll", conll("word", "tag") + "New\nYork\tB-LOC\n\n" + conll("word", "tag"))
     assert result.entities == AMINA * 2
-    assert str(result.errors[12]) == "line 12: columns: 1 columns, 2 in the lines before; the sentence is left out"
+    assert str(result.errors[12]) == "line 12: columns: 1 column, 2 in the lines before; the sentence is left out"
 
 
 def test_conll_that_could_be_read_in_two_ways_is_refused(read: Any) -> None:

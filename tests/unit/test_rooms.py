@@ -19,12 +19,14 @@ GROUND = {
     "iob2",
     "pharaoh",
     "jsonl",
+    "new_file",
     "new_folder",
     "settings",
     "sample",
     "progress",
     "logs",
     "tracing",
+    "wording",
 }
 # Inside the projection: each subject with those it may import. The files beside them belong to all.
 PROJECTION = {

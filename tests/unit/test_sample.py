@@ -140,7 +140,7 @@ def test_the_hindi_sample_is_clean_and_counted():
                 assert tokens.covering(entity.start, entity.end)[2], (task.id, mention)
                 labels.setdefault(mention, set()).add(entity.label)
                 position = entity.end
-    assert {name for name, found in labels.items() if len(found) > 1} == set()
+    assert {name for name, labels_of_name in labels.items() if len(labels_of_name) > 1} == set()
     readme = PAIRS.with_name("README.md").read_text(encoding="utf-8")
     for split in ("pool", "dev", "test"):
         assert counts_row(split, [task.entities for task in hindi if task.split == split]) in readme

@@ -45,7 +45,7 @@ def task(text, source, links, *mentions, tokens=None):
 
 def columns_of(*texts):
     tasks = [task(text, "Anna", "0-0", ("Anna", "PER")) for text in texts]
-    return Columns([build_instance(own)[0] for own in tasks], Vocabulary())
+    return Columns([build_instance(task)[0] for task in tasks], Vocabulary())
 
 
 def test_a_sentence_is_caseless_by_its_own_words():
@@ -76,14 +76,14 @@ def test_what_counts_words_is_silent_where_each_letter_is_a_token():
     )
     assert columns_of("他 去 北京 了", "他 去 北 京").lettered.tolist() == [False, True]
     assert columns_of("Anna a b c d", "彼 は ロサンゼルス に 行 っ た").lettered.tolist() == [False, False]
-    found = []
+    signals = []
     for tokens, links in ((words, "0-0 1-1 3-2"), (letters, " ".join(f"3-{at}" for at in range(5, len(letters))))):
-        own = task("".join(tokens), "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)
-        batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
-        found.append(
-            (features_of(own)["กรุงเทพมหานคร"], batch.features.mention[0, MENTION_FEATURES.index("width_gap")])
+        sentence = task("".join(tokens), "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)
+        batch = SentenceBatch([build_instance(sentence)[0]], Vocabulary())
+        signals.append(
+            (features_of(sentence)["กรุงเทพมหานคร"], batch.features.mention[0, MENTION_FEATURES.index("width_gap")])
         )
-    (by_word, gap), (by_letter, no_gap) = found
+    (by_word, gap), (by_letter, no_gap) = signals
     assert gap > 0
     assert no_gap == 0
     assert not any(by_letter[f"{side}_short"] for side in ("first", "last", "left", "right"))
@@ -91,27 +91,31 @@ def test_what_counts_words_is_silent_where_each_letter_is_a_token():
 
 
 def test_features_of_case_are_neutral_where_there_is_none():
-    own = task("अमीना दिल्ली में Google गई", "Amina went to Google in Delhi", "0-0 1-4 3-3 4-2 5-1", ("Amina", "PER"))
-    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    sentence = task(
+        "अमीना दिल्ली में Google गई", "Amina went to Google in Delhi", "0-0 1-4 3-3 4-2 5-1", ("Amina", "PER")
+    )
+    batch = SentenceBatch([build_instance(sentence)[0]], Vocabulary())
     assert (batch.columns.table[batch.columns.target, CAPITAL]).any()
     for name in CASE:
         assert not batch.features.candidate[:, CANDIDATE_FEATURES.index(name)].any(), name
 
 
-def features_of(own):
+def features_of(sentence):
     """Features by name and window text of a task with one mention."""
-    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    batch = SentenceBatch([build_instance(sentence)[0]], Vocabulary())
     spans = zip(batch.candidates.first.tolist(), batch.candidates.last.tolist(), strict=True)
     return {
-        "".join(own.tokens[first:last]): dict(zip(CANDIDATE_FEATURES, row, strict=True))
+        "".join(sentence.tokens[first:last]): dict(zip(CANDIDATE_FEATURES, row, strict=True))
         for (first, last), row in zip(spans, batch.features.candidate.tolist(), strict=True)
     }
 
 
 def test_dots_join_names_and_brackets_are_closed():
     words = ("他", "是", "科瑞", "·", "舒爾曼", "（", "Kori", "）", "、", "王")
-    own = task("".join(words), "He is Kori Schulman", "0-0 1-1 2-2 3-4", ("Kori Schulman", "PER"), tokens=words)
-    features = features_of(own)
+    sentence = task(
+        "".join(words), "He is Kori Schulman", "0-0 1-1 2-2 3-4", ("Kori Schulman", "PER"), tokens=words
+    )
+    features = features_of(sentence)
     whole, half, other = features["科瑞·舒爾曼"], features["科瑞"], features["舒爾曼"]
     assert (whole["left_joined"], whole["right_joined"], whole["separators"]) == (0, 0, 0)
     assert (half["right_joined"], other["left_joined"]) == (1, 1)
@@ -122,8 +126,8 @@ def test_dots_join_names_and_brackets_are_closed():
 
 
 def test_what_only_caseless_sentences_are_asked_is_nothing_elsewhere():
-    own = task("Kori · Schulman , kule", "Kori Schulman there", "0-0 1-2", ("Kori Schulman", "PER"))
-    for features in features_of(own).values():
+    sentence = task("Kori · Schulman , kule", "Kori Schulman there", "0-0 1-2", ("Kori Schulman", "PER"))
+    for features in features_of(sentence).values():
         assert not any(features[name] for name in CASELESS_ALONE)
 
 
@@ -148,7 +152,7 @@ def test_letters_do_not_matter_where_links_are_the_only_evidence(data):
     )
     other = [word.translate(letters) for word in words]
     tasks = [task(" ".join(text), source, alignment, (name, "LOC")) for text in (words, other)]
-    plain, mapped = LogLinearProjector(Weights.load()).project([build_instance(own)[0] for own in tasks])
+    plain, mapped = LogLinearProjector(Weights.load()).project([build_instance(sentence)[0] for sentence in tasks])
     assert [(p.first, p.last) for p in plain] == [(p.first, p.last) for p in mapped]
     assert [p.confidence for p in plain] == pytest.approx([p.confidence for p in mapped])
 
@@ -159,15 +163,15 @@ def test_a_name_over_more_letters_than_a_window_of_words_is_a_candidate():
     tokens = Tokens.tokenize(text, letters=True).words()
     start = tokens.index("ก")
     links = " ".join(f"3-{place}" for place in range(start, len(tokens)))
-    own = task(text, "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)
-    batch = SentenceBatch([build_instance(own)[0]], Vocabulary())
+    sentence = task(text, "He went to Bangkok", links, ("Bangkok", "LOC"), tokens=tokens)
+    batch = SentenceBatch([build_instance(sentence)[0]], Vocabulary())
     spans = set(zip(batch.candidates.first.tolist(), batch.candidates.last.tolist(), strict=True))
     assert len(letters) > 10
     assert (start, len(tokens)) in spans
 
 
 def originals(count):
-    own = task(
+    sentence = task(
         "Anna Mukasa anaishi Nairobi tangu 2015 .",
         "Anna Mukasa lives in Nairobi since 2015",
         "0-0 1-1 4-3",
@@ -178,7 +182,7 @@ def originals(count):
     return [
         read_example(
             msgspec.structs.replace(
-                own, id=number, text=f"{own.text} {'na ' * number}x", tokens=None, entities=gold
+                sentence, id=number, text=f"{sentence.text} {'na ' * number}x", tokens=None, entities=gold
             )
         )
         for number in range(count)
@@ -245,7 +249,9 @@ def test_no_language_counts_for_its_size_alone():
 def test_small_cases_in_many_scripts(projector, name):
     tasks = list(read_values(CASES / f"{name}.jsonl", Task))
     pipeline = Pipeline(make_projector(projector))
-    for own, answer in zip(tasks, pipeline.predict(tasks), strict=True):
+    for sentence, answer in zip(tasks, pipeline.predict(tasks), strict=True):
         assert isinstance(answer, Prediction), answer
-        found = [(entity.start, entity.end, entity.label) for entity in answer.entities]
-        assert found == [(entity.start, entity.end, entity.label) for entity in own.entities or ()], own.id
+        spans = [(entity.start, entity.end, entity.label) for entity in answer.entities]
+        assert spans == [(entity.start, entity.end, entity.label) for entity in sentence.entities or ()], (
+            sentence.id
+        )

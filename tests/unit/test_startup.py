@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,15 @@ def test_the_help_of_a_command_imports_nothing_heavy(command: str) -> None:
     assert code == 0
     assert output.startswith("Usage:")
     assert modules & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["project", "--help"], ["models", "list"], ["status", "--help"]]
+)
+def test_a_reader_that_goes_away_is_code_141(arguments: list[str], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "xner_label", *arguments]
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run(program, stdout=gone, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -94,18 +94,18 @@ def test_an_unknown_strategy_is_named():
 
 
 def test_spans_are_grouped_by_source_name_text_and_label():
-    one, other_label, other_name = (
+    person, other_label, other_name = (
         NameKey("Asha", "asha", "PER"),
         NameKey("Asha", "asha", "LOC"),
         NameKey("Aisha", "asha", "PER"),
     )
-    keys = [one, one, other_label, other_name, one]
+    keys = [person, person, other_label, other_name, person]
     doubt = np.array([0.1, 0.4, 0.2, 0.45, 0.3])
     open_ = np.array([True, True, True, True, False])
     groups = span_groups(keys, 1 - doubt, doubt, open_, least=1)
     assert [(group.key, group.rows.tolist()) for group in groups] == [
-        (one, [1, 0]),
+        (person, [1, 0]),
         (other_name, [3]),
         (other_label, [2]),
     ]
-    assert [group.key for group in span_groups(keys, 1 - doubt, doubt, open_)] == [one]
+    assert [group.key for group in span_groups(keys, 1 - doubt, doubt, open_)] == [person]

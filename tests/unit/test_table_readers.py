@@ -87,6 +87,13 @@ def test_wide_encodings_without_a_mark_are_named(read: Any, name: str, encoding:
     assert len(read(name, content.encode(encoding), encoding=encoding).tasks) in (1, 2)
 
 
+@pytest.mark.parametrize("text", ["Ami\0na\nJuma\n", "Amina\0yuko\nJuma\n", "ab\0\n" + "他在北京。" * 8])
+def test_a_nul_that_has_strayed_into_a_short_file_makes_no_wide_encoding(read: Any, text: str) -> None:
+    result = read("a.txt", text)
+    assert result.texts == text.splitlines()[1:]
+    assert "NUL" in str(result.errors[1])
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.conll"])
 def test_a_byte_that_is_not_utf8_spoils_its_record_alone(read: Any, name: str) -> None:
     texts = ["Amina", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "Lamu"]

@@ -118,7 +118,7 @@ def task(number, text, source, gold, predicted, mentions, alignment):
 
 
 def test_each_entity_is_counted_where_it_was_lost():
-    found = [
+    tasks = [
         task(n, f"Amina {n} alikuja", f"Amina {n} came", [(0, 5, "PER")], [(0, 5, "PER")], [(0, 5, "PER")], "0-0")
         for n in range(20)
     ]
@@ -129,7 +129,7 @@ def test_each_entity_is_counted_where_it_was_lost():
         task(n, f"jijini Arusha {n}", f"in Arusha {n}", [(7, 13, "LOC")], [], [(3, 9, "LOC")], "1-1")
         for n in range(10)
     ]
-    probe = probe_tasks("sw", "default", [*found, *lost_in_source, *cut])
+    probe = probe_tasks("sw", "default", [*tasks, *lost_in_source, *cut])
     before, way = probe.phases
     assert (before.n, before.lost, before.stages) == (40, 10, {"source tagger": 10})
     assert (way.n, way.lost, way.stages) == (30, 10, {"cut": 10})

@@ -14,6 +14,7 @@ from xner_label.evaluation.strict_scores import LabelledSpan
 from xner_label.exchange.readers.formats import open_records
 from xner_label.exchange.readers.interface import ReadOptions
 from xner_label.projection.problem import build_instance
+from xner_label.wording import counted
 
 
 class Dataset(msgspec.Struct, frozen=True):
@@ -63,7 +64,11 @@ def read_dataset(argument: str, options: ReadOptions, *, split: str | None = Non
         of_split = f" of the split {split!r}" if split else ""
         raise UsageError(
             f"{path} has no gold to judge by: none of its tasks{of_split} has entities"
-            + (f"; {len(errors)} records are bad, the first: {errors[0]}" if errors else ""),
+            + (
+                f"; {counted(len(errors), 'record is', 'records are')} bad, the first: {errors[0]}"
+                if errors
+                else ""
+            ),
             hint="`entities` are what people settled; `xner-label export --gold` writes them",
         )
     return Dataset(name, tuple(tasks), data_hash(tasks), without_gold, tuple(errors))

@@ -40,6 +40,7 @@ from xner_label.projection.projectors import make_projector
 from xner_label.settings.choices import TAKING_WEIGHTS
 from xner_label.settings.table import Settings
 from xner_label.stages.interfaces import Tagger
+from xner_label.wording import counted
 
 # Changes whenever the same input would be judged otherwise.
 _JUDGED_AS = "1"
@@ -91,7 +92,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         """Method and stages; those that come with the tasks go without saying."""
         stages = (self.translator, self.tagger, self.aligner, self.target_tagger, self.noise)
         named = (str(stage) for stage in stages if stage is not None and stage != _GIVEN)
-        after = [f"after {self.reviews} reviews"] if self.reviews is not None else []
+        after = [f"after {counted(self.reviews, 'review')}"] if self.reviews is not None else []
         return " ".join([self.method, *named, *after])
 
 

@@ -54,11 +54,11 @@ def find_data(
     that a folder doesn't hold, ConfigurationError where the hub can't be reached, MissingExtraError without the
     extra ``models``.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for argument in arguments:
         known = KNOWN.get(argument)
         if known is None or Path(argument).exists():
-            found.append(argument)
+            paths.append(argument)
             continue
         if not languages:
             raise UsageError(
@@ -70,8 +70,8 @@ def find_data(
                 if folder is None
                 else _below(folder, argument, known, language, split or "test")
             )
-            found.append(f"{language}={file}")
-    return found
+            paths.append(f"{language}={file}")
+    return paths
 
 
 def _below(folder: Path, name: str, known: KnownDataset, language: str, split: str) -> Path:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from xner_label.benchmark.report import Report, Row
 from xner_label.benchmark.weaknesses import Probe, Weakness
+from xner_label.wording import counted
 
 
 def markdown(report: Report) -> str:
@@ -53,7 +54,7 @@ def stage_costs(rows: Sequence[Row]) -> list[str]:
             if cost.texts:
                 choice = getattr(row, role.replace("-", "_")) or ""
                 asked = f", {cost.usage.words()}" if cost.usage is not None else ""
-                took = f"{cost.seconds:.1f} s, {cost.mib:.0f} MiB, {cost.texts} texts{asked}"
+                took = f"{cost.seconds:.1f} s, {cost.mib:.0f} MiB, {counted(cost.texts, 'text')}{asked}"
                 lines[f"{role} {choice}: {took}"] = None
     return list(lines)
 
@@ -110,7 +111,8 @@ def _probe(probe: Probe) -> str:
     for phase in probe.phases:
         by_stage = ", ".join(f"{stage} {count}" for stage, count in phase.stages.items())
         lines = [
-            f"Lost {phase.phase}: {phase.lost} of {phase.n} names" + (f" ({by_stage})" if by_stage else ""),
+            f"Lost {phase.phase}: {phase.lost} of {counted(phase.n, 'name')}"
+            + (f" ({by_stage})" if by_stage else ""),
             "",
         ]
         if phase.weaknesses:

@@ -137,7 +137,7 @@ def _of_phase(phase: Phase, occurrences: Sequence[Occurrence], stages: Collectio
     tested = [named for named, n in having.items() if LEAST <= n < total]
     p_values = _corrected([(having[named], len(losing[named])) for named in tested], total, all_lost)
     corrected = dict(zip(tested, p_values, strict=True))
-    found = []
+    weaknesses = []
     for named, n in having.items():
         k = len(losing[named])
         rest = (all_lost - k) / (total - n) if n < total else all_lost / total
@@ -146,7 +146,7 @@ def _of_phase(phase: Phase, occurrences: Sequence[Occurrence], stages: Collectio
         if not k or excess <= 0.0 or n == total:
             continue
         p = corrected.get(named)
-        found.append(
+        weaknesses.append(
             Weakness(
                 *named,
                 n=n,
@@ -162,10 +162,10 @@ def _of_phase(phase: Phase, occurrences: Sequence[Occurrence], stages: Collectio
                 examples=tuple(_example(each) for each in losing[named][:_EXAMPLES]),
             )
         )
-    found.sort(key=lambda item: (not item.sure, -item.excess, item.group, item.value))
+    weaknesses.sort(key=lambda item: (not item.sure, -item.excess, item.group, item.value))
     places: Counter[Group] = Counter()
     shown = []
-    for item in found:
+    for item in weaknesses:
         places[item.group] += 1
         if item.sure or places[item.group] <= _SHOWN:
             shown.append(item)

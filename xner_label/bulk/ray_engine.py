@@ -24,6 +24,9 @@ from xner_label.settings.table import Settings
 
 # How often a batch is given to another actor before the run gives up.
 _RETRIES = 5
+# Bytes of batches that go to an actor together. Ray's own 128 MiB would give the whole of a file to one actor and
+# leave the others idle; much less would send each of many batches that are there already on its own.
+_BLOCK_BYTES = 256 << 10
 
 
 def predict_on_ray(
@@ -51,6 +54,7 @@ def predict_on_ray(
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = 0
+        context.target_max_block_size = _BLOCK_BYTES
         rows = [{"number": number, "path": str(path.resolve())} for number, path in enumerate(files)]
         if isinstance(target, Path):
             target = target.resolve()

@@ -14,9 +14,11 @@ import msgspec
 from xner_label.bulk.annotator import BulkAnnotator
 from xner_label.bulk.batches import Batch, RejectedRecord
 from xner_label.bulk.parts import FinishedBatch
-from xner_label.entities import Prediction, text_hash
+from xner_label.entities import Prediction, Task, text_hash
 from xner_label.errors import RecordError
+from xner_label.exchange.checking import checked_task
 from xner_label.exchange.importing import DEFAULT_SPLIT
+from xner_label.exchange.readers.interface import ImportedTask
 from xner_label.store import predictions, projects, tasks
 from xner_label.store.database import Store, open_store
 from xner_label.store.pipelines import ensure_pipeline, find_name
@@ -58,9 +60,16 @@ class StoreOutput:
     def write(self, batch: Batch, annotator: BulkAnnotator) -> FinishedBatch:
         """Predict what the store lacks of a batch, and store it."""
         known = self._predicted(batch)
-        missing = [(line, task) for line, task in batch.tasks if str(task.id) not in known]
-        results = annotator.predict([task for _, task in missing])
         rejected = list(batch.rejected)
+        missing: list[tuple[int, Task]] = []
+        for line, task in batch.tasks:
+            if str(task.id) in known:
+                continue
+            try:
+                missing.append((line, _storable(task)))
+            except RecordError as error:
+                rejected.append(RejectedRecord.of(batch.file, line, error, task.id))
+        results = annotator.predict([task for _, task in missing])
         good: list[tuple[int, Prediction]] = []
         for place, ((line, task), result) in enumerate(zip(missing, results, strict=True)):
             if isinstance(result, RecordError):
@@ -68,7 +77,9 @@ class StoreOutput:
             else:
                 good.append((place, result))
         with self._store.write() as session:
-            brought = [(missing[place][1], DEFAULT_SPLIT) for place, _ in good]
+            brought = [
+                (missing[place][1], batch.splits.get(missing[place][0], DEFAULT_SPLIT)) for place, _ in good
+            ]
             refused = import_tasks(session, self._project, brought).refused
             ids = tasks.ids_by_external(session, self._project, [str(task.id) for task, _ in brought])
             new = [
@@ -108,6 +119,12 @@ class StoreOutput:
             }
             done = predictions.predicted_among(session, list(same), version)
         return {same[task_id] for task_id in done}
+
+
+def _storable(task: Task) -> Task:
+    """The task as an import would store it, whatever its labels. Raises RecordError where it would refuse it."""
+    labels = {entity.label for entity in task.source_entities or ()}
+    return checked_task(ImportedTask(task), labels, drop=False, needs_entities=False)[0]
 
 
 def _finished(batch: Batch, rejected: Sequence[RejectedRecord], *, made: bool) -> FinishedBatch:

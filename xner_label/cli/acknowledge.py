@@ -7,6 +7,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="acknowledge")
@@ -24,4 +25,4 @@ def command(settings: Settings, annotations: tuple[int, ...], reason: str, as_js
 
     with open_store(settings.database_url) as store:
         noted = acknowledge(store, settings, annotations, reason)
-    answer({"acknowledged": noted}, f"{len(noted)} annotations acknowledged", as_json=as_json)
+    answer({"acknowledged": noted}, f"{counted(len(noted), 'annotation')} acknowledged", as_json=as_json)

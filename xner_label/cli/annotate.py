@@ -12,6 +12,7 @@ from xner_label.cli.output import run_stream, say, say_error
 from xner_label.errors import UsageError
 from xner_label.progress import Progress
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.pipeline.json_stream import StreamSummary
@@ -77,6 +78,6 @@ def command(
         summary = run_stream(input_path, output_path, run, doing="annotating", as_json=as_json)
     if annotator.version is not None:
         say(
-            f"{summary.predicted} texts annotated by {annotator.version}, "
+            f"{counted(summary.predicted, 'text')} annotated by {annotator.version}, "
             f"{annotator.text_alone} of them from the text alone"
         )

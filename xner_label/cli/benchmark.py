@@ -12,6 +12,7 @@ from xner_label.cli.output import answer, report_partial, say, write_json
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.benchmark.grid import Grid
@@ -165,7 +166,7 @@ def command(
         return
     for dataset in datasets:
         if dataset.without_gold:
-            say(f"{dataset.name}: {dataset.without_gold} tasks without gold left out")
+            say(f"{dataset.name}: {counted(dataset.without_gold, 'task')} without gold left out")
     if output is not None:
         _write(output, report, {".md": markdown(report), ".html": render(report)})
     if as_json:
@@ -225,10 +226,10 @@ def _reviews(values: tuple[str, ...]) -> list[int]:
 
 
 def _planned(plan: Plan) -> str:
-    lines = [f"{plan.methods} rows to compute, {plan.kept} kept from earlier runs"]
+    lines = [f"{counted(plan.methods, 'row')} to compute, {plan.kept} kept from earlier runs"]
     for work in plan.work:
         time = "time unknown: it wasn't tried" if work.seconds is None else f"about {work.seconds:.0f} s"
-        lines.append(f"{work.data}: {work.stage} on {work.texts} texts, {time}")
+        lines.append(f"{work.data}: {work.stage} on {counted(work.texts, 'text')}, {time}")
     if any(work.seconds is None for work in plan.work):
         lines.append("a run with --limit 50 gives a first look, and the speed of every stage")
     for model in plan.models:

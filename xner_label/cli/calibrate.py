@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import say, write_json
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.confidence.estimates import Interval
@@ -45,24 +46,26 @@ def command(settings: Settings, as_json: bool) -> None:
 def _text(report: CalibrationReport) -> str:
     lines = [f"{'confidences':<18}{'n':>6}{'wrong':>7}{'AUROC':>25}{'AP of errors':>25}{'Brier':>25}{'ECE':>25}"]
     rows = {"pipeline": report.raw, "calibrated": report.calibrated, "of them audited": report.audited}
-    rows |= {f"  {label}": found for label, found in report.per_label.items()}
+    rows |= {f"  {label}": quality for label, quality in report.per_label.items()}
     rows |= {
         "tasks, pipeline": report.task_raw,
         "tasks, calibrated": report.task_calibrated,
         "of these audited": report.task_audited,
     }
-    lines += [_quality(name, found) for name, found in rows.items() if found is not None]
+    lines += [_quality(name, quality) for name, quality in rows.items() if quality is not None]
     for band in report.bands:
         lines.append(
-            f"confidence {band.low:.2f} to {band.high:.2f}: {band.n} entities, {band.mean:.3f} on average, "
+            f"confidence {band.low:.2f} to {band.high:.2f}: {counted(band.n, 'entity')}, "
+            f"{band.mean:.3f} on average, "
             f"{band.right:.3f} right ({band.right_low:.3f} to {band.right_high:.3f})"
         )
     if report.estimates is not None:
-        found = report.estimates
+        whole = report.estimates
         lines.append(
-            f"the whole corpus, by {found.tasks} audited tasks: precision {_interval(found.precision)}, recall "
-            f"{_interval(found.recall)}, F1 {_interval(found.f1)}; unread: {found.wrong.value:.0f} wrong and "
-            f"{found.missed.value:.0f} missed entities"
+            f"the whole corpus, by {counted(whole.tasks, 'audited task')}: precision "
+            f"{_interval(whole.precision)}, recall "
+            f"{_interval(whole.recall)}, F1 {_interval(whole.f1)}; unread: {whole.wrong.value:.0f} wrong and "
+            f"{whole.missed.value:.0f} missed entities"
         )
     if report.anchoring is not None:
         sway = report.anchoring
@@ -74,16 +77,16 @@ def _text(report: CalibrationReport) -> str:
     return "\n".join(lines)
 
 
-def _quality(name: str, found: Quality) -> str:
-    figures = "".join(map(_figure, (found.auroc, found.ap_errors, found.brier, found.ece)))
-    return f"{name:<18}{found.n:>6}{found.errors:>7}{figures}"
+def _quality(name: str, quality: Quality) -> str:
+    figures = "".join(map(_figure, (quality.auroc, quality.ap_errors, quality.brier, quality.ece)))
+    return f"{name:<18}{quality.n:>6}{quality.errors:>7}{figures}"
 
 
-def _figure(found: Figure) -> str:
-    if found.value is None:
+def _figure(figure: Figure) -> str:
+    if figure.value is None:
         return f"{'-':>25}"
-    return f"{f'{found.value:.3f} ({found.low:.3f} to {found.high:.3f})':>25}"
+    return f"{f'{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})':>25}"
 
 
-def _interval(found: Interval) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"

@@ -10,6 +10,7 @@ import click
 from xner_label.cli.options import json_option
 from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.benchmark.choosing import Choice
@@ -62,7 +63,8 @@ def command(gold: Path, config: Path | None, weights_output: Path, dry_run: bool
         "unjudged": choice.unjudged,
     }
     if choice.unjudged:
-        say(f"{choice.unjudged} tasks left out: they lack source, source_entities or entities")
+        lacking = "task left out: it lacks", "tasks left out: they lack"
+        say(f"{counted(choice.unjudged, *lacking)} source, source_entities or entities")
     answer(document, _table(choice), as_json=as_json)
     if not dry_run:
         say(f"wrote projector = {values['projector']!r} to {file}")
@@ -80,5 +82,7 @@ def _table(choice: Choice) -> str:
             f"{contender.over_default:>+14.3f}{paired:>19}"
         )
     lines += [f"{name}: left out, {reason}" for name, reason in choice.left_out.items()]
-    lines.append(f"chosen on {choice.tasks} tasks with {choice.entities} entities: {choice.chosen}")
+    lines.append(
+        f"chosen on {counted(choice.tasks, 'task')} with {counted(choice.entities, 'entity')}: {choice.chosen}"
+    )
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="dataset")
@@ -44,4 +45,4 @@ def command(settings: Settings, folder: Path | None, format: str, as_json: bool)
     answer(report, described(report.data), as_json=as_json)
     for name, written in report.files.items():
         left_out = f", {written.left_out} left out: tags can't express them" if written.left_out else ""
-        say(f"{name}: {written.tasks} tasks with {written.entities} entities{left_out}")
+        say(f"{name}: {counted(written.tasks, 'task')} with {counted(written.entities, 'entity')}{left_out}")

@@ -12,6 +12,7 @@ from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.group(name="db")
@@ -114,11 +115,17 @@ def prune(
     with open_store(settings.database_url) as store:
         moment = None if before is None else before.replace(tzinfo=UTC)
         report = prune_store(store, dry_run=not delete, before=moment, archive_path=archive_path)
-    lines = [f"{count} predictions of {name}" for name, count in report.predictions.items()]
-    lines += [f"{count} results of {name}" for name, count in report.stage_results.items()]
+    lines = [f"{counted(count, 'prediction')} of {name}" for name, count in report.predictions.items()]
+    lines += [f"{counted(count, 'result')} of {name}" for name, count in report.stage_results.items()]
     lines = [f"{line} {'deleted' if delete else 'may go'}" for line in lines] or ["nothing may go"]
     if report.kept:
-        lines.append(f"{report.kept} old predictions stay: they were pushed or reviewed")
+        lines.append(
+            counted(
+                report.kept,
+                "old prediction stays: it was pushed or reviewed",
+                "old predictions stay: they were pushed or reviewed",
+            )
+        )
     if report.archive:
         lines.append(f"the predictions are in {report.archive}")
     answer(report, "\n".join(lines), as_json=as_json)
@@ -172,7 +179,7 @@ def check(settings: Settings, as_json: bool) -> None:
         report = check_store(store)
     lines = [f"{count} {table} looked at" for table, count in report.checked.items()]
     lines += [
-        f"{count} times: {problem} ({', '.join(report.examples[problem])})"
+        f"{counted(count, 'time')}: {problem} ({', '.join(report.examples[problem])})"
         for problem, count in report.problems.items()
     ]
     answer(report, "\n".join(lines) or "the database is empty", as_json=as_json)

@@ -11,6 +11,7 @@ from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.errors import CheckFailedError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.confidence.drift import Comparison
@@ -51,7 +52,7 @@ def command(settings: Settings, as_json: bool, since: datetime | None, exit_code
     else:
         click.echo(verdict.line)
         since_then = "" if report.since is None else f" since {report.since:%Y-%m-%d %H:%M} UTC"
-        click.echo(f"{verdict.new} new tasks{since_then} against {verdict.old} old ones")
+        click.echo(f"{counted(verdict.new, 'new task')}{since_then} against {counted(verdict.old, 'old one')}")
         for row in verdict.comparisons:
             click.echo(_words(row))
         click.echo(report.signature)

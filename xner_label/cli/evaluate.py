@@ -9,6 +9,7 @@ import click
 
 from xner_label.cli.options import json_option, labels_option
 from xner_label.cli.output import answer, say
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.evaluation.spans import Evaluation
@@ -34,7 +35,8 @@ def command(gold: str, predictions: str, labels: tuple[str, ...] | None, as_json
 
 def _not_counted(ids: Sequence[str | int], predictions: str) -> str:
     shown = ", ".join(map(repr, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
-    return f"{len(ids)} predictions not counted, their ids are only in {predictions}: {shown}"
+    what = "prediction not counted, its id is", "predictions not counted, their ids are"
+    return f"{counted(len(ids), *what)} only in {predictions}: {shown}"
 
 
 def _table(result: Evaluation) -> str:
@@ -44,7 +46,7 @@ def _table(result: Evaluation) -> str:
         lines.append(f"{label:<16}{scores.precision:>10.4f}{scores.recall:>10.4f}{scores.f1:>10.4f}{scores.n:>8}")
     total = sum(scores.n for scores in result.per_label.values())
     lines.append(f"{'all':<16}{result.precision:>10.4f}{result.recall:>10.4f}{result.f1:>10.4f}{total:>8}")
-    lines.append(f"F1 95 % interval {low:.4f} .. {high:.4f} (bootstrap over {result.n} tasks)")
+    lines.append(f"F1 95 % interval {low:.4f} .. {high:.4f} (bootstrap over {counted(result.n, 'task')})")
     if result.brier is not None:
         named = {
             "AUROC": result.auroc,

@@ -8,6 +8,7 @@ from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="exclude")
@@ -30,7 +31,7 @@ def command(settings: Settings, ids: tuple[str, ...], reason: str | None, undo: 
         changed = change_exclusions(store, settings.project, ids, None if undo else reason) if ids else 0
         listed = exclusions(store, settings.project)
     if ids:
-        text = f"{changed} tasks {'taken back in' if undo else 'set aside'}, {len(listed)} in all"
+        text = f"{counted(changed, 'task')} {'taken back in' if undo else 'set aside'}, {len(listed)} in all"
     else:
         text = "\n".join(f"{name}\t{why}" for name, why in listed.items()) or "no task is set aside"
     answer({"changed": changed, "excluded": listed}, text, as_json=as_json)

@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, output_option, with_settings
 from xner_label.cli.output import answer, require_file, say
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="export")
@@ -91,12 +92,13 @@ def command(
             whole=promised["per"] == "sentence",
             documents=documents,
         )
-    cut = f", {report.cut_tokens} tokens cut where entities begin or end" if report.cut_tokens else ""
+    cut = f", {counted(report.cut_tokens, 'token')} cut where entities begin or end" if report.cut_tokens else ""
     left_out = f", {report.left_out} left out" if report.left_out else ""
     if report.incomplete_documents:
-        left_out += f", {report.incomplete_documents} incomplete documents left out"
-    what = "documents and tasks" if documents else "tasks"
-    words = f"{report.tasks} {what} with {report.entities} entities exported{cut}{left_out}"
+        left_out += f", {counted(report.incomplete_documents, 'incomplete document')} left out"
+    what = ("document or task", "documents and tasks") if documents else ("task",)
+    exported = f"{counted(report.tasks, *what)} with {counted(report.entities, 'entity')}"
+    words = f"{exported} exported{cut}{left_out}"
     if output_path == "-":
         say(words)
     else:

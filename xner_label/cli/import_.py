@@ -10,6 +10,7 @@ from xner_label.cli.options import READ_FORMATS, comma_separated, json_option, w
 from xner_label.cli.output import answer, report_partial, say
 from xner_label.cli.progress import console_progress
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="import")
@@ -71,18 +72,21 @@ def command(settings: Settings, input_path: Path, as_json: bool, **options: obje
         progress.begin("importing")
         read = import_silver if silver else import_file
         report = read(store, settings.project, settings.labels, input_path, chosen, progress)
-    what = "labelled source sentences" if options["source_labelled"] else "silver texts" if silver else "tasks"
+    what = "labelled source sentence" if options["source_labelled"] else "silver text" if silver else "task"
     gold = f", {report.gold} with gold" if options["gold"] else ""
-    words = f"{report.added} {what} added{gold}, {report.known} already there, {report.bad} bad"
+    words = f"{counted(report.added, what)} added{gold}, {report.known} already there, {report.bad} bad"
     if report.documents:
-        words = f"{report.documents} documents: {words}"
+        words = f"{counted(report.documents, 'document')}: {words}"
     answer(report.summary(), words, as_json=as_json)
     if report.completed:
         say(f"{report.completed} of those already there got what they lacked")
     if report.gold_corrected:
-        say(f"{report.gold_corrected} tasks have other gold than before: the new one counts")
+        say(
+            f"{counted(report.gold_corrected, 'task has', 'tasks have')} other gold than "
+            f"before: the new one counts"
+        )
     if report.trimmed:
-        say(f"{report.trimmed} entities lost white space at their borders")
+        say(f"{counted(report.trimmed, 'entity')} lost white space at the borders")
     for note, count in report.notes.most_common():
-        say(f"{note} ({count} records)")
+        say(f"{note} ({counted(count, 'record')})")
     report_partial(report.errors, report.bad)

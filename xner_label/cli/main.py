@@ -12,11 +12,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from keyword import iskeyword
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -27,6 +27,8 @@ from xner_label.tracing import stop_tracing
 
 _LOG = logging.getLogger(__name__)
 
+# As a shell says of a program that SIGPIPE has ended; nothing more is said then.
+_READER_WENT_AWAY = 141
 # What the system says of a disk or quota that is full, or fails.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 # In the order of the loop, then the stateless stages; what `xner-label --help` says about each, on one line.
@@ -80,8 +82,31 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 )
 
 
+@contextmanager
+def _reader_may_go_away() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(_READER_WENT_AWAY) from None
+
+
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of their own."""
+    """A group whose commands live in modules of their own.
+
+    Where the reader of the output goes away it ends with the code for that, before click makes a 1 of it.
+    """
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments; --help and --version write here."""
+        with _reader_may_go_away():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        with _reader_may_go_away():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of a project's life."""
@@ -163,7 +188,7 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         code = _say("interrupted; what was finished is saved, run again to go on", 130)
     except BrokenPipeError:
-        code = 141  # the reader went away: say nothing more
+        code = _READER_WENT_AWAY
     except OSError as error:
         if error.errno not in _FULL:
             if not logs_json():

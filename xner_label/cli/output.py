@@ -15,6 +15,7 @@ from xner_label.errors import PartialError, RecordError, UsageError
 from xner_label.jsonl import open_input, open_output
 from xner_label.logs import logs_json
 from xner_label.progress import Progress
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.pipeline.json_stream import StreamSummary
@@ -34,11 +35,6 @@ def answer(document: Any, text: str, *, as_json: bool) -> None:
         write_json(document)
     else:
         click.echo(text)
-
-
-def counted(count: int, singular: str, plural: str | None = None) -> str:
-    """``1 name``, ``2 names``."""
-    return f"{count} {singular if count == 1 else plural or singular + 's'}"
 
 
 def say(text: str) -> None:
@@ -62,7 +58,10 @@ def report_partial(errors: Sequence[RecordError], bad: int) -> None:
     if bad > len(errors):
         say(f"... and {bad - len(errors):,} more")
     if bad:
-        raise PartialError(f"{bad} bad lines were left out", hint="correct them and run the same command again")
+        raise PartialError(
+            f"{counted(bad, 'bad line was', 'bad lines were')} left out",
+            hint="correct them and run the same command again",
+        )
 
 
 def run_stage(
@@ -104,11 +103,11 @@ def run_stream(
     doing: str,
     as_json: bool,
     stage: object = None,
-    counted: Callable[[], Mapping[str, Any]] | None = None,
+    extra: Callable[[], Mapping[str, Any]] | None = None,
 ) -> StreamSummary:
     """Run a stream from file to file with its progress; ends with code 5 if lines were bad.
 
-    ``counted`` gives what the JSON document says besides, at the end.
+    ``extra`` gives what the JSON document says besides, at the end.
     """
     from xner_label.stages.usage import usage_of
 
@@ -133,7 +132,7 @@ def run_stream(
             "written": summary.predicted,
             "bad": summary.bad,
             "incomplete": summary.incomplete,
-            **(counted() if counted is not None else {}),
+            **(extra() if extra is not None else {}),
         }
         write_json(document if usage is None else {**document, "usage": usage})
     if summary.bad:

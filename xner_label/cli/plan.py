@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import counted, say, write_json
+from xner_label.cli.output import say, write_json
 from xner_label.settings.choices import STRATEGIES
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.confidence.estimates import Interval

@@ -12,6 +12,7 @@ from xner_label.cli.output import answer, say, say_usage
 from xner_label.cli.progress import console_progress, count_lines
 from xner_label.errors import PartialError, UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.bulk.options import RayCluster
@@ -118,7 +119,8 @@ def command(
                 "files are predicted whole, by the pipeline",
                 hint="leave --limit, --split, --again and --with-model out",
             )
-        if not input_paths or (output_path is None and not into_store):
+        parts = output_path is not None and not into_store
+        if not input_paths or not (parts or into_store) or (parts and str(output_path) == "-"):
             raise UsageError(
                 "predicting files needs FILEs and a folder, or the store",
                 hint="xner-label predict FILE... -o FOLDER, or xner-label predict FILE... --into-store",
@@ -134,7 +136,7 @@ def command(
             "part_format": part_format,
             "part_size": part_size,
         }
-        if output_path is None or into_store:
+        if output_path is None or not parts:
             _predict_into_store(settings, input_paths, output_path, options, cluster, as_json)
         else:
             _predict_files(settings, input_paths, output_path, options, cluster, as_json)
@@ -161,7 +163,7 @@ def command(
     if report.predicted:
         _look_at_new_text(settings)
     for reason, count in report.left_out.items():
-        say(f"{count} tasks left out: {reason}")
+        say(f"{counted(count, 'task')} left out: {reason}")
     if report.left_out:
         raise PartialError(
             "some tasks have no prediction", hint="complete them and run `xner-label predict` again"
@@ -197,11 +199,14 @@ def _predict_files(
         report = predict_files(
             settings, files, output, BulkOptions(**options), progress, cluster=cluster, records=_count(files)
         )
-    words = f"{report.predicted} records predicted in {report.parts} parts, {report.made} of them made now"
+    words = (
+        f"{counted(report.predicted, 'record')} predicted in {counted(report.parts, 'part')}, "
+        f"{report.made} of them made now"
+    )
     answer(report, words, as_json=as_json)
     if report.rejected:
         raise PartialError(
-            f"{report.rejected} records have no prediction",
+            f"{counted(report.rejected, 'record has', 'records have')} no prediction",
             hint=f"see {output / '_rejected.jsonl'}; correct them and run the same command again",
         )
 
@@ -228,12 +233,13 @@ def _predict_into_store(
             cluster=cluster,
             records=_count(files),
         )
-    words = f"{report.version}: {report.predicted} records have predictions in project {report.project!r}"
+    have = counted(report.predicted, "record has a prediction", "records have predictions")
+    words = f"{report.version}: {have} in project {report.project!r}"
     answer(report, words, as_json=as_json)
     if report.rejected:
         where = f"see {rejected}" if rejected else "name a file with -o to see why"
         raise PartialError(
-            f"{report.rejected} records have no prediction",
+            f"{counted(report.rejected, 'record has', 'records have')} no prediction",
             hint=f"{where}; correct them and run the same command again",
         )
 
@@ -266,10 +272,10 @@ def _learned(report: PredictReport) -> str:
     learned = report.learned
     if learned is None:
         return ""
-    names = f" and {learned.names} names" if learned.names else ""
+    names = f" and {counted(learned.names, 'name')}" if learned.names else ""
     return (
-        f"\n{learned.corrections} corrections in {learned.answers} answers{names} changed {learned.entities} "
-        f"entities in {learned.tasks} tasks nobody has opened"
+        f"\n{counted(learned.corrections, 'correction')} in {counted(learned.answers, 'answer')}{names} changed "
+        f"{counted(learned.entities, 'entity')} in {counted(learned.tasks, 'task')} nobody has opened"
     )
 
 
@@ -279,12 +285,18 @@ def _evidence(report: PredictReport) -> str:
         "counted": "\nthe table of evidence was made anew, taggers and weights stay",
         "learned": "\ntaggers, weights and the table of evidence were made anew: all tasks are predicted again",
     }
-    kept = f"\nthe evidence of {report.unchanged} tasks is what it was: they keep their answers"
+    kept = counted(
+        report.unchanged,
+        "task is what it was: it keeps its answer",
+        "tasks is what it was: they keep their answers",
+    )
+    kept = f"\nthe evidence of {kept}"
     return lines[report.evidence] + (kept if report.unchanged else "")
 
 
 def _words(report: PredictReport | ModelPredictReport) -> str:
     return (
-        f"{report.version}: {report.predicted} tasks predicted with {report.entities} entities, "
+        f"{report.version}: {counted(report.predicted, 'task')} predicted with "
+        f"{counted(report.entities, 'entity')}, "
         f"{report.known} already predicted"
     )

@@ -20,6 +20,7 @@ from xner_label.pipeline.completeness import FILTERS
 from xner_label.progress import Progress
 from xner_label.settings.choices import WEIGHTED_PROJECTORS
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.pipeline.json_stream import StreamSummary
@@ -114,7 +115,7 @@ def command(
             source, sink, pipeline, keep=keep or (), strict=strict, report=say_error, progress=progress
         )
         if summary.incomplete:
-            say(f"{summary.incomplete} tasks left out by --filter {' '.join(filters)}")
+            say(f"{counted(summary.incomplete, 'task')} left out by --filter {' '.join(filters)}")
         return summary
 
     run_stream(input_path, output_path, run, doing="projecting", as_json=as_json)

@@ -11,6 +11,7 @@ from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="promote")
@@ -66,4 +67,7 @@ def command(
                 made = predict_with_model(
                     store, settings.project, folder, progress, where=where, without_source=settings.without_source
                 )
-            say(f"{made.predicted} tasks predicted; `xner-label push` brings this to what waits for review")
+            say(
+                f"{counted(made.predicted, 'task')} predicted; `xner-label push` brings this to "
+                f"what waits for review"
+            )

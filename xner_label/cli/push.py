@@ -12,6 +12,7 @@ from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.choices import DEFAULT_STRATEGY, STRATEGIES
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.studio.push import PushOptions, PushReport
@@ -97,12 +98,13 @@ def _advise(report: PushReport, split: str) -> None:
     if report.version is None:
         say("nothing is predicted yet: run `xner-label predict` first")
     if report.elsewhere:
-        found = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
+        elsewhere = ", ".join(f"{count} in {split}" for split, count in report.elsewhere.items())
         first = next(iter(report.elsewhere))
-        say(f"no predicted task to choose in split {split}; {found}: --split {first}")
+        say(f"no predicted task to choose in split {split}; {elsewhere}: --split {first}")
     if report.unpredicted:
         say(
-            f"the promoted model hasn't predicted {report.unpredicted} tasks, so the older predictions are shown: "
+            f"the promoted model hasn't predicted {counted(report.unpredicted, 'task')}, so the "
+            f"older predictions are shown: "
             "run `xner-label predict --with-model`, then push again"
         )
 
@@ -113,11 +115,12 @@ def _push_queue(settings: Settings, options: PushOptions, *, as_json: bool) -> N
 
     with open_store(settings.database_url) as store, console_progress(announce=True) as progress:
         report = push_queue(store, settings, options.minutes or 0.0, options, progress)
-    before = f", beside {report.waiting_minutes:.0f} minutes that waited" if report.waiting_minutes else ""
+    before = f", beside {report.waiting_minutes:.0f} min that waited" if report.waiting_minutes else ""
     answer(
         report,
-        f"{report.minutes:.0f} minutes{before}: {_summary(report.tasks)}; {report.audited} tasks to check "
-        f"decisions by name; {report.names.chosen} name cards with {report.names.occurrences} places, "
+        f"{report.minutes:.0f} min{before}: {_summary(report.tasks)}; {counted(report.audited, 'task')} to check "
+        f"decisions by name; {counted(report.names.chosen, 'name card')} with "
+        f"{counted(report.names.occurrences, 'place')}, "
         f"{report.names.sent} sent, {report.names.waiting} wait",
         as_json=as_json,
     )
@@ -132,8 +135,9 @@ def _push_names(settings: Settings, count: int, *, dry_run: bool, as_json: bool)
         report = ask_names(store, settings, count, dry_run=dry_run)
     answer(
         report,
-        f"{report.chosen} names {'would be asked about' if dry_run else 'chosen'} with {report.occurrences} "
-        f"places, {report.expected_errors:.0f} of them expected to be wrong; {report.sent} cards sent, "
+        f"{counted(report.chosen, 'name')} {'would be asked about' if dry_run else 'chosen'} with "
+        f"{counted(report.occurrences, 'place')}, {report.expected_errors:.0f} of them expected "
+        f"to be wrong; {counted(report.sent, 'card')} sent, "
         f"{report.waiting} wait for an answer"
         + (f" at {report.url}" if report.url else "")
         + (f"; {report.settled} that other answers have settled are gone" if report.settled else ""),
@@ -142,7 +146,7 @@ def _push_names(settings: Settings, count: int, *, dry_run: bool, as_json: bool)
 
 
 def _summary(report: PushReport) -> str:
-    parts = [f"{report.chosen} tasks {'would be chosen' if report.dry_run else 'chosen'}"]
+    parts = [f"{counted(report.chosen, 'task')} {'would be chosen' if report.dry_run else 'chosen'}"]
     if report.lowest_confidence is not None:
         parts.append(f"confidence {report.lowest_confidence:.2f} to {report.highest_confidence:.2f}")
     if report.drawn:
@@ -158,5 +162,5 @@ def _summary(report: PushReport) -> str:
     if report.reordered:
         parts.append(f"{report.reordered} of them moved in the queue")
     if report.repaired:
-        parts.append(f"{report.repaired} predictions that Label Studio lacked sent again")
+        parts.append(f"{counted(report.repaired, 'prediction')} that Label Studio lacked sent again")
     return f"{', '.join(parts)}; {report.waiting} wait for review"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import counted, say, write_json
+from xner_label.cli.output import say, write_json
 from xner_label.errors import CheckFailedError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.reporting.status import Status
@@ -49,16 +50,18 @@ def _show(report: Status) -> None:
     synced = report.last_sync
     click.echo(f"last sync      {f'{synced:%Y-%m-%d %H:%M} UTC' if synced else 'never'}")
     click.echo(f"tasks          {_counts(report.tasks)}")
-    click.echo(f"source data    {report.source_sentences} labelled sentences")
+    click.echo(f"source data    {counted(report.source_sentences, 'labelled sentence')}")
     click.echo(f"predictions    {_counts(report.predictions)}")
     click.echo(f"review         {report.chosen} chosen, {report.pushed} in Label Studio, {report.waiting} wait")
     conflicts = f", {report.conflicts} in conflict" if report.conflicts else ""
-    click.echo(f"gold           {report.gold} tasks{conflicts}")
+    click.echo(f"gold           {counted(report.gold, 'task')}{conflicts}")
     if report.excluded or report.acknowledged:
-        click.echo(f"set aside      {report.excluded} tasks, {report.acknowledged} unusable annotations")
+        unusable = counted(report.acknowledged, "unusable annotation")
+        click.echo(f"set aside      {counted(report.excluded, 'task')}, {unusable}")
     if report.unlearned or report.unlearned_names:
         click.echo(
-            f"not learned    {report.unlearned} tasks and {report.unlearned_names} names with new answers: "
+            f"not learned    {counted(report.unlearned, 'task')} and "
+            f"{counted(report.unlearned_names, 'name')} with new answers: "
             "run `xner-label predict`"
         )
     by_name = report.name_decisions
@@ -74,7 +77,7 @@ def _show(report: Status) -> None:
     )
     click.echo(f"corrections    {_counts(report.corrections)}{accepted}")
     if report.skipped:
-        click.echo(f"skipped        {report.skipped} tasks")
+        click.echo(f"skipped        {counted(report.skipped, 'task')}")
     if report.hints.shown:
         click.echo(
             f"hints          {report.hints.accepted} of {report.hints.shown} possible missed names were marked"

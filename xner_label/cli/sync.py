@@ -12,6 +12,7 @@ from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
 from xner_label.errors import CheckFailedError, ContractError, PartialError, StudioError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 
 @click.command(name="sync")
@@ -57,8 +58,9 @@ def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: boo
     corrections = ", ".join(f"{count} {kind}" for kind, count in sorted(report.corrections.items())) or "none"
     answer(
         report,
-        f"{report.added} annotations added, {report.updated} updated, {report.deleted} deleted, "
-        f"{report.skipped} tasks skipped, {report.new_tasks} tasks new, {report.deleted_tasks} tasks deleted; "
+        f"{counted(report.added, 'annotation')} added, {report.updated} updated, {report.deleted} deleted, "
+        f"{counted(report.skipped, 'task')} skipped, {counted(report.new_tasks, 'task')} new, "
+        f"{counted(report.deleted_tasks, 'task')} deleted; "
         f"corrections: {corrections}",
         as_json=as_json,
     )
@@ -69,13 +71,17 @@ def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: boo
             "`xner-label predict` applies them everywhere"
         )
         if heard.settled:
-            say(f"{heard.settled} name cards that other answers have settled left Label Studio")
+            say(f"{counted(heard.settled, 'name card')} that other answers have settled left Label Studio")
         for problem in heard.problems:
             say(problem)
     if report.refreshed:
-        say(f"{report.refreshed} waiting tasks show newer predictions, {report.reordered} of them stand elsewhere")
+        shown = counted(
+            report.refreshed, "waiting task shows a newer prediction", "waiting tasks show newer predictions"
+        )
+        say(f"{shown}, {report.reordered} of them moved in the queue")
     if report.revived:
-        say(f"{report.revived} annotations that counted as deleted are there")
+        revived = "annotation that counted as deleted is", "annotations that counted as deleted are"
+        say(f"{counted(report.revived, *revived)} there")
     if report.added or report.updated or report.deleted or report.names.answered:
         _tell_desk(settings)
     for doubled in report.doubled:
@@ -88,7 +94,8 @@ def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: boo
         say(f"{where}: {rejected.problem}")
     if report.rejected:
         raise ContractError(
-            f"{len(report.rejected)} annotations were left out; everything else is saved",
+            f"{counted(len(report.rejected), 'annotation was', 'annotations were')} left out; "
+            f"everything else is saved",
             hint="correct them in Label Studio and run `xner-label sync` again, or set them aside with "
             "`xner-label acknowledge`",
         )
@@ -108,17 +115,21 @@ def _tell_desk(settings: Settings) -> None:
         outcome = compare_plan(store, settings.project)
     if calibrated.calibrated is not None:
         entities, audited = calibrated.calibrator.entities, calibrated.calibrator.audited
-        say(f"confidences calibrated on {entities} reviewed entities, {audited} of them of the audit slice")
+        say(
+            f"confidences calibrated on {counted(entities, 'reviewed entity')}, {audited} of "
+            f"them of the audit slice"
+        )
     if outcome is not None and outcome.answered:
         say(
-            f"the plan: {outcome.answered} of {outcome.planned} tasks answered, {outcome.changes} entities put "
-            f"right where {outcome.expected.value:.0f} were expected ({outcome.expected.low:.0f} to "
+            f"the plan: {outcome.answered} of {counted(outcome.planned, 'task')} answered, "
+            f"{counted(outcome.changes, 'entity')} put right where {outcome.expected.value:.0f} "
+            f"were expected ({outcome.expected.low:.0f} to "
             f"{outcome.expected.high:.0f})"
         )
     if outcome is not None and outcome.answered_names:
         foreseen = outcome.expected_name_changes
         say(
-            f"the plan: {outcome.answered_names} of {outcome.planned_names} names answered, "
-            f"{outcome.name_changes} places changed where {foreseen.value:.0f} were expected "
+            f"the plan: {outcome.answered_names} of {counted(outcome.planned_names, 'name')} answered, "
+            f"{counted(outcome.name_changes, 'place')} changed where {foreseen.value:.0f} were expected "
             f"({foreseen.low:.0f} to {foreseen.high:.0f})"
         )

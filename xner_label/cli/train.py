@@ -13,6 +13,7 @@ from xner_label.cli.output import answer, write_json
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.training.evaluation import SplitScores
@@ -84,7 +85,9 @@ def command(
             return
         if if_new_gold is not None and (settled := new_gold(store, settings.project, data)) < if_new_gold:
             answer(
-                {"new_gold": settled}, f"{settled} tasks settled since the last run: not trained", as_json=as_json
+                {"new_gold": settled},
+                f"{counted(settled, 'task')} settled since the last run: not trained",
+                as_json=as_json,
             )
             return
         where = PlacementRequest(settings.device, settings.dtype)
@@ -99,8 +102,8 @@ def command(
     if report.text_alone is not None:
         click.echo(f"texts without a source are answered {report.text_alone.line}")
     if report.data.conflicts:
-        count = len(report.data.conflicts)
-        click.echo(f"annotators disagree on {count} tasks, which are left out: `xner-label conflicts`", err=True)
+        count = counted(len(report.data.conflicts), "task, which is", "tasks, which are")
+        click.echo(f"annotators disagree on {count} left out: `xner-label conflicts`", err=True)
 
 
 def _rows(split: str, split_scores: SplitScores | None) -> list[str]:

@@ -12,6 +12,7 @@ from xner_label.errors import ConfigurationError
 from xner_label.pipeline.completeness import FILTERS
 from xner_label.progress import Progress
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.pipeline.json_stream import StreamSummary
@@ -101,7 +102,8 @@ def command(
         )
         reasons = ", ".join(f"{name} {count}" for name, count in made.dropped.most_common())
         say(
-            f"{summary.predicted} texts written, {summary.incomplete} left out{f' ({reasons})' if reasons else ''}"
+            f"{counted(summary.predicted, 'text')} written, {summary.incomplete} left out"
+            f"{f' ({reasons})' if reasons else ''}"
         )
         if made.markers["marked"]:
             lost = ", ".join(
@@ -110,10 +112,10 @@ def command(
             say(f"{made.markers['carried']} of {made.markers['marked']} markers came back; {lost}")
         return summary
 
-    def counted() -> dict[str, Any]:
+    def losses() -> dict[str, Any]:
         return {"dropped": made.dropped, "markers": made.markers, "pipeline": made.signature}
 
-    run_stream(input_path, output_path, run, doing="translating", as_json=as_json, counted=counted)
+    run_stream(input_path, output_path, run, doing="translating", as_json=as_json, extra=losses)
 
 
 def _pipeline(settings: Settings, filters: tuple[str, ...]) -> Pipeline:

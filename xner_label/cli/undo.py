@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
@@ -36,7 +37,11 @@ def command(
     of_whom = ", ".join(f"{count} by {name}" for name, count in report.annotators.items())
     done = "would be withdrawn" if dry_run else "withdrawn"
     about = f" and {report.names} about names" if report.names else ""
-    text = f"{report.answers} answers in {report.tasks} tasks{about} {done}" + (f": {of_whom}" if of_whom else "")
+    text = f"{counted(report.answers, 'answer')} in {counted(report.tasks, 'task')}{about} {done}" + (
+        f": {of_whom}" if of_whom else ""
+    )
     answer(report, text, as_json=as_json)
+    if report.others:
+        say(f"{annotator!r} has no answers that count; those who do: {', '.join(report.others)}")
     if (report.answers or report.names) and not dry_run:
         say("run `xner-label predict` to forget what they moved")

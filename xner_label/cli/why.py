@@ -9,6 +9,7 @@ import click
 from xner_label.cli.options import json_option, with_settings
 from xner_label.cli.output import answer
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.entities import Provenance
@@ -33,8 +34,14 @@ def _text(story: TaskStory) -> str:
     lines = [
         f"text     {story.text}",
         f"source   {story.source or '-'}",
-        f"version  {story.version or 'none yet'}",
+        f"version  {story.version or 'none yet: run `xner-label predict`'}",
     ]
+    if story.served is not None:
+        found = ", ".join(
+            f"{story.text[item.start : item.end]} [{item.label}] {item.score:.2f}"
+            for item in story.served.entities
+        )
+        lines.append(f"served   {story.served.version}: {found or '-'}")
     for entity in story.entities:
         lines += ["", f"{entity.text} [{entity.label}] at {entity.start}..{entity.end}, {entity.confidence:.2f}"]
         lines += [f"  {line}" for line in _reasons(entity)]
@@ -68,7 +75,9 @@ def _witnesses(provenance: Provenance) -> list[str]:
         ("people settled it otherwise", provenance.against, provenance.against_count),
     ):
         if count:
-            lines.append(f"{said} in {count} tasks: {', '.join(ids)}{', ...' if count > len(ids) else ''}")
+            lines.append(
+                f"{said} in {counted(count, 'task')}: {', '.join(ids)}{', ...' if count > len(ids) else ''}"
+            )
     if provenance.answer:
         lines.append(f"settled by name, {provenance.answer}")
     return lines

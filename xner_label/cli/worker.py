@@ -16,6 +16,7 @@ from xner_label.jobs.interrupts import terminating_interrupts
 from xner_label.logs import configure_logging
 from xner_label.settings.choices import JOB_KINDS
 from xner_label.settings.table import Settings
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.jobs.worker import Done
@@ -60,7 +61,7 @@ def command(settings: Settings, once: bool, kinds: tuple[str, ...], lease: float
         if once:
             _, failed = worker.run_due()
             if failed:
-                raise PartialError(f"{failed} jobs failed", hint="`xner-label status` says why")
+                raise PartialError(f"{counted(failed, 'job')} failed", hint="`xner-label status` says why")
             return
         with terminating_interrupts(), suppress(KeyboardInterrupt):
             worker.run(Event(), every)

@@ -120,10 +120,12 @@ def compare_texts(
 def _confidence(old: TextSample, new: TextSample) -> _Test:
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(old.confidence, new.confidence, method="asymp")
+    result = ks_2samp(old.confidence, new.confidence, method="asymp")
     means = (float(old.confidence.mean()), float(new.confidence.mean()))
     test = "Kolmogorov-Smirnov"
-    return _Test("confidence", test, *means, float(found.statistic), float(found.statistic), float(found.pvalue))
+    return _Test(
+        "confidence", test, *means, float(result.statistic), float(result.statistic), float(result.pvalue)
+    )
 
 
 def _labels(old: TextSample, new: TextSample) -> _Test:
@@ -143,7 +145,7 @@ def _labels(old: TextSample, new: TextSample) -> _Test:
 
     places = np.arange(len(counts), dtype=np.float64)
     size = len(old.labels)
-    found = permutation_test(
+    result = permutation_test(
         (places[:size], places[size:]),
         chi_squared,
         n_resamples=_PERMUTATIONS,
@@ -158,18 +160,18 @@ def _labels(old: TextSample, new: TextSample) -> _Test:
         None,
         None,
         distance,
-        float(found.statistic),
-        float(found.pvalue),
+        float(result.statistic),
+        float(result.pvalue),
     )
 
 
 def _vocabulary(old: TextSample, new: TextSample) -> _Test:
     from scipy.stats import mannwhitneyu
 
-    found = mannwhitneyu(old.unknown, new.unknown)
+    result = mannwhitneyu(old.unknown, new.unknown)
     means = (float(old.unknown.mean()), float(new.unknown.mean()))
     return _Test(
-        "vocabulary", "Mann-Whitney", *means, means[1] - means[0], float(found.statistic), float(found.pvalue)
+        "vocabulary", "Mann-Whitney", *means, means[1] - means[0], float(result.statistic), float(result.pvalue)
     )
 
 
@@ -179,9 +181,9 @@ def _acceptance(earlier: Floats, later: Floats) -> _Test:
     means = (float(earlier.mean()), float(later.mean()))
     if np.ptp(np.concatenate([earlier, later])) == 0:
         return _Test("acceptance", "Welch's t", *means, 0.0, 0.0, 1.0)
-    found = ttest_ind(earlier, later, equal_var=False)
+    result = ttest_ind(earlier, later, equal_var=False)
     return _Test(
-        "acceptance", "Welch's t", *means, means[1] - means[0], float(found.statistic), float(found.pvalue)
+        "acceptance", "Welch's t", *means, means[1] - means[0], float(result.statistic), float(result.pvalue)
     )
 
 

@@ -179,16 +179,18 @@ def model_outlook(points: Sequence[ModelPoint], gold: int, more: int, level: flo
     # all are judged on the same held-out gold, whose chance they share; what is left of it tells them apart
     width = float(np.mean([max(point.high - point.low, 0.0) for point in points]))
     shared = width / (2.0 * float(norm.ppf(0.975)))
-    own = _RUN_DEVIATION**2 + (shared / 2.0) ** 2
+    variance_of_run = _RUN_DEVIATION**2 + (shared / 2.0) ** 2
     table = np.column_stack([np.ones(len(points)), size - size[-1]])
     precision = np.diag([1e-6, 1.0 / _SLOPE_DEVIATION**2])
-    inverse = np.linalg.inv(table.T @ table / own + precision)
-    numbers = inverse @ (table.T @ score / own + precision @ np.array([0.0, _SLOPE]))
+    inverse = np.linalg.inv(table.T @ table / variance_of_run + precision)
+    numbers = inverse @ (table.T @ score / variance_of_run + precision @ np.array([0.0, _SLOPE]))
 
     def at(tasks: int) -> Interval:
         row = np.array([1.0, np.log(max(tasks, 1)) - size[-1]])
         value = float(np.clip(row @ numbers, 0.0, 1.0))
-        margin = float(norm.ppf(0.5 + level / 2.0)) * float(np.sqrt(row @ inverse @ row + own + shared**2))
+        margin = float(norm.ppf(0.5 + level / 2.0)) * float(
+            np.sqrt(row @ inverse @ row + variance_of_run + shared**2)
+        )
         return in_log_odds(value, margin)
 
     return ModelOutlook(len(points), gold, at(gold), at(gold + more))

@@ -53,16 +53,18 @@ def codes_of(values: Sequence[object]) -> Ints:
 
 def design(signals: EntitySignals) -> Floats:
     """(n, len(FEATURES)) what the calibration sees. An entity's own outcome is never part of its row."""
-    own = np.clip(logit(signals.confidence), -_SUREST, _SUREST)
-    known = np.where(signals.reviewed, np.where(signals.right, _SUREST, -_SUREST), own)
+    log_odds = np.clip(logit(signals.confidence), -_SUREST, _SUREST)
+    known = np.where(signals.reviewed, np.where(signals.right, _SUREST, -_SUREST), log_odds)
     labels = int(signals.label.max(initial=0)) + 1
     key = signals.text * labels + signals.label
     _, key = np.unique(key, return_inverse=True)
     count = np.bincount(key)[key] - 1
     total = np.bincount(key, known)[key] - known
-    agreement = np.where(count > 0, total / np.maximum(count, 1) - own, 0.0) * count / (count + 1.0)
+    agreement = np.where(count > 0, total / np.maximum(count, 1) - log_odds, 0.0) * count / (count + 1.0)
     probability = np.where(signals.reviewed, signals.right, signals.confidence)
     of_text = np.bincount(signals.text, probability)[signals.text] if len(signals.text) else probability
     rivals = np.log1p(np.maximum(of_text - np.bincount(key, probability)[key], 0.0))
     tagger = np.where(np.isnan(signals.tagger), 0.0, logit(np.nan_to_num(signals.tagger, nan=0.5)))
-    return np.column_stack([np.ones(len(own)), logit(signals.confidence), tagger / 2.5, agreement / 2.0, rivals])
+    return np.column_stack(
+        [np.ones(len(log_odds)), logit(signals.confidence), tagger / 2.5, agreement / 2.0, rivals]
+    )

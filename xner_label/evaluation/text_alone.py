@@ -67,8 +67,8 @@ def judge_text_alone(counts: NDArray[np.float64], sources: Literal["translated",
 
 def recorded(metrics: Mapping[str, Any] | None) -> TextAlone | None:
     """What was found out when a run was trained, from its recorded metrics."""
-    found = (metrics or {}).get("text_alone")
-    return None if found is None else msgspec.convert(found, TextAlone)
+    metric = (metrics or {}).get("text_alone")
+    return None if metric is None else msgspec.convert(metric, TextAlone)
 
 
 def answers_from_text_alone(metrics: Mapping[str, Any] | None, choice: str) -> bool:

@@ -12,6 +12,9 @@ from xner_label.exchange.readers.interface import ImportedTask
 from xner_label.exchange.readers.lines import undecodable
 from xner_label.projection.problem import build_instance
 
+# Characters of what databases keep in an index: PostgreSQL refuses entries of more than 2,704 bytes.
+_LONGEST = {"id": 500, "split": 100}
+
 
 def checked_task(
     record: ImportedTask, labels: Collection[str], *, drop: bool, needs_entities: bool
@@ -27,6 +30,9 @@ def checked_task(
         raise RecordError("id", "empty; give every line an id of its own")
     if not task.text.strip():
         raise RecordError("text", "empty; leave the line out")
+    for field, value in (("id", str(task.id)), ("split", record.split or "")):
+        if len(value) > _LONGEST[field]:
+            raise RecordError(field, f"{len(value):,} characters; give one of {_LONGEST[field]} at most")
     for field, value in _strings(record):
         if "\0" in value:
             raise RecordError(field, "holds a NUL character, which databases refuse; remove it")

@@ -16,6 +16,7 @@ from xner_label.stages.translation.sentences import sentences
 from xner_label.store import documents
 from xner_label.store.database import Store
 from xner_label.store.documents import StoredDocument
+from xner_label.wording import counted
 
 # What is counted along the whole text, and can't be cut where its sentences end.
 _OF_THE_WHOLE = ("source", "source_entities", "tokens", "source_tokens", "alignment")
@@ -110,7 +111,7 @@ def whole_documents(
                 yield _joined(parts)
     for parts in unfinished.values():
         report.leave_out_document(
-            parts.id, f"{len(parts.sentences)} of its {parts.count} sentences can be exported"
+            parts.id, f"{len(parts.sentences)} of its {counted(parts.count, 'sentence')} can be exported"
         )
 
 

@@ -34,7 +34,7 @@ class StageCheck(NamedTuple):
     """What a stage is, in words, and what keeps it from being made (None: nothing)."""
 
     stage: str
-    found: str
+    description: str
     problem: XnerLabelError | None
 
 

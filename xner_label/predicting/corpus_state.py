@@ -28,21 +28,19 @@ from xner_label.predicting.stored_spans import (
     stored,
     stored_places,
 )
-from xner_label.projection.corpus.effects import shift_of
+from xner_label.projection.corpus.counts import from_document, to_document
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.lookup import TallyLookup
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_by_fold
 from xner_label.projection.corpus.refresh import Lookups
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
-    RoundModel,
     evidence_from,
     first_opinion,
-    project_round,
 )
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.corpus.tally import Tally, countable
-from xner_label.projection.fitting.adaptation import Adapted
+from xner_label.projection.fitting.adaptation import Adapted, project_adapted
 from xner_label.projection.fitting.corrections import early_tags, silver_of, spread
 from xner_label.projection.loglinear.mentions import is_tagged
 from xner_label.projection.loglinear.model import Model
@@ -72,12 +70,12 @@ _COUNTED_AT_ONCE, _NEW_AT_ONCE = 500, 32
 
 class Refreshed(msgspec.Struct, frozen=True):
     """How a table was made anew, taggers and weights as before. ``before``: the signature of the state till then;
-    ``names``, ``texts``: those whose entries are others since; ``added``: :func:`short_hash` of the tasks that
-    weren't counted then, sorted, 8 bytes each."""
+    ``names``, ``texts``: those whose entries are others since, as :class:`Lookups` takes them; ``added``:
+    :func:`short_hash` of the tasks that weren't counted then. All are sorted, 8 bytes each."""
 
     before: str
-    names: list[str]
-    texts: list[str]
+    names: bytes
+    texts: bytes
     added: bytes
 
 
@@ -114,13 +112,13 @@ class CorpusState(msgspec.Struct, kw_only=True):
 
     def dump(self) -> bytes:
         """As :meth:`load` reads it."""
-        return zlib.compress(msgspec.msgpack.encode(self), 1)
+        return zlib.compress(msgspec.msgpack.encode(self, enc_hook=to_document), 1)
 
     @classmethod
     def load(cls, content: bytes) -> CorpusState:
         """Raises ConfigurationError for what another version wrote."""
         try:
-            return msgspec.msgpack.decode(zlib.decompress(content), type=cls)
+            return msgspec.msgpack.decode(zlib.decompress(content), type=cls, dec_hook=from_document)
         except (zlib.error, msgspec.MsgspecError) as error:
             raise ConfigurationError(
                 "what the project has learned was stored by another version", hint="run `xner-label predict` again"
@@ -261,16 +259,17 @@ class LearnedProjector:
         self._table = self._table_since = TallyLookup(state.tally)
         if additions:
             since = Tally.empty(self._labels)
-            for tally in (state.tally, *additions):
+            for tally in additions:
                 since.add(tally)
-            self._table_since = TallyLookup(since)
+            self._table_since = TallyLookup(state.tally, since)
         self._taggers = tuple(CrfTagger(model) for model in state.taggers)
         self._counted = np.frombuffer(state.counted, np.uint64)
         self.signature_before = None
         if state.refreshed is not None:
             self.signature_before = f"log-linear-corpus:{weights.digest}:{state.refreshed.before}"
             self._added = np.frombuffer(state.refreshed.added, np.uint64)
-            self._moved = Lookups(state.refreshed.names, state.refreshed.texts)
+            moved = state.refreshed.names, state.refreshed.texts
+            self._moved = Lookups(*(np.frombuffer(hashes, np.uint64) for hashes in moved))
 
     def project(self, instances: Sequence[Instance]) -> list[Projections]:
         """The projections of each instance, in order; nothing is cut."""
@@ -338,9 +337,7 @@ class LearnedProjector:
             words = [instance.target.words() for instance in observations.instances]
             tagged = tag_by_fold(words, observations.labels, self._taggers)
         evidence = evidence_from(observations, belief, sums, tagged)
-        chosen = project_round(
-            observations, evidence, RoundModel(state.adapted.round), shift_of(observations, state.adapted.effects)
-        )
+        chosen = project_adapted(observations, evidence, state.adapted)
         for number, key in enumerate([] if counted else keys):
             only = np.zeros(len(keys), bool)
             only[number] = True

@@ -21,8 +21,9 @@ from xner_label.entities import Task
 from xner_label.errors import RecordError
 from xner_label.predicting.corpus_state import CorpusState, Refreshed, key_of, short_hash
 from xner_label.progress import SILENCE, Progress
+from xner_label.projection.corpus.counts import Counts, find
 from xner_label.projection.corpus.evidence import Observations
-from xner_label.projection.corpus.lookup import ngrams_of
+from xner_label.projection.corpus.lookup import hashed_ngrams
 from xner_label.projection.corpus.refresh import refresh
 from xner_label.projection.corpus.rounds import first_opinion
 from xner_label.projection.corpus.settled import WEIGHT
@@ -107,7 +108,7 @@ def with_table_refreshed(
     table = refresh(state.tally, result.tally)
     before, now = (np.frombuffer(each.counted, np.uint64) for each in (state, result))
     added = np.setdiff1d(now, before, assume_unique=True).tobytes()
-    refreshed = Refreshed(state.signature, sorted(table.names), sorted(table.texts), added)
+    refreshed = Refreshed(state.signature, table.names.tobytes(), table.texts.tobytes(), added)
     return msgspec.structs.replace(result, tally=table.tally, refreshed=refreshed)
 
 
@@ -131,7 +132,6 @@ def _with_counted(
                 counted.append(np.array([short_hash(key_of(instance)) for instance in instances], np.uint64))
             progress.advance(len(batch))
         tally.occurrences = _occurrences(tally, sentences)
-    tally.included = len(tally.texts)
     hashes = np.unique(np.concatenate(counted)).tobytes()
     signature = hashlib.sha256(state.signature.encode() + hashes).hexdigest()[:10]
     return msgspec.structs.replace(state, signature=signature, tally=tally, tasks=total, counted=hashes)
@@ -163,14 +163,14 @@ def _count(instances: Sequence[Instance], model: Model, state: CorpusState, sent
     return counts
 
 
-def _occurrences(tally: Tally, sentences: IO[str]) -> dict[str, float]:
+def _occurrences(tally: Tally, sentences: IO[str]) -> Counts:
     """How often the texts that are taken for entities stand in all sentences; reviewed ones count more."""
-    entities = {text for text, count in tally.entities.items() if count >= _LEAST}
-    weighted = dict.fromkeys(entities, 0.0)
+    counts = tally.entities.chosen(tally.entities.values[:, 0] >= _LEAST)
+    times = np.zeros(len(counts))
     sentences.seek(0)
-    for texts, count in ((sentences, 1.0), (tally.texts, 1.0), (tally.reviewed, WEIGHT - 1.0)):
-        for text in texts:
-            for ngram in ngrams_of(text.split()):
-                if ngram in weighted:
-                    weighted[ngram] += count
-    return weighted
+    for texts, weight in ((sentences, 1.0), (tally.texts, 1.0), (tally.reviewed, WEIGHT - 1.0)):
+        for ngrams in hashed_ngrams(texts):
+            distinct, seen = np.unique(ngrams, return_counts=True)
+            place, known = find(counts.keys, distinct)
+            times[place[known]] += weight * seen[known]
+    return Counts.made(counts.keys, times)

@@ -7,7 +7,6 @@ there or makes it again, the same.
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -56,6 +55,8 @@ class ProjectKnowledge:
         self._labels = frozenset(labels)
         self._state_id = 0
         self._projector: LearnedProjector | None = None
+        self._loaded: tuple[int, CorpusState] | None = None  # a table is large: it is read once
+        self._unreadable = False
         self.news: Literal["", "counted", "learned"] = ""
 
     def learn(self, linked: LinkedTasks, limit: int, progress: Progress = SILENCE) -> LearnedProjector:
@@ -89,11 +90,12 @@ class ProjectKnowledge:
             self._projector, self.news = None, "counted"
         else:
             state = learn_corpus(self._weights, sample.ids, sample.instances, settled, names, before)
+            before = self._projector = self._loaded = None
             if more:
                 progress.begin("counting what the tasks say of each other", len(linked))
                 state = with_all_counted(state, self._weights, sample.instances, linked.batches(), progress)
             self._store_state(state, newest, newest_name)
-            self._projector, self.news = None, "learned"
+            self.news = "learned"
         projector = self.current()
         if projector is None:
             raise ConfigurationError("what was learned is gone", hint="run `xner-label predict` again")
@@ -147,12 +149,12 @@ class ProjectKnowledge:
         if row is None:
             return None
         if self._projector is None or self._state_id != row.id:
-            state = CorpusState.load(row.content)
+            state = self._state_of(row)
             if state.weights != self._weights.digest:
                 return None
             with self._store.read() as session:
                 added = corpus_states.additions(session, row.id)
-            tallies = [msgspec.msgpack.decode(zlib.decompress(content), type=Tally) for content in added.values()]
+            tallies = [Tally.load(content) for content in added.values()]
             self._projector, self._state_id = LearnedProjector(self._weights, state, tallies), row.id
         return self._projector
 
@@ -177,7 +179,7 @@ class ProjectKnowledge:
             except RecordError:
                 continue
             if key in new:
-                found[task_id] = zlib.compress(msgspec.msgpack.encode(new.pop(key)))
+                found[task_id] = new.pop(key).dump()
         corpus_states.add_additions(session, self._state_id, found)
 
     def _stored(self) -> tuple[StoredState | None, CorpusState | None]:
@@ -185,10 +187,20 @@ class ProjectKnowledge:
         if row is None:
             return None, None
         try:
-            state = CorpusState.load(row.content)
+            state = self._state_of(row)
         except ConfigurationError:
+            self._unreadable = True
             return row, None
         return row, state if state.weights == self._weights.digest else None
+
+    def _state_of(self, row: StoredState) -> CorpusState:
+        """Raises ConfigurationError for what another version stored."""
+        if self._loaded is None or self._loaded[0] != row.id:
+            self._loaded = None
+            with self._store.read() as session:
+                content = corpus_states.content_of(session, row.id)
+            self._loaded = row.id, CorpusState.load(content)
+        return self._loaded[1]
 
     def _newest(self) -> StoredState | None:
         with self._store.read() as session:
@@ -200,7 +212,11 @@ class ProjectKnowledge:
             state.signature, state.gold, annotation_id, state.dump(), name_answer_id=name_answer_id
         )
         with self._store.write() as session:
-            return corpus_states.add_state(session, self._project, new)
+            if self._unreadable:
+                corpus_states.forget_states(session, self._project)  # one may have the signature of the new one
+            row = corpus_states.add_state(session, self._project, new)
+        self._loaded, self._unreadable = (row.id, state), False
+        return row
 
     def _settled(self, session: Session) -> dict[str, tuple[Entity, ...]]:
         """What people settled and agree on, by external task id; what judges models teaches nothing."""

@@ -115,12 +115,12 @@ def similar_ngrams(
     spans = ngrams(0, len(folded), longest, max(1, length - 1))
     texts = [text[starts[first] : ends[last - 1]] for first, last in spans]
     if folded.unspaced:
-        name, texts = name.replace(" ", ""), [own.replace(" ", "") for own in texts]
+        name, texts = name.replace(" ", ""), [ngram.replace(" ", "") for ngram in texts]
     near = {
         spans[index] for _, _, index in extract(name, texts, score_cutoff=100.0 * least, limit=None, scorer=ratio)
     }
     if far:
-        skeletons = [consonant_skeleton(own) for own in texts]
+        skeletons = [consonant_skeleton(ngram) for ngram in texts]
         cutoff = 100.0 * min(least / SKELETON_WORTH, 1.0)
         near.update(
             spans[index]
@@ -141,9 +141,9 @@ def similar_ngrams(
             for index, (start, end) in enumerate(zip(starts, ends, strict=True))
             if end - start == len(initials) > 1 and text[start:end] == initials
         )
-    found = []
+    scored = []
     for first, last in near:
         score = similarity(mention, target.text[target.starts[first] : target.ends[last - 1]])
         if score >= least:
-            found.append((score, first, last))
-    return found
+            scored.append((score, first, last))
+    return scored

@@ -98,14 +98,14 @@ def _webhooks(settings: Settings, url: str, *, answers: bool) -> Check:
         _ask(settings, f"{url}/webhook", _NO_ACTION, {SECRET_HEADER: settings.webhook_secret})
     except (OSError, ValueError) as error:
         code = getattr(error, "code", None)
-        found = "the backend has another secret" if code == 401 else f"the backend refuses them: {code or error}"
-        return Check("webhooks", "no", found, remedy)
+        refusal = "the backend has another secret" if code == 401 else f"the backend refuses them: {code or error}"
+        return Check("webhooks", "no", refusal, remedy)
     return Check("webhooks", "ok", "the backend takes them with this secret")
 
 
 def project_checks(settings: Settings) -> Iterator[Check]:
     """What the store says about Label Studio, where its project is connected, against what is there."""
-    from xner_label.store import projects, reviews, runs
+    from xner_label.store import projects, reviews, runs, sync_state
     from xner_label.store.database import open_store
 
     try:
@@ -114,7 +114,7 @@ def project_checks(settings: Settings) -> Iterator[Check]:
             run = runs.promoted_run(session, project.id)
             connected = project.studio_project is not None
             unshown = reviews.unshown_items(session, project.id)
-            synced = reviews.last_sync(session, project.id)
+            synced = sync_state.last_sync(session, project.id)
     except XnerLabelError:
         return  # other checks tell
     if run is not None:
@@ -129,8 +129,8 @@ def project_checks(settings: Settings) -> Iterator[Check]:
         return
     yield from _connected(settings)
     if unshown:
-        found = f"{unshown} waiting tasks aren't known to show their prediction"
-        yield Check("predictions shown", "no", found, "run `xner-label push`")
+        missing = f"{unshown} waiting tasks aren't known to show their prediction"
+        yield Check("predictions shown", "no", missing, "run `xner-label push`")
     else:
         yield Check("predictions shown", "ok", "every waiting task shows the prediction it should")
     if synced is None or datetime.now(UTC) - synced > _LONG:

@@ -73,14 +73,14 @@ def _extra(extra: str, module: str, purpose: str) -> Check:
 
 
 def _stages(settings: Settings) -> Iterator[Check]:
-    for stage, found, problem in check_stages(settings):
+    for stage, description, problem in check_stages(settings):
         if problem is None:
-            yield Check(stage, "ok", found)
+            yield Check(stage, "ok", description)
             continue
         remedy = problem.hint
         if isinstance(problem, MissingExtraError) and problem.extra == "eflomal":
             remedy += ", which takes a C compiler; or choose --aligner none --projector string"
-        yield Check(stage, "no", f"{found}: {problem.args[0]}", remedy)
+        yield Check(stage, "no", f"{description}: {problem.args[0]}", remedy)
 
 
 def _training_folder(folder: str) -> Check:

@@ -15,13 +15,25 @@ from xner_label.pipeline.pipeline import names_signature
 from xner_label.review.doubts import HintCounts, count_accepted
 from xner_label.review.name_audit import NameDecisions, measured_decisions
 from xner_label.review.settled_names import name_answers
-from xner_label.store import corpus_states, desk, predictions, projects, reviews, runs, set_aside, showing, tasks
+from xner_label.store import (
+    corpus_states,
+    desk,
+    predictions,
+    projects,
+    reviews,
+    runs,
+    set_aside,
+    showing,
+    sync_state,
+    tasks,
+)
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.gold import acceptance, count_corrections, count_gold, skipped_task_ids
 from xner_label.store.jobs import JobState, job_states
 from xner_label.store.pipelines import signatures_by_name
 from xner_label.store.tables import Project
+from xner_label.wording import counted
 
 # How long a job may be due before somebody should look, and how old the last sync may be.
 _PATIENCE = timedelta(minutes=5)
@@ -77,27 +89,30 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def advice(self) -> list[str]:
         """What to do next, the most urgent first."""
-        found = []
+        lines = []
         if self.unshown:
             push = f"`xner-label push --limit {self.waiting}`"
-            found.append(f"{self.unshown} waiting tasks may lack their prediction in Label Studio: {push}")
+            lacking = counted(self.unshown, "waiting task may lack its", "waiting tasks may lack their")
+            lines.append(f"{lacking} prediction in Label Studio: {push}")
         if self.unpredicted:
             predict = "`xner-label predict --with-model`, then push"
-            found.append(f"the promoted model hasn't predicted {self.unpredicted} tasks: {predict}")
+            lines.append(f"the promoted model hasn't predicted {counted(self.unpredicted, 'task')}: {predict}")
         if self.unlearned:
-            found.append(
-                f"{self.unlearned} tasks have answers that nothing was learned from: `xner-label predict`"
+            lines.append(
+                f"{counted(self.unlearned, 'task has', 'tasks have')} answers that nothing was learned from: "
+                "`xner-label predict`"
             )
-        found += [f"{job.kind} failed: {job.problem}" for job in self.jobs if self._stands_failed(job)]
+        lines += [f"{job.kind} failed: {job.problem}" for job in self.jobs if self._stands_failed(job)]
         if any(job.state == "waiting" and job.due_at < utc_now() - _PATIENCE for job in self.jobs):
-            found.append("jobs are due and nobody does them: run `xner-label worker`")
+            lines.append("jobs are due and nobody does them: run `xner-label worker`")
         if self.studio_project is not None and (self.last_sync is None or utc_now() - self.last_sync > _STALE):
-            found.append("nothing was taken over for a day or more: `xner-label sync`")
+            lines.append("nothing was taken over for a day or more: `xner-label sync`")
         if self.drift is not None and self.drift.action in ("retrain", "recalibrate"):
-            found.append(f"new text isn't like what was reviewed, {self.drift.action}: `xner-label drift`")
+            lines.append(f"new text isn't like what was reviewed, {self.drift.action}: `xner-label drift`")
         if self.conflicts:
-            found.append(f"{self.conflicts} tasks are in conflict and count for nothing: `xner-label conflicts`")
-        return found
+            disputed = "task is in conflict and counts", "tasks are in conflict and count"
+            lines.append(f"{counted(self.conflicts, *disputed)} for nothing: `xner-label conflicts`")
+        return lines
 
     def _stands_failed(self, job: JobState) -> bool:
         """Whether a job failed and none of its kind was done since."""
@@ -117,7 +132,7 @@ def status(store: Store, project: str) -> Status:
         noted = desk.newest_calibration(session, row.id)
         predicted = predictions.count_predictions(session, row.id)
         corrections = count_corrections(session, row.id)
-        found = Status(
+        counts = Status(
             signature="",
             project=row.name,
             labels=list(row.labels),
@@ -141,7 +156,7 @@ def status(store: Store, project: str) -> Status:
             conflicts=gold.conflicts,
             excluded=len(set_aside.excluded(session, row.id)),
             acknowledged=set_aside.count_acknowledged(session, row.id),
-            last_sync=reviews.last_sync(session, row.id),
+            last_sync=sync_state.last_sync(session, row.id),
             corrections=corrections,
             skipped=len(skipped_task_ids(session, row.id)),
             acceptance=acceptance(corrections),
@@ -155,10 +170,10 @@ def status(store: Store, project: str) -> Status:
             verdict=None if not noted else msgspec.convert(noted.content["verdict"], Verdict),
             jobs=job_states(session, row.id),
         )
-    labels = ",".join(found.labels)
+    labels = ",".join(counts.labels)
     # the same data has the same hash, whenever it was last looked at
-    data = data_hash(msgspec.structs.replace(found, last_sync=None, jobs=[]))
-    return msgspec.structs.replace(found, signature=signature(data=data, labels=labels))
+    data = data_hash(msgspec.structs.replace(counts, last_sync=None, jobs=[]))
+    return msgspec.structs.replace(counts, signature=signature(data=data, labels=labels))
 
 
 def _unlearned_names(session: Session, project: Project) -> int:

@@ -14,13 +14,14 @@ from xner_label.store.database import Store
 
 class UndoReport(msgspec.Struct, frozen=True):
     """``answers`` of ``tasks`` and ``names``, answers about names, were withdrawn, or would be; ``annotators``:
-    how many of each person's, of both kinds."""
+    how many of each person's, of both kinds. ``others``: who else has answers, where the person has none."""
 
     answers: int
     tasks: int
     annotators: dict[str, int]
     dry_run: bool
     names: int = 0
+    others: tuple[str, ...] = ()
 
 
 def undo(
@@ -44,6 +45,7 @@ def undo(
         if not dry_run:
             withdrawing.withdraw(session, answers)
             withdrawing.withdraw_name_answers(session, names)
+        others = set() if answers or names or annotator is None else withdrawing.annotators(session, project_id)
     people = [answer.annotator or "imported" for answer in answers] + [state.annotator or "" for state in names]
     tasks = {answer.task_id for answer in answers}
-    return UndoReport(len(answers), len(tasks), dict(Counter(people)), dry_run, len(names))
+    return UndoReport(len(answers), len(tasks), dict(Counter(people)), dry_run, len(names), tuple(sorted(others)))

@@ -51,16 +51,16 @@ def pair_agreement(answers: Iterable[Mapping[str, Sequence[Entity]]]) -> list[Pa
     for said in answers:
         for first, second in combinations(sorted(said), 2):
             common.setdefault((first, second), []).append((said[first], said[second]))
-    found = []
+    agreements = []
     for (first, second), pairs in sorted(common.items()):
         labels = {entity.label for pair in pairs for entities in pair for entity in entities}
         for label in [ALL, *sorted(labels)]:
             chosen = [tuple(_of(label, entities) for entities in pair) for pair in pairs]
             left, right = (sum(len(pair[side]) for pair in chosen) for side in (0, 1))
             total = left + right
-            exact = sum(len({*one} & {*other}) for one, other in chosen)
-            overlap = sum(_overlapping(one, other) + _overlapping(other, one) for one, other in chosen)
-            found.append(
+            exact = sum(len({*spans} & {*others}) for spans, others in chosen)
+            overlap = sum(_overlapping(spans, others) + _overlapping(others, spans) for spans, others in chosen)
+            agreements.append(
                 PairAgreement(
                     first,
                     second,
@@ -72,7 +72,7 @@ def pair_agreement(answers: Iterable[Mapping[str, Sequence[Entity]]]) -> list[Pa
                     overlap / total if total else None,
                 )
             )
-    return found
+    return agreements
 
 
 def _of(label: str, entities: Iterable[Entity]) -> list[tuple[int, int, str]]:

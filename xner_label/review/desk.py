@@ -76,12 +76,12 @@ class GuaranteeReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> list[str]:
         """The promises in words, one a line, and what more audited sentences would bring."""
-        found = [_in_words(row) for row in self.promises]
-        found.append(
+        lines = [_in_words(row) for row in self.promises]
+        lines.append(
             f"{self.share:.0%} of what nobody reviewed is accepted; {MORE_SENTENCES} more audited sentences would "
             f"make that about {self.after_more:.0%}: `xner-label push --limit {MORE_SENTENCES} --audit-share 1`"
         )
-        return found
+        return lines
 
     @property
     def cuts(self) -> dict[str, float]:

@@ -143,13 +143,13 @@ def read_evidence(
     place = {row.id: number for number, row in enumerate(rows)}
     taken = lead_times.first_answer_times(session, project_id)
     lengths = np.array([row.length for row in rows], np.float64)
-    found = _signals(desk.predicted_entities(session, project_id, version, ids), place, settled)
+    predicted = _signals(desk.predicted_entities(session, project_id, version, ids), place, settled)
     sources = np.array([row.sources for row in rows], np.float64)
     return Evidence(
         version=version,
-        signals=found.signals,
-        span=found.span,
-        labels=found.labels,
+        signals=predicted.signals,
+        span=predicted.span,
+        labels=predicted.labels,
         ids=np.array([row.id for row in rows], np.int64),
         confidence=np.array([row.confidence for row in rows], np.float64),
         reviewed=np.array([row.id in settled for row in rows], bool),
@@ -157,9 +157,9 @@ def read_evidence(
         blind=np.array([bool(row.blind) for row in rows], bool),
         weight=np.array([1.0 if row.id in certain else weight_of for row in rows], np.float64),
         gold=np.array([len(settled[row.id].entities) if row.id in settled else 0 for row in rows], np.float64),
-        missed=_missed([row.id for row in rows], settled, found),
+        missed=_missed([row.id for row in rows], settled, predicted),
         tokens=lengths / _code_points_per_token(session, [row.id for row in rows[:_SAMPLE]]),
-        lost=np.maximum(sources - np.bincount(found.signals.task, found.projected, len(rows)), 0.0),
+        lost=np.maximum(sources - np.bincount(predicted.signals.task, predicted.projected, len(rows)), 0.0),
         answered=np.array(
             [min(settled[row.id].annotations, default=0) if row.id in settled else 0 for row in rows], np.int64
         ),
@@ -194,14 +194,14 @@ class _Entities(NamedTuple):
     projected: Bools
 
 
-def _missed(ids: Sequence[int], settled: Mapping[int, Gold], found: _Entities) -> Floats:
+def _missed(ids: Sequence[int], settled: Mapping[int, Gold], predicted: _Entities) -> Floats:
     """(S,) settled entities that no predicted one overlaps."""
-    task = found.signals.task
+    task = predicted.signals.task
     borders = np.searchsorted(task, np.arange(len(ids) + 1))
     missed = np.zeros(len(ids))
     for number, task_id in enumerate(ids):
         if task_id in settled:
-            spans = found.span[borders[number] : borders[number + 1]]
+            spans = predicted.span[borders[number] : borders[number + 1]]
             missed[number] = sum(
                 not ((spans[:, 0] < entity.end) & (spans[:, 1] > entity.start)).any()
                 for entity in settled[task_id].entities

@@ -59,12 +59,12 @@ def plan_outcomes(store: Store, name: str) -> list[PlanOutcome]:
     with store.read() as session:
         project_id = projects.get_project(session, name).id
         stored: list[desk.ReviewPlan | None] = [*desk.newest_plans(session, project_id, _NEWEST)[::-1], None]
-        found = [
+        outcomes = [
             _outcome(session, project_id, plan, following)
             for plan, following in pairwise(stored)
             if plan is not None and (following is None or following.annotation_id != plan.annotation_id)
         ]
-        return [outcome for outcome in found if outcome is not None]
+        return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _outcome(

@@ -28,7 +28,7 @@ from xner_label.review.queue import (
 )
 from xner_label.review.queued import queued_tasks
 from xner_label.settings.choices import DEFAULT_STRATEGY
-from xner_label.store import lead_times, names, queue_positions, reviews, runs
+from xner_label.store import eligible_tasks, lead_times, names, queue_positions, reviews, runs
 from xner_label.store.tables import Project
 
 # Of more open tasks than this, only the least confident are weighed against each other: people can't read as many
@@ -119,15 +119,17 @@ def select(
     version = runs.reviewed_version(session, project, split)
     if version is None:
         return Selection([], [], (), 0.0)
-    found = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
+    eligible = eligible_tasks.least_confident(
+        session, project.id, version, split, max_confidence, limit=CANDIDATES
+    )
     asked = names.asked_names(session, project.id)
-    queued = [_unasked(task, asked) for task in queued_tasks(session, found)]
+    queued = [_unasked(task, asked) for task in queued_tasks(session, eligible)]
     each = pool_seconds(review_pool(queued), costs)
     removals = drawn_removals(session, project.id)
     drawn = [
         number
         for number, task in enumerate(queued)
-        if any(span.audited for span in task.spans) or found[number][0] in removals
+        if any(span.audited for span in task.spans) or eligible[number][0] in removals
     ]
     drawn = drawn[: count_in_time(each[drawn], seconds)]
     of_audit = float(each[drawn].sum())
@@ -135,8 +137,8 @@ def select(
     others = [number for number in range(len(queued)) if number not in left_out]
     queue = plan_tasks_and_names([queued[number] for number in others], seconds - of_audit, costs)
     return Selection(
-        audit=[found[number][0] for number in drawn],
-        tasks=[found[others[number]][0] for number in queue.tasks],
+        audit=[eligible[number][0] for number in drawn],
+        tasks=[eligible[others[number]][0] for number in queue.tasks],
         names=queue.names,
         seconds=queue.seconds + of_audit,
     )
@@ -161,17 +163,19 @@ def in_order(
     Raises UsageError for an unknown strategy, or one that lacks what it needs.
     """
     if strategy == RANDOM:
-        found = reviews.draw_eligible(session, project.id, version, split, count, seed, max_confidence)
+        chosen = eligible_tasks.draw(session, project.id, version, split, count, seed, max_confidence)
     elif strategy == DEFAULT_STRATEGY:
-        found = _least_confident(session, project, version, split, max_confidence)[:count]
+        chosen = _least_confident(session, project, version, split, max_confidence)[:count]
     else:
-        every = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
-        found = [every[number] for number in order_tasks(queued_tasks(session, every), strategy, count, seed)]
+        every = eligible_tasks.least_confident(
+            session, project.id, version, split, max_confidence, limit=CANDIDATES
+        )
+        chosen = [every[number] for number in order_tasks(queued_tasks(session, every), strategy, count, seed)]
     if seconds is None:
-        return found, 0.0
-    each = pool_seconds(review_pool(queued_tasks(session, found)), costs or costs_of(session, project.id))
+        return chosen, 0.0
+    each = pool_seconds(review_pool(queued_tasks(session, chosen)), costs or costs_of(session, project.id))
     fitting = count_in_time(each, seconds)
-    return found[:fitting], float(each[:fitting].sum())
+    return chosen[:fitting], float(each[:fitting].sum())
 
 
 def _least_confident(
@@ -179,9 +183,11 @@ def _least_confident(
 ) -> list[EligibleTask]:
     """What could be chosen, the tasks first that are least likely to be all right: by the calibration where there
     is one, else by the pipeline."""
-    found = reviews.eligible(session, project.id, version, split, max_confidence, limit=CANDIDATES)
-    score = score_of_tasks(session, project.id, version, [task for task, _, _ in found])
-    return sorted(found, key=lambda row: score.get(row[0], row[2])) if score else found
+    eligible = eligible_tasks.least_confident(
+        session, project.id, version, split, max_confidence, limit=CANDIDATES
+    )
+    score = score_of_tasks(session, project.id, version, [task for task, _, _ in eligible])
+    return sorted(eligible, key=lambda row: score.get(row[0], row[2])) if score else eligible
 
 
 def _unasked(task: QueuedTask, asked: Collection[tuple[str, str, str]]) -> QueuedTask:

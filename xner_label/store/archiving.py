@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +11,7 @@ import msgspec
 from sqlalchemy import select
 
 from xner_label import entities
-from xner_label.errors import UsageError
+from xner_label.new_file import new_file
 from xner_label.store import predictions
 from xner_label.store.database import Store
 from xner_label.store.tables import Project
@@ -36,23 +34,13 @@ def archive(store: Store, ids: Sequence[int], path: Path) -> None:
     The file appears when it is whole and on the disk. Raises UsageError for one that is there already, and for a
     folder that can't be written to.
     """
-    if path.exists():
-        raise UsageError(f"{path} is there already", hint="name another file; an archive replaces none")
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror}", hint="check the folder") from None
     encoder = msgspec.json.Encoder()
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-                for record in _records(store, ids):
-                    packed.write(encoder.encode(record) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(name, path)
-    finally:
-        os.unlink(name)
+    with (
+        new_file(path, "an archive") as stream,
+        gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed,
+    ):
+        for record in _records(store, ids):
+            packed.write(encoder.encode(record) + b"\n")
 
 
 def _records(store: Store, ids: Sequence[int]) -> Iterator[ArchivedPrediction]:

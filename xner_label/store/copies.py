@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
 from xner_label.errors import ConfigurationError, UsageError
+from xner_label.new_file import new_file
 from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.schema import HEAD, current_revision
@@ -24,25 +23,14 @@ def back_up(store: Store, path: Path) -> None:
     that can't be written to.
     """
     _require_sqlite(store)
-    if path.exists():
-        raise UsageError(f"{path} is there already", hint="name another file; a backup replaces none")
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror}", hint="check the folder") from None
-    os.close(handle)
-    try:
-        with closing(sqlite3.connect(name)) as copy:
-            with store.read() as session:
-                source = session.connection().connection.driver_connection
-                assert isinstance(source, sqlite3.Connection)
-                source.backup(copy, pages=_PAGES, sleep=0.01)
-            # no files beside it that would have to travel with it
-            copy.execute("PRAGMA journal_mode = DELETE")
-            _require_store(copy, path)
-        os.link(name, path)
-    finally:
-        os.unlink(name)
+    with new_file(path, "a backup") as stream, closing(sqlite3.connect(stream.name)) as copy:
+        with store.read() as session:
+            source = session.connection().connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            source.backup(copy, pages=_PAGES, sleep=0.01)
+        # no files beside it that would have to travel with it
+        copy.execute("PRAGMA journal_mode = DELETE")
+        _require_store(copy, path)
 
 
 def is_worth_a_backup(store: Store) -> bool:
@@ -91,10 +79,10 @@ def _require_sqlite(store: Store) -> None:
 
 def _require_store(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found == "ok":
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict == "ok":
             connection.execute("SELECT version_num FROM alembic_version").fetchone()
             return
     except sqlite3.DatabaseError as error:
-        found = error
-    raise ConfigurationError(f"{path} is no whole XNER-Label store: {found}", hint="use another copy")
+        verdict = error
+    raise ConfigurationError(f"{path} is no whole XNER-Label store: {verdict}", hint="use another copy")

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from xner_label.store.base import utc_now
 from xner_label.store.database import insert_new
@@ -43,12 +43,14 @@ def add_state(session: Session, project_id: int, state: NewState) -> CorpusState
     # later than every other, whatever the clocks of several machines say
     made_at = utc_now() if newest is None else max(utc_now(), newest.created_at + timedelta(microseconds=1))
     new = msgspec.structs.asdict(state) | {"project_id": project_id, "created_at": made_at}
-    insert_new(session, CorpusState, [new])
+    is_new = insert_new(session, CorpusState, [new])
     query = select(CorpusState).where(
         CorpusState.project_id == project_id, CorpusState.signature == state.signature
     )
-    stored = session.scalars(query).one()
+    stored = session.scalars(query.options(defer(CorpusState.content))).one()
     stored.created_at = made_at
+    if not is_new and newest is not None and stored.id != newest.id:
+        stored.content = state.content  # an older version may have written it differently
     stored.annotation_id = max(stored.annotation_id, state.annotation_id)
     stored.name_answer_id = max(stored.name_answer_id, state.name_answer_id)
     session.flush()
@@ -59,9 +61,20 @@ def add_state(session: Session, project_id: int, state: NewState) -> CorpusState
 
 
 def newest_state(session: Session, project_id: int) -> CorpusState | None:
-    """The state that was made last, or came back last; None before the first one."""
+    """The state that was made last, or came back last; None before the first one. Its document is read when it is
+    asked for."""
     query = select(CorpusState).where(CorpusState.project_id == project_id).order_by(*_NEWEST_FIRST)
-    return session.scalars(query.limit(1)).first()
+    return session.scalars(query.limit(1).options(defer(CorpusState.content))).first()
+
+
+def content_of(session: Session, state_id: int) -> bytes:
+    """The document of a state."""
+    return session.scalars(select(CorpusState.content).where(CorpusState.id == state_id)).one()
+
+
+def forget_states(session: Session, project_id: int) -> None:
+    """Delete all states of a project, with what was added to them."""
+    session.execute(delete(CorpusState).where(CorpusState.project_id == project_id))
 
 
 def add_additions(session: Session, state_id: int, additions: Mapping[int, bytes]) -> None:

@@ -150,22 +150,22 @@ def predicted_spans(
         .outerjoin(ProjectedEntity, ProjectedEntity.prediction_id == Prediction.id)
         .where(made_by(version))
     )
-    found: dict[int, set[tuple[int, int, str]]] = {}
+    spans_of: dict[int, set[tuple[int, int, str]]] = {}
     for part in _parts(query, Prediction.task_id, task_ids):
         for task, start, end, label in session.execute(part):
-            spans = found.setdefault(task, set())
+            spans = spans_of.setdefault(task, set())
             if label is not None:
                 spans.add((start, end, label))
-    return found
+    return spans_of
 
 
 def confidences_of(session: Session, version: str, task_ids: Sequence[int]) -> dict[int, float]:
     """P(all is right) of a version's predictions for tasks, by task id."""
     query = select(Prediction.task_id, Prediction.confidence).where(made_by(version))
-    found: dict[int, float] = {}
+    confidences: dict[int, float] = {}
     for part in _parts(query, Prediction.task_id, task_ids):
-        found.update((task, confidence) for task, confidence in session.execute(part))
-    return found
+        confidences.update((task, confidence) for task, confidence in session.execute(part))
+    return confidences
 
 
 def created_at(session: Session, first: int) -> datetime | None:
@@ -200,11 +200,11 @@ def _parts(query: _Query, column: Any, task_ids: Sequence[int] | None) -> Iterat
 
 def external_ids(session: Session, task_ids: Sequence[int]) -> dict[int, str]:
     """The tasks' external ids by their ids."""
-    found: dict[int, str] = {}
+    external: dict[int, str] = {}
     for batch in id_batches(task_ids):
         query = select(Task.id, Task.external_id).where(Task.id.in_(batch))
-        found.update((task_id, external_id) for task_id, external_id in session.execute(query))
-    return found
+        external.update((task_id, external_id) for task_id, external_id in session.execute(query))
+    return external
 
 
 def answered_since(session: Session, project_id: int, annotation_id: int, until: int | None = None) -> set[int]:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from xner_label.store import reviews
+from xner_label.store import reviews, sync_state
 from xner_label.store.gold import acceptance, count_corrections
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import Job, Prediction, Project, ProjectedEntity, Task
@@ -39,7 +39,7 @@ def gauges(session: Session, name: str) -> Gauges | None:
     return Gauges(
         entities=_entities(session, project),
         waiting=reviews.count_open(session, project.id),
-        last_sync=reviews.last_sync(session, project.id),
+        last_sync=sync_state.last_sync(session, project.id),
         acceptance=acceptance(count_corrections(session, project.id)),
         jobs={(kind, state): count for kind, state, count in jobs},
     )

@@ -80,17 +80,17 @@ def add_imported_gold(session: Session, gold: Mapping[int, Sequence[Entity]]) ->
     return GoldImport(len(rows) - corrected, corrected)
 
 
-def _imported(session: Session, task_ids: Sequence[int]) -> dict[int, tuple[Entity, ...]]:
-    """The gold imported last, by task id."""
-    newest: dict[int, tuple[Entity, ...]] = {}
+def _imported(session: Session, task_ids: Sequence[int]) -> dict[int, tuple[Entity, ...] | None]:
+    """The gold imported last, by task id; None where it was withdrawn."""
+    newest: dict[int, tuple[Entity, ...] | None] = {}
     for ids in id_batches(task_ids):
         query = (
-            select(Annotation.task_id, Annotation.entities)
+            select(Annotation.task_id, Annotation.deleted, Annotation.entities)
             .where(Annotation.task_id.in_(ids), Annotation.origin == "import")
             .order_by(Annotation.id)
         )
-        for task_id, entities in session.execute(query):
-            newest[task_id] = _sorted(msgspec.convert(entities, list[Entity]))
+        for task_id, withdrawn, entities in session.execute(query):
+            newest[task_id] = None if withdrawn else _sorted(msgspec.convert(entities, list[Entity]))
     return newest
 
 

@@ -50,10 +50,10 @@ def first_answer_times(
     """Seconds that people took for a task, by task id: of the first answer, since a second look is another
     thing. ``task_ids``: of these tasks alone."""
     if task_ids is not None:
-        found: dict[int, float] = {}
+        times: dict[int, float] = {}
         for batch in id_batches(task_ids):
-            found.update(_first_times(session, project_id, Annotation.task_id.in_(batch)))
-        return found
+            times.update(_first_times(session, project_id, Annotation.task_id.in_(batch)))
+        return times
     return _first_times(session, project_id, true())
 
 

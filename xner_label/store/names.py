@@ -84,7 +84,7 @@ def shown_settled(session: Session, project_id: int, strategy: str) -> dict[int,
         .order_by(ReviewItem.task_id)
     )
     task_of: dict[int | None, int] = dict(session.execute(items).all())
-    found: dict[int, list[tuple[int, int, str]]] = {}
+    spans_of: dict[int, list[tuple[int, int, str]]] = {}
     for ids in id_batches(list(task_of)):
         query = (
             select(
@@ -96,8 +96,8 @@ def shown_settled(session: Session, project_id: int, strategy: str) -> dict[int,
         )
         for prediction, start, end, label, provenance in session.execute(query):
             if (provenance or {}).get("answer"):
-                found.setdefault(task_of[prediction], []).append((start, end, label))
-    return dict(sorted(found.items()))
+                spans_of.setdefault(task_of[prediction], []).append((start, end, label))
+    return dict(sorted(spans_of.items()))
 
 
 def predicted_texts(

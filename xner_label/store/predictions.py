@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session, aliased, selectinload
 
 from xner_label import entities
 from xner_label.store.base import utc_now
-from xner_label.store.database import insert_new, insert_selected
+from xner_label.store.database import id_batches, insert_new, insert_selected
 from xner_label.store.pipelines import ensure_pipelines, made_by
 from xner_label.store.tables import Annotation, PipelineVersion, Prediction, Project, ProjectedEntity, Task
 
-_PREDICTIONS_PER_STATEMENT = 5_000
+_PER_FETCH = 5_000
 # What an entity keeps when its prediction is copied.
 _COPIED = (
     *("position", "start", "end", "label", "text", "score", "confidence"),
@@ -34,8 +34,8 @@ def add_predictions(
     Returns how many predictions were new.
     """
     added = 0
-    for start in range(0, len(predictions), _PREDICTIONS_PER_STATEMENT):
-        added += _add_chunk(session, predictions[start : start + _PREDICTIONS_PER_STATEMENT], model_run_id)
+    for batch in id_batches(predictions):
+        added += _add_chunk(session, batch, model_run_id)
     return added
 
 
@@ -86,15 +86,14 @@ def copy_predictions(session: Session, task_ids: Sequence[int], earlier: str, ve
     if old is None:
         return set()
     new = ensure_pipelines(session, [version])[version]
-    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
-        chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
+    for batch in id_batches(task_ids):
         copied: list[Any] = [Prediction.task_id, Prediction.model_run_id, Prediction.confidence, Prediction.note]
         insert_selected(
             session,
             Prediction,
             ["pipeline_id", "created_at", *(column.key for column in copied)],
             select(literal(new), literal(utc_now(), Prediction.created_at.type), *copied).where(
-                Prediction.pipeline_id == old, Prediction.task_id.in_(chunk)
+                Prediction.pipeline_id == old, Prediction.task_id.in_(batch)
             ),
         )
         made, entity = aliased(Prediction), ProjectedEntity
@@ -107,7 +106,7 @@ def copy_predictions(session: Session, task_ids: Sequence[int], earlier: str, ve
             select(made.id, region, *copied)
             .join(Prediction, Prediction.id == entity.prediction_id)
             .join(made, made.task_id == Prediction.task_id)
-            .where(Prediction.pipeline_id == old, made.pipeline_id == new, Prediction.task_id.in_(chunk)),
+            .where(Prediction.pipeline_id == old, made.pipeline_id == new, Prediction.task_id.in_(batch)),
         )
     return {task for task, _ in _ids(session, task_ids, [new])}
 
@@ -140,15 +139,15 @@ def _entity_row(prediction_id: int, position: int, entity: entities.ProjectedEnt
     }
 
 
-def unstored(found: entities.Prediction) -> Prediction:
+def unstored(prediction: entities.Prediction) -> Prediction:
     """A prediction in the form of a stored one, without being one; its regions are named after its task and
     place."""
-    digest = hashlib.sha256(f"{found.pipeline} {found.text}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{prediction.pipeline} {prediction.text}".encode()).hexdigest()[:12]
     rows = [
         ProjectedEntity(**_entity_row(0, position, entity) | {"region": f"n{digest}-{position}"})
-        for position, entity in enumerate(found.entities)
+        for position, entity in enumerate(prediction.entities)
     ]
-    return Prediction(confidence=found.confidence, note=found.note, entities=rows)
+    return Prediction(confidence=prediction.confidence, note=prediction.note, entities=rows)
 
 
 def predictions_of(session: Session, project_id: int, version: str) -> list[tuple[Task, Prediction]]:
@@ -176,11 +175,11 @@ def find_prediction(session: Session, task_id: int, version: str) -> Prediction 
 def by_id(session: Session, ids: Sequence[int]) -> list[tuple[Task, Prediction]]:
     """These predictions with their entities and their tasks, in no particular order."""
     pairs: list[tuple[Task, Prediction]] = []
-    for start in range(0, len(ids), _PREDICTIONS_PER_STATEMENT):
+    for batch in id_batches(ids):
         query = (
             select(Task, Prediction)
             .join(Prediction, Prediction.task_id == Task.id)
-            .where(Prediction.id.in_(ids[start : start + _PREDICTIONS_PER_STATEMENT]))
+            .where(Prediction.id.in_(batch))
             .options(selectinload(Prediction.entities))
         )
         pairs += session.execute(query).all()  # type: ignore[arg-type]
@@ -201,12 +200,12 @@ class PlacedEntity(NamedTuple):
 def placed_entities(session: Session, ids: Sequence[int]) -> Iterator[PlacedEntity]:
     """Every entity of these predictions, in no particular order, without making objects of their rows."""
     entity = ProjectedEntity
-    for first in range(0, len(ids), _PREDICTIONS_PER_STATEMENT):
+    for batch in id_batches(ids):
         query = (
             select(Task.text, entity.region, entity.start, entity.end, entity.text, entity.label)
             .join(Prediction, Prediction.id == entity.prediction_id)
             .join(Task, Task.id == Prediction.task_id)
-            .where(entity.prediction_id.in_(ids[first : first + _PREDICTIONS_PER_STATEMENT]))
+            .where(entity.prediction_id.in_(batch))
         )
         yield from map(PlacedEntity._make, session.execute(query))
 
@@ -214,10 +213,10 @@ def placed_entities(session: Session, ids: Sequence[int]) -> Iterator[PlacedEnti
 def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[int, Prediction]:
     """The predictions of these tasks by a pipeline version, with their entities, by task id."""
     by_task: dict[int, Prediction] = {}
-    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
+    for batch in id_batches(task_ids):
         query = (
             select(Prediction)
-            .where(Prediction.task_id.in_(task_ids[start : start + _PREDICTIONS_PER_STATEMENT]), made_by(version))
+            .where(Prediction.task_id.in_(batch), made_by(version))
             .options(selectinload(Prediction.entities))
         )
         by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))
@@ -227,12 +226,8 @@ def of_tasks(session: Session, task_ids: Sequence[int], version: str) -> dict[in
 def latest_of_tasks(session: Session, task_ids: Sequence[int]) -> dict[int, Prediction]:
     """The newest prediction of each of these tasks, whatever made it, with its entities, by task id."""
     by_task: dict[int, Prediction] = {}
-    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
-        newest = (
-            select(func.max(Prediction.id))
-            .where(Prediction.task_id.in_(task_ids[start : start + _PREDICTIONS_PER_STATEMENT]))
-            .group_by(Prediction.task_id)
-        )
+    for batch in id_batches(task_ids):
+        newest = select(func.max(Prediction.id)).where(Prediction.task_id.in_(batch)).group_by(Prediction.task_id)
         query = select(Prediction).where(Prediction.id.in_(newest)).options(selectinload(Prediction.entities))
         by_task.update((prediction.task_id, prediction) for prediction in session.scalars(query))
     return by_task
@@ -260,7 +255,7 @@ def _end_of_page(session: Session, project_id: int, after: int) -> int | None:
         select(Task.id)
         .where(Task.project_id == project_id, Task.id > after)
         .order_by(Task.id)
-        .limit(_PREDICTIONS_PER_STATEMENT)
+        .limit(_PER_FETCH)
         .subquery()
     )
     last: int | None = session.scalar(select(func.max(page.c.id)))
@@ -279,12 +274,12 @@ def _spans(
         .where(Task.project_id == project_id, Task.id > page[0], Task.id <= page[1], made_by(version))
         .where(~select(Annotation.id).where(Annotation.task_id == Task.id).exists())
     )
-    found: dict[int, set[tuple[int, int, str]]] = {}
+    spans_of: dict[int, set[tuple[int, int, str]]] = {}
     for task, start, end, label in session.execute(query):
-        spans = found.setdefault(task, set())
+        spans = spans_of.setdefault(task, set())
         if label is not None:
             spans.add((start, end, label))
-    return found
+    return spans_of
 
 
 def predicted_task_ids(session: Session, project_id: int, version: str) -> set[int]:
@@ -299,20 +294,19 @@ def predicted_task_ids(session: Session, project_id: int, version: str) -> set[i
 
 def predicted_among(session: Session, task_ids: Sequence[int], version: str) -> set[int]:
     """Those of the tasks that a pipeline version has predicted."""
-    found: set[int] = set()
-    for start in range(0, len(task_ids), _PREDICTIONS_PER_STATEMENT):
-        chunk = task_ids[start : start + _PREDICTIONS_PER_STATEMENT]
-        found.update(
-            session.scalars(select(Prediction.task_id).where(Prediction.task_id.in_(chunk), made_by(version)))
+    predicted: set[int] = set()
+    for batch in id_batches(task_ids):
+        predicted.update(
+            session.scalars(select(Prediction.task_id).where(Prediction.task_id.in_(batch), made_by(version)))
         )
-    return found
+    return predicted
 
 
 def unpredicted_ids(session: Session, project_id: int, version: str, *where: ColumnElement[bool]) -> array[int]:
     """Ids of the project's tasks that a pipeline version hasn't predicted, in the order they came."""
     predicted = select(Prediction.id).where(Prediction.task_id == Task.id, made_by(version)).correlate(Task)
     query = select(Task.id).where(Task.project_id == project_id, ~predicted.exists(), *where).order_by(Task.id)
-    return array("q", session.scalars(query.execution_options(yield_per=_PREDICTIONS_PER_STATEMENT)))
+    return array("q", session.scalars(query.execution_options(yield_per=_PER_FETCH)))
 
 
 def count_by(session: Session, project_id: int, version: str) -> int:

@@ -1,19 +1,17 @@
-"""Queries about review batches, their items, and how far synchronisation has come."""
+"""Queries about review batches and their items."""
 
 from __future__ import annotations
 
-import random
-from array import array
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, case, delete, func, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased, selectinload
 
+from xner_label.store import sync_state
 from xner_label.store.base import utc_now
-from xner_label.store.database import database_time, insert_new
+from xner_label.store.database import database_time, id_batches, insert_new
 from xner_label.store.pipelines import made_by
 from xner_label.store.tables import (
     Annotation,
@@ -23,111 +21,8 @@ from xner_label.store.tables import (
     ReviewBatch,
     ReviewItem,
     ShownConflict,
-    SyncState,
     Task,
 )
-
-_Query = TypeVar("_Query", bound=Select[*tuple[Any, ...]])
-
-# How many ids go into one IN (...).
-_IDS_PER_STATEMENT = 5_000
-# Of more tasks than so many for each that is wanted, numbers are drawn instead of listing all.
-_DRAWN_FROM = 100
-
-
-def eligible(
-    session: Session,
-    project_id: int,
-    version: str,
-    split: str,
-    max_confidence: float | None = None,
-    *,
-    limit: int | None = None,
-) -> list[tuple[int, int, float]]:
-    """(task id, prediction id, confidence) of what may be chosen for review, least confident first; no more than
-    ``limit``.
-
-    That is what a version predicted in a split, nobody has been asked about or has settled, and isn't in Label
-    Studio already: tasks made there get their predictions from the ML backend.
-    """
-    columns = (Task.id, Prediction.id, Prediction.confidence)
-    query = _eligible(select(*columns), project_id, version, split, max_confidence)
-    query = query.order_by(Prediction.confidence, Prediction.task_id).limit(limit)
-    return [(task, prediction, confidence) for task, prediction, confidence in session.execute(query)]
-
-
-def eligible_of(
-    session: Session, project_id: int, version: str, split: str, task_ids: Sequence[int]
-) -> list[tuple[int, int, float]]:
-    """Those of the tasks that may be chosen, in the given order."""
-    found: dict[int, tuple[int, int, float]] = {}
-    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
-        columns = (Task.id, Prediction.id, Prediction.confidence)
-        query = _eligible(select(*columns), project_id, version, split, None)
-        query = query.where(Task.id.in_(task_ids[start : start + _IDS_PER_STATEMENT]))
-        found.update((task, (task, prediction, sure)) for task, prediction, sure in session.execute(query))
-    return [found[task] for task in task_ids if task in found]
-
-
-def draw_eligible(
-    session: Session,
-    project_id: int,
-    version: str,
-    split: str,
-    count: int,
-    seed: int,
-    max_confidence: float | None = None,
-) -> list[tuple[int, int, float]]:
-    """Up to ``count`` tasks that may be chosen, drawn at random, each as likely as every other. The same seed and
-    the same tasks give the same draw.
-
-    Of many tasks numbers are drawn until enough of them may be chosen; only where few may are all listed.
-    """
-    first, last = (session.scalar(select(end(Task.id))) or 0 for end in (func.min, func.max))
-    if last - first > _DRAWN_FROM * count > 0:
-        chosen, _ = count_items(session, project_id)
-        numbers = random.Random(f"{seed}-{chosen}").sample(range(first, last + 1), _DRAWN_FROM // 2 * count)  # noqa: S311
-        found: list[tuple[int, int, float]] = []
-        for start in range(0, len(numbers), 4 * count):
-            part = numbers[start : start + 4 * count]
-            rows = eligible_of(session, project_id, version, split, part)
-            found += [row for row in rows if max_confidence is None or row[2] <= max_confidence]
-            if len(found) >= count:
-                return found[:count]
-    query = _eligible(select(Task.id), project_id, version, split, max_confidence).order_by(Task.id)
-    ids = array("q", session.scalars(query.execution_options(yield_per=_IDS_PER_STATEMENT)))
-    drawn = random.Random(f"{seed}-{len(ids)}").sample(ids, min(count, len(ids)))  # noqa: S311
-    return eligible_of(session, project_id, version, split, drawn)
-
-
-def _eligible(query: _Query, project_id: int, version: str, split: str, max_confidence: float | None) -> _Query:
-    query = (
-        query.join_from(Prediction, Task, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, made_by(version), Task.split == split)
-        .where(_choosable())
-    )
-    return query if max_confidence is None else query.where(Prediction.confidence <= max_confidence)
-
-
-def eligible_by_split(session: Session, project_id: int, version: str) -> dict[str, int]:
-    """How many tasks of each split may be chosen for review."""
-    query = (
-        select(Task.split, func.count())
-        .join(Prediction, Prediction.task_id == Task.id)
-        .where(Task.project_id == project_id, made_by(version))
-        .where(_choosable())
-        .group_by(Task.split)
-    )
-    return dict(session.execute(query).all())
-
-
-def _choosable() -> ColumnElement[bool]:
-    """Nobody has been asked about the task, has settled it or set it aside, and Label Studio doesn't hold it."""
-    tables = (ReviewItem, Annotation, ExcludedTask)
-    return and_(
-        Task.studio_task.is_(None),
-        *(~select(table.task_id).where(table.task_id == Task.id).correlate(Task).exists() for table in tables),
-    )
 
 
 def add_batch(
@@ -204,10 +99,10 @@ def claim_items(session: Session, items: Sequence[int]) -> set[int]:
 
 def release_items(session: Session, items: Sequence[int]) -> None:
     """Note that these items are not in Label Studio and not on their way either."""
-    for start in range(0, len(items), _IDS_PER_STATEMENT):
+    for batch in id_batches(items):
         session.execute(
             update(ReviewItem)
-            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]), ReviewItem.pushed_at.is_(None))
+            .where(ReviewItem.id.in_(batch), ReviewItem.pushed_at.is_(None))
             .values(sent_at=None, prediction_sent_at=None)
         )
 
@@ -223,12 +118,8 @@ def mark_pushed(session: Session, studio_tasks: Mapping[int, int]) -> None:
         rows = [{"id": task_id, "studio_task": studio_task} for task_id, studio_task in studio_tasks.items()]
         session.execute(update(Task), rows)
     now, ids = utc_now(), list(studio_tasks)
-    for start in range(0, len(ids), _IDS_PER_STATEMENT):
-        session.execute(
-            update(ReviewItem)
-            .where(ReviewItem.task_id.in_(ids[start : start + _IDS_PER_STATEMENT]))
-            .values(pushed_at=now)
-        )
+    for batch in id_batches(ids):
+        session.execute(update(ReviewItem).where(ReviewItem.task_id.in_(batch)).values(pushed_at=now))
 
 
 def _take_away(session: Session, studio_tasks: Mapping[int, int]) -> None:
@@ -236,10 +127,10 @@ def _take_away(session: Session, studio_tasks: Mapping[int, int]) -> None:
     numbers, ids = list(studio_tasks.values()), list(studio_tasks)
     project = select(Task.project_id).where(Task.id == ids[0]).scalar_subquery()
     displaced: list[int] = []
-    for start in range(0, len(numbers), _IDS_PER_STATEMENT):
+    for batch in id_batches(numbers):
         holders = (
             update(Task)
-            .where(Task.project_id == project, Task.studio_task.in_(numbers[start : start + _IDS_PER_STATEMENT]))
+            .where(Task.project_id == project, Task.studio_task.in_(batch))
             .values(studio_task=None)
             .returning(Task.id)
         )
@@ -269,12 +160,8 @@ def mark_shown(session: Session, versions: Mapping[int, str]) -> None:
 
 def forget_sending(session: Session, items: Sequence[int]) -> None:
     """Note that the predictions of these items are not on their way to Label Studio."""
-    for start in range(0, len(items), _IDS_PER_STATEMENT):
-        session.execute(
-            update(ReviewItem)
-            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]))
-            .values(prediction_sent_at=None)
-        )
+    for batch in id_batches(items):
+        session.execute(update(ReviewItem).where(ReviewItem.id.in_(batch)).values(prediction_sent_at=None))
 
 
 def lost_items(session: Session, items: Sequence[int], settle: timedelta) -> list[int]:
@@ -284,8 +171,8 @@ def lost_items(session: Session, items: Sequence[int], settle: timedelta) -> lis
     """
     now = database_time(session)
     lost: list[int] = []
-    for start in range(0, len(items), _IDS_PER_STATEMENT):
-        chosen = ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT])
+    for batch in id_batches(items):
+        chosen = ReviewItem.id.in_(batch)
         session.execute(update(ReviewItem).where(chosen, ReviewItem.sent_at > now).values(sent_at=now))
         lost += session.scalars(select(ReviewItem.id).where(chosen, ReviewItem.sent_at < now - settle))
     return lost
@@ -296,8 +183,8 @@ def claim_predictions(session: Session, items: Sequence[int], settle: timedelta)
     already, sent by another process or by one that was killed less than ``settle`` ago."""
     now = database_time(session)
     claimed: set[int] = set()
-    for start in range(0, len(items), _IDS_PER_STATEMENT):
-        chosen = ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT])
+    for batch in id_batches(items):
+        chosen = ReviewItem.id.in_(batch)
         ahead = chosen & (ReviewItem.prediction_sent_at > now)
         session.execute(update(ReviewItem).where(ahead).values(prediction_sent_at=now))
         free = (
@@ -329,12 +216,12 @@ def waiting_versions(session: Session, project_id: int) -> list[tuple[int, str |
 def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
     """These items with their tasks and predictions, in the order in which they were chosen."""
     outgoing: list[Outgoing] = []
-    for start in range(0, len(items), _IDS_PER_STATEMENT):
+    for batch in id_batches(items):
         query = (
             select(ReviewItem, Task, Prediction)
             .join(Task, Task.id == ReviewItem.task_id)
             .outerjoin(Prediction, Prediction.id == ReviewItem.prediction_id)
-            .where(ReviewItem.id.in_(items[start : start + _IDS_PER_STATEMENT]))
+            .where(ReviewItem.id.in_(batch))
             .order_by(ReviewItem.id)
             .options(selectinload(Prediction.entities))
         )
@@ -345,9 +232,8 @@ def items_by_id(session: Session, items: Sequence[int]) -> list[Outgoing]:
 def items_of_tasks(session: Session, task_ids: Sequence[int]) -> list[Outgoing]:
     """The items of these tasks, where they were chosen for review."""
     items: list[int] = []
-    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
-        chunk = task_ids[start : start + _IDS_PER_STATEMENT]
-        items += session.scalars(select(ReviewItem.id).where(ReviewItem.task_id.in_(chunk)))
+    for batch in id_batches(task_ids):
+        items += session.scalars(select(ReviewItem.id).where(ReviewItem.task_id.in_(batch)))
     return items_by_id(session, items)
 
 
@@ -372,16 +258,16 @@ def forget_studio(session: Session, project_id: int) -> None:
     session.execute(delete(ShownConflict).where(ShownConflict.task_id.in_(ours)))
     _send_again(session, ReviewItem.task_id.in_(ours))
     # a sync that is under way must find that it was overtaken
-    set_cursor(session, project_id, None)
+    sync_state.set_cursor(session, project_id, None)
 
 
 def unanswered() -> ColumnElement[bool]:
-    """No annotation of the task, skipped or not, is left."""
+    """No annotation of the task, skipped or not, is left; one that changed after it was withdrawn is."""
     later = aliased(Annotation)
     undone = (
         select(later.id)
         .where(later.task_id == Annotation.task_id, later.studio_annotation == Annotation.studio_annotation)
-        .where(later.deleted)
+        .where(later.deleted, later.studio_updated_at >= Annotation.studio_updated_at)
     )
     answered = (
         select(Annotation.id)
@@ -447,9 +333,9 @@ def unshown_items(session: Session, project_id: int) -> int:
 def blind_tasks(session: Session, task_ids: Sequence[int]) -> set[int]:
     """Those of the tasks that belong to the control slice: people must not see a prediction of them."""
     blind: set[int] = set()
-    for start in range(0, len(task_ids), _IDS_PER_STATEMENT):
+    for batch in id_batches(task_ids):
         query = select(ReviewItem.task_id).where(
-            ReviewItem.task_id.in_(task_ids[start : start + _IDS_PER_STATEMENT]),
+            ReviewItem.task_id.in_(batch),
             ReviewItem.prediction_id.is_(None),
         )
         blind.update(session.scalars(query))
@@ -467,31 +353,3 @@ def count_items(session: Session, project_id: int) -> tuple[int, int]:
     )
     chosen, pushed = session.execute(query).one()
     return chosen, pushed
-
-
-def get_cursor(session: Session, project_id: int) -> datetime | None:
-    """Up to which time changes in Label Studio have been taken over; None before the first sync."""
-    state = session.get(SyncState, project_id)
-    return None if state is None else state.cursor
-
-
-def last_sync(session: Session, project_id: int) -> datetime | None:
-    """When a sync last wrote; None before the first one."""
-    state = session.get(SyncState, project_id)
-    return None if state is None or state.cursor is None else state.updated_at
-
-
-def sync_generation(session: Session, project_id: int) -> int:
-    """How many syncs of the project have written."""
-    state = session.get(SyncState, project_id)
-    return 0 if state is None else state.generation
-
-
-def set_cursor(session: Session, project_id: int, cursor: datetime | None) -> None:
-    """Move the cursor (None: to the beginning); call it in the transaction that writes the rows it covers."""
-    state = session.get(SyncState, project_id)
-    if state is None:
-        session.add(SyncState(project_id=project_id, cursor=cursor, generation=1))
-    else:
-        state.cursor = cursor
-        state.generation += 1

@@ -14,10 +14,16 @@ from xner_label.store.tables import Annotation, Prediction, ReviewItem, Task
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is known about an annotation: its newest state."""
+    """What is known about an annotation: its newest state. ``withdrawn`` here, it counts as deleted."""
 
     updated_at: datetime
     deleted: bool
+    withdrawn: bool = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether Label Studio didn't hold it any more."""
+        return self.deleted and not self.withdrawn
 
 
 def studio_tasks(session: Session, project_id: int, rows: Collection[int] | None = None) -> dict[int, int]:
@@ -46,7 +52,7 @@ def count_annotations(session: Session, project_id: int) -> int:
         .join(Task, Task.id == Annotation.task_id)
         .where(Task.project_id == project_id, Annotation.origin == "studio")
         .group_by(Annotation.task_id, Annotation.studio_annotation)
-        .having(func.max(case((Annotation.deleted, 1), else_=0)) == 0)
+        .having(func.max(case((Annotation.deleted & ~Annotation.withdrawn, 1), else_=0)) == 0)
         .subquery()
     )
     return session.scalar(select(func.count()).select_from(each)) or 0
@@ -58,14 +64,18 @@ def states(session: Session, task_ids: Sequence[int]) -> dict[int, dict[int, Sta
     for chunk in id_batches(task_ids):
         query = (
             select(
-                Annotation.task_id, Annotation.studio_annotation, Annotation.studio_updated_at, Annotation.deleted
+                Annotation.task_id,
+                Annotation.studio_annotation,
+                Annotation.studio_updated_at,
+                Annotation.deleted,
+                Annotation.withdrawn,
             )
             .where(Annotation.task_id.in_(chunk), Annotation.origin == "studio")
             .order_by(Annotation.studio_updated_at, Annotation.id)
         )
-        for task, annotation, updated_at, deleted in session.execute(query):
+        for task, annotation, updated_at, *gone in session.execute(query):
             if annotation is not None and updated_at is not None:
-                known.setdefault(task, {})[annotation] = State(updated_at, deleted)
+                known.setdefault(task, {})[annotation] = State(updated_at, *gone)
     return known
 
 
@@ -88,7 +98,10 @@ def revive(session: Session, task_id: int, annotation: int) -> None:
     """Take back that an annotation is gone: Label Studio holds it (again)."""
     session.execute(
         delete(Annotation).where(
-            Annotation.task_id == task_id, Annotation.studio_annotation == annotation, Annotation.deleted
+            Annotation.task_id == task_id,
+            Annotation.studio_annotation == annotation,
+            Annotation.deleted,
+            ~Annotation.withdrawn,
         )
     )
 

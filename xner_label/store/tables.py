@@ -250,7 +250,8 @@ class Annotation(Base):
     A changed annotation adds a row, and so does gold that is imported again with other entities; the row with the
     newest ``studio_updated_at``, of imported gold the newest row, counts. ``regions`` is Label Studio's result
     list as received; ``lead_time`` is in seconds; ``ground_truth`` is the star that somebody gave it there,
-    ``ground_truth_by`` who changed it last, which the star is a change of.
+    ``ground_truth_by`` who changed it last, which the star is a change of. ``deleted``: the annotation counts no
+    more; ``withdrawn``: because somebody withdrew it here, whatever Label Studio holds.
     """
 
     __tablename__ = "annotations"
@@ -263,6 +264,7 @@ class Annotation(Base):
     annotator: Mapped[str | None]
     skipped: Mapped[bool] = mapped_column(default=False)
     deleted: Mapped[bool] = mapped_column(default=False)
+    withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     ground_truth: Mapped[bool] = mapped_column(default=False, server_default=false())
     ground_truth_by: Mapped[str | None]
     lead_time: Mapped[float | None]

@@ -34,6 +34,7 @@ def withdraw(session: Session, answers: list[Annotation]) -> None:
             studio_updated_at=answer.studio_updated_at,
             annotator=answer.annotator,
             deleted=True,
+            withdrawn=True,
             regions=[],
             entities=[],
         )
@@ -52,6 +53,13 @@ def name_answers_of(
         and annotator in (None, state.annotator)
         and (since is None or state.updated_at >= since)
     ]
+
+
+def annotators(session: Session, project_id: int) -> set[str]:
+    """Who has answers that count now, about sentences or names."""
+    people = {row.annotator for row in answers_of(session, project_id)}
+    people.update(state.annotator for state in name_answers_of(session, project_id))
+    return {person for person in people if person}
 
 
 def withdraw_name_answers(session: Session, answers: list[AnswerState]) -> None:

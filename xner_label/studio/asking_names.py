@@ -29,6 +29,7 @@ from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.studio.name_cards import CARD, OPTIONS, card_config, card_data
 from xner_label.studio.settled_cards import LEAST_EXPECTED_ERRORS, withdraw_settled_cards
 from xner_label.studio.views import HIDDEN_COLUMNS
+from xner_label.wording import counted
 
 # Cards in one request.
 _CARDS_PER_REQUEST = 200
@@ -120,12 +121,12 @@ def _choose(
     version = runs.reviewed_version(session, project, "pool")
     if not count or version is None:
         return []
-    found = [_occurrence(row) for row in names.open_occurrences(session, project.id, version)]
+    occurrences = [_occurrence(row) for row in names.open_occurrences(session, project.id, version)]
     asked = names.asked_names(session, project.id)
-    every = group_names(found, least=1)
+    every = group_names(occurrences, least=1)
     counts = {group.key: len(group.occurrences) for group in every}
     chosen: list[tuple[NameGroup, dict[str, Any]]] = []
-    groups = group_names(found)
+    groups = group_names(occurrences)
     if only is not None:
         by_key = {group.key: group for group in groups}
         groups = [by_key[key] for key in only if key in by_key]
@@ -174,8 +175,8 @@ def _project(store: Store, studio: Studio, project: Project) -> int | None:
     if place is not None and place.studio_url == studio.url and is_there(studio, place, rows):
         return place.studio_project
     mark = f"{mark_of(project)}: names"
-    found = next((studio.project(row.id) for row in rows if row.description == mark), None)
-    made = found or studio.project(
+    marked = next((studio.project(row.id) for row in rows if row.description == mark), None)
+    made = marked or studio.project(
         studio.write(
             studio.api.projects.create,
             # Label Studio takes titles of 3 to 50 characters
@@ -206,7 +207,7 @@ def _project(store: Store, studio: Studio, project: Project) -> int | None:
                 )
             )
     if chosen != made.id:
-        if found is None:
+        if marked is None:
             studio.write(studio.api.projects.delete, made.id)
         return chosen
     if not studio.read(studio.api.views.list, project=chosen):
@@ -229,7 +230,7 @@ def _send(store: Store, studio: Studio, project_id: int, place: int) -> int:
         waiting = names.unsent_questions(session, project_id)
     doubtful = [question for question in waiting if question.sent_at is not None]
     if doubtful:
-        there = _found(studio, place, doubtful)
+        there = _held_cards(studio, place, doubtful)
         absent = [question.id for question in doubtful if question.id not in there]
         with store.write() as session:
             lost = names.lost_questions(session, absent, SETTLE)
@@ -264,7 +265,7 @@ def _send_chunk(store: Store, studio: Studio, place: int, questions: Sequence[Na
     ids = answer.task_ids or []
     if len(ids) != len(ours):
         raise ConfigurationError(
-            f"Label Studio answered an import of {len(ours)} name cards with {len(ids)} ids",
+            f"Label Studio answered an import of {counted(len(ours), 'name card')} with {counted(len(ids), 'id')}",
             hint="run `xner-label push --names` again in a minute",
         )
     with store.write() as session:
@@ -272,7 +273,7 @@ def _send_chunk(store: Store, studio: Studio, place: int, questions: Sequence[Na
     return len(ours)
 
 
-def _found(studio: Studio, place: int, questions: Sequence[NameQuestion]) -> dict[int, int]:
+def _held_cards(studio: Studio, place: int, questions: Sequence[NameQuestion]) -> dict[int, int]:
     """Those of the questions whose cards Label Studio holds: question id -> its task id."""
     ids = {question.card[EXTERNAL_ID]: question.id for question in questions}
     there: dict[int, int] = {}

@@ -19,6 +19,7 @@ from xner_label.logs import REQUEST_HEADER, run_id
 from xner_label.settings.table import Settings
 from xner_label.studio.answers import NotAnsweredError, check_answer
 from xner_label.tracing import span, trace_headers
+from xner_label.wording import counted
 
 # Seconds that one request may take. Importing a chunk of tasks takes one or two.
 _TIMEOUT = 60.0
@@ -141,7 +142,8 @@ class Studio:
             if len(page) >= min(total, _PAGE):
                 return page
         raise NotAnsweredError(
-            f"Label Studio at {self.url} lists {len(page)} tasks of project {project} and counts {total}",
+            f"Label Studio at {self.url} lists {counted(len(page), 'task')} of project "
+            f"{project} and counts {total}",
             hint="look into its log; nothing was concluded from this answer",
         )
 

@@ -37,6 +37,7 @@ from xner_label.studio.labelling import (
 )
 from xner_label.studio.task_fields import refresh_fields
 from xner_label.studio.views import ensure_views
+from xner_label.wording import counted
 
 # Serve the least confident task first, and open it with its prediction.
 _PROJECT_OPTIONS = {"sampling": "Uncertainty sampling", "show_collab_predictions": True}
@@ -208,7 +209,7 @@ def _leave(session: Session, project: Project, notes: list[str]) -> None:
         waiting = reviews.count_open(session, project.id)
         notes.append(
             f"project {project.studio_project} at {project.studio_url} is left as it is"
-            + (f"; {waiting} tasks waited there, they go out again with the next push" if waiting else "")
+            + (f"; {counted(waiting, 'task')} waited there, to go out again with the next push" if waiting else "")
         )
     reviews.forget_studio(session, project.id)
     project.studio_url = project.studio_project = project.studio_created_at = None

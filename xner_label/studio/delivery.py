@@ -24,6 +24,7 @@ from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.studio.sender import Sender
 from xner_label.studio.showing import prediction_of
 from xner_label.studio.task_fields import FieldMaker, TaskFields
+from xner_label.wording import counted
 
 # Tasks in one request: about a second of Label Studio's time, and no more than these are in doubt after a kill.
 _TASKS_PER_REQUEST = 500
@@ -65,7 +66,7 @@ class Delivery(Sender):
                 try:
                     sent += self._send(parcels)
                 except StudioError as error:
-                    done = f"{sent} of {len(items)} tasks pushed"
+                    done = f"{sent} of {counted(len(items), 'task')} pushed"
                     raise type(error)(
                         f"{done}, then: {error.args[0]}",
                         hint=f"{error.hint}; then run `xner-label push` again, it goes on where this one stopped",
@@ -82,7 +83,7 @@ class Delivery(Sender):
             doubtful = [item for item in items if item.sent_at is not None]
             if not doubtful:
                 return [item.id for item in items]
-            there = self._found(doubtful)
+            there = self._held_tasks(doubtful)
             absent = [item.id for item in doubtful if item.task not in there]
             with self._store.write() as session:
                 lost = reviews.lost_items(session, absent, SETTLE)
@@ -90,10 +91,10 @@ class Delivery(Sender):
                 reviews.release_items(session, lost)
             waiting = len(doubtful) - len(there) - len(lost)
             if waiting:
-                self._progress.begin(f"looking for {waiting} tasks that an interrupted push sent")
+                self._progress.begin(f"looking for {counted(waiting, 'task')} that an interrupted push sent")
                 time.sleep(1.0)
 
-    def _found(self, items: Sequence[UnpushedItem]) -> dict[int, int]:
+    def _held_tasks(self, items: Sequence[UnpushedItem]) -> dict[int, int]:
         """Those of the items that Label Studio holds: our task id -> its task id."""
         ids = {item.external_id: item.task for item in items}
         there: dict[int, int] = {}
@@ -142,7 +143,7 @@ class Delivery(Sender):
         ids = answer.task_ids or []
         if len(ids) != len(ours):
             raise ConfigurationError(
-                f"Label Studio answered an import of {len(ours)} tasks with {len(ids)} ids",
+                f"Label Studio answered an import of {counted(len(ours), 'task')} with {counted(len(ids), 'id')}",
                 hint="only the community edition imports at once; run `xner-label push` again in a minute",
             )
         with self._store.write() as session:

@@ -71,7 +71,7 @@ def fetch(
     for task in studio.full_tasks(studio_project, unseen):
         full[task.id] = task
         progress.advance()
-    users = _users(studio) if full else {}
+    users = user_names(studio) if full else {}
     return Fetched([task for task in changed if task.id not in gone], full, gone, users)
 
 
@@ -83,12 +83,12 @@ def moment(value: str | datetime) -> datetime:
 def _is_unseen(task: Any, states: Mapping[int, State]) -> bool:
     """Whether the task has an annotation that isn't known, is newer than what is known, or counts as deleted."""
     return any(
-        (state := states.get(stub["id"])) is None or state.deleted or state.updated_at < moment(stub["updated_at"])
+        (state := states.get(stub["id"])) is None or state.gone or state.updated_at < moment(stub["updated_at"])
         for stub in task.annotations
     )
 
 
-def _users(studio: Studio) -> dict[int, str]:
+def user_names(studio: Studio) -> dict[int, str]:
     """E-mail addresses by user id; none where the token may not list users."""
     try:
         return {user.id: user.email for user in studio.read(studio.api.users.list)}

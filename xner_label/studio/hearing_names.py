@@ -15,7 +15,7 @@ from xner_label.store.names import AnswerState
 from xner_label.store.tables import Project
 from xner_label.studio.asking_names import is_there
 from xner_label.studio.client import Studio
-from xner_label.studio.fetching import moment
+from xner_label.studio.fetching import moment, user_names
 from xner_label.studio.name_cards import verdict_of
 from xner_label.studio.settled_cards import withdraw_settled_cards
 from xner_label.studio.sync_report import AnswersReport
@@ -46,7 +46,7 @@ def sync_names(store: Store, studio: Studio, project: Project) -> AnswersReport:
         task for task in studio.tasks(number, changed_after=since, include="id,updated_at") if task.id in cards
     ]
     fetched = list(studio.full_tasks(number, [task.id for task in changed]))
-    states, lead_times, problems = _read_answers(fetched, cards)
+    states, lead_times, problems = _read_answers(fetched, cards, user_names(studio) if fetched else {})
     seen = {(state.question, state.annotation) for state in states}
     looked_at = {cards[task.id] for task in fetched}
     with store.write() as session:
@@ -77,7 +77,7 @@ def _is_news(state: AnswerState, stored: AnswerState | None) -> bool:
 
 
 def _read_answers(
-    fetched: Sequence[Any], cards: Mapping[int, int]
+    fetched: Sequence[Any], cards: Mapping[int, int], users: Mapping[int, str]
 ) -> tuple[list[AnswerState], dict[int, float | None], list[str]]:
     states: list[AnswerState] = []
     lead_times: dict[int, float | None] = {}
@@ -99,10 +99,15 @@ def _read_answers(
                     question=cards[task.id],
                     annotation=annotation["id"],
                     updated_at=moment(annotation["updated_at"]),
-                    annotator=str(annotation.get("created_username") or annotation.get("completed_by") or ""),
+                    annotator=_annotator(annotation["completed_by"], users),
                     kind=str(verdict.kind),
                     value=verdict.value,
                     withdrawn=False,
                 )
             )
     return states, lead_times, problems
+
+
+def _annotator(number: int | None, users: Mapping[int, str]) -> str:
+    """Who answered, by the name that their answers in sentences have: `undo` finds a person's answers by it."""
+    return "" if number is None else users.get(number, str(number))

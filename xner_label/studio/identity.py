@@ -53,7 +53,7 @@ def check_connection(settings: Settings) -> tuple[str, Attached]:
     with open_studio(settings) as studio:
         with open_store(settings.database_url) as store, store.read() as session:
             project, number = projects.connected_project(session, settings.project, studio.url)
-        found = studio.project(number)
-        require_connected(project, found)
-        control_of_project(found, project)
+        studio_project = studio.project(number)
+        require_connected(project, studio_project)
+        control_of_project(studio_project, project)
         return studio.project_url(number), attached(studio, number, settings.backend_url.rstrip("/"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from xner_label.entities import SourceMention
 from xner_label.review.doubts import Hint, LinkSupport
 from xner_label.studio.reasons import confidence, witnesses
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.store.tables import ProjectedEntity
@@ -66,20 +67,22 @@ def look_first(
 
 
 def _reasons(entity: ProjectedEntity, support: LinkSupport | None) -> list[str]:
-    found = [confidence(entity.confidence)]
+    reasons = [confidence(entity.confidence)]
     if entity.source_text:
-        found.append(f"from {entity.source_text}" + ("" if support is None else f", aligned {support.share:.2f}"))
+        reasons.append(
+            f"from {entity.source_text}" + ("" if support is None else f", aligned {support.share:.2f}")
+        )
         if entity.source_label != entity.label:
-            found.append(f"the source says {entity.source_label}")
+            reasons.append(f"the source says {entity.source_label}")
     else:
-        found.append("not from the source")
+        reasons.append("not from the source")
     if support is not None and support.uncertain_border:
-        found.append("border uncertain")
-    return [*found, *witnesses(entity)]
+        reasons.append("border uncertain")
+    return [*reasons, *witnesses(entity)]
 
 
 def _hint(hint: Hint, colours: Mapping[str, str]) -> str:
     words = mark(hint.words, hint.label, colours)
     if hint.start is None:
         return f"{words} {escape(hint.label)} stands in the source; nothing is marked for it"
-    return f"{words} was marked {escape(hint.label)} in {hint.tasks} other texts"
+    return f"{words} was marked {escape(hint.label)} in {counted(hint.tasks, 'other text')}"

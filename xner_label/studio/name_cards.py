@@ -16,6 +16,7 @@ from xner_label.errors import ContractError
 from xner_label.review.name_answers import Kind, Verdict
 from xner_label.review.name_groups import NameGroup, Occurrence
 from xner_label.studio.labelling import EXTERNAL_ID
+from xner_label.wording import counted
 
 # Keys of a card's data. TITLE is for the table, which would show CARD as raw HTML.
 CARD = "card"
@@ -59,7 +60,7 @@ def card_data(external_id: str, group: NameGroup, labels: Sequence[str], spans: 
     name = shown.text[shown.start : shown.end]
     return {
         EXTERNAL_ID: external_id,
-        TITLE: f"{name} ({group.key.label}), {len(group.occurrences)} times",
+        TITLE: f"{name} ({group.key.label}), {counted(len(group.occurrences), 'time')}",
         CARD: _card(group),
         OPTIONS: [
             option_of(verdict, str(number + 1) if number < 9 else "")

@@ -15,7 +15,7 @@ from xner_label.progress import SILENCE, Progress
 from xner_label.review.selection import RANDOM, costs_of, in_order, waiting
 from xner_label.settings.choices import DEFAULT_STRATEGY
 from xner_label.settings.table import Settings
-from xner_label.store import predictions, projects, reviews, runs
+from xner_label.store import eligible_tasks, predictions, projects, reviews, runs
 from xner_label.store.database import Store
 from xner_label.store.tables import Project
 from xner_label.studio.client import open_studio
@@ -99,9 +99,9 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
         with store.read() as session:
             project, studio_project = projects.connected_project(session, settings.project, studio.url)
             resumed = reviews.unpushed_items(session, project.id)
-        found = studio.project(studio_project)
-        require_connected(project, found)
-        control = control_of_project(found, project)
+        connected = studio.project(studio_project)
+        require_connected(project, connected)
+        control = control_of_project(connected, project)
         with store.read() if options.dry_run else store.write() as session:
             if not options.dry_run:
                 projects.lock_project(session, project.id)
@@ -148,9 +148,9 @@ def push(store: Store, settings: Settings, options: PushOptions, progress: Progr
 
 def _elsewhere(session: Session, project: Project, version: str | None, options: PushOptions) -> dict[str, int]:
     """How much could be chosen from other splits, where this one holds nothing."""
-    if version is None or reviews.eligible(session, project.id, version, options.split, limit=1):
+    if version is None or eligible_tasks.least_confident(session, project.id, version, options.split, limit=1):
         return {}
-    counts = reviews.eligible_by_split(session, project.id, version)
+    counts = eligible_tasks.count_by_split(session, project.id, version)
     return {split: count for split, count in counts.items() if split != options.split}
 
 
@@ -161,26 +161,26 @@ def _choose(session: Session, project: Project, options: PushOptions, control: C
     if version is None or wanted <= 0:
         return _Choice(version, [], [])
     if options.tasks is not None:
-        found = reviews.eligible_of(session, project.id, version, options.split, options.tasks)
+        chosen = eligible_tasks.among(session, project.id, version, options.split, options.tasks)
     else:
-        found = _ordered(session, project, version, options, wanted)
+        chosen = _ordered(session, project, version, options, wanted)
     blind: set[int] = set()
     drawn: set[int] = set()
     if options.blind_share or options.audit_share:
         # not only from the doubtful ones: the slices are to say how good predictions are on the whole
         unseen, seen = (round(share * wanted) for share in (options.blind_share, options.audit_share))
         size = min(unseen + seen, wanted)
-        sample = reviews.draw_eligible(session, project.id, version, options.split, size, options.seed)
+        sample = eligible_tasks.draw(session, project.id, version, options.split, size, options.seed)
         blind = {task for task, _, _ in sample[:unseen]}
         drawn = {task for task, _, _ in sample}
-        found = [*sample, *(item for item in found if item[0] not in drawn)]
-    found = found[:wanted]
+        chosen = [*sample, *(item for item in chosen if item[0] not in drawn)]
+    chosen = chosen[:wanted]
     if options.strategy == RANDOM and options.max_confidence is None and options.tasks is None:
-        drawn = {task for task, _, _ in found}
-    for entity in predictions.placed_entities(session, [prediction for _, prediction, _ in found]):
+        drawn = {task for task, _, _ in chosen}
+    for entity in predictions.placed_entities(session, [prediction for _, prediction, _ in chosen]):
         require_fitting(entity, control.labels)
-    items = [(task, None if task in blind else prediction) for task, prediction, _ in found]
-    return _Choice(version, items, [confidence for _, _, confidence in found], frozenset(drawn))
+    items = [(task, None if task in blind else prediction) for task, prediction, _ in chosen]
+    return _Choice(version, items, [confidence for _, _, confidence in chosen], frozenset(drawn))
 
 
 def _ordered(

@@ -9,6 +9,7 @@ import msgspec
 
 from xner_label.entities import Provenance
 from xner_label.review.doubts import DOUBTFUL
+from xner_label.wording import counted
 
 if TYPE_CHECKING:
     from xner_label.store.tables import ProjectedEntity
@@ -39,16 +40,16 @@ def witnesses(entity: ProjectedEntity) -> Iterator[str]:
     """What speaks for an entity or against it beside its own sentence."""
     if not entity.provenance:
         return
-    found = msgspec.convert(entity.provenance, Provenance)
-    if found.names >= 1:
-        yield f"{found.votes:.0f} of {found.names:.0f} other places of the name agree"
-    if found.tagger is not None:
-        yield f"a model of the language says {found.tagger:.2f}" + (
-            f" and would rather say {found.tagger_label}" if found.tagger_label else ""
+    provenance = msgspec.convert(entity.provenance, Provenance)
+    if provenance.names >= 1:
+        yield f"{provenance.votes:.0f} of {provenance.names:.0f} other places of the name agree"
+    if provenance.tagger is not None:
+        yield f"a model of the language says {provenance.tagger:.2f}" + (
+            f" and would rather say {provenance.tagger_label}" if provenance.tagger_label else ""
         )
-    if found.settled_count:
-        yield f"people settled it so {found.settled_count} times"
-    if found.against_count:
-        yield f"people settled it otherwise {found.against_count} times"
-    if found.answer:
+    if provenance.settled_count:
+        yield f"people settled it so {counted(provenance.settled_count, 'time')}"
+    if provenance.against_count:
+        yield f"people settled it otherwise {counted(provenance.against_count, 'time')}"
+    if provenance.answer:
         yield "settled by an answer about the name"

@@ -164,7 +164,7 @@ class Recorder:
         served: Mapping[int, int | None],
     ) -> None:
         updated_at = moment(annotation["updated_at"])
-        if known is not None and known.deleted:
+        if known is not None and known.gone:
             syncing.revive(self._session, task.id, annotation["id"])
             self._report.revived += 1
         if known is not None and updated_at <= known.updated_at:

@@ -24,6 +24,7 @@ from xner_label.studio.client import SETTLE, Studio
 from xner_label.studio.labelling import Control
 from xner_label.studio.regions import to_studio
 from xner_label.studio.sender import Sender
+from xner_label.wording import counted
 
 # Predictions in one request: about a second of Label Studio's time.
 _TASKS_PER_REQUEST = 500
@@ -63,7 +64,7 @@ class Shower(Sender):
                 claimed = reviews.claim_predictions(session, [item.item.id for item in missing], SETTLE)
             ours = [item for item in missing if item.item.id in claimed]
             if not ours:
-                self._progress.begin(f"looking for {len(missing)} predictions that were on their way")
+                self._progress.begin(f"looking for {counted(len(missing), 'prediction')} on the way")
                 time.sleep(1.0)
                 continue
             payloads = self._payloads(ours)
@@ -79,7 +80,7 @@ class Shower(Sender):
                     lost += 1
             if lost >= _ATTEMPTS:
                 raise StudioError(
-                    f"Label Studio at {self._studio.url} lost predictions {lost} times",
+                    f"Label Studio at {self._studio.url} lost predictions {counted(lost, 'time')}",
                     hint="it does so when much is written at once: run `xner-label push` again later",
                 )
         return repaired

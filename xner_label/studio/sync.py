@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from xner_label.errors import CheckFailedError, ConfigurationError, ContractError, PartialError, UsageError
 from xner_label.progress import SILENCE, Progress
 from xner_label.settings.table import Settings
-from xner_label.store import projects, reviews, set_aside, syncing
+from xner_label.store import projects, set_aside, sync_state, syncing
 from xner_label.store.database import Store
 from xner_label.studio.client import Studio, open_studio
 from xner_label.studio.fetching import Fetched, fetch, moment
@@ -96,13 +96,13 @@ def _attempt(
     """One sync; None when another one wrote while this one asked."""
     with store.read() as session:
         project, studio_project = projects.connected_project(session, settings.project, studio.url)
-        generation = reviews.sync_generation(session, project.id)
-        cursor = None if full else reviews.get_cursor(session, project.id)
+        generation = sync_state.generation(session, project.id)
+        cursor = None if full else sync_state.get_cursor(session, project.id)
     began = studio.clock()
-    found = studio.project(studio_project)
-    require_connected(project, found)
+    connected = studio.project(studio_project)
+    require_connected(project, connected)
     try:
-        control = control_of_project(found, project)
+        control = control_of_project(connected, project)
     except ConfigurationError as error:
         raise ContractError(error.args[0], hint=error.hint) from error
     since = None if cursor is None else cursor - _OVERLAP
@@ -110,17 +110,17 @@ def _attempt(
     report = SyncReport(project.name, changed_tasks=len(fetched.changed))
     with store.write() as session:
         projects.lock_project(session, project.id)
-        if reviews.sync_generation(session, project.id) != generation:
+        if sync_state.generation(session, project.id) != generation:
             return None
         stored = projects.get_project(session, project.name)
-        stored.studio_created_at = moment(found.created_at)
+        stored.studio_created_at = moment(connected.created_at)
         stored.majority = settings.disagreements == "majority"
         _write(store, session, project.id, control, fetched, report, allow_deletions=allow_deletions)
         blocked = {rejected.studio_task for rejected in report.rejected}
         held = [moment(task.updated_at) for task in fetched.changed if task.id in blocked]
         newest = [moment(task.updated_at) for task in fetched.changed]
         report.cursor = min([*held, max([*newest, *([cursor] if cursor else [])], default=began), began])
-        reviews.set_cursor(session, project.id, report.cursor)
+        sync_state.set_cursor(session, project.id, report.cursor)
     return report
 
 

@@ -83,11 +83,11 @@ class FieldMaker:
         data |= {QUEUE: REVIEW, MIN_CONFIDENCE: round(lowest, 4)}
         if not self._control.guides:
             return TaskFields(data, [])
-        found = hints(task, prediction.entities, self._names, self._labels)
+        hinted = hints(task, prediction.entities, self._names, self._labels)
         doubts = [(entity, _support(task, entity, links)) for entity in doubtful(prediction.entities)]
-        data[LOOK_HTML] = look_first(doubts, found, self._colours)
+        data[LOOK_HTML] = look_first(doubts, hinted, self._colours)
         data[SOURCE_HTML] = marked_source(task.source or "", _mentions(item), self._colours)
-        return TaskFields(data, found)
+        return TaskFields(data, hinted)
 
 
 def _support(task: Task, entity: ProjectedEntity, links: str | None) -> LinkSupport | None:

@@ -23,6 +23,7 @@ from xner_label.store.gold import Gold, conflicts_of, gold_of, skipped_task_ids
 from xner_label.training.near_duplicates import NearDuplicates
 from xner_label.training.rules import MergeRules, Rule, is_settled, table
 from xner_label.training.sentences import GoldSentence, Sentence
+from xner_label.wording import counted
 
 TRAINABLE = frozenset({"pool", "train"})
 # What of the gold isn't held out: silver that was imported is learned from, too.
@@ -100,10 +101,11 @@ def described(report: DataReport) -> str:
     lines = [f"{rule.data:<34}{rule.becomes:<45}{rule.setting or ''}".rstrip() for rule in report.rules]
     return "\n".join(
         [
-            f"gold           {report.gold} tasks ({report.empty} empty), {report.gold_entities} entities",
-            f"silver         {report.silver} tasks, {report.silver_entities} entities, "
+            f"gold           {counted(report.gold, 'task')} ({report.empty} empty), "
+            f"{counted(report.gold_entities, 'entity')}",
+            f"silver         {counted(report.silver, 'task')}, {counted(report.silver_entities, 'entity')}, "
             f"{report.doubtful_entities} doubtful ones; {report.settled_by_name} settled by name "
-            f"in {report.partly_reviewed} tasks; {report.translated} translated tasks",
+            f"in {counted(report.partly_reviewed, 'task')}; {counted(report.translated, 'translated task')}",
             f"judged by      {report.dev} dev{share}, {report.test} test tasks",
             f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
             f"{report.unused_silver} silver, "
@@ -198,11 +200,11 @@ def collect_dev(session: Session, project: str, options: DataOptions | None = No
     Raises UsageError when there is no such project.
     """
     options = options or DataOptions()
-    found = projects.get_project(session, project)
-    gold = {item.task.id: item for item in gold_of(session, found.id)}
+    row = projects.get_project(session, project)
+    gold = {item.task.id: item for item in gold_of(session, row.id)}
     dev = {key: item for key, item in _held_out(gold, options)[0].items() if item.task.split != TEST}
-    projected = projections_of(session, list(dev), options.pipeline or _current(found))
-    labels = tuple(found.labels)
+    projected = projections_of(session, list(dev), options.pipeline or _current(row))
+    labels = tuple(row.labels)
     return [_gold_sentence(item, projected, labels, DataReport()) for item in dev.values()]
 
 
@@ -241,8 +243,8 @@ def projections_of(
     """The entities that a pipeline version projected, by task id; empty where none has run."""
     if version is None:
         return {}
-    found = predictions.of_tasks(session, task_ids, version)
-    return {task_id: predictions.projected_entities(prediction) for task_id, prediction in found.items()}
+    predicted = predictions.of_tasks(session, task_ids, version)
+    return {task_id: predictions.projected_entities(prediction) for task_id, prediction in predicted.items()}
 
 
 def _translated(session: Session, project_id: int) -> dict[int, tuple[entities.ProjectedEntity, ...]]:

@@ -146,7 +146,7 @@ def _train(job: Job, each: Round, start: Path, folder: Path, progress: Progress)
         train_dataset=[msgspec.to_builtins(row) for row in each.rows],
         eval_dataset=[msgspec.to_builtins(row) for row in job.dev] if judged else None,
         data_collator=lambda batch: _collated(batch, job.pad_id),
-        compute_metrics=(lambda found: {"f1": _span_f1(found, job.tags)}) if judged else None,
+        compute_metrics=(lambda evaluated: {"f1": _span_f1(evaluated, job.tags)}) if judged else None,
         preprocess_logits_for_metrics=lambda logits, _: logits.argmax(-1),
         callbacks=[transformers.EarlyStoppingCallback(options.patience)] if judged else [],
     )
@@ -258,20 +258,22 @@ def _collated(batch: Sequence[dict[str, list[Any]]], pad_id: int) -> dict[str, A
     }
 
 
-def _span_f1(found: Any, tags: Sequence[str]) -> float:
+def _span_f1(evaluated: Any, tags: Sequence[str]) -> float:
     """Strict span F1 of predicted label ids (rows, subtokens)."""
     right = total = 0
-    for said, true in zip(found.predictions, found.label_ids, strict=True):
+    for said, true in zip(evaluated.predictions, evaluated.label_ids, strict=True):
         kept = true != IGNORED
-        one, other = (set(decode([tags[number] for number in row[kept]])) for row in (said, true))
-        right, total = right + len(one & other), total + len(one) + len(other)
+        predicted, gold = (set(decode([tags[number] for number in row[kept]])) for row in (said, true))
+        right, total = right + len(predicted & gold), total + len(predicted) + len(gold)
     return 2 * right / max(total, 1)
 
 
 def _whole_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
+    checkpoints = sorted(
+        folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True
+    )
+    for checkpoint in checkpoints:
         try:
             json.loads((checkpoint / "trainer_state.json").read_bytes())
         except (OSError, ValueError):

@@ -21,6 +21,7 @@ from xner_label.training.evaluation import entities_by, span_counts, without_pro
 from xner_label.training.recipes.choice import train_crf
 from xner_label.training.rules import MergeRules
 from xner_label.training.sentences import GoldSentence
+from xner_label.wording import counted
 
 SHARES = (0.25, 0.5, 1.0)
 # Reviewed tasks that the advice is about.
@@ -85,7 +86,7 @@ def learning_curve(
 
 def advice(curve: LearningCurve) -> str:
     """The curve in words."""
-    lines = [f"{'gold':>6}{'F1':>8}{'text alone':>12}   judged by {curve.judged_by} tasks"]
+    lines = [f"{'gold':>6}{'F1':>8}{'text alone':>12}   judged by {counted(curve.judged_by, 'task')}"]
     for size in sorted({point.gold for point in curve.points}):
         drawn = [point for point in curve.points if point.gold == size]
         means = [float(np.mean(values)) for values in zip(*((p.f1, p.text_f1) for p in drawn), strict=True)]

@@ -12,6 +12,7 @@ import msgspec
 
 from xner_label.store.tables import ModelRun
 from xner_label.training import crf
+from xner_label.wording import counted
 
 _UNSTATED = "not stated: ask whoever gave you this model"
 _SYSTEMS = {
@@ -101,9 +102,11 @@ def _front_matter(run: ModelRun, facts: CardFacts, is_crf: bool) -> str:
 def _data_section(run: ModelRun, data: Mapping[str, Any], facts: CardFacts) -> str:
     lines = [
         "## Data\n",
-        f"- {run.gold_tasks} texts that people annotated, {data.get('gold_entities', 0)} entities",
-        f"- {run.silver_tasks} texts that nobody reviewed, {data.get('silver_entities', 0)} entities projected "
-        f"from a translation by `{data.get('pipeline') or 'no pipeline'}`",
+        f"- {counted(run.gold_tasks, 'text')} that people annotated, "
+        f"{counted(data.get('gold_entities', 0), 'entity')}",
+        f"- {counted(run.silver_tasks, 'text')} that nobody reviewed, "
+        f"{counted(data.get('silver_entities', 0), 'entity')} projected from a translation by "
+        f"`{data.get('pipeline') or 'no pipeline'}`",
         f"- licence of the data: {facts.data_licence or _UNSTATED}",
         f"- licence of this model: {facts.model_licence or _UNSTATED}",
     ]

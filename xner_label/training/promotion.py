@@ -31,6 +31,7 @@ from xner_label.training.model import NerModel
 from xner_label.training.run_files import trained_on
 from xner_label.training.runs import load_model
 from xner_label.training.sentences import GoldSentence
+from xner_label.wording import counted
 
 # A run is refused when it is worse than the served one in more than this share of the resamples.
 MAX_WORSE = 0.9
@@ -228,7 +229,7 @@ def _summary(served: ModelRun, comparison: Comparison) -> str:
     low, high = comparison.ci95
     return (
         f"F1 {comparison.f1:.3f} against {comparison.served_f1:.3f} of {served.version} "
-        f"on {comparison.tasks} tasks "
+        f"on {counted(comparison.tasks, 'task')} "
         f"(difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} .. {high:+.3f})"
     )
 

@@ -18,6 +18,7 @@ from xner_label.exchange.readers.interface import ImportedTask, Numbered, ReadOp
 from xner_label.exchange.readers.lines import MAX_LINE, text_of
 from xner_label.exchange.readers.tagged_tokens import task_of
 from xner_label.exchange.tag_schemes import CHUNKS, is_tag, split_tag
+from xner_label.wording import counted
 
 # The longest sentence, in tokens: more means that the file has no blank lines.
 MAX_TOKENS = 10_000
@@ -179,7 +180,9 @@ class _Sentence:
         if self._error is not None:
             return
         if len(cells) != layout.width:
-            problem = f"{len(cells)} columns, {layout.width} in the lines before; the sentence is left out"
+            problem = (
+                f"{counted(len(cells), 'column')}, {layout.width} in the lines before; the sentence is left out"
+            )
             self._error = RecordError("columns", problem, line=number)
         elif len(self._tokens) == MAX_TOKENS:
             problem = f"no blank line in {MAX_TOKENS:,} tokens; separate sentences by blank lines"

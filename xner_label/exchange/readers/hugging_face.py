@@ -22,16 +22,17 @@ TAGS = ("ner_tags", "ner", "tags", "labels", "ner_labels")
 
 
 def matches(fields: dict[str, Any]) -> bool:
-    """Whether a record has tokens and as many entity tags (tags of another kind aren't ours)."""
+    """Whether a record has tokens and entity tags: by the field's name, or as many that look like some (tags of
+    another kind aren't ours)."""
     tokens_field, tags_field = first_present(fields, TOKENS), first_present(fields, TAGS)
     tokens, tags = fields.get(tokens_field or ""), fields.get(tags_field or "")
     if "entities" in fields or not isinstance(tokens, list):
         return False
     if tags is None:
         return "text" not in fields
-    if not isinstance(tags, list) or len(tokens) != len(tags):
-        return False
     named = str(tags_field).startswith("ner")
+    if not isinstance(tags, list) or (len(tokens) != len(tags) and not named):
+        return False
     return all(type(tag) is int or (isinstance(tag, str) and (named or is_tag(tag))) for tag in tags)
 
 

@@ -30,6 +30,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# Text in which a larger share of the characters is control characters isn't UTF-8, whatever it reads as.
+_ONE_IN = 10
 _BINARY = (
     (b"PK\x03\x04", "a zip archive or an office document", "unpack it, or save the table as CSV"),
     (b"SQLite format 3\0", "a SQLite database", "export what you want to import as JSON Lines or CSV"),
@@ -128,13 +130,24 @@ def _encoding(head: bytes, encoding: str | None, name: str) -> tuple[str, bytes]
     for magic, what, remedy in _BINARY:
         if head.startswith(magic):
             raise UsageError(f"{name} is {what}, not text", hint=remedy)
-    if b"\0" in head and (guess := _wide_encoding(head)):
+    if b"\0" in head and not _is_narrow(head) and (guess := _wide_encoding(head)):
         for_iconv = guess.upper().replace("-LE", "LE").replace("-BE", "BE")
         raise UsageError(
             f"{name} looks like {guess.upper()} without a byte order mark, not UTF-8",
             hint=f"give --encoding {guess}, or convert it: iconv -f {for_iconv} -t UTF-8",
         )
     return "utf-8", b""
+
+
+def _is_narrow(head: bytes) -> bool:
+    """Whether it is UTF-8 in which a NUL has strayed: of wide text every second byte is NUL, or says which script
+    it is, which UTF-8 reads as a control character or not at all."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    control = sum(character < " " and character not in "\r\n" for character in text)
+    return control * _ONE_IN < len(text)
 
 
 def _wide_encoding(head: bytes) -> str | None:

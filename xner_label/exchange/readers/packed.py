@@ -116,8 +116,8 @@ def tag_names(folder: Path, fields: Collection[str]) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     features = info.get("features") or {}
-    found = (features.get(field, {}).get("feature", {}).get("names") for field in fields)
-    return next((tuple(names) for names in found if names), ())
+    candidates = (features.get(field, {}).get("feature", {}).get("names") for field in fields)
+    return next((tuple(names) for names in candidates if names), ())
 
 
 def _splits(folder: Path) -> list[str]:

@@ -56,8 +56,8 @@ def read_table(stream: BufferedReader, options: ReadOptions) -> Iterator[Numbere
     else:
         raise UsageError(
             f"the table has no column 'text': its first line is {first.strip()[:60]!r}",
-            hint="name the columns in the first line (separated by comma, semicolon, tab or |), or give them with "
-            "--columns id,text,source",
+            hint="name the columns in the first line (separated by comma, semicolon, tab or |); if it is a row "
+            "already, give their names with --columns id,text,source",
         )
     repeated = {name for name in names if name in _COLUMNS and list(names).count(name) > 1}
     if repeated:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
+from xner_label.projection.corpus.text_hashes import HashedWords, Hashes, hash_texts
 from xner_label.projection.loglinear.candidate_windows import Candidates
 from xner_label.projection.loglinear.columns import (
     GIVEN,
@@ -152,6 +154,21 @@ class Observations:
     def texts(self) -> list[str]:
         """The folded text of each code."""
         return list(self._codes)
+
+    @cached_property
+    def name_hashes(self) -> Hashes:
+        """(M,) hashes of the folded names."""
+        codes, group = np.unique(self.name, return_inverse=True)
+        texts = self.texts
+        return hash_texts([texts[code] for code in codes.tolist()])[group]
+
+    @cached_property
+    def text_hashes(self) -> Hashes:
+        """(C,) hashes of the folded texts."""
+        codes, group = np.unique(self.word, return_inverse=True)
+        texts = self.texts
+        words = HashedWords([texts[code] for code in codes.tolist()], group)
+        return words.runs(self.candidates.first, self.candidates.last)
 
     def code_of(self, text: str) -> int:
         """The code of a folded text, -1 for one that the corpus doesn't have."""

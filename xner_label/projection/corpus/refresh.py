@@ -9,27 +9,29 @@ from the true counts: it is compared with them at each refresh.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import log1p
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
+from xner_label.projection.corpus.counts import Counts, find
 from xner_label.projection.corpus.tally import Tally
+from xner_label.projection.corpus.text_hashes import HashedWords, Hashes, halves
+from xner_label.projection.loglinear.columns import Bools, Floats
 
 # How far an entry may be from the true counts: the logarithm of one more than a count, and a share.
 _GROWTH, _SHARE = 0.4, 0.1
 _MOST_RATE = 1.5  # as the evidence has it
 
-Count = TypeVar("Count")
-
 
 class RefreshedTable(NamedTuple):
-    """tally: the table; names, texts: the folded names and texts whose entries are others than before."""
+    """tally: the table; names, texts: hashes of the folded names (:func:`halves`) and texts whose entries are
+    others than before, in order. Two names that share a half move together: some two hundred of a million do."""
 
     tally: Tally
-    names: frozenset[str]
-    texts: frozenset[str]
+    names: Hashes
+    texts: Hashes
 
 
 def refresh(before: Tally, counted: Tally) -> RefreshedTable:
@@ -41,9 +43,8 @@ def refresh(before: Tally, counted: Tally) -> RefreshedTable:
     texts = _moved_texts(before, counted)
     tally = msgspec.structs.replace(
         before,
-        names=_mixed(before.names, counted.names, names),
-        votes={key: value for key, value in before.votes.items() if _name_of(key) not in names}
-        | {key: value for key, value in counted.votes.items() if _name_of(key) in names},
+        names=_mixed(before.names, counted.names, names, by_half=True),
+        votes=_mixed(before.votes, counted.votes, names, by_half=True),
         entities=_mixed(before.entities, counted.entities, texts),
         occurrences=_mixed(before.occurrences, counted.occurrences, texts),
     )
@@ -53,73 +54,50 @@ def refresh(before: Tally, counted: Tally) -> RefreshedTable:
 class Lookups:
     """Which sentences look up an entry that moved; may name one that doesn't, never misses one.
 
-    Names and texts are runs of folded words, as in the table.
+    Names and texts are those of :class:`RefreshedTable`.
     """
 
-    def __init__(self, names: Sequence[str], texts: Sequence[str]) -> None:
-        self._source = frozenset(names), _longest(names)
-        self._target = frozenset(texts), _longest(texts)
+    def __init__(self, names: Hashes, texts: Hashes) -> None:
+        self._names, self._texts = names, texts
 
     def touch(self, source: Sequence[str], target: Sequence[str]) -> bool:
         """Whether one of the moved entries is a run of these folded words."""
-        return any(
-            not moved.isdisjoint(_runs(words, longest))
-            for words, (moved, longest) in ((source, self._source), (target, self._target))
-        )
+        names, texts = (HashedWords.of(words).all_runs() for words in (source, target))
+        return bool(find(self._names, halves(names))[1].any() or find(self._texts, texts)[1].any())
 
 
-def _moved_names(before: Tally, counted: Tally) -> frozenset[str]:
-    nothing = [0.0] * (3 + len(before.labels))
-    moved: set[str] = set()
-    for name in before.names.keys() | counted.names.keys():
-        old, new = before.names.get(name, nothing), counted.names.get(name, nothing)
-        if _has_grown(old[0], new[0]) or any(
-            abs(part / (old[0] + 1) - now / (new[0] + 1)) > _SHARE
-            for part, now in zip(old[1:], new[1:], strict=True)
-        ):
-            moved.add(name)
-    for key in before.votes.keys() | counted.votes.keys():
-        name = _name_of(key)
-        if name not in moved:
-            old, new = before.names.get(name, nothing), counted.names.get(name, nothing)
-            shares = before.votes.get(key, 0.0) / (old[0] + 1), counted.votes.get(key, 0.0) / (new[0] + 1)
-            if abs(shares[0] - shares[1]) > _SHARE:
-                moved.add(name)
-    return frozenset(moved)
+def _moved_names(before: Tally, counted: Tally) -> Hashes:
+    names = np.union1d(before.names.keys, counted.names.keys)
+    old, new = before.names.of(names), counted.names.of(names)
+    shares = [rows[:, 1:] / (rows[:, :1] + 1) for rows in (old, new)]
+    moved = _has_grown(old[:, 0], new[:, 0]) | (np.abs(shares[0] - shares[1]) > _SHARE).any(axis=1)
+    pairs = np.union1d(before.votes.keys, counted.votes.keys)
+    name = np.searchsorted(halves(names), halves(pairs))
+    shares = [tally.votes.of(pairs)[:, 0] / (rows[name, 0] + 1) for tally, rows in ((before, old), (counted, new))]
+    return np.union1d(halves(names[moved]), halves(pairs[np.abs(shares[0] - shares[1]) > _SHARE]))
 
 
-def _moved_texts(before: Tally, counted: Tally) -> frozenset[str]:
-    return frozenset(
-        text
-        for text in before.entities.keys() | counted.entities.keys()
-        if _has_grown(before.entities.get(text, 0.0), counted.entities.get(text, 0.0))
-        or abs(_rate(before, text) - _rate(counted, text)) > _SHARE
-    )
+def _moved_texts(before: Tally, counted: Tally) -> Hashes:
+    texts = np.union1d(before.entities.keys, counted.entities.keys)
+    old, new = before.entities.of(texts)[:, 0], counted.entities.of(texts)[:, 0]
+    rates = [
+        np.minimum(entities / (tally.occurrences.of(texts)[:, 0] + 1.0), _MOST_RATE)
+        for tally, entities in ((before, old), (counted, new))
+    ]
+    moved: Bools = _has_grown(old, new) | (np.abs(rates[0] - rates[1]) > _SHARE)
+    return texts[moved]
 
 
-def _has_grown(old: float, new: float) -> bool:
-    return abs(log1p(old) - log1p(new)) > _GROWTH
+def _has_grown(old: Floats, new: Floats) -> Bools:
+    result: Bools = np.abs(np.log1p(old) - np.log1p(new)) > _GROWTH
+    return result
 
 
-def _rate(tally: Tally, text: str) -> float:
-    return min(tally.entities.get(text, 0.0) / (tally.occurrences.get(text, 0.0) + 1.0), _MOST_RATE)
-
-
-def _mixed(old: Mapping[str, Count], new: Mapping[str, Count], moved: frozenset[str]) -> dict[str, Count]:
-    kept = {key: value for key, value in old.items() if key not in moved}
-    return kept | {key: new[key] for key in moved if key in new}
-
-
-def _name_of(key: str) -> str:
-    return key.partition("\t")[0]
-
-
-def _longest(texts: Sequence[str]) -> int:
-    """At most so many words: one of them may hold a space itself."""
-    return 1 + max((text.count(" ") for text in texts), default=-1)
-
-
-def _runs(words: Sequence[str], longest: int) -> Iterator[str]:
-    for first in range(len(words)):
-        for last in range(first + 1, min(len(words), first + longest) + 1):
-            yield " ".join(words[first:last])
+def _mixed(old: Counts, new: Counts, moved: Hashes, *, by_half: bool = False) -> Counts:
+    """The new rows of what has moved, the old ones of everything else."""
+    mixed = Counts(old.columns)
+    for counts, has_moved in ((old, False), (new, True)):
+        keys = halves(counts.keys) if by_half else counts.keys
+        chosen = find(moved, keys)[1] == has_moved
+        mixed.add(counts.keys[chosen], counts.values[chosen])
+    return mixed

@@ -133,7 +133,7 @@ def _with_pieces(
     followed: Collection[int] = (),
 ) -> Example:
     """Each word as its pieces, which share its links, and a dot after the words of the places ``followed``."""
-    counts = [len(own) for own in pieces]
+    counts = [len(piece) for piece in pieces]
     at = [0, *accumulate(size + (place in followed) for place, size in enumerate(counts))]
     links = example.instance.links
     if links is not None:
@@ -143,7 +143,7 @@ def _with_pieces(
             for piece in range(at[target], at[target] + counts[target])
         )
     tokens = [
-        piece for place, own in enumerate(pieces) for piece in (*own, *([_DOT] if place in followed else ()))
+        part for place, piece in enumerate(pieces) for part in (*piece, *([_DOT] if place in followed else ()))
     ]
     target = Tokens.locate(space.join(tokens), tokens)
     gold = tuple((at[first], at[last - 1] + counts[last - 1], label) for first, last, label in example.gold)

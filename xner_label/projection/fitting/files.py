@@ -94,29 +94,41 @@ def fit_every_script(
 
 def cased_part(files: Files, simulated: Files) -> _Part:
     """What the weights for sentences with capitals are fitted on."""
-    kept, own = [_filled(split_by_case(part)[0]) for part in (files, simulated)]
-    return _Part(kept, own, None, kept, own, [fold_of(len(examples)) for examples in (*kept, *own)])
+    kept, simulated_kept = [_filled(split_by_case(part)[0]) for part in (files, simulated)]
+    return _Part(
+        kept,
+        simulated_kept,
+        None,
+        kept,
+        simulated_kept,
+        [fold_of(len(examples)) for examples in (*kept, *simulated_kept)],
+    )
 
 
 def caseless_part(files: Files, simulated: Files, *, copies: bool) -> _Part:
     """What the weights for caseless sentences are fitted on: such, and ``copies`` of the others."""
-    (cased, kept), (cased_simulated, own) = [map(_filled, split_by_case(part)) for part in (files, simulated)]
-    corpora, own_corpora = [*kept], [*own]
-    folds = [[fold_of(len(examples)) for examples in part] for part in (kept, own)]
+    (cased, kept), (cased_simulated, simulated_kept) = [
+        map(_filled, split_by_case(part)) for part in (files, simulated)
+    ]
+    corpora, simulated_corpora = [*kept], [*simulated_kept]
+    folds = [[fold_of(len(examples)) for examples in part] for part in (kept, simulated_kept)]
     worth = None
     if copies:
         number = 0
-        for part, into, own_folds in ((cased, corpora, folds[0]), (cased_simulated, own_corpora, folds[1])):
+        for part, into, folds_of_part in (
+            (cased, corpora, folds[0]),
+            (cased_simulated, simulated_corpora, folds[1]),
+        ):
             for examples in part:
                 runs = caseless_corpora(examples, number)
                 fold, borders_of_runs = fold_of(len(examples)), range(0, len(examples), CORPUS)
                 into += runs
-                own_folds += [fold[at : at + CORPUS] for at in borders_of_runs]
+                folds_of_part += [fold[at : at + CORPUS] for at in borders_of_runs]
                 number += len(runs)
         kept = [*kept, *map(caseless_copies, cased)]
-        own = [*own, *map(caseless_copies, cased_simulated)]
-        worth = balanced_worth([*kept, *own])
-    return _Part(kept, own, worth, corpora, own_corpora, [*folds[0], *folds[1]])
+        simulated_kept = [*simulated_kept, *map(caseless_copies, cased_simulated)]
+        worth = balanced_worth([*kept, *simulated_kept])
+    return _Part(kept, simulated_kept, worth, corpora, simulated_corpora, [*folds[0], *folds[1]])
 
 
 def fit_part(part: _Part, named: str, start: Weights | None, corpus: bool) -> Weights:
@@ -135,10 +147,12 @@ def split_by_case(files: Files) -> tuple[list[list[Example]], list[list[Example]
     parts: tuple[list[list[Example]], list[list[Example]]] = ([], [])
     for examples in files:
         words = [vocabulary.ids(example.instance.target.words()) for example in examples]
-        flat = np.array([number for own in words for number in own], np.int64)
+        flat = np.array([number for sentence in words for number in sentence], np.int64)
         caseless = scripts(vocabulary.table()[flat], borders(map(len, words)))[0].tolist()
         for which, part in enumerate(parts):
-            part.append([example for example, own in zip(examples, caseless, strict=True) if own == which])
+            part.append(
+                [example for example, sentence in zip(examples, caseless, strict=True) if sentence == which]
+            )
     return parts
 
 
@@ -152,14 +166,14 @@ def _mentions(files: Files) -> int:
 
 def _for_caseless(weights: Weights | None) -> Weights | None:
     """The weights with those of caseless sentences in the place of the others."""
-    own = None if weights is None else weights.caseless
-    if weights is None or own is None:
+    caseless = None if weights is None else weights.caseless
+    if weights is None or caseless is None:
         return weights
     return msgspec.structs.replace(
         weights,
-        given=own.given,
-        tagged=own.tagged,
-        overlooked=own.overlooked,
+        given=caseless.given,
+        tagged=caseless.tagged,
+        overlooked=caseless.overlooked,
         rounds=tuple(each.caseless or each for each in weights.rounds),
         caseless=None,
     )
@@ -170,8 +184,8 @@ def with_caseless(weights: Weights, caseless: Weights) -> Weights:
     rounds = weights.rounds
     if rounds and caseless.rounds:
         rounds = tuple(
-            msgspec.structs.replace(own, caseless=msgspec.structs.replace(other, caseless=None))
-            for own, other in zip(rounds, caseless.rounds, strict=True)
+            msgspec.structs.replace(cased, caseless=msgspec.structs.replace(other, caseless=None))
+            for cased, other in zip(rounds, caseless.rounds, strict=True)
         )
     return msgspec.structs.replace(weights, rounds=rounds, caseless=_caseless(caseless))
 

@@ -95,8 +95,8 @@ def _outcome_losses(observations: Observations, outcomes: ChosenSpans, right: Bo
     behind = outcomes.mention >= 0
     kind = np.where(behind, observations.kind[outcomes.mention], len(calibrated.calibration))
     doubted = behind & (kind != GIVEN)
-    own = numbers[kind]
-    odds = own[:, 0] + own[:, 1] * logit(outcomes.p_span) + own[:, 2] * logit(outcomes.p_label) * doubted
+    fitted = numbers[kind]
+    odds = fitted[:, 0] + fitted[:, 1] * logit(outcomes.p_span) + fitted[:, 2] * logit(outcomes.p_label) * doubted
     result: Floats = np.logaddexp(0.0, np.where(right, -odds, odds))
     return result
 

@@ -145,9 +145,9 @@ def balanced_worth(files: Files) -> list[float]:
     """
     texts = [{example.instance.target.text for example in examples} for examples in files]
     language = list(range(len(files)))
-    for number, own in enumerate(texts):
+    for number, sentences in enumerate(texts):
         for other in range(number):
-            if not own.isdisjoint(texts[other]):
+            if not sentences.isdisjoint(texts[other]):
                 merged = {language[number], language[other]}
                 language = [min(merged) if value in merged else value for value in language]
     counts = np.array([len(examples) for examples in files], float)
@@ -292,10 +292,10 @@ def _span_objective(
     def objective(theta: Floats) -> tuple[float, Floats]:
         by_kind = theta.reshape(KINDS, -1).cumsum(axis=0)
         w, u = by_kind[:, :columns], by_kind[:, columns:]
-        score = np.concatenate([of_candidate[rows] @ own for rows, own in zip(ranges, w, strict=True)])
+        score = np.concatenate([of_candidate[rows] @ weights for rows, weights in zip(ranges, w, strict=True)])
         absent = np.zeros(len(of_mention))
-        for mask, own in zip(masks, u, strict=True):
-            absent[mask] = of_mention[mask] @ own
+        for mask, weights in zip(masks, u, strict=True):
+            absent[mask] = of_mention[mask] @ weights
         value, slope, slope_absent = likelihood(score, absent)
         gradient = [
             np.concatenate([slope[rows] @ of_candidate[rows], (slope_absent * mask) @ of_mention])

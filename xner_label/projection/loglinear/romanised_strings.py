@@ -46,9 +46,9 @@ def string_anchors(columns: Columns) -> tuple[Ints, Ints]:
             name = "".join(forms[number] for number in source)
             if not LEAST_LETTERS <= len(name) <= len(text):
                 continue
-            found = partial_ratio_alignment(name, text, score_cutoff=100.0 * ANCHOR_SIMILARITY)
-            if found is not None:
+            alignment = partial_ratio_alignment(name, text, score_cutoff=100.0 * ANCHOR_SIMILARITY)
+            if alignment is not None:
                 base = int(columns.base[mention])
-                begins.append(base + int(np.searchsorted(at, found.dest_start, side="right")) - 1)
-                ends.append(base + int(np.searchsorted(at, found.dest_end - 1, side="right")) - 1)
+                begins.append(base + int(np.searchsorted(at, alignment.dest_start, side="right")) - 1)
+                ends.append(base + int(np.searchsorted(at, alignment.dest_end - 1, side="right")) - 1)
     return np.array(begins, np.int64), np.array(ends, np.int64)
