@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -306,6 +307,24 @@ def test_what_is_learned_depends_on_no_history(store: Store, tmp_path: Path) -> 
     assert state_of(store) == before
     assert status(store, SETTINGS.project).unlearned == 0
     assert predict(store).version == last.version
+
+
+def test_a_state_that_comes_back_is_the_newest_whatever_the_clock_says(store: Store) -> None:
+    with store.write() as session:
+        project = projects.ensure_project(session, SETTINGS.project, SETTINGS.labels)
+        first = corpus_states.add_state(session, project.id, corpus_states.NewState("a", "", 1, b"a"))
+        first.created_at += timedelta(days=1)  # by another machine's clock
+        second = corpus_states.add_state(session, project.id, corpus_states.NewState("b", "", 2, b"b"))
+        assert corpus_states.newest_state(session, project.id) is second
+        back = corpus_states.add_state(session, project.id, corpus_states.NewState("a", "", 3, b"a, rewritten"))
+        newest = corpus_states.newest_state(session, project.id)
+        assert newest is back is first
+        assert (newest.annotation_id, corpus_states.content_of(session, newest.id)) == (3, b"a, rewritten")
+        for number in range(9):
+            added = corpus_states.add_state(
+                session, project.id, corpus_states.NewState(str(number), "", 4 + number, b"")
+            )
+            assert corpus_states.newest_state(session, project.id) is added
 
 
 def state_of(store: Store) -> corpus_state.CorpusState:
