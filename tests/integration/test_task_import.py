@@ -139,3 +139,22 @@ def test_a_contradiction_is_named_with_its_line(store, tmp_path):
     report = import_file(store, "p", LABELS, file, ImportOptions())
     assert (report.known, report.bad) == (2, 1)
     assert "line 2: source: 'b' is stored with another one" in str(report.errors[0])
+
+
+def test_a_task_that_is_there_in_another_split_stays_and_is_told_of(store, tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    rows = [{"id": str(number), "text": f"Juma {number}"} for number in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert import_file(store, "p", LABELS, path, ImportOptions()).notes == {}
+    assert import_file(store, "p", LABELS, path, ImportOptions()).notes == {}, "none was asked for"
+    path.write_text(
+        "".join(
+            json.dumps({**row, "split": split}) + "\n"
+            for row, split in zip(rows, ("test", "pool", "dev"), strict=True)
+        )
+    )
+    note = "already there in the split `pool`, where it stays"
+    assert import_file(store, "p", LABELS, path, ImportOptions()).notes == {note: 2}
+    assert import_file(store, "p", LABELS, path, ImportOptions(split="dev")).notes == {note: 3}
+    with store.read() as session:
+        assert set(session.scalars(select(tables.Task.split))) == {"pool"}
