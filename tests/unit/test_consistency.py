@@ -31,7 +31,7 @@ from xner_label.projection.corpus.rounds import (
 from xner_label.projection.corpus.settled import NameAnswers, settle
 from xner_label.projection.fitting.adaptation import Adapted, project_adapted
 from xner_label.projection.fitting.consistency import consistent, counted_spans, judge
-from xner_label.projection.fitting.corrections import spread
+from xner_label.projection.fitting.corrections import early_tags, spread
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 
@@ -146,7 +146,7 @@ def test_nothing_changes_where_other_sentences_teach_nothing(world):
     # few answers have to say it beyond chance
     learned, _ = fitted(world, doubted(observations, chosen, gold), {0: gold[0], 1: gold[1]}, few=True)
     assert learned is None
-    result = spread(observations, weights.rounds, {}, chosen)
+    result = spread(observations, weights.rounds, early_tags(observations, weights.rounds), {})
     assert result.adapted.consistency is None
 
 
@@ -188,7 +188,7 @@ def test_a_later_sentence_is_told_what_the_corpus_concluded(world):
     weights, observations, gold, chosen, evidence = world
     reviewed = {number: gold[number] for number in range(70)}
     learned, _ = fitted(world, doubted(observations, chosen, gold), reviewed)
-    plain = spread(observations, weights.rounds, reviewed, chosen).adapted
+    plain = spread(observations, weights.rounds, early_tags(observations, weights.rounds), reviewed).adapted
     adapted = Adapted(plain.round, plain.effects, learned)
     before = project_adapted(observations, evidence, msgspec.structs.replace(adapted, consistency=None))
     after = project_adapted(observations, evidence, adapted)
