@@ -80,7 +80,9 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``names``: how often the source name occurs in other sentences, and ``votes`` how many of these, by what is
     believed of each, land on the same text; ``tagger``: probability by a tagger of the target language that never
-    saw the sentence, ``tagger_label`` the label that it would rather give the same span. ``settled``: ids of
+    saw the sentence, ``tagger_label`` the label that it would rather give the same span. ``alike``: how many
+    entities of the same text and label are expected in other sentences, ``rivals`` those of the text with another
+    label; None while nobody has answered. ``settled``: ids of
     reviewed tasks, a few of them, where people left the same name or text standing with this label,
     ``settled_count`` of all of them; ``against``, ``against_count`` those where they did not. ``answer``: who
     settled it by an answer about the name, and when.
@@ -90,6 +92,8 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     votes: float = 0.0
     tagger: float | None = None
     tagger_label: str | None = None
+    alike: float | None = None
+    rivals: float | None = None
     settled: tuple[str, ...] = ()
     settled_count: int = 0
     against: tuple[str, ...] = ()
