@@ -300,7 +300,10 @@ def adapt(
     consistency, chosen = consistent(
         observations, chosen, scores, evidence.tagged, settled, gold, calibration, fold, few=few
     )
-    if consistency or (calibrated.calibration, calibrated.added) != (shipped.calibration, shipped.added):
+    if (consistency and not few) or (calibrated.calibration, calibrated.added) != (
+        shipped.calibration,
+        shipped.added,
+    ):
         cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
         round_ = msgspec.structs.replace(round_, cut=cut)
     return Adapted(round_, fitted.effects, consistency), chosen
