@@ -11,14 +11,16 @@ import pytest
 from tests.misnamed_corpus import misnamed_corpus
 from xner_label.evaluation.metrics import auroc
 from xner_label.projection.corpus.consistency import (
+    KEYS,
     UNCHANGED,
     Consistency,
     confidence_signals,
     elsewhere_in_corpus,
     relabelled,
-    summed_texts,
+    sums_by_key,
     surer,
 )
+from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.rounds import (
     RoundModel,
@@ -29,7 +31,7 @@ from xner_label.projection.corpus.rounds import (
 from xner_label.projection.corpus.settled import NameAnswers, settle
 from xner_label.projection.fitting.adaptation import Adapted, project_adapted
 from xner_label.projection.fitting.consistency import consistent, counted_spans, judge
-from xner_label.projection.fitting.corrections import spread
+from xner_label.projection.fitting.corrections import early_tags, spread
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 
@@ -66,17 +68,19 @@ def test_other_sentences_speak_and_never_the_own_one(world):
     reviewed = {number: gold[number] for number in range(40)}
     spans = counted_spans(observations, chosen, settle(observations, reviewed), reviewed)
     elsewhere = elsewhere_in_corpus(observations, spans, chosen)
-    by_text = defaultdict(list)
-    for row in zip(
-        *(c.tolist() for c in (spans.sentence, spans.label, spans.odds, spans.probability)), strict=True
-    ):
-        by_text[spans.text[sum(map(len, by_text.values()))]].append(row)
-    for row, text in enumerate(text_of(observations, chosen)):
-        expected = np.zeros((3, len(observations.labels)))
-        for sentence, label, odds, probability in by_text[text]:
-            if sentence != chosen.sentence[row]:
-                expected[:, label] += 1.0, odds, probability
-        np.testing.assert_allclose([part[row] for part in elsewhere], expected, atol=1e-9)
+    columns = (spans.text, spans.sentence, spans.label, spans.odds, spans.probability)
+    rows = list(zip(*columns, strict=True))
+    words = {"text": str, "first": lambda text: text.split()[0], "last": lambda text: text.split()[-1]}
+    for number, key in enumerate(KEYS):
+        alike = defaultdict(list)
+        for row in rows:
+            alike[words[key](row[0])].append(row)
+        for at, text in enumerate(text_of(observations, chosen)):
+            expected = np.zeros((3, len(observations.labels)))
+            for _, sentence, label, odds, probability in alike[words[key](text)]:
+                if sentence != chosen.sentence[at]:
+                    expected[:, label] += 1.0, odds, probability
+            np.testing.assert_allclose([part[number, at] for part in elsewhere], expected, atol=1e-9)
 
     known = np.isin(spans.sentence, list(reviewed))
     assert set(spans.odds[known].tolist()) <= {4.0, -4.0}
@@ -90,19 +94,19 @@ def test_a_new_sentence_is_told_what_the_whole_corpus_says(world):
     _, observations, gold, chosen, _ = world
     reviewed = {number: gold[number] for number in range(40)}
     spans = counted_spans(observations, chosen, settle(observations, reviewed), reviewed)
-    learned = Consistency(observations.labels, summed_texts(observations, spans), 0.5, UNCHANGED)
+    learned = Consistency(observations.labels, sums_by_key(observations, spans), (0.5, 0.0, 0.0), UNCHANGED)
     learned = msgspec.msgpack.decode(msgspec.msgpack.encode(learned), type=Consistency)
     texts = text_of(observations, chosen)
     told = learned.elsewhere(observations, [*texts, "nowhere"])
     others = elsewhere_in_corpus(observations, spans, chosen)
-    assert (told.spans[:-1] >= others.spans).all()
-    assert not np.array(told)[:, -1].any()
+    assert (told.spans[:, :-1] >= others.spans).all()
+    assert not np.array(told)[:, :, -1].any()
     # a label that the corpus didn't have is in no table
     more = Observations(observations.instances, [Model(world[0])], [0] * 160, more_labels=["ANIMAL"])
     wider = learned.elsewhere(more, texts)
     place = more.labels.index("ANIMAL")
-    assert not wider.spans[:, place].any()
-    np.testing.assert_array_equal(np.delete(wider.odds, place, axis=1), told.odds[:-1])
+    assert not wider.spans[..., place].any()
+    np.testing.assert_array_equal(np.delete(wider.odds, place, axis=2), told.odds[:, :-1])
 
 
 def test_answers_teach_how_much_other_sentences_are_worth(world):
@@ -111,7 +115,7 @@ def test_answers_teach_how_much_other_sentences_are_worth(world):
     reviewed = {number: gold[number] for number in range(70)}
     learned, after = fitted(world, doubtful, reviewed)
     assert learned is not None
-    assert learned.confidence[3] > 0.3
+    assert sum(learned.confidence[4:]) > 0.3
     rest = after.sentence >= len(reviewed)
     right = judge(observations, after, dict(enumerate(gold)))
     assert auroc(after.confidence[rest], right[rest]) > auroc(doubtful.confidence[rest], right[rest]) + 0.1
@@ -142,7 +146,7 @@ def test_nothing_changes_where_other_sentences_teach_nothing(world):
     # few answers have to say it beyond chance
     learned, _ = fitted(world, doubted(observations, chosen, gold), {0: gold[0], 1: gold[1]}, few=True)
     assert learned is None
-    result = spread(observations, weights.rounds, {}, chosen)
+    result = spread(observations, weights.rounds, early_tags(observations, weights.rounds), {})
     assert result.adapted.consistency is None
 
 
@@ -154,7 +158,7 @@ def test_a_label_that_people_gave_in_the_source_stays(world):
     spans = counted_spans(observations, chosen, settle(observations, reviewed), reviewed)
     elsewhere = elsewhere_in_corpus(observations, spans, chosen)
     other = elsewhere._replace(odds=-elsewhere.odds)
-    worth = np.full(len(chosen.label), 20.0)
+    worth = np.full((len(chosen.label), len(KEYS)), 20.0)
     after = relabelled(observations, chosen, scores, other, worth, model.calibration)
     assert (after.label != chosen.label).any()
     observations.open[:] = False
@@ -180,22 +184,23 @@ def test_the_spans_of_answers_about_names_speak_as_people_settled_them(world):
         assert spans.odds[row] == odds
 
 
-def test_a_later_sentence_is_surer_of_what_the_corpus_is_sure_of(world):
+def test_a_later_sentence_is_told_what_the_corpus_concluded(world):
     weights, observations, gold, chosen, evidence = world
     reviewed = {number: gold[number] for number in range(70)}
     learned, _ = fitted(world, doubted(observations, chosen, gold), reviewed)
-    plain = spread(observations, weights.rounds, reviewed, chosen).adapted
+    plain = spread(observations, weights.rounds, early_tags(observations, weights.rounds), reviewed).adapted
     adapted = Adapted(plain.round, plain.effects, learned)
     before = project_adapted(observations, evidence, msgspec.structs.replace(adapted, consistency=None))
     after = project_adapted(observations, evidence, adapted)
     elsewhere = learned.elsewhere(observations, text_of(observations, before))
-    signals = confidence_signals(before, elsewhere, evidence.tagged)
-    unlabelled = surer(before, signals, np.array(learned.confidence))
-    same = after.label == before.label
-    assert same.any()
+    worth = np.tile(np.array(learned.label), (len(before.label), 1))
+    calibration = RoundModel(plain.round).calibration
+    scores = label_scores(observations, evidence, RoundModel(plain.round), shift_of(observations, plain.effects))
+    named = relabelled(observations, before, scores, elsewhere, worth, calibration)
+    expected = surer(named, confidence_signals(named, elsewhere, evidence.tagged), np.array(learned.confidence))
+    for left, other in zip(after, expected, strict=True):
+        np.testing.assert_array_equal(left, other)
     assert not np.array_equal(after.confidence, before.confidence)
-    if learned.label == 0.0:
-        np.testing.assert_array_equal(after.confidence[same], unlabelled.confidence[same])
 
 
 def test_a_corpus_with_nothing_projected(world):

@@ -8,7 +8,7 @@ import msgspec
 
 from xner_label import entities
 from xner_label.entities import Entity, Provenance, SourceMention, Tokens
-from xner_label.errors import UsageError
+from xner_label.errors import RecordError, UsageError
 from xner_label.pharaoh import parse_links
 from xner_label.store import predictions, projects, runs, stages, tasks
 from xner_label.store.database import Store
@@ -122,12 +122,13 @@ def _story(task: Task, alignment: str | None, entity: entities.ProjectedEntity) 
 def _links(task: Task, alignment: str | None, entity: entities.ProjectedEntity) -> list[tuple[str, str]]:
     if entity.source is None or task.source is None or alignment is None:
         return []
-    source = Tokens.of(task.source, task.source_tokens, "source_tokens")
-    target = Tokens.of(task.text, task.tokens)
+    counted = task.alignment is not None
+    source = Tokens.of(task.source, task.source_tokens, "source_tokens", letters=counted)
+    target = Tokens.of(task.text, task.tokens, letters=counted)
+    try:
+        links = parse_links(alignment, len(source), len(target))
+    except RecordError:
+        return []  # of words that were cut otherwise
     first, last, _ = source.covering(entity.source.start, entity.source.end)
     words, translated = source.words(), target.words()
-    return [
-        (words[left], translated[right])
-        for left, right, _ in parse_links(alignment, len(source), len(target))
-        if first <= left < last
-    ]
+    return [(words[left], translated[right]) for left, right, _ in links if first <= left < last]

@@ -32,7 +32,7 @@ from xner_label.projection.corpus.evidence import (
     sums_elsewhere,
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_out_of_fold
-from xner_label.projection.corpus.settled import ANSWERED, Gold, NameAnswers, Settled, clamped, settle
+from xner_label.projection.corpus.settled import ANSWERED, Gold, NameAnswers, Settled, clamped
 from xner_label.projection.exact.matching import match
 from xner_label.projection.loglinear.candidate_windows import Candidates
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers, borders
@@ -324,20 +324,14 @@ def tag_silver(observations: Observations, chosen: ChosenSpans, gold: Gold | Non
     return tag_out_of_fold(words, tags, observations.labels, repeats)
 
 
-def project_corpus(
-    observations: Observations, rounds: Sequence[Round], gold: Gold | None = None
-) -> tuple[ChosenSpans, RoundEvidence]:
-    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence.
-
-    ``gold``: what people settled, which informs all other sentences.
-    """
+def project_corpus(observations: Observations, rounds: Sequence[Round]) -> tuple[ChosenSpans, RoundEvidence]:
+    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence."""
     tagged: Tagged | None = None
-    settled = settle(observations, gold) if gold else None
     for number, weights in enumerate(rounds):
-        evidence = gather(observations, tagged, settled)
+        evidence = gather(observations, tagged)
         chosen = project_round(observations, evidence, RoundModel(weights))
         if number + 1 < len(rounds):
-            tagged = tag_silver(observations, chosen, gold)
+            tagged = tag_silver(observations, chosen)
             if tagged is None:
                 break
     return chosen, evidence

@@ -315,7 +315,7 @@ def project_adapted(observations: Observations, evidence: RoundEvidence, adapted
         return chosen
     elsewhere = consistency.elsewhere(observations, text_of(observations, chosen))
     scores = label_scores(observations, evidence, model, shift)
-    worth = np.full(len(chosen.label), consistency.label)
+    worth = np.tile(np.array(consistency.label), (len(chosen.label), 1))
     chosen = relabelled(observations, chosen, scores, elsewhere, worth, model.calibration)
     signals = confidence_signals(chosen, elsewhere, evidence.tagged)
     return surer(chosen, signals, np.array(consistency.confidence))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xner_label.projection.corpus.consistency import (
+    KEYS,
     SUREST,
     UNCHANGED,
     Consistency,
@@ -19,7 +20,7 @@ from xner_label.projection.corpus.consistency import (
     confidence_signals,
     elsewhere_in_corpus,
     relabelled,
-    summed_texts,
+    sums_by_key,
     surer,
 )
 from xner_label.projection.corpus.evidence import Observations
@@ -31,9 +32,9 @@ from xner_label.projection.fitting.optimisation import logistic, minimise
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 from xner_label.projection.loglinear.model import logit
 
-# Precisions of the Gaussian priors of g, and of c.
-LABEL = 2.0
-CONFIDENCE = (2.0, 5.0, 5.0, 5.0, 5.0)
+# Precisions of the Gaussian priors of g, of which words by themselves are worth less than whole texts, and of c.
+LABEL = (2.0, 10.0, 10.0)
+CONFIDENCE = (2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0)
 
 
 def consistent(
@@ -73,17 +74,16 @@ def consistent(
 
     every, by_fold, strength = _cross_fitted(fit, losses, centre, reviewed, fold_of, chosen.sentence, few=few)
     numbers = np.where(reviewed[:, None], by_fold[fold_of], every)
-    if not of_label and not strength:
+    if not of_label.any() and not strength:
         return None, chosen
     if strength:
         chosen = surer(chosen, signals, numbers)
-    bias, own, tagger, agreement, rivals = (round(value, 5) for value in every.tolist())
     return (
         Consistency(
             observations.labels,
-            summed_texts(observations, spans),
-            round(of_label, 5),
-            (bias, own, tagger, agreement, rivals),
+            sums_by_key(observations, spans),
+            tuple(round(value, 5) for value in of_label.tolist()),
+            tuple(round(value, 5) for value in every.tolist()),
         ),
         chosen,
     )
@@ -165,8 +165,8 @@ def _fit_labels(
     fold: Ints,
     *,
     few: bool,
-) -> tuple[Floats, float]:
-    """g for each span (n,), and that of the sentences nobody reviewed."""
+) -> tuple[Floats, Floats]:
+    """g for each span (n, KEYS), and that of the sentences nobody reviewed (KEYS,)."""
     behind = np.flatnonzero(chosen.mention >= 0)
     mention = chosen.mention[behind]
     judged = (
@@ -174,14 +174,14 @@ def _fit_labels(
     )
     learned = np.zeros(len(chosen.mention), bool)
     learned[behind[judged]] = True
-    scores = np.zeros_like(elsewhere.odds)
+    centre, odds = np.zeros(len(KEYS)), elsewhere.mean_odds
+    scores = np.zeros_like(odds[0])
     scores[behind] = label_scores[mention]
     gold = np.zeros(len(learned), np.int64)
     gold[behind] = np.maximum(settled.label[mention], 0)
-    odds = elsewhere.mean_odds
 
     def losses(worth: Floats, rows: Bools) -> Floats:
-        total = scores[rows] + worth * odds[rows]
+        total = scores[rows] + np.tensordot(worth, odds[:, rows], 1)
         peak = total.max(axis=1, initial=-np.inf)
         lost: Floats = np.log(np.exp(total - peak[:, None]).sum(axis=1)) + peak
         lost -= total[np.arange(len(total)), gold[rows]]
@@ -191,18 +191,17 @@ def _fit_labels(
         at = np.arange(int(rows.sum()))
 
         def objective(worth: Floats) -> tuple[float, Floats]:
-            total = scores[rows] + worth * odds[rows]
+            total = scores[rows] + np.tensordot(worth, odds[:, rows], 1)
             total = np.exp(total - total.max(axis=1, keepdims=True, initial=-np.inf))
             total /= total.sum(axis=1, keepdims=True)
             total[at, gold[rows]] -= 1.0
-            return float(losses(worth, rows).sum()), np.array([float((total * odds[rows]).sum())])
+            return float(losses(worth, rows).sum()), np.einsum("nl,knl->k", total, odds[:, rows])
 
-        return minimise(objective, np.zeros(1), np.array([LABEL]))
+        return minimise(objective, centre, np.array(LABEL))
 
     fold_of = fold[chosen.sentence]
-    every, by_fold, _ = _cross_fitted(fit, losses, np.zeros(1), learned, fold_of, chosen.sentence, few=few)
-    worth = np.where(settled.reviewed[chosen.sentence], by_fold[fold_of, 0], every[0])
-    return worth, float(every[0])
+    every, by_fold, _ = _cross_fitted(fit, losses, centre, learned, fold_of, chosen.sentence, few=few)
+    return np.where(settled.reviewed[chosen.sentence][:, None], by_fold[fold_of], every), every
 
 
 def _cross_fitted(
