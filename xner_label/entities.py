@@ -80,7 +80,9 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``names``: how often the source name occurs in other sentences, and ``votes`` how many of these, by what is
     believed of each, land on the same text; ``tagger``: probability by a tagger of the target language that never
-    saw the sentence, ``tagger_label`` the label that it would rather give the same span. ``settled``: ids of
+    saw the sentence, ``tagger_label`` the label that it would rather give the same span. ``alike``: how many
+    entities of the same text and label are expected in other sentences, ``rivals`` those of the text with another
+    label; None while nobody has answered. ``settled``: ids of
     reviewed tasks, a few of them, where people left the same name or text standing with this label,
     ``settled_count`` of all of them; ``against``, ``against_count`` those where they did not. ``answer``: who
     settled it by an answer about the name, and when.
@@ -90,6 +92,8 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     votes: float = 0.0
     tagger: float | None = None
     tagger_label: str | None = None
+    alike: float | None = None
+    rivals: float | None = None
     settled: tuple[str, ...] = ()
     settled_count: int = 0
     against: tuple[str, ...] = ()
@@ -305,3 +309,24 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     while end > start and _BORDER.match(text, end - 1, end):
         end -= 1
     return start, end
+
+
+def with_cut_words(task: Task) -> Task:
+    """A task without links with the words that its texts don't show by themselves as its tokens.
+
+    So its links are kept by them: links without tokens count letters, and another segmenter may cut other words.
+    """
+    if task.alignment is not None:
+        return task
+    tokens = _cut_words(task.text) if task.tokens is None else task.tokens
+    source_tokens = _cut_words(task.source or "") if task.source_tokens is None else task.source_tokens
+    if tokens is task.tokens and source_tokens is task.source_tokens:
+        return task
+    return msgspec.structs.replace(task, tokens=tokens, source_tokens=source_tokens)
+
+
+def _cut_words(text: str) -> tuple[str, ...] | None:
+    if text.isascii():
+        return None
+    words = Tokens.tokenize(text).words()
+    return None if words == Tokens.tokenize(text, letters=True).words() else tuple(words)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from tests.misnamed_corpus import TITLED, misnamed_corpus
 from tests.soak import rounds
 from xner_label import entities
 from xner_label.entities import Entity
+from xner_label.exchange.exporting import export
 from xner_label.predicting import corpus_state
 from xner_label.predicting.predictor import Predictor, PredictReport
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
@@ -30,9 +32,10 @@ from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.reporting.status import status
 from xner_label.settings.table import Settings
-from xner_label.store import corpus_states, migrating, predictions, projects, tasks
+from xner_label.store import corpus_states, migrating, predictions, projects, runs, tables, tasks, withdrawing
 from xner_label.store.database import Store, open_store
 from xner_label.store.gold import add_imported_gold
+from xner_label.store.stages import add_stage_results
 
 COUNT, REVIEWED = 160, 48
 SETTINGS = Settings(labels=("PER", "LOC"), aligner="given", tagger="given")
@@ -275,6 +278,64 @@ def test_undone_answers_take_back_what_they_moved(store: Store) -> None:
     }
 
 
+def test_what_is_learned_depends_on_no_history(store: Store, tmp_path: Path) -> None:
+    found = records()
+    add(store, found)
+    start = predict(store)
+    for number in range(0, REVIEWED, 10):  # in five syncs
+        settle_tasks(store, found[number : min(number + 10, REVIEWED)])
+        last = predict(store)
+    assert last.version != start.version
+    with open_store(f"sqlite:///{tmp_path}/at-once.db", check=False) as other:
+        migrating.upgrade(other)
+        add(other, found)
+        settle_tasks(other, found[:REVIEWED])
+        at_once = predict(other)
+        assert at_once.version == last.version
+        assert predicted(other, at_once.version) == predicted(store, last.version)
+        assert state_of(other) == state_of(store)
+
+    # an answer that is given and taken back
+    before = state_of(store)
+    settle_tasks(store, found[REVIEWED : REVIEWED + 1])
+    assert predict(store).version != last.version
+    with store.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        (task,) = tasks.ids_by_external(session, project.id, [str(found[REVIEWED].id)]).values()
+        answers = withdrawing.answers_of(session, project.id)
+        withdrawing.withdraw(session, [answer for answer in answers if answer.task_id == task])
+    back = predict(store)
+    assert (back.version, back.predicted, back.known) == (last.version, 0, COUNT)
+    assert state_of(store) == before
+    assert status(store, SETTINGS.project).unlearned == 0
+    assert predict(store).version == last.version
+
+
+def test_a_state_that_comes_back_is_the_newest_whatever_the_clock_says(store: Store) -> None:
+    with store.write() as session:
+        project = projects.ensure_project(session, SETTINGS.project, SETTINGS.labels)
+        first = corpus_states.add_state(session, project.id, corpus_states.NewState("a", "", 1, b"a"))
+        first.created_at += timedelta(days=1)  # by another machine's clock
+        second = corpus_states.add_state(session, project.id, corpus_states.NewState("b", "", 2, b"b"))
+        assert corpus_states.newest_state(session, project.id) is second
+        back = corpus_states.add_state(session, project.id, corpus_states.NewState("a", "", 3, b"a, rewritten"))
+        newest = corpus_states.newest_state(session, project.id)
+        assert newest is back is first
+        assert (newest.annotation_id, corpus_states.content_of(session, newest.id)) == (3, b"a, rewritten")
+        for number in range(9):
+            added = corpus_states.add_state(
+                session, project.id, corpus_states.NewState(str(number), "", 4 + number, b"")
+            )
+            assert corpus_states.newest_state(session, project.id) is added
+
+
+def state_of(store: Store) -> corpus_state.CorpusState:
+    with store.read() as session:
+        row = corpus_states.newest_state(session, projects.get_project(session, SETTINGS.project).id)
+        assert row is not None
+        return corpus_state.CorpusState.load(corpus_states.content_of(session, row.id))
+
+
 def spans(prediction: entities.Prediction) -> set[tuple[int, int, str]]:
     return {(entity.start, entity.end, entity.label) for entity in prediction.entities}
 
@@ -283,6 +344,7 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
     found = records()
     add(store, found)
     settle_tasks(store, found[:REVIEWED])
+    assert "none yet: run `xner-label predict`" in command(store, "why", str(found[0].id)).stdout
     predict(store)
     titled = next(task for task in found[REVIEWED:] if TITLED in task.text)
     told = command(store, "why", str(titled.id))
@@ -293,6 +355,19 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
     assert "of this name land on this text" in told.stdout
     settled = command(store, "why", str(found[0].id))
     assert "settled by import" in settled.stdout
+    with store.write() as session:
+        counts = {"gold_tasks": 1, "silver_tasks": 1, "config": {}, "metrics": {}}
+        run = tables.ModelRun(project_id=1, version="crf-1", kind="crf", path="crf-1", **counts)
+        session.add(run)
+        session.flush()
+        runs.promote(session, run, "better", "lead")
+        (task_id,) = tasks.ids_by_external(session, 1, [str(found[0].id)]).values()
+        entity = entities.ProjectedEntity(0, 2, "LOC", found[0].text[:2], 1.0, 0.75)
+        answer = entities.Prediction(found[0].id, found[0].text, (entity,), 0.75, "crf-1")
+        predictions.add_predictions(session, [(task_id, answer)])
+    served = command(store, "why", str(found[0].id)).stdout
+    assert f"served   crf-1: {found[0].text[:2]} [LOC] 0.75" in served
+    assert "served" not in command(store, "why", str(found[1].id)).stdout
     unknown = command(store, "why", "nothing")
     assert unknown.returncode == 2
     assert "no task 'nothing'" in unknown.stderr
@@ -339,3 +414,33 @@ def test_people_teach_where_names_begin_inside_a_word(store: Store) -> None:
     assert Predictor(store, SETTINGS).would_make(after.pipeline)
     assert right(uganda, predicted(store, after.version)["Uganda"])
     assert predict(store).version == after.version
+
+
+THAI = "สมชายอยู่เชียงใหม่"
+
+
+def thai(**fields: str) -> entities.Task:
+    mentions = (Entity(0, 7, "PER"), Entity(14, 24, "LOC"))
+    return entities.Task(id="th", text=THAI, source="Somchai is in Chiang Mai", source_entities=mentions, **fields)
+
+
+def test_links_without_tokens_count_letters_and_those_of_an_aligner_the_words_it_cut(
+    store: Store, tmp_path: Path
+) -> None:
+    letters = "0-0 0-1 0-2 0-3 0-4 3-7 3-8 3-9 3-10 4-11 4-12 4-13"
+    add(store, [thai(alignment=letters)])
+    predict(store)
+    told = command(store, "why", "th")
+    assert told.returncode == 0
+    assert "links Somchai-ส, Somchai-ม" in told.stdout
+
+    pytest.importorskip("icu4py")
+    with store.write() as session:
+        session.query(tables.Task).update({"alignment": None})
+        add_stage_results(session, "aligner", "eflomal:1", [(1, "f", {"alignment": "0-0 1-1 3-2 4-2"})])
+    assert "links Somchai-สมชาย" in command(store, "why", "th").stdout
+    export(store, SETTINGS.project, tmp_path / "full.jsonl", gold=False, silver=True, full=True)
+    (line,) = (tmp_path / "full.jsonl").read_bytes().splitlines()
+    exported = msgspec.json.decode(line)
+    assert exported["tokens"] == ["สมชาย", "อยู่", "เชียงใหม่"]
+    assert exported["alignment"] == "0-0 1-1 3-2 4-2"

@@ -19,6 +19,7 @@ from tests.integration.test_learning import (
     right,
     settle_tasks,
     spans,
+    state_of,
     unseen,
 )
 from tests.integration.test_learning import store as store
@@ -29,7 +30,7 @@ from xner_label.reporting.status import status
 from xner_label.review import name_audit
 from xner_label.review.name_answers import key_of
 from xner_label.review.name_audit import STRATEGY, NameDecisions, drawn_removals, is_drawn, removed_places
-from xner_label.store import names, predictions, projects
+from xner_label.store import names, predictions, projects, withdrawing
 from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
 from xner_label.store.reviews import add_batch
@@ -81,6 +82,19 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store,
     assert all(right(task, later[str(task.id)]) for task in found)
     assert len(later) == COUNT + 1
 
+    with store.write() as session:
+        question = max(names.questions(session, 1))
+        bob = AnswerState(question, 1_000, DAY, "bob@example.org", "no-name", "", withdrawn=False)
+        names.add_answers(session, [bob], {})
+    told = command(store, "conflicts")
+    assert "nobody disagrees about a task" in told.stdout
+    assert f"{ANN}: label PER; bob@example.org: no-name" in told.stderr
+    assert "about names withdrawn" in command(store, "undo", "--annotator", "bob@example.org").stdout
+    mistyped = command(store, "undo", "--annotator", "an@example.org")
+    assert "0 answers in 0 tasks withdrawn" in mistyped.stdout
+    assert f"those who do: {ANN}" in mistyped.stderr
+    assert command(store, "conflicts").stdout.strip() == "nobody disagrees"
+
     undone = command(store, "undo", "--annotator", ANN)
     assert "0 answers in 0 tasks and 2 about names withdrawn" in undone.stdout
     assert status(store, SETTINGS.project).unlearned_names == 2
@@ -90,6 +104,29 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store,
     assert {key: spans(prediction) for key, prediction in before.items()} == {
         key: spans(back[key]) for key in before
     }
+
+
+def test_an_answer_about_a_name_that_is_taken_back_leaves_the_state_of_before(store: Store) -> None:
+    found = records()
+    add(store, found)
+    start = predict(store)
+    titled, wrong = (next(str(task.id) for task in found if name in task.text) for name in (TITLED, WRONG))
+    answer(store, start.version, titled, "span", TITLED)
+    first = predict(store)
+    before = state_of(store)
+    assert before.asked
+    answer(store, first.version, wrong, "label", "PER")
+    assert predict(store).version != first.version
+    asked = {key.source for places in state_of(store).asked.values() for key, *_ in places}
+    assert asked == {"bi eshe", "daudi"}
+    for expected, state in ((first, before), (start, None)):
+        with store.write() as session:
+            project = projects.get_project(session, SETTINGS.project)
+            withdrawing.withdraw_name_answers(session, withdrawing.name_answers_of(session, project.id)[-1:])
+        back = predict(store)
+        assert (back.version, back.predicted) == (expected.version, 0)
+        assert state is None or state_of(store) == state
+    assert not state_of(store).asked
 
 
 def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> None:

@@ -139,3 +139,40 @@ def test_a_contradiction_is_named_with_its_line(store, tmp_path):
     report = import_file(store, "p", LABELS, file, ImportOptions())
     assert (report.known, report.bad) == (2, 1)
     assert "line 2: source: 'b' is stored with another one" in str(report.errors[0])
+
+
+def test_a_task_that_is_there_in_another_split_stays_and_is_told_of(store, tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    rows = [{"id": str(number), "text": f"Juma {number}"} for number in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert import_file(store, "p", LABELS, path, ImportOptions()).notes == {}
+    assert import_file(store, "p", LABELS, path, ImportOptions()).notes == {}, "none was asked for"
+    path.write_text(
+        "".join(
+            json.dumps({**row, "split": split}) + "\n"
+            for row, split in zip(rows, ("test", "pool", "dev"), strict=True)
+        )
+    )
+    note = "already there in the split `pool`, where it stays"
+    assert import_file(store, "p", LABELS, path, ImportOptions()).notes == {note: 2}
+    assert import_file(store, "p", LABELS, path, ImportOptions(split="dev")).notes == {note: 3}
+    with store.read() as session:
+        assert set(session.scalars(select(tables.Task.split))) == {"pool"}
+
+
+def test_links_and_tokens_that_were_counted_apart_do_not_come_together(store, project):
+    letters = Task(id="th", text="เขาไป", source="He went", alignment="0-0 1-3")
+    words = ("เขา", "ไป")
+    assert bring(store, project, letters).added == 1
+    refused = bring(store, project, Task(id="th", text="เขาไป", tokens=words)).refused[0]
+    assert (refused.field, "other words" in refused.problem) == ("tokens", True)
+    odd = Task(id="odd", text="Amina yuko", source="Amina is", tokens=("Amina yuko",))
+    assert bring(store, project, odd).added == 1
+    links = Task(id="odd", text="Amina yuko", source="Amina is", alignment="0-0 1-1")
+    refused = bring(store, project, links).refused[0]
+    assert (refused.field, "beside the links" in refused.problem) == ("alignment", True)
+    fitting = msgspec.structs.replace(links, alignment="0-0 1-0", tokens=odd.tokens)
+    assert bring(store, project, fitting).completed == 1
+    plain = Task(id="plain", text="Amina yuko", source="Amina is", alignment="0-0 1-1")
+    bring(store, project, plain)
+    assert bring(store, project, msgspec.structs.replace(plain, tokens=("Amina", "yuko"))).completed == 1

@@ -15,7 +15,7 @@ from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.fitting import chance
 from xner_label.projection.fitting.adaptation import judge
 from xner_label.projection.fitting.chance import STRENGTHS, best_strength, is_worse
-from xner_label.projection.fitting.corrections import spread
+from xner_label.projection.fitting.corrections import early_tags, spread
 from xner_label.projection.fitting.examples import Example
 from xner_label.projection.fitting.recalibration import best_expected_cut
 from xner_label.projection.fitting.sentence_adaptation import adapt_sentence_weights
@@ -28,8 +28,7 @@ def world():
     weights = Weights.load()
     instances, gold = corpus()
     observations = Observations(instances, [Model(weights)], [0] * len(instances))
-    before, _ = project_corpus(observations, weights.rounds)
-    return observations, weights.rounds, gold, before
+    return observations, weights.rounds, gold, early_tags(observations, weights.rounds)
 
 
 def right(observations, result, gold, which):
@@ -65,51 +64,63 @@ def test_reviewed_sentences_vote_with_their_weight_and_against_what_was_removed(
 
 
 def test_a_few_corrections_settle_the_same_names_elsewhere(world):
-    observations, rounds, gold, before = world
+    observations, rounds, gold, early = world
     reviewed, rest = range(48), range(48, len(gold))
-    result = spread(observations, rounds, {number: gold[number] for number in reviewed}, before)
-    untouched = spread(observations, rounds, {}, before)
+    result = spread(observations, rounds, early, {number: gold[number] for number in reviewed})
+    untouched = spread(observations, rounds, early, {})
     assert right(observations, untouched, gold, rest) < 1.9 * len(rest)
     assert right(observations, result, gold, rest) == 2 * len(rest)
     assert result.adapted.effects.label or result.adapted.effects.span
 
 
+def test_without_an_answer_the_corpus_is_projected_as_it_is_by_itself(world):
+    observations, rounds, _, early = world
+    result = spread(observations, rounds, early, {})
+    alone, evidence = project_corpus(observations, rounds)
+    assert result.adapted.round == rounds[-1]
+    assert [tagger.to_bytes() for tagger in result.tagged.taggers] == [
+        tagger.to_bytes() for tagger in evidence.tagged.taggers
+    ]
+    for left, other in zip(result.chosen, alone, strict=True):
+        np.testing.assert_array_equal(left, other)
+
+
 def test_the_same_answers_give_the_same_state(world):
-    observations, rounds, gold, before = world
+    observations, rounds, gold, early = world
     answers = {number: gold[number] for number in range(24)}
-    first, second = (spread(observations, rounds, answers, before) for _ in range(2))
+    first, second = (spread(observations, rounds, early, answers) for _ in range(2))
     assert first.adapted == second.adapted
     for left, other in zip(first.chosen, second.chosen, strict=True):
         np.testing.assert_array_equal(left, other)
 
 
 def test_a_tenth_of_wrong_answers_costs_no_more_than_they_are(world):
-    observations, rounds, gold, before = world
+    observations, rounds, gold, early = world
     reviewed, rest = range(60), range(60, len(gold))
     answers = {number: list(gold[number]) for number in reviewed}
-    honest = spread(observations, rounds, answers, before)
+    honest = spread(observations, rounds, early, answers)
     flip = {"PER": "LOC", "LOC": "PER"}
     spans = [(number, place) for number in reviewed for place in range(2)]
     for number, place in random.Random(3).sample(spans, len(spans) // 10):
         first, last, label = answers[number][place]
         answers[number][place] = (first, last, flip[label])
-    misled = spread(observations, rounds, answers, before)
+    misled = spread(observations, rounds, early, answers)
     assert right(observations, misled, gold, rest) >= 0.9 * right(observations, honest, gold, rest)
 
 
 def test_nothing_is_adapted_to_next_to_nothing(world):
-    observations, rounds, gold, before = world
-    result = spread(observations, rounds, {0: gold[0]}, before)
+    observations, rounds, gold, early = world
+    result = spread(observations, rounds, early, {0: gold[0]})
     assert result.adapted.round == rounds[-1]
     assert not result.adapted.effects.span
 
 
 def test_of_what_few_answers_teach_nothing_is_used_that_could_be_chance(world, monkeypatch):
-    observations, rounds, gold, before = world
+    observations, rounds, gold, early = world
     answers = dict(enumerate(gold[:48]))
-    assert spread(observations, rounds, answers, before).adapted.effects.span
+    assert spread(observations, rounds, early, answers).adapted.effects.span
     monkeypatch.setattr(chance, "_SURELY", 1e9)
-    result = spread(observations, rounds, answers, before)
+    result = spread(observations, rounds, early, answers)
     assert (result.adapted.effects.span, result.adapted.effects.label) == ({}, {})
     for name in ("given", "tagged", "overlooked", "label"):
         was, is_ = (getattr(each, name) for each in (rounds[-1], result.adapted.round))
@@ -142,7 +153,7 @@ def test_labels_that_only_people_gave_take_part():
     instances, gold = corpus(80)
     answers = {number: [(gold[number][0][0], gold[number][0][1], "GOD")] for number in range(20)}
     observations = Observations(instances, [Model(weights)], [0] * len(instances), more_labels={"GOD"})
-    result = spread(observations, weights.rounds, answers)
+    result = spread(observations, weights.rounds, early_tags(observations, weights.rounds), answers)
     assert "GOD" in observations.labels
     kept = result.chosen.select(result.chosen.confidence >= result.cut)
     names = [observations.labels[label] for label in kept.label.tolist()]
@@ -169,8 +180,8 @@ def test_the_cut_maximises_expected_f1():
 
 
 def test_spans_never_overlap(world):
-    observations, rounds, gold, before = world
-    result = spread(observations, rounds, {number: gold[number] for number in range(24)}, before)
+    observations, rounds, gold, early = world
+    result = spread(observations, rounds, early, {number: gold[number] for number in range(24)})
     rows = sorted(zip(result.chosen.sentence, result.chosen.first, result.chosen.last, strict=True))
     for (number, _, last), (other, first, _) in itertools.pairwise(rows):
         assert number != other or last <= first

@@ -82,6 +82,30 @@ def _settled(text: str, name: str, source: str = "Berlin") -> tuple[Instance, tu
     return _instance(text, source, source), (Entity(start, start + len(name), "LOC"),)
 
 
+@pytest.mark.parametrize(
+    ("token", "source", "name"),
+    [
+        ("문재인은", "Moon Jae-in", "문재인"),
+        ("김대중을", "Kim Dae-jung", "김대중"),
+        ("손흥민의", "Son Heung-min", "손흥민"),
+        ("김정은", "Kim Jong-un", "김정은"),  # the last syllable is the name's, however much like a particle
+        ("박정은은", "Park Jung-eun", "박정은"),
+    ],
+)
+def test_korean_names_are_one_word_of_several_source_words(token: str, source: str, name: str) -> None:
+    instance = build_instance(
+        Task(
+            id=1,
+            text=f"{token} .",
+            source=source,
+            source_entities=(Entity(0, len(source), "PER"),),
+            tokens=(token, "."),
+        )
+    )[0]
+    span = name_borders(instance, 0, 0, 1, BorderHabits())
+    assert token[span.start : span.end] == name
+
+
 def test_people_may_cut_other_affixes() -> None:
     settled = [_settled("በጀርመን ነው", "ጀርመን", "Germany"), _settled("በኬንያ ነው", "ኬንያ", "Kenya")]
     habits = learn_border_habits(settled)

@@ -248,3 +248,12 @@ def test_broken_arrays(read: Any, content: str, good: int, problem: str) -> None
 def test_an_object_over_several_lines_is_refused_in_one_sentence(read: Any) -> None:
     with pytest.raises(UsageError, match="goes over several lines"):
         read("a.json", json.dumps({"id": 1, "text": "a"}, indent=2))
+
+
+def test_lines_without_ids_are_named_by_their_texts(read: Any) -> None:
+    same = {"text": "Juma yuko Lamu", "entities": [{"start": 0, "end": 4, "label": "PER"}]}
+    result = read("a.jsonl", json_lines(same, {"text": "Lamu"}, same, {"text": 5}, {"id": None, "text": "Lamu"}))
+    first, second, again = (record.task.id for record in result.records)
+    assert (first, first == second) == (again, False)
+    assert result.entities[0] == [("Juma", "PER")]
+    assert sorted(result.errors) == [4, 5]

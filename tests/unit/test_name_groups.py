@@ -1,5 +1,6 @@
 """Groups of a name's occurrences, the options of their cards, and what answers do to predictions."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,15 @@ def test_a_confirmed_label_makes_surer_and_never_less_sure():
     item = entity("Benki ya Dunia", confidence=0.99)
     answered, touched = answers(key_of(item), Kind.LABEL, "ORG").apply(prediction(item))
     assert (touched, answered.entities[0].confidence) == (1, 0.99)
+
+
+@pytest.mark.parametrize(("label", "count"), [("ORG", 7), ("LOC", 0)])
+def test_what_people_settled_elsewhere_is_said_of_the_entity_that_they_settled(label: str, count: int):
+    reviewed = Provenance(settled=("t1", "t2"), settled_count=7, against=("t3",), against_count=1)
+    item = msgspec.structs.replace(entity("Benki ya Dunia"), provenance=reviewed)
+    answered, _ = answers(key_of(item), Kind.LABEL, label).apply(prediction(item))
+    assert answered.entities[0].label == label
+    assert answered.entities[0].provenance.settled_count == count
 
 
 def test_other_borders_move_the_entity_and_take_the_place_of_what_stands_there():

@@ -163,6 +163,10 @@ def test_labels_are_translated_into_the_projects(crf: CrfTagger, tmp_path: Any) 
         '{"text": "Amina saw Lamu", "entities": [{"start": 0, "end": 5, "label": "PERSON"}, '
         '{"start": 10, "end": 14, "label": "SHIP"}]}\n'
     )
-    assert read_labelled_texts(path, ("PER", "LOC")) == [("Amina saw Lamu", [Entity(0, 5, "PER")])]
+    told: list[str] = []
+    found = read_labelled_texts(path, ("PER", "LOC"), tell=told.append)
+    assert found == [("Amina saw Lamu", [Entity(0, 5, "PER")])]
+    assert len(told) == 1
+    assert "SHIP (1)" in told[0]
     with pytest.raises(ConfigurationError, match=r"no entity .*\(PERSON, SHIP\) don't fit .*\(DATE\)"):
         read_labelled_texts(path, ("DATE",))

@@ -25,6 +25,7 @@ from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Instance, Projector
 from xner_label.projection.projectors import make_projector, models_asked
 from xner_label.settings.choices import PROJECTORS
+from xner_label.wording import counted
 
 DEFAULT = "default"
 ADAPTED = "default, adapted"
@@ -88,7 +89,9 @@ def choose_projector(path: Path) -> Choice:
     if mentions >= 2 * MIN_MENTIONS:
         outcomes[ADAPTED] = _outcome(tasks, _adapted(tasks, examples))
     else:
-        left_out[ADAPTED] = f"{mentions} source entities are too few to adapt weights to"
+        left_out[ADAPTED] = (
+            f"{counted(mentions, 'source entity is', 'source entities are')} too few to adapt weights to"
+        )
     contenders = sorted(
         (_contender(name, outcome, outcomes[DEFAULT]) for name, outcome in outcomes.items()),
         key=lambda contender: -contender.f1,

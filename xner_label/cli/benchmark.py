@@ -205,7 +205,7 @@ def _grid(settings: Settings, choices: dict[str, object]) -> Grid:
     labelled: tuple[tuple[str, list[object]], ...] = ()
     if choices["labelled"]:
         mapping = parse_mapping(settings.tagger_map)
-        labelled = tuple(read_labelled_texts(str(choices["labelled"]), settings.labels, mapping))  # type: ignore[arg-type]
+        labelled = tuple(read_labelled_texts(str(choices["labelled"]), settings.labels, mapping, tell=say))  # type: ignore[arg-type]
     return Grid(
         methods=tuple(dict.fromkeys(map(by_name.check_method, methods))),
         translators=tuple(parse_choice("translator", text) for text in named("translators", ("given",))),

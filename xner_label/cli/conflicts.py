@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xner_label.cli.options import json_option, with_settings
-from xner_label.cli.output import answer
+from xner_label.cli.output import answer, say
 from xner_label.errors import UsageError
 from xner_label.settings.table import Settings
 from xner_label.wording import counted
@@ -15,6 +15,7 @@ from xner_label.wording import counted
 if TYPE_CHECKING:
     from xner_label.review.agreement import PairAgreement
     from xner_label.review.conflicts import Decided, DisputedTask
+    from xner_label.review.settled_names import DisputedName
 
 
 @click.command(name="conflicts")
@@ -39,12 +40,15 @@ def command(
     """List the tasks about which people disagree, entity by entity, or decide about one.
 
     Such a task is no gold until somebody decides: here, or in Label Studio, where the view "Conflicts" shows what
-    each side says, by marking the right annotation as ground truth (the star) and `sync`. With the setting
+    each side says, by marking the right annotation as ground truth (the star) and `sync`. Names on which answers
+    differ are named beside them: people settle those among themselves. With the setting
     studio.disagreements = "majority" more than half of at least three people decide.
     """
     from xner_label.review.agreement import agreement
     from xner_label.review.conflicts import decide, decided, disputed
+    from xner_label.review.settled_names import disputed_names
     from xner_label.store.database import open_store
+    from xner_label.store.projects import get_project
 
     if (number is None) != (decided_by is None) or (number is not None and task_id is None):
         raise UsageError("deciding takes a task, a version and a name", hint="TASK --take NUMBER --by WHO")
@@ -64,7 +68,14 @@ def command(
             answer(decisions, "\n".join(map(_told, decisions)) or "nothing was decided", as_json=as_json)
             return
         listed = [item for item in disputed(store, settings.project) if task_id in (None, item.id)]
-    answer(listed, "\n".join(map(_shown, listed)) or "nobody disagrees", as_json=as_json)
+        with store.read() as session:
+            names = disputed_names(session, get_project(session, settings.project).id) if task_id is None else []
+    nobody = "nobody disagrees" + (" about a task" if names else "")
+    answer(listed, "\n".join(map(_shown, listed)) or nobody, as_json=as_json)
+    for name in names:
+        say(_about(name))
+    if names:
+        say("nothing is settled about these names until an answer is changed or deleted in Label Studio")
 
 
 def _agreed(pair: PairAgreement) -> str:
@@ -79,6 +90,15 @@ def _told(item: Decided) -> str:
     when = f", {item.at:%Y-%m-%d %H:%M} UTC" if item.at else ""
     why = f" ({item.reason})" if item.reason else ""
     return f"{item.id}: {counted(len(item.entities), 'entity')} by {item.how} of {item.by}{when}{why}"
+
+
+def _about(name: DisputedName) -> str:
+    said = "; ".join(
+        f"{person or 'somebody'}: {' '.join(filter(None, (str(verdict.kind), verdict.value)))}"
+        for person, verdict in name.answers.items()
+    )
+    source = f" for {name.key.source}" if name.key.source else ""
+    return f"name {name.key.target} [{name.key.label}]{source}: {said}"
 
 
 def _shown(task: DisputedTask) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from xner_label.cli.options import input_argument, json_option, labels_option, output_option, with_settings
-from xner_label.cli.output import run_stage
+from xner_label.cli.output import run_stage, say
 from xner_label.errors import ConfigurationError
 from xner_label.settings.table import Settings
 
@@ -67,7 +67,7 @@ def command(
         tagger_map=mapping or settings.tagger_map,
     )
     names = parse_mapping(settings.tagger_map)
-    texts = read_labelled_texts(labelled, settings.labels, names) if labelled else ()
+    texts = read_labelled_texts(labelled, settings.labels, names, tell=say) if labelled else ()
     tagger = make_tagger(settings, cache=MemoryCache(), labelled=texts)
     if tagger is None:
         choices = "|".join(name for name in TAGGERS if name != "given")

@@ -96,7 +96,7 @@ def command(
     if as_json:
         write_json(report)
         return
-    click.echo(f"{report.version}: {report.data.gold} gold, {report.data.silver} silver tasks")
+    click.echo(f"{report.version}: {report.data.gold} gold, {counted(report.data.silver, 'silver task')}")
     click.echo(f"\n{'split':<8}{'system':<24}{'tasks':>7}{'precision':>11}{'recall':>9}{'F1':>8}  95 % interval")
     click.echo("\n".join(_rows("dev", report.dev) + _rows("test", report.test)) or "no held-out gold to judge by")
     if report.text_alone is not None:

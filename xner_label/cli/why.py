@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from xner_label.entities import Provenance
     from xner_label.reporting.lineage import EntityStory, TaskStory
 
+# Fewer expected entities than this show as none.
+_HARDLY_ANY = 0.05
+
 
 @click.command()
 @click.argument("task_id")
@@ -34,8 +37,14 @@ def _text(story: TaskStory) -> str:
     lines = [
         f"text     {story.text}",
         f"source   {story.source or '-'}",
-        f"version  {story.version or 'none yet'}",
+        f"version  {story.version or 'none yet: run `xner-label predict`'}",
     ]
+    if story.served is not None:
+        found = ", ".join(
+            f"{story.text[item.start : item.end]} [{item.label}] {item.score:.2f}"
+            for item in story.served.entities
+        )
+        lines.append(f"served   {story.served.version}: {found or '-'}")
     for entity in story.entities:
         lines += ["", f"{entity.text} [{entity.label}] at {entity.start}..{entity.end}, {entity.confidence:.2f}"]
         lines += [f"  {line}" for line in _reasons(entity)]
@@ -64,6 +73,12 @@ def _witnesses(provenance: Provenance) -> list[str]:
         lines.append(f"{provenance.votes:.1f} of {provenance.names:.1f} others of this name land on this text")
     if provenance.tagger is not None:
         lines.append(f"{provenance.tagger:.2f} by the tagger of the target language, which never saw the sentence")
+    if provenance.alike is not None and provenance.rivals is not None:
+        expected = provenance.alike + provenance.rivals
+        if expected >= _HARDLY_ANY:
+            lines.append(
+                f"{provenance.alike:.1f} of {expected:.1f} entities of this text elsewhere have this label"
+            )
     for said, ids, count in (
         ("people settled it so", provenance.settled, provenance.settled_count),
         ("people settled it otherwise", provenance.against, provenance.against_count),

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from xner_label.projection.loglinear.columns import Floats
+from xner_label.wording import counted
 
 LEVEL = 0.05
 # Tasks of each side below which nothing is compared, and of which no more are drawn; answers likewise.
@@ -96,7 +97,10 @@ def compare_texts(
     if min(answers) >= MIN_ANSWERS:
         tests.append(_acceptance(earlier, later))
     if not tests:
-        reason = f"too little to compare: {len(new.confidence)} new tasks and {len(later)} new answers"
+        reason = (
+            f"too little to compare: {counted(len(new.confidence), 'new task')} and "
+            f"{counted(len(later), 'new answer')}"
+        )
         return DriftVerdict(
             action=None,
             reason=f"{reason}, {MIN_TASKS} and {MIN_ANSWERS} are needed",

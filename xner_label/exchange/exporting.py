@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from xner_label.entities import Entity, Task
+from xner_label.entities import Entity, Task, with_cut_words
 from xner_label.errors import RecordError, UsageError
 from xner_label.exchange.brat_writer import write_brat
 from xner_label.exchange.documents import whole_documents
@@ -139,8 +139,9 @@ def _exported(labelled: LabelledTask) -> ExportedTask:
 
 
 def _with_fitting_links(task: Task, alignment: str) -> Task:
-    """The task with these links, unless they were made for a source that it has no longer."""
-    linked = msgspec.structs.replace(task, alignment=alignment)
+    """The task with these links and the words that an aligner counted, unless they were made for a source that it
+    has no longer."""
+    linked = msgspec.structs.replace(with_cut_words(task), alignment=alignment)
     try:
         build_instance(linked)
     except RecordError:

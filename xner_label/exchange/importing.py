@@ -229,6 +229,8 @@ def _store_tasks(
     }
     ids = tasks.ids_by_external(session, project_id, list(gold))
     imported = add_imported_gold(session, {ids[key]: entities for key, entities in gold.items()})
+    if outcome.known:
+        _note_other_splits(session, project_id, batch, options, report)
     for place, problem in outcome.refused.items():
         report.add_error(problem.at_line(batch[place][0]))
     report.added += outcome.added
@@ -236,6 +238,22 @@ def _store_tasks(
     report.completed += outcome.completed
     report.gold += imported.added
     report.gold_corrected += imported.corrected
+
+
+def _note_other_splits(
+    session: Session,
+    project_id: int,
+    batch: Sequence[tuple[int, ImportedTask]],
+    options: ImportOptions,
+    report: ImportReport,
+) -> None:
+    """Count the tasks that were said to be of another split than they are in: nothing moves them, since a model
+    may have learned from them."""
+    asked = {str(record.task.id): options.split or record.split for _, record in batch}
+    named = [name for name, split in asked.items() if split]
+    for name, split in tasks.splits_by_external(session, project_id, named).items():
+        if split != asked[name]:
+            report.notes[f"already there in the split `{split}`, where it stays"] += 1
 
 
 def _write_source_sentences(

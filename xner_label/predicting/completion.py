@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from xner_label.entities import Entity, Task, Tokens
+from xner_label.entities import Entity, Task, with_cut_words
 from xner_label.errors import RecordError
 from xner_label.pipeline.stage import (
     Added,
@@ -240,27 +240,6 @@ class Completion:
     def _stage_id(self, stage: Stage) -> int:
         with self._store.write() as session:
             return ensure_stage(session, stage.role, stage.signature)
-
-
-def with_cut_words(task: Task) -> Task:
-    """A task without links with the words that its texts don't show by themselves as its tokens.
-
-    So its links are kept by them: another segmenter may cut other words.
-    """
-    if task.alignment is not None:
-        return task
-    tokens = _cut_words(task.text) if task.tokens is None else task.tokens
-    source_tokens = _cut_words(task.source or "") if task.source_tokens is None else task.source_tokens
-    if tokens is task.tokens and source_tokens is task.source_tokens:
-        return task
-    return msgspec.structs.replace(task, tokens=tokens, source_tokens=source_tokens)
-
-
-def _cut_words(text: str) -> tuple[str, ...] | None:
-    if text.isascii():
-        return None
-    words = Tokens.tokenize(text).words()
-    return None if words == Tokens.tokenize(text, letters=True).words() else tuple(words)
 
 
 def ready_to_project(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,55 +18,54 @@ from numpy.typing import NDArray
 from xner_label.entities import Entity, Provenance, Task
 from xner_label.errors import ConfigurationError, RecordError
 from xner_label.iob2 import TokenSpan
-from xner_label.predicting.provenance import Witnesses, provenances
+from xner_label.predicting.provenance import Witnesses, provenances, said_elsewhere
+from xner_label.predicting.stored_spans import (
+    Asked,
+    StoredSpan,
+    places_of,
+    projections,
+    spans_of,
+    stored,
+    stored_places,
+)
 from xner_label.projection.corpus.counts import from_document, to_document
-from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
 from xner_label.projection.corpus.lookup import TallyLookup
-from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
+from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_by_fold
 from xner_label.projection.corpus.refresh import Lookups
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
-    RoundModel,
     evidence_from,
     first_opinion,
-    project_corpus,
-    project_round,
 )
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.corpus.tally import Tally, countable
-from xner_label.projection.fitting.adaptation import Adapted
-from xner_label.projection.fitting.corrections import spread, unreviewed
+from xner_label.projection.fitting.adaptation import Adapted, project_adapted
+from xner_label.projection.fitting.corrections import early_tags, silver_of, spread
 from xner_label.projection.loglinear.mentions import is_tagged
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
-from xner_label.projection.problem import Instance, Projection, Projections, build_instance
+from xner_label.projection.problem import Instance, Projections, build_instance
 from xner_label.review.name_answers import NO_ANSWERS, NameAnswers
 from xner_label.review.name_groups import NameKey
-from xner_label.review.name_occurrences import Occurrences, SpanPlace, answers_on, occurrences_of
+from xner_label.review.name_occurrences import (
+    Occurrences,
+    SpanPlace,
+    answers_on,
+    occurrences_of,
+    without_reviewed,
+)
 from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.word_forms import fold_word
 
 # A state made of fewer of a project's tasks than this share is made anew.
 _ENOUGH = 0.8
+# How answers are learned from: states of another way aren't mistaken for it.
+_SCHEME = "no history"
 # Taggers and weights are learned anew when there are so many times the tasks that their sample was drawn from.
 _TWICE = 2
 # Tasks that are projected together by what a state has learned.
 _COUNTED_AT_ONCE, _NEW_AT_ONCE = 500, 32
-
-
-class _Span(msgspec.Struct, array_like=True, frozen=True):
-    """A span of a task of the state: place of its mention among those given (-1 for none), tokens, label;
-    ``matched``: the mention's place among those that take part, -1 for none."""
-
-    mention: int
-    first: int
-    last: int
-    label: str
-    score: float
-    confidence: float
-    provenance: Provenance | None
-    matched: int = -1
 
 
 class Refreshed(msgspec.Struct, frozen=True):
@@ -83,7 +82,8 @@ class Refreshed(msgspec.Struct, frozen=True):
 class CorpusState(msgspec.Struct, kw_only=True):
     """What is stored. ``spans``: what was found of each task, by a hash of all that it depends on; ``known``: what
     it knows of people, a hash for each answer; ``asked``: the spans of the answered questions about names, as rows
-    of matched mention and tokens, by task and question; ``tasks``: how many
+    of matched mention and tokens, by task and question; ``corpus``: a hash of the weights and of all tasks, and
+    ``early``: the taggers of :func:`corrections.early_tags` of these; ``tasks``: how many
     there were where not all were learned from; ``counted``: :func:`short_hash` of each of those that only
     the tally knows, sorted, 8 bytes each; ``tagged``: whether a tagger found source entities. Of a state whose
     table can be made anew: ``sample`` is what those say that it learned from, ``repeated`` which of them it saw
@@ -96,10 +96,12 @@ class CorpusState(msgspec.Struct, kw_only=True):
     taggers: list[bytes]
     tally: Tally
     witnesses: Witnesses
-    spans: dict[str, list[_Span]]
+    spans: dict[str, list[StoredSpan]]
     names: str = ""
     known: dict[str, str] = {}
-    asked: dict[str, list[tuple[NameKey, int, int, int]]] = {}
+    asked: dict[str, list[Asked]] = {}
+    corpus: str = ""
+    early: list[bytes] = []
     tasks: int = 0
     counted: bytes = b""
     tagged: bool | None = None
@@ -173,14 +175,14 @@ def learn_corpus(
     ids: Sequence[str],
     instances: Sequence[Instance],
     settled_entities: Mapping[str, Sequence[Entity]],
-    before: CorpusState | None = None,
     names: NameAnswers = NO_ANSWERS,
+    earlier: CorpusState | None = None,
 ) -> CorpusState:
     """Project a corpus in the light of what people settled in some of its tasks, by task id, and of ``names``.
 
-    ``before``: an earlier state, whose projections the tagger of the target language learns from; without one,
-    where it covers too little, and where an answer that it knows is gone or another one now, so that nothing it
-    moved may stay, the rounds without answers are run first. The same input gives the same state.
+    The same weights, tasks and answers give the same state, whatever was learned before. An ``earlier`` state of
+    the same tasks saves the rounds that know no answers, and it knows which spans a question about a name had when
+    it was asked: its answers may have moved them since. A question that it doesn't know was asked about its spans.
     """
     settled_entities = {task_id: settled_entities[task_id] for task_id in ids if task_id in settled_entities}
     gold: dict[int, list[TokenSpan]] = {}
@@ -190,47 +192,50 @@ def learn_corpus(
     labels = {label for spans in gold.values() for _, _, label in spans} | names.labels
     observations = Observations(instances, [Model(weights)], [0] * len(instances), more_labels=labels)
     keys = [key_of(instance) for instance in instances]
-    known = _answers(settled_entities) | names.hashes
-    earlier = before
-    if before is not None and not (
-        before.weights == weights.digest and before.covers(instances) and before.known.items() <= known.items()
-    ):
-        before = None
-    if not known:
-        occurrences, moved = {}, None
-        result = unreviewed(observations, weights.rounds)
+    corpus = _hash([weights.digest, *sorted(keys)])
+    if earlier is not None and earlier.weights != weights.digest:
+        earlier = None
+    if earlier is not None and earlier.corpus == corpus:
+        taggers = earlier.early
     else:
-        if before is None:
-            start, _ = project_corpus(observations, weights.rounds)
-        else:
-            start = _spans_of(observations, keys, before)
-        asked = {} if earlier is None else _asked_before(observations, keys, earlier)
-        occurrences = occurrences_of(observations, start, names.verdicts.keys(), gold.keys(), asked)
-        moved = answers_on(observations, occurrences, names.verdicts)
-        result = spread(observations, weights.rounds, gold, start, moved)
+        taggers = _early_taggers(weights, instances, observations)
+    early = _tagged(observations, taggers)
+
+    def silver() -> ChosenSpans:
+        return silver_of(observations, weights.rounds, early, settle(observations, gold))
+
+    asked = _asked(observations, keys, names, earlier, silver) if names.verdicts else {}
+    occurrences = without_reviewed(asked, gold.keys())
+    moved = answers_on(observations, occurrences, names.verdicts)
+    result = spread(observations, weights.rounds, early, gold, moved)
     settled = settle(observations, gold, moved)
     belief = clamped(observations, first_opinion(observations), settled)
     witnesses = Witnesses.of(observations, settled, gold, ids)
-    history = "" if earlier is None else earlier.signature
     digest = gold_digest(settled_entities)
-    content = "\n".join([weights.digest, history, digest, names.signature, *sorted(keys)])
+    places = stored_places(observations, keys, asked)
+    content = [corpus]
+    if digest or names.signature:
+        content += [_SCHEME, digest, names.signature, _hash(sorted(places.items()))]
     sums = sums_elsewhere(
         observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
     )
-    reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids)
+    elsewhere = said_elsewhere(observations, result.chosen, result.adapted.consistency, settled, gold)
+    reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids, elsewhere)
     reasons = _with_answers(observations, result.chosen, reasons, occurrences, names)
     return CorpusState(
-        signature=hashlib.sha256(content.encode()).hexdigest()[:10],
+        signature=_hash(content)[:10],
         weights=weights.digest,
         gold=digest,
         adapted=result.adapted,
         taggers=[] if result.tagged is None else [tagger.to_bytes() for tagger in result.tagged.taggers],
         tally=Tally.of(observations, belief, settled),
         witnesses=witnesses,
-        spans=_stored(observations, keys, result.chosen, reasons),
+        spans=stored(observations, keys, result.chosen, reasons),
         names=names.signature,
-        known=known,
-        asked=_asked(observations, keys, occurrences),
+        known=_answers(settled_entities) | names.hashes,
+        asked=places,
+        corpus=corpus,
+        early=taggers,
         tagged=any(map(is_tagged, instances)),
     )
 
@@ -272,7 +277,7 @@ class LearnedProjector:
         keys = [key_of(instance) for instance in instances]
         known = self._state.spans
         unknown = {key: instance for key, instance in zip(keys, instances, strict=True) if key not in known}
-        spans: dict[str, list[_Span]] = {}
+        spans: dict[str, list[StoredSpan]] = {}
         for counted in (True, False):
             keys_of_kind = [key for key in unknown if self._is_counted(key) == counted]
             # what each new task adds is counted apart, which takes long in large batches
@@ -280,7 +285,7 @@ class LearnedProjector:
             for start in range(0, len(keys_of_kind), size):
                 batch = {key: unknown[key] for key in keys_of_kind[start : start + size]}
                 spans |= self._project_new(batch, counted=counted)
-        return [_projections(known[key] if key in known else spans[key]) for key in keys]
+        return [projections(known[key] if key in known else spans[key]) for key in keys]
 
     def covers(self, tasks: Sequence[Task]) -> bool:
         """Whether the state was made of enough of these, which may be unreadable ones."""
@@ -316,7 +321,7 @@ class LearnedProjector:
     def _is_counted(self, key: str) -> bool:
         return _is_among(self._counted, key)
 
-    def _project_new(self, instances: Mapping[str, Instance], *, counted: bool) -> dict[str, list[_Span]]:
+    def _project_new(self, instances: Mapping[str, Instance], *, counted: bool) -> dict[str, list[StoredSpan]]:
         """Project tasks in the light of the table; those that are ``counted`` in it don't speak for themselves."""
         state = self._state
         keys = list(instances)
@@ -333,15 +338,14 @@ class LearnedProjector:
             words = [instance.target.words() for instance in observations.instances]
             tagged = tag_by_fold(words, observations.labels, self._taggers)
         evidence = evidence_from(observations, belief, sums, tagged)
-        chosen = project_round(
-            observations, evidence, RoundModel(state.adapted.round), shift_of(observations, state.adapted.effects)
-        )
+        chosen = project_adapted(observations, evidence, state.adapted)
         for number, key in enumerate([] if counted else keys):
             only = np.zeros(len(keys), bool)
             only[number] = True
             self.new[key] = Tally.of(observations, belief, only=only)
-        reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys))
-        return _stored(observations, keys, chosen, reasons)
+        elsewhere = said_elsewhere(observations, chosen, state.adapted.consistency)
+        reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys), elsewhere)
+        return stored(observations, keys, chosen, reasons)
 
 
 def _is_among(hashes: NDArray[np.uint64], key: str) -> bool:
@@ -359,90 +363,42 @@ def _token_spans(instance: Instance, entities: Sequence[Entity]) -> list[TokenSp
     return spans
 
 
-def _stored(
-    observations: Observations,
-    keys: Sequence[str],
-    chosen: ChosenSpans,
-    reasons: Sequence[Provenance],
-) -> dict[str, list[_Span]]:
-    spans: dict[str, list[_Span]] = {key: [] for key in keys}
-    first_of = {key: number for number, key in reversed(list(enumerate(keys)))}
-    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys)))
-    for row, number in enumerate(chosen.sentence.tolist()):
-        if first_of[keys[number]] != number:
-            continue  # equal tasks have equal answers
-        mention = int(chosen.mention[row])
-        place = observations.place[mention] if mention >= 0 else None
-        spans[keys[number]].append(
-            _Span(
-                -1 if place is None else place,
-                int(chosen.first[row]),
-                int(chosen.last[row]),
-                observations.labels[chosen.label[row]],
-                float(chosen.score[row]),
-                float(chosen.confidence[row]),
-                reasons[row],
-                mention - int(first_mention[number]) if mention >= 0 else -1,
-            )
-        )
-    return spans
+def _early_taggers(weights: Weights, instances: Sequence[Instance], observations: Observations) -> list[bytes]:
+    """The taggers of the rounds that know no answers. Labels that people alone gave take no part in them."""
+    model = Model(weights)
+    labels = {mention.label for instance in instances for mention in instance.mentions}
+    if not labels | set(model.known) >= set(observations.labels):
+        observations = Observations(instances, [model], [0] * len(instances))
+    tagged = early_tags(observations, weights.rounds)
+    return [] if tagged is None else [tagger.to_bytes() for tagger in tagged.taggers]
 
 
-def _spans_of(observations: Observations, keys: Sequence[str], state: CorpusState) -> ChosenSpans:
-    """The spans of an earlier state."""
-    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys)))
-    rows = [
-        (
-            number,
-            int(first_mention[number]) + span.matched if span.matched >= 0 else -1,
-            span.first,
-            span.last,
-            observations.labels.index(span.label),
-            span.confidence,
-        )
-        for number, key in enumerate(keys)
-        for span in state.spans.get(key, ())
-        if span.label in observations.labels
-    ]
-    table = np.array([row[:5] for row in rows], np.int64).reshape(-1, 5)
-    sure = np.array([row[5] for row in rows], np.float64)
-    return ChosenSpans(
-        sentence=table[:, 0],
-        mention=table[:, 1],
-        first=table[:, 2],
-        last=table[:, 3],
-        label=table[:, 4],
-        score=sure,
-        p_span=sure,
-        p_label=sure,
-        confidence=sure,
-        exact=np.ones(len(sure), bool),
-    )
+def _tagged(observations: Observations, taggers: Sequence[bytes]) -> Tagged | None:
+    """What stored taggers say of a corpus; None without any."""
+    if not taggers:
+        return None
+    words = [instance.target.words() for instance in observations.instances]
+    return tag_by_fold(words, observations.labels, tuple(map(CrfTagger, taggers)))
 
 
 def _asked(
-    observations: Observations, keys: Sequence[str], occurrences: Occurrences
-) -> dict[str, list[tuple[NameKey, int, int, int]]]:
-    """The spans of questions as a state keeps them."""
-    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys))).tolist()
-    asked: dict[str, list[tuple[NameKey, int, int, int]]] = {}
-    for key, places in occurrences.items():
-        for sentence, mention, first, last in places:
-            matched = mention - first_mention[sentence] if mention >= 0 else -1
-            asked.setdefault(keys[sentence], []).append((key, matched, first, last))
-    return asked
-
-
-def _asked_before(
-    observations: Observations, keys: Sequence[str], state: CorpusState
+    observations: Observations,
+    keys: Sequence[str],
+    names: NameAnswers,
+    earlier: CorpusState | None,
+    silver: Callable[[], ChosenSpans],
 ) -> dict[NameKey, list[SpanPlace]]:
-    first_mention = np.searchsorted(observations.sentence, np.arange(len(keys))).tolist()
-    occurrences: dict[NameKey, list[SpanPlace]] = {}
-    for number, key in enumerate(keys):
-        for name, matched, first, last in dict.fromkeys(state.asked.get(key, ())):
-            mention = first_mention[number] + matched if matched >= 0 else -1
-            occurrences.setdefault(name, []).append(SpanPlace(number, mention, first, last))
-    return occurrences
+    """The spans of the answered questions: those that they had when they were asked, and of tasks that have come
+    since those of ``silver``."""
+    spans, places = ({}, {}) if earlier is None else (earlier.spans, earlier.asked)
+    known = places_of(observations, keys, places)
+    asked = occurrences_of(observations, spans_of(observations, keys, spans), names.verdicts, known)
+    new = np.array([key not in spans for key in keys], bool)
+    if new.any():
+        chosen = silver()
+        later = occurrences_of(observations, chosen.select(new[chosen.sentence]), names.verdicts)
+        asked = {key: list(dict.fromkeys([*places, *later[key]])) for key, places in asked.items()}
+    return asked
 
 
 def _with_answers(
@@ -473,18 +429,3 @@ def _answers(gold: Mapping[str, Sequence[Entity]]) -> dict[str, str]:
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:20]
-
-
-def _projections(spans: Sequence[_Span]) -> Projections:
-    return Projections(
-        Projection(
-            None if span.mention < 0 else span.mention,
-            span.first,
-            span.last,
-            span.label,
-            span.score,
-            span.confidence,
-            msgspec.UNSET if span.provenance is None else span.provenance,
-        )
-        for span in spans
-    ).in_order()

@@ -89,7 +89,7 @@ class ProjectKnowledge:
             self._store_state(state, newest, newest_name)
             self._projector, self.news = None, "counted"
         else:
-            state = learn_corpus(self._weights, sample.ids, sample.instances, settled, before, names)
+            state = learn_corpus(self._weights, sample.ids, sample.instances, settled, names, before)
             before = self._projector = self._loaded = None
             if more:
                 progress.begin("counting what the tasks say of each other", len(linked))

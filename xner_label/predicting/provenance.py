@@ -9,10 +9,12 @@ import numpy as np
 
 from xner_label.entities import Provenance
 from xner_label.iob2 import TokenSpan
+from xner_label.projection.corpus.consistency import Consistency, Elsewhere, elsewhere_in_corpus
 from xner_label.projection.corpus.evidence import Observations, Sums, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import ChosenSpans, text_of
 from xner_label.projection.corpus.settled import Settled
+from xner_label.projection.fitting.consistency import counted_spans
 
 # Task ids that are named of those that speak for an entity, and of those that speak against it.
 _NAMED = 5
@@ -52,6 +54,22 @@ class Witnesses(msgspec.Struct):
         return result
 
 
+def said_elsewhere(
+    observations: Observations,
+    chosen: ChosenSpans,
+    consistency: Consistency | None,
+    settled: Settled | None = None,
+    gold: Mapping[int, Sequence[TokenSpan]] | None = None,
+) -> Elsewhere | None:
+    """What other sentences say of the texts of spans, where a state looks at that: those of the corpus itself with
+    what people ``settled`` in it, or those that a state has counted, for sentences that came later."""
+    if consistency is None:
+        return None
+    if settled is None:
+        return consistency.elsewhere(observations, text_of(observations, chosen))
+    return elsewhere_in_corpus(observations, counted_spans(observations, chosen, settled, gold or {}), chosen)
+
+
 def provenances(
     observations: Observations,
     chosen: ChosenSpans,
@@ -59,9 +77,10 @@ def provenances(
     tagged: Tagged | None,
     witnesses: Witnesses,
     ids: Sequence[str],
+    elsewhere: Elsewhere | None = None,
 ) -> list[Provenance]:
     """The provenance of each span, from what the other sentences say. ``ids`` (S,) are those of the tasks, which
-    don't bear witness for themselves."""
+    don't bear witness for themselves; ``elsewhere``: what a last stage was told of the spans' texts."""
     texts = observations.texts
     candidates = observations.candidates
     provenances = []
@@ -78,9 +97,9 @@ def provenances(
             at = rows[(candidates.first[rows] == first + start) & (candidates.last[rows] == last + start)]
             votes = round(float(sums.votes[at[0]]), 2) if len(at) else 0.0
             spoken += witnesses.names.get(texts[observations.name[mention]], ())
-        elsewhere = {witness for witness in spoken if witness[0] != ids[number]}
-        agreeing = sorted({task for task, where, named in elsewhere if (where, named) == (text, label)})
-        against = sorted({task for task, where, named in elsewhere if (where, named) != (text, label)})
+        in_others = {witness for witness in spoken if witness[0] != ids[number]}
+        agreeing = sorted({task for task, where, named in in_others if (where, named) == (text, label)})
+        against = sorted({task for task, where, named in in_others if (where, named) != (text, label)})
         marginals = None if tagged is None else tagged.marginals[number]
         tagger = rather = None
         if marginals is not None:
@@ -88,12 +107,19 @@ def provenances(
             tagger = round(float(probabilities[chosen.label[row]]), 4)
             best = int(probabilities.argmax())
             rather = observations.labels[best] if probabilities[best] > probabilities[chosen.label[row]] else None
+        alike = rivals = None
+        if elsewhere is not None:
+            of_text = elsewhere.probability[0, row]
+            alike = round(float(of_text[chosen.label[row]]), 2)
+            rivals = round(float(of_text.sum() - of_text[chosen.label[row]]), 2)
         provenances.append(
             Provenance(
                 names=names,
                 votes=votes,
                 tagger=tagger,
                 tagger_label=rather,
+                alike=alike,
+                rivals=rivals,
                 settled=tuple(agreeing[:_NAMED]),
                 settled_count=len(agreeing),
                 against=tuple(against[:_NAMED]),

@@ -196,11 +196,14 @@ def _reads_better(affix: str, stem: str, token: str, word: str) -> bool:
 
 
 def _source_words(instance: Instance, mention: int) -> list[str]:
-    """The folded names of a source entity: what isn't in lower case is spelt elsewhere as it sounds. Those with an
-    apostrophe of their own tell nothing about one."""
+    """The folded names of a source entity: what isn't in lower case is spelt elsewhere as it sounds, all together
+    too, since Korean writes a name as one word. Those with an apostrophe of their own tell nothing about one."""
     owner, source = instance.mentions[mention], instance.source
     words = [source.text[source.starts[k] : source.ends[k]] for k in range(owner.first, owner.last)]
-    return [fold(word) for word in words if word.isalnum() and not word[0].islower()]
+    names = [fold(word) for word in words if word.isalnum() and not word[0].islower()]
+    if not names or len(words) < 2 or any(mark in word for word in words for mark in _APOSTROPHES):
+        return names
+    return [*names, fold("".join(filter(str.isalnum, "".join(words))))]
 
 
 def _all_source_words(instance: Instance) -> list[str]:

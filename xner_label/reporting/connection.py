@@ -16,6 +16,7 @@ from xner_label.logs import REQUEST_HEADER, run_id
 from xner_label.reporting.check import Check
 from xner_label.settings.table import Settings
 from xner_label.tracing import trace_headers
+from xner_label.wording import counted
 
 # Seconds that Label Studio, too, would wait for an answer.
 _TIMEOUT = 3.0
@@ -129,7 +130,11 @@ def project_checks(settings: Settings) -> Iterator[Check]:
         return
     yield from _connected(settings)
     if unshown:
-        missing = f"{unshown} waiting tasks aren't known to show their prediction"
+        missing = counted(
+            unshown,
+            "waiting task isn't known to show its prediction",
+            "waiting tasks aren't known to show their prediction",
+        )
         yield Check("predictions shown", "no", missing, "run `xner-label push`")
     else:
         yield Check("predictions shown", "ok", "every waiting task shows the prediction it should")

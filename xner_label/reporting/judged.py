@@ -35,11 +35,12 @@ def reviewed_tasks(session: Session, project: Project) -> Iterator[ReviewedTask]
 def _reviewed(gold: Gold, prediction: Prediction, alignment: str | None) -> ReviewedTask | None:
     """The task; without its links where these don't fit its tokens any more."""
     record: entities.Task = tasks.to_record(gold.task)
+    counted = record.alignment is not None
     try:
-        tokens = Tokens.of(record.text, record.tokens)
+        tokens = Tokens.of(record.text, record.tokens, letters=counted)
         source = None
         if record.source is not None:
-            source = Tokens.of(record.source, record.source_tokens, "source_tokens")
+            source = Tokens.of(record.source, record.source_tokens, "source_tokens", letters=counted)
     except RecordError:
         return None
     return ReviewedTask(

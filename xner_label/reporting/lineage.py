@@ -8,12 +8,12 @@ import msgspec
 
 from xner_label import entities
 from xner_label.entities import Entity, Provenance, SourceMention, Tokens
-from xner_label.errors import UsageError
+from xner_label.errors import RecordError, UsageError
 from xner_label.pharaoh import parse_links
-from xner_label.store import predictions, projects, stages, tasks
+from xner_label.store import predictions, projects, runs, stages, tasks
 from xner_label.store.database import Store
 from xner_label.store.gold import current_annotations
-from xner_label.store.tables import Task
+from xner_label.store.tables import Prediction, Task
 
 
 class EntityStory(msgspec.Struct, frozen=True):
@@ -38,8 +38,16 @@ class AnswerStory(msgspec.Struct, frozen=True):
     entities: list[Entity]
 
 
+class ServedStory(msgspec.Struct, frozen=True):
+    """What the promoted model found, which has no story: it learned from the text alone."""
+
+    version: str
+    entities: list[Entity]
+
+
 class TaskStory(msgspec.Struct, frozen=True):
-    """``version`` and ``pipeline`` name what predicted the entities; None where nothing has."""
+    """``version`` and ``pipeline`` name what predicted the entities; None where nothing has. ``served``: what a
+    promoted model says, which people are shown instead; None where none is, or it hasn't predicted this."""
 
     id: str
     text: str
@@ -48,6 +56,7 @@ class TaskStory(msgspec.Struct, frozen=True):
     pipeline: str | None
     entities: list[EntityStory]
     answers: list[AnswerStory]
+    served: ServedStory | None = None
 
 
 def why(store: Store, project: str, task_id: str) -> TaskStory:
@@ -73,6 +82,8 @@ def why(store: Store, project: str, task_id: str) -> TaskStory:
             )
             for answer in current_annotations(session, row.id, Task.id == task.id)
         ]
+        run = runs.promoted_run(session, row.id)
+        found = None if run is None else predictions.find_prediction(session, task.id, run.version)
         alignment = task.alignment or stages.newest_links(session, [task.id]).get(task.id)
         return TaskStory(
             id=task.external_id,
@@ -82,7 +93,16 @@ def why(store: Store, project: str, task_id: str) -> TaskStory:
             pipeline=None if prediction is None else prediction.pipeline.signature,
             entities=[] if record is None else [_story(task, alignment, entity) for entity in record.entities],
             answers=answers,
+            served=None if found is None else _served(task, found),
         )
+
+
+def _served(task: Task, prediction: Prediction) -> ServedStory:
+    record = predictions.to_record(task, prediction)
+    return ServedStory(
+        prediction.pipeline.name,
+        [Entity(entity.start, entity.end, entity.label, entity.confidence) for entity in record.entities],
+    )
 
 
 def _story(task: Task, alignment: str | None, entity: entities.ProjectedEntity) -> EntityStory:
@@ -102,12 +122,13 @@ def _story(task: Task, alignment: str | None, entity: entities.ProjectedEntity) 
 def _links(task: Task, alignment: str | None, entity: entities.ProjectedEntity) -> list[tuple[str, str]]:
     if entity.source is None or task.source is None or alignment is None:
         return []
-    source = Tokens.of(task.source, task.source_tokens, "source_tokens")
-    target = Tokens.of(task.text, task.tokens)
+    counted = task.alignment is not None
+    source = Tokens.of(task.source, task.source_tokens, "source_tokens", letters=counted)
+    target = Tokens.of(task.text, task.tokens, letters=counted)
+    try:
+        links = parse_links(alignment, len(source), len(target))
+    except RecordError:
+        return []  # of words that were cut otherwise
     first, last, _ = source.covering(entity.source.start, entity.source.end)
     words, translated = source.words(), target.words()
-    return [
-        (words[left], translated[right])
-        for left, right, _ in parse_links(alignment, len(source), len(target))
-        if first <= left < last
-    ]
+    return [(words[left], translated[right]) for left, right, _ in links if first <= left < last]

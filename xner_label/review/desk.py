@@ -26,6 +26,7 @@ from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 from xner_label.review.evidence import MOST_UNREAD, Evidence, read_evidence
 from xner_label.store import corpus_states, projects
 from xner_label.store.database import Store
+from xner_label.wording import counted
 
 # Audited sentences whose worth a promise tells beforehand.
 MORE_SENTENCES = 50
@@ -200,7 +201,8 @@ def calibration_report(seen: View) -> CalibrationReport:
         task_audited=of_tasks(seen.scores.whole, read & evidence.audited & fitted),
         note=None
         if enough
-        else f"{len(rows)} predicted entities are reviewed, {missing} more are needed to calibrate confidences",
+        else f"{counted(len(rows), 'predicted entity is', 'predicted entities are')} reviewed, "
+        f"{missing} more are needed to calibrate confidences",
     )
 
 

@@ -143,6 +143,11 @@ def _outcome(entity: ProjectedEntity, text: str, answer: NameAnswer) -> Projecte
         "confidence": max(entity.confidence, ANSWERED),
         "provenance": msgspec.structs.replace(before, answer=answer.provenance),
     }
+    if verdict.kind is not Kind.LABEL or verdict.value != entity.label:
+        # what people left standing elsewhere was counted for the entity as it was
+        change["provenance"] = msgspec.structs.replace(
+            before, answer=answer.provenance, settled=(), settled_count=0, against=(), against_count=0
+        )
     if verdict.kind is Kind.LABEL:
         change["label"] = verdict.value
     else:

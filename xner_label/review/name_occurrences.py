@@ -47,23 +47,27 @@ def occurrences_of(
     observations: Observations,
     chosen: ChosenSpans,
     wanted: Collection[NameKey],
-    reviewed: Collection[int],
     known: Occurrences | None = None,
 ) -> dict[NameKey, list[SpanPlace]]:
-    """The spans of the questions ``wanted`` in sentences that nobody has reviewed.
+    """The spans of the questions ``wanted``, which were asked when ``chosen`` stood.
 
-    ``known`` are those of before: their answers may have moved them since, so that they aren't what was asked
-    about any more.
+    ``known`` are those of questions that were asked before: they stay, since their answers may have moved them,
+    and belong to no other question.
     """
-    result: dict[NameKey, list[SpanPlace]] = {key: [] for key in sorted(wanted)}
-    for key, places in (known or {}).items():
-        if key in result:
-            result[key] += [place for place in places if place.sentence not in reviewed]
+    known = known or {}
+    result: dict[NameKey, list[SpanPlace]] = {key: list(known.get(key, ())) for key in sorted(wanted)}
     taken = {_identity(place) for places in result.values() for place in places}
     for key, place in zip(keys_of_spans(observations, chosen), _places(chosen), strict=True):
-        if key in result and place.sentence not in reviewed and _identity(place) not in taken:
+        if key in result and key not in known and _identity(place) not in taken:
             result[key].append(place)
     return result
+
+
+def without_reviewed(occurrences: Occurrences, reviewed: Collection[int]) -> dict[NameKey, list[SpanPlace]]:
+    """The spans in sentences that nobody has reviewed: what people say of a sentence itself comes first."""
+    return {
+        key: [place for place in places if place.sentence not in reviewed] for key, places in occurrences.items()
+    }
 
 
 def answers_on(

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from xner_label.review.name_answers import Kind, NameAnswer, NameAnswers, Verdict, verdict_in_force
 from xner_label.review.name_groups import NameKey
 from xner_label.store import names
+
+
+class DisputedName(msgspec.Struct, frozen=True):
+    """A name about which people answered differently: nothing is settled. ``answers``: verdict by person."""
+
+    key: NameKey
+    answers: dict[str, Verdict]
+
+
+def disputed_names(session: Session, project_id: int) -> list[DisputedName]:
+    """The questions about names on which people disagree, in the order they were asked."""
+    disputed: list[DisputedName] = []
+    for question, states in names.answers_in_force(session, project_id):
+        answers = {person: Verdict(Kind(state.kind), state.value) for person, state in states.items()}
+        if verdict_in_force(answers) is None:
+            key = NameKey(question.source_name, question.target_text, question.label)
+            disputed.append(DisputedName(key, answers))
+    return disputed
 
 
 def name_answers(session: Session, project_id: int) -> NameAnswers:

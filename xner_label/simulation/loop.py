@@ -20,14 +20,20 @@ from xner_label.evaluation import metrics
 from xner_label.iob2 import TokenSpan, decode, encode
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.rounds import text_of
-from xner_label.projection.fitting.corrections import Spread, spread, unreviewed
+from xner_label.projection.fitting.corrections import Spread, early_tags, spread
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.review.costs import SECONDS_PER_NAME, Costs
 from xner_label.review.name_answers import Verdict
 from xner_label.review.name_groups import NameGroup, NameKey, Occurrence, other_spans, place_of
-from xner_label.review.name_occurrences import Occurrences, answers_on, keys_of_spans, occurrences_of
+from xner_label.review.name_occurrences import (
+    Occurrences,
+    answers_on,
+    keys_of_spans,
+    occurrences_of,
+    without_reviewed,
+)
 from xner_label.review.one_queue import Question, plan_queue
 from xner_label.review.pool import Bools, ReviewPool
 from xner_label.review.queue import ONE_QUEUE
@@ -115,7 +121,8 @@ class Simulation:
         self.observations = Observations(
             instances, [Model(weights)], [0] * len(instances), more_labels=self.labels
         )
-        self._base = unreviewed(self.observations, self.rounds)
+        self._early = early_tags(self.observations, self.rounds)
+        self._base = spread(self.observations, self.rounds, self._early, {})
 
     def run(
         self,
@@ -262,12 +269,11 @@ class Simulation:
 
     def _learned(self, state: _State) -> _State:
         """What all answers make of the corpus."""
-        before = state.spread.chosen
         occurrences = occurrences_of(
-            self.observations, before, state.verdicts.keys(), state.answers.keys(), state.occurrences
+            self.observations, state.spread.chosen, state.verdicts.keys(), state.occurrences
         )
-        names = answers_on(self.observations, occurrences, state.verdicts)
-        result = spread(self.observations, self.rounds, state.answers, before, names)
+        names = answers_on(self.observations, without_reviewed(occurrences, state.answers.keys()), state.verdicts)
+        result = spread(self.observations, self.rounds, self._early, state.answers, names)
         return state._replace(occurrences=occurrences, spread=result)
 
     def _shown(self, state: _State, cut: float | None = None) -> list[set[TokenSpan]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, defer
 
+from xner_label.store.base import utc_now
 from xner_label.store.database import insert_new
 from xner_label.store.tables import (
     Annotation,
@@ -21,6 +23,7 @@ from xner_label.store.tables import (
 
 # States that are kept beside the newest, so that a prediction that is still shown can be explained.
 _KEPT = 3
+_NEWEST_FIRST = (CorpusState.created_at.desc(), CorpusState.id.desc())
 
 
 class NewState(msgspec.Struct, frozen=True):
@@ -34,28 +37,33 @@ class NewState(msgspec.Struct, frozen=True):
 
 
 def add_state(session: Session, project_id: int, state: NewState) -> CorpusState:
-    """Store a state and forget all but the newest ones. One of the same signature is the same: it only learns
-    which answers it knows."""
-    insert_new(session, CorpusState, [msgspec.structs.asdict(state) | {"project_id": project_id}])
+    """Store a state, as the newest, and forget all but the newest ones. One of the same signature is the same: an
+    answer taken back brings the state of before back, with what tasks have added to it since."""
+    newest = newest_state(session, project_id)
+    # later than every other, whatever the clocks of several machines say
+    made_at = utc_now() if newest is None else max(utc_now(), newest.created_at + timedelta(microseconds=1))
+    new = msgspec.structs.asdict(state) | {"project_id": project_id, "created_at": made_at}
+    is_new = insert_new(session, CorpusState, [new])
     query = select(CorpusState).where(
         CorpusState.project_id == project_id, CorpusState.signature == state.signature
     )
     stored = session.scalars(query.options(defer(CorpusState.content))).one()
+    stored.created_at = made_at
+    if not is_new and newest is not None and stored.id != newest.id:
+        stored.content = state.content  # an older version may have written it differently
     stored.annotation_id = max(stored.annotation_id, state.annotation_id)
     stored.name_answer_id = max(stored.name_answer_id, state.name_answer_id)
     session.flush()
-    ids = list(
-        session.scalars(
-            select(CorpusState.id).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
-        )
-    )
-    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :]), CorpusState.id != stored.id))
+    of_project = select(CorpusState.id).where(CorpusState.project_id == project_id)
+    ids = list(session.scalars(of_project.order_by(*_NEWEST_FIRST)))
+    session.execute(delete(CorpusState).where(CorpusState.id.in_(ids[_KEPT + 1 :])))
     return stored
 
 
 def newest_state(session: Session, project_id: int) -> CorpusState | None:
-    """The state that was made last; None before the first one. Its document is read when it is asked for."""
-    query = select(CorpusState).where(CorpusState.project_id == project_id).order_by(CorpusState.id.desc())
+    """The state that was made last, or came back last; None before the first one. Its document is read when it is
+    asked for."""
+    query = select(CorpusState).where(CorpusState.project_id == project_id).order_by(*_NEWEST_FIRST)
     return session.scalars(query.limit(1).options(defer(CorpusState.content))).first()
 
 

@@ -216,9 +216,11 @@ def _reach(store: Store) -> None:
                 hint="make room on its disk, then run the same command again",
             ) from error
         if "locked" not in problem:
+            is_file = store.engine.dialect.name == "sqlite"
+            check = "its folder exists and may be written" if is_file else "the server runs"
             raise ConfigurationError(
                 f"the database can't be used: {problem}",
-                hint="check XNER_LABEL_DATABASE_URL and that the server runs",
+                hint=f"check XNER_LABEL_DATABASE_URL and that {check}",
             ) from error
     except DatabaseError as error:
         raise _unreadable(error) or error from None

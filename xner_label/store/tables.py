@@ -432,7 +432,7 @@ class CorpusState(Base):
 
     ``signature`` is part of the pipeline's; ``gold`` is a hash of the answers it knows, ``annotation_id`` the
     newest annotation among them and ``name_answer_id`` the newest answer about a name, 0 before there was any;
-    ``content`` is a document of ``predicting``.
+    ``content`` is a document of ``predicting``; ``created_at`` says when it became the newest.
     """
 
     __tablename__ = "corpus_states"

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xner_label import entities
+from xner_label.entities import Tokens
 from xner_label.errors import RecordError
 from xner_label.store import tasks
 from xner_label.store.database import id_batches, insert_new_returning
@@ -80,7 +81,26 @@ def _contradiction(row: Task, brought: Mapping[str, Any]) -> RecordError | None:
                 "use both"
             )
             return RecordError(field, problem)
+    return _miscounted(row, brought)
+
+
+def _miscounted(row: Task, brought: Mapping[str, Any]) -> RecordError | None:
+    """Links and tokens that would come together now, though the links were counted without these tokens."""
+    for field, text in (("tokens", row.text), ("source_tokens", brought["source"] or row.source or "")):
+        stored, new = getattr(row, field), brought[field]
+        if row.alignment is not None and stored is None and new is not None and _are_others(new, text):
+            problem = f"{row.external_id!r} is stored with links that count other words; give it an id of its own"
+            return RecordError(field, problem)
+        links_alone = row.alignment is None and brought["alignment"] is not None and new is None
+        if links_alone and stored is not None and _are_others(stored, text):
+            problem = f"{row.external_id!r} is stored with {field}; give them beside the links that count them"
+            return RecordError("alignment", problem)
     return None
+
+
+def _are_others(tokens: Sequence[str], text: str) -> bool:
+    """Whether they aren't the tokens that links without tokens count."""
+    return list(tokens) != list(Tokens.tokenize(text, letters=True).words())
 
 
 def _complete(row: Task, brought: Mapping[str, Any]) -> bool:

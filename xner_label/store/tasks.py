@@ -59,6 +59,17 @@ def ids_by_external(session: Session, project_id: int, external_ids: Sequence[st
     return ids
 
 
+def splits_by_external(session: Session, project_id: int, external_ids: Sequence[str]) -> dict[str, str]:
+    """The splits of tasks by external id, for those that exist."""
+    splits: dict[str, str] = {}
+    for chunk in id_batches(external_ids):
+        query = select(Task.external_id, Task.split).where(
+            Task.project_id == project_id, Task.external_id.in_(chunk)
+        )
+        splits.update(session.execute(query).all())
+    return splits
+
+
 class Identity(msgspec.Struct, frozen=True):
     """Which task it is, and what its text hashes to."""
 

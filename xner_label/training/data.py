@@ -106,7 +106,7 @@ def described(report: DataReport) -> str:
             f"silver         {counted(report.silver, 'task')}, {counted(report.silver_entities, 'entity')}, "
             f"{report.doubtful_entities} doubtful ones; {report.settled_by_name} settled by name "
             f"in {counted(report.partly_reviewed, 'task')}; {counted(report.translated, 'translated task')}",
-            f"judged by      {report.dev} dev{share}, {report.test} test tasks",
+            f"judged by      {report.dev} dev{share}, {counted(report.test, 'test task')}",
             f"left out       {report.skipped} skipped, {report.unpredicted} without a prediction, "
             f"{report.unused_silver} silver, "
             f"{report.same_text_as_held_out} with the text of a held-out task, {report.nearly_held_out} nearly so",

@@ -32,6 +32,7 @@ from xner_label.training.fine_tuning_job import FineTuningOptions
 from xner_label.training.model import NerModel
 from xner_label.training.recipes.choice import train_crf
 from xner_label.training.run_files import RunFiles, run_folder
+from xner_label.wording import counted
 
 # What a training calls itself where it locks others out.
 TRAINING = "training a model of project"
@@ -115,7 +116,7 @@ def _train(
             f"project {project!r} has nothing to learn from",
             hint="run `xner-label predict` for silver, or review tasks and run `xner-label sync`",
         )
-    progress.begin(f"training on {len(data.gold)} gold and {len(data.silver)} silver tasks")
+    progress.begin(f"training on {len(data.gold)} gold and {counted(len(data.silver), 'silver task')}")
     with files.workspace() as workspace:
         began = time.perf_counter()
         model = _fit(data, options, files, workspace, progress, where)

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from xner_label.entities import Task
+from xner_label.errors import RecordError
 from xner_label.exchange.readers.interface import ImportedTask, ReadOptions
 from xner_label.jsonl import decode_line
+from xner_label.store.tasks import text_name
 
 
 class _Record(Task, frozen=True, kw_only=True):
@@ -26,13 +28,30 @@ _KNOWN = frozenset(_Record.__struct_fields__)
 
 
 def read_task(record: bytes, _: ReadOptions) -> ImportedTask:
-    """A task in our own format; what it has besides is noted."""
-    task = decode_line(record, _RECORD)
+    """A task in our own format; what it has besides is noted. One without an id gets it from its text."""
+    try:
+        task = decode_line(record, _RECORD)
+    except RecordError:
+        named = _named_by_text(record)
+        if named is None:
+            raise
+        task = decode_line(named, _RECORD)
     ignored = sorted(_FIELDS.decode(record).keys() - _KNOWN)
     notes = tuple(f"field `{name}` isn't read" for name in ignored)
     if task.origin in ("silver", "mixed"):
         return ImportedTask(task, task.split, unlabelled=True, notes=(*notes, SILVER_NOTE))
     return ImportedTask(task, task.split, notes=notes)
+
+
+def _named_by_text(record: bytes) -> bytes | None:
+    """The record with an id, if all that it may lack is one."""
+    try:
+        fields = msgspec.json.decode(record)
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(fields, dict) or "id" in fields or not isinstance(fields.get("text"), str):
+        return None
+    return msgspec.json.encode({"id": text_name(fields["text"]), **fields})
 
 
 def with_own_fields(

@@ -32,7 +32,7 @@ from xner_label.projection.corpus.evidence import (
     sums_elsewhere,
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged, tag_out_of_fold
-from xner_label.projection.corpus.settled import ANSWERED, Gold, NameAnswers, Settled, clamped, settle
+from xner_label.projection.corpus.settled import ANSWERED, Gold, NameAnswers, Settled, clamped
 from xner_label.projection.exact.matching import match
 from xner_label.projection.loglinear.candidate_windows import Candidates
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers, borders
@@ -144,11 +144,8 @@ def project_round(
     mentions, rows = np.flatnonzero(wanted), np.flatnonzero(wanted[every.mention])
     scores_by_set = evidence.candidate[rows] @ model.candidate
     scores = scores_by_set[np.arange(len(rows)), observations.weight_set[every.mention[rows]]]
-    caseless = observations.caseless[observations.sentence] * 1
-    label_scores = (evidence.label @ model.label)[np.arange(len(caseless)), :, caseless]
     if shift is not None:
         scores = scores + shift.candidate[rows]
-        label_scores = label_scores + shift.label
     scores = np.rint(scores * _ROUND) / _ROUND
     counts = np.diff(every.at)[mentions]
     candidates = Candidates(
@@ -157,7 +154,11 @@ def project_round(
     probability, picked, exact = solve(candidates, scores)
     projected_ones = picked >= 0
     mentions, picked, exact = mentions[projected_ones], picked[projected_ones], exact[projected_ones]
-    labels = np.rint(label_posteriors(observations, label_scores) * _ROUND) / _ROUND
+    labels = np.where(
+        observations.open[:, None],
+        probabilities(label_scores(observations, evidence, model, shift)),
+        np.rint(observations.base_label * _ROUND) / _ROUND,
+    )
     sentence = observations.sentence[mentions]
     start = observations.target_at[sentence]
     p_span, p_label = probability[picked], labels.max(axis=1)[mentions]
@@ -223,12 +224,19 @@ def _text_effects(observations: Observations, added: ChosenSpans, shift: Shift) 
     return np.array([shift.text[code] if code >= 0 else 0.0 for code in codes])
 
 
-def label_posteriors(observations: Observations, scores: Floats) -> Floats:
-    """P(label) of each mention from the labels' scores, both (M, K); labels that may not change keep theirs."""
+def label_scores(
+    observations: Observations, evidence: RoundEvidence, model: RoundModel, shift: Shift | None = None
+) -> Floats:
+    """(M, K) what speaks for each label of each mention: log P(label) up to a constant, where it may change."""
+    caseless = observations.caseless[observations.sentence] * 1
+    scores: Floats = (evidence.label @ model.label)[np.arange(len(caseless)), :, caseless]
+    return scores if shift is None else scores + shift.label
+
+
+def probabilities(scores: Floats) -> Floats:
+    """(n, K) softmax of scores, in steps that are the same on every machine."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
-    result: Floats = np.where(
-        observations.open[:, None], powers / powers.sum(axis=1, keepdims=True), observations.base_label
-    )
+    result: Floats = np.rint(powers / powers.sum(axis=1, keepdims=True) * _ROUND) / _ROUND
     return result
 
 
@@ -316,20 +324,14 @@ def tag_silver(observations: Observations, chosen: ChosenSpans, gold: Gold | Non
     return tag_out_of_fold(words, tags, observations.labels, repeats)
 
 
-def project_corpus(
-    observations: Observations, rounds: Sequence[Round], gold: Gold | None = None
-) -> tuple[ChosenSpans, RoundEvidence]:
-    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence.
-
-    ``gold``: what people settled, which informs all other sentences.
-    """
+def project_corpus(observations: Observations, rounds: Sequence[Round]) -> tuple[ChosenSpans, RoundEvidence]:
+    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence."""
     tagged: Tagged | None = None
-    settled = settle(observations, gold) if gold else None
     for number, weights in enumerate(rounds):
-        evidence = gather(observations, tagged, settled)
+        evidence = gather(observations, tagged)
         chosen = project_round(observations, evidence, RoundModel(weights))
         if number + 1 < len(rounds):
-            tagged = tag_silver(observations, chosen, gold)
+            tagged = tag_silver(observations, chosen)
             if tagged is None:
                 break
     return chosen, evidence

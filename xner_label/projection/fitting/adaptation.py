@@ -21,6 +21,12 @@ import msgspec
 import numpy as np
 from scipy.sparse import csr_array
 
+from xner_label.projection.corpus.consistency import (
+    Consistency,
+    confidence_signals,
+    relabelled,
+    surer,
+)
 from xner_label.projection.corpus.effects import (
     Effects,
     Keys,
@@ -31,9 +37,17 @@ from xner_label.projection.corpus.effects import (
     span_keys,
 )
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
-from xner_label.projection.corpus.rounds import ChosenSpans, RoundEvidence, RoundModel, project_round
+from xner_label.projection.corpus.rounds import (
+    ChosenSpans,
+    RoundEvidence,
+    RoundModel,
+    label_scores,
+    project_round,
+    text_of,
+)
 from xner_label.projection.corpus.settled import Gold, Settled
 from xner_label.projection.fitting.chance import ENOUGH, FOLDS, STRENGTHS, best_strength, is_worse
+from xner_label.projection.fitting.consistency import consistent, judge
 from xner_label.projection.fitting.optimisation import minimise, scale, span_likelihood, span_losses
 from xner_label.projection.fitting.recalibration import best_expected_cut, recalibrated
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
@@ -61,6 +75,7 @@ class Adapted(msgspec.Struct, frozen=True):
 
     round: Round
     effects: Effects
+    consistency: Consistency | None = None
 
 
 class _Fit(NamedTuple):
@@ -270,30 +285,43 @@ def adapt(
     else:
         fitted = problem.weakened(problem.fit(settled.known(observations)), span, label)
     round_ = _round(calibrated, fitted)
-    chosen = project_round(observations, evidence, RoundModel(round_), shift_of(observations, fitted.effects))
+    shift = shift_of(observations, fitted.effects)
+    chosen = project_round(observations, evidence, RoundModel(round_), shift)
+    scores = label_scores(observations, evidence, RoundModel(round_), shift)
     if not stays:
         # what is said of a reviewed sentence must not know its answer: confidence is judged there
         chosen = joined([chosen.select(~reviewed[chosen.sentence]), project_left_out(calibrated)])
         chosen = chosen.select(np.lexsort((chosen.first, chosen.sentence)))
-    if (calibrated.calibration, calibrated.added) != (shipped.calibration, shipped.added):
+        for which, (left_out_fit, left_out_shift) in enumerate(zip(fits, shifts, strict=True)):
+            mentions = (reviewed & (fold == which))[observations.sentence]
+            model = _model(calibrated, left_out_fit)
+            scores[mentions] = label_scores(observations, evidence, model, left_out_shift)[mentions]
+    calibration = RoundModel(round_).calibration
+    consistency, chosen = consistent(
+        observations, chosen, scores, evidence.tagged, settled, gold, calibration, fold, few=few
+    )
+    if (consistency and not few) or (calibrated.calibration, calibrated.added) != (
+        shipped.calibration,
+        shipped.added,
+    ):
         cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
         round_ = msgspec.structs.replace(round_, cut=cut)
-    return Adapted(round_, fitted.effects), chosen
+    return Adapted(round_, fitted.effects, consistency), chosen
 
 
-def judge(observations: Observations, chosen: ChosenSpans, gold: Gold) -> Bools:
-    """(n,) whether each span is exactly what people settled."""
-    settled = {number: set(spans) for number, spans in gold.items()}
-    rows = zip(
-        *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)), strict=True
-    )
-    return np.array(
-        [
-            (first, last, observations.labels[label]) in settled.get(number, ())
-            for number, first, last, label in rows
-        ],
-        bool,
-    )
+def project_adapted(observations: Observations, evidence: RoundEvidence, adapted: Adapted) -> ChosenSpans:
+    """The spans of sentences that came after those that a round was adapted to."""
+    model, shift = RoundModel(adapted.round), shift_of(observations, adapted.effects)
+    chosen = project_round(observations, evidence, model, shift)
+    consistency = adapted.consistency
+    if consistency is None:
+        return chosen
+    elsewhere = consistency.elsewhere(observations, text_of(observations, chosen))
+    scores = label_scores(observations, evidence, model, shift)
+    worth = np.tile(np.array(consistency.label), (len(chosen.label), 1))
+    chosen = relabelled(observations, chosen, scores, elsewhere, worth, model.calibration)
+    signals = confidence_signals(chosen, elsewhere, evidence.tagged)
+    return surer(chosen, signals, np.array(consistency.confidence))
 
 
 def joined(spans: Sequence[ChosenSpans]) -> ChosenSpans:

@@ -1,11 +1,14 @@
 """Corrections that spread: what people settled in some sentences informs the projection of all others.
 
 1. The reviewed sentences are clamped in the evidence (:mod:`corpus.settled`).
-2. The target tagger is trained anew, out of fold, on what people settled and on the projections of the state
-   before.
-3. The last round's weights are adapted (:mod:`adaptation`), and everything is projected once more.
+2. The round before the last is projected with them, its tagger as it is without any answer.
+3. The target tagger of the last round is trained anew, out of fold, on what people settled and on what that round
+   made of the other sentences.
+4. The last round's weights are adapted (:mod:`adaptation`), and everything is projected once more.
 
-One training a time: the rounds before the last aren't run again.
+So the result depends on the corpus and on the answers, not on when they came: no tagger learns from what another
+one made of earlier answers, and without answers the result is that of corpus mode. Learning from more answers
+costs one training.
 """
 
 from __future__ import annotations
@@ -16,17 +19,17 @@ from typing import NamedTuple
 import numpy as np
 
 from xner_label.iob2 import decode
-from xner_label.projection.corpus.effects import Effects
 from xner_label.projection.corpus.evidence import Observations, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
+    RoundModel,
     gather,
-    project_corpus,
+    project_round,
     tag_silver,
     with_answers,
 )
-from xner_label.projection.corpus.settled import Gold, NameAnswers, settle
+from xner_label.projection.corpus.settled import Gold, NameAnswers, Settled, settle
 from xner_label.projection.fitting.adaptation import Adapted, adapt
 from xner_label.projection.loglinear.columns import Floats
 from xner_label.projection.loglinear.weights_file import Round
@@ -70,31 +73,44 @@ class Spread(NamedTuple):
         return total
 
 
-def unreviewed(observations: Observations, rounds: Sequence[Round]) -> Spread:
-    """A corpus that nobody has reviewed yet, projected by the shipped weights."""
-    chosen, evidence = project_corpus(observations, rounds)
-    last = rounds[-1] if evidence.tagged is not None else rounds[0]
-    return Spread(chosen, Adapted(last, Effects(observations.labels, {}, {})), evidence.tagged)
+def early_tags(observations: Observations, rounds: Sequence[Round]) -> Tagged | None:
+    """What the tagger of the round before the last says where nobody has said anything; None without one."""
+    tagged: Tagged | None = None
+    for weights in rounds[:-2]:
+        evidence = gather(observations, tagged)
+        tagged = tag_silver(observations, project_round(observations, evidence, RoundModel(weights)))
+        if tagged is None:
+            break
+    return tagged
+
+
+def silver_of(
+    observations: Observations, rounds: Sequence[Round], early: Tagged | None, settled: Settled
+) -> ChosenSpans:
+    """The spans of the round before the last, which the tagger of the last one learns from.
+
+    ``early``: :func:`early_tags` of the corpus.
+    """
+    weights = rounds[0] if early is None else rounds[-2]
+    return project_round(observations, gather(observations, early, settled), RoundModel(weights))
 
 
 def spread(
     observations: Observations,
     rounds: Sequence[Round],
+    early: Tagged | None,
     gold: Gold,
-    before: ChosenSpans | None = None,
     answers: NameAnswers | None = None,
 ) -> Spread:
     """Project a corpus in the light of ``gold``, the entities of reviewed sentences, and of answers about names.
 
-    ``before``: the spans of an earlier state, which the target tagger learns from beside the gold; None to make
-    them by running all rounds without the gold.
+    ``early``: :func:`early_tags` of the corpus.
     """
-    if before is None:
-        before, _ = project_corpus(observations, rounds)
-    if answers is not None:
-        before = with_answers(before, answers)
-    tagged = tag_silver(observations, before, gold)
     settled = settle(observations, gold, answers)
+    silver = silver_of(observations, rounds, early, settled)
+    if answers is not None:
+        silver = with_answers(silver, answers)
+    tagged = tag_silver(observations, silver, gold) if len(rounds) > 1 else None
     last = rounds[-1] if tagged is not None else rounds[0]
     adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
     if answers is not None:

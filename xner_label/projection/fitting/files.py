@@ -26,6 +26,7 @@ from xner_label.projection.fitting.sentence_weights import (
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.columns import Vocabulary, borders, scripts
 from xner_label.projection.loglinear.weights_file import CaselessWeights, Weights
+from xner_label.wording import counted
 
 
 def fit_files(paths: Sequence[Path], *, from_scratch: bool = False, corpus: bool = False) -> Weights:
@@ -77,7 +78,7 @@ def fit_every_script(
     enough = [place for place, part in enumerate(parts) if _mentions(part.files) >= MIN_MENTIONS]
     if not enough:
         raise UsageError(
-            f"{_mentions(files)} source entities are too few to fit weights on",
+            f"{counted(_mentions(files), 'source entity is', 'source entities are')} too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
     jobs = [(parts[place], named, begin[place], corpus) for place in enough]

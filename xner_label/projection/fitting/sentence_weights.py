@@ -48,6 +48,7 @@ from xner_label.projection.loglinear.label_regression import BUCKETS, label_obse
 from xner_label.projection.loglinear.mentions import is_tagged, matched_mentions
 from xner_label.projection.loglinear.model import BATCH, Model, SentenceBatch, calibrated_confidence, logit
 from xner_label.projection.loglinear.weights_file import LabelWeights, ScoreWeights, Weights
+from xner_label.wording import counted
 
 # Precisions of the Gaussian priors, for standardised features.
 SHARED, DIFFERENCE, LABEL = 20.0, 80.0, 20.0
@@ -202,7 +203,7 @@ def fit_weights(
     mentions = sum(len(example.instance.mentions) for examples in files for example in examples)
     if mentions < MIN_MENTIONS:
         raise UsageError(
-            f"{mentions} source entities are too few to fit weights on",
+            f"{counted(mentions, 'source entity is', 'source entities are')} too few to fit weights on",
             hint=f"give at least {MIN_MENTIONS}, with gold in `entities`",
         )
     by_file = _labelled_batches(files, simulated, worth)
