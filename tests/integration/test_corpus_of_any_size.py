@@ -58,12 +58,12 @@ def test_a_counted_sentence_does_not_speak_for_itself(monkeypatch: pytest.Monkey
     instances, _ = misnamed_corpus(80)
     whole = Observations(instances, [Model(weights)], [0] * 80)
     expected = sums_elsewhere(whole, first_opinion(whole))
-    found = TallyLookup(state.tally).sums(whole, first_opinion(whole))
+    looked_up = TallyLookup(state.tally).sums(whole, first_opinion(whole))
     for name, values in expected._asdict().items():
         rows = slice(None)
         if name == "occurrences":
             rows = expected.entities > 0.01  # of other texts it only matters whether they occur
-        assert getattr(found, name)[rows] == pytest.approx(values[rows], abs=0.02), name
+        assert getattr(looked_up, name)[rows] == pytest.approx(values[rows], abs=0.02), name
 
 
 def test_the_table_does_not_depend_on_order_or_on_shards() -> None:
@@ -114,26 +114,26 @@ def test_a_run_goes_on_with_what_is_missing(store: Store, limit: int) -> None:
 
 
 def test_a_project_beyond_the_limit_is_predicted_through_the_table(store: Store) -> None:
-    found = records(400)
-    add(store, found)
+    sentences = records(400)
+    add(store, sentences)
     report = Predictor(store, SETTINGS).predict_project()
     assert (report.predicted, report.left_out) == (400, {})
     again = Predictor(store, SETTINGS).predict_project()
     assert (again.predicted, again.known, again.version) == (0, 400, report.version)
-    later = [msgspec.structs.replace(unseen(task), id=f"new-{task.id}") for task in found[:20]]
+    later = [msgspec.structs.replace(unseen(task), id=f"new-{task.id}") for task in sentences[:20]]
     add(store, later)
     progress = Stages()
     more = Predictor(store, SETTINGS).predict_project(progress)
     assert (more.predicted, more.known, more.version) == (20, 400, report.version)
     assert progress.totals["projecting"] == 20  # one task's work each: the others aren't even read
     assert "learning" not in progress.totals
-    settle_tasks(store, found[:60])
+    settle_tasks(store, sentences[:60])
     learned = Predictor(store, SETTINGS).predict_project()
     assert learned.version != report.version
     answers = predicted(store, learned.version)
     right = [
         {(entity.start, entity.end, entity.label) for entity in answers[str(task.id)].entities}
         == {(entity.start, entity.end, entity.label) for entity in task.entities or ()}
-        for task in found[60:]
+        for task in sentences[60:]
     ]
     assert np.mean(right) > 0.98  # what people said of sixty tasks reaches those that only were counted

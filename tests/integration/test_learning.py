@@ -67,25 +67,25 @@ def unseen(task: entities.Task) -> entities.Task:
     return msgspec.structs.replace(task, text=task.text.replace("alienda", "alirudi"))
 
 
-def add(store: Store, found: list[entities.Task]) -> None:
+def add(store: Store, sentences: list[entities.Task]) -> None:
     with store.write() as session:
         project = projects.ensure_project(session, SETTINGS.project, SETTINGS.labels)
-        plain = [(msgspec.structs.replace(task, entities=None), "pool") for task in found]
+        plain = [(msgspec.structs.replace(task, entities=None), "pool") for task in sentences]
         tasks.add_tasks(session, project.id, plain)
 
 
-def settle_tasks(store: Store, found: list[entities.Task]) -> None:
+def settle_tasks(store: Store, sentences: list[entities.Task]) -> None:
     with store.write() as session:
         project = projects.get_project(session, SETTINGS.project)
-        ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in found])
-        add_imported_gold(session, {ids[str(task.id)]: task.entities or () for task in found})
+        ids = tasks.ids_by_external(session, project.id, [str(task.id) for task in sentences])
+        add_imported_gold(session, {ids[str(task.id)]: task.entities or () for task in sentences})
 
 
 def predicted(store: Store, version: str) -> dict[str, entities.Prediction]:
     with store.read() as session:
         project = projects.get_project(session, SETTINGS.project)
         rows = predictions.predictions_of(session, project.id, version)
-        return {task.external_id: predictions.to_record(task, found) for task, found in rows}
+        return {task.external_id: predictions.to_record(task, prediction) for task, prediction in rows}
 
 
 def right(task: entities.Task, prediction: entities.Prediction) -> bool:
@@ -105,21 +105,21 @@ def predict(store: Store) -> PredictReport:
 
 
 def test_answers_change_what_nobody_has_opened(store: Store) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     before = predict(store)
     assert before.learned is None
     assert not any(
-        right(task, predicted(store, before.version)[str(task.id)]) for task in found if TITLED in task.text
+        right(task, predicted(store, before.version)[str(task.id)]) for task in sentences if TITLED in task.text
     )
-    settle_tasks(store, found[:REVIEWED])
+    settle_tasks(store, sentences[:REVIEWED])
     assert status(store, SETTINGS.project).unlearned == REVIEWED
 
     after = predict(store)
     assert after.version != before.version
     assert status(store, SETTINGS.project).unlearned == 0
     answers = predicted(store, after.version)
-    titled = [task for task in found[REVIEWED:] if TITLED in task.text]
+    titled = [task for task in sentences[REVIEWED:] if TITLED in task.text]
     assert titled
     assert all(right(task, answers[str(task.id)]) for task in titled)
     assert after.learned is not None
@@ -127,8 +127,8 @@ def test_answers_change_what_nobody_has_opened(store: Store) -> None:
     assert after.learned.tasks >= len(titled)
     reason = next(entity for entity in answers[str(titled[0].id)].entities if entity.label == "PER").provenance
     assert isinstance(reason, entities.Provenance)
-    assert reason.settled_count == sum(TITLED in task.text for task in found[:REVIEWED])
-    assert set(reason.settled) <= {task.id for task in found[:REVIEWED] if TITLED in task.text}
+    assert reason.settled_count == sum(TITLED in task.text for task in sentences[:REVIEWED])
+    assert set(reason.settled) <= {task.id for task in sentences[:REVIEWED] if TITLED in task.text}
     assert reason.names > 10
 
     again = predict(store)
@@ -137,16 +137,16 @@ def test_answers_change_what_nobody_has_opened(store: Store) -> None:
 
 
 def test_a_new_task_is_projected_in_the_light_of_the_others_and_leaves_them_alone(store: Store) -> None:
-    found = records(COUNT + 8)
-    found[COUNT:] = map(unseen, found[COUNT:])
-    add(store, found[:COUNT])
-    settle_tasks(store, found[:REVIEWED])
+    sentences = records(COUNT + 8)
+    sentences[COUNT:] = map(unseen, sentences[COUNT:])
+    add(store, sentences[:COUNT])
+    settle_tasks(store, sentences[:REVIEWED])
     before = predict(store)
-    add(store, found[COUNT:])
+    add(store, sentences[COUNT:])
     after = predict(store)
     assert (after.version, after.predicted, after.known) == (before.version, 8, COUNT)
     answers = predicted(store, after.version)
-    assert all(right(task, answers[str(task.id)]) for task in found[COUNT:])
+    assert all(right(task, answers[str(task.id)]) for task in sentences[COUNT:])
     with store.read() as session:
         project = projects.get_project(session, SETTINGS.project)
         state = corpus_states.newest_state(session, project.id)
@@ -165,23 +165,23 @@ def test_a_new_task_is_projected_in_the_light_of_the_others_and_leaves_them_alon
 
 
 def test_what_judges_models_and_what_people_disagree_about_teaches_nothing(store: Store) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     with store.write() as session:
         for row in tasks.iterate_tasks(session, projects.get_project(session, SETTINGS.project).id):
             row.split = "test"
     before = predict(store)
-    settle_tasks(store, found[:REVIEWED])
+    settle_tasks(store, sentences[:REVIEWED])
     after = predict(store)
     assert after.version == before.version
     assert status(store, SETTINGS.project).unlearned == 0
 
 
 def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     predict(store)
-    settle_tasks(store, found[:REVIEWED])
+    settle_tasks(store, sentences[:REVIEWED])
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     settled = REVIEWED
@@ -201,13 +201,13 @@ def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) 
             corpus_state.CorpusState.load(state.content)
         assert whole == COUNT  # what is current is complete
         assert status(store, SETTINGS.project).gold == settled
-        settle_tasks(store, found[settled : settled + 1])
+        settle_tasks(store, sentences[settled : settled + 1])
         settled += 1
     done = predict(store)
     answers = predicted(store, done.version)
     assert len(answers) == COUNT
     assert status(store, SETTINGS.project).unlearned == 0
-    assert sum(right(task, answers[str(task.id)]) for task in found[settled:]) == COUNT - settled
+    assert sum(right(task, answers[str(task.id)]) for task in sentences[settled:]) == COUNT - settled
 
 
 def test_counts_of_parts_are_those_of_the_whole() -> None:
@@ -255,10 +255,10 @@ def command(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_undone_answers_take_back_what_they_moved(store: Store) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     start = predict(store)
-    settle_tasks(store, found[:REVIEWED])
+    settle_tasks(store, sentences[:REVIEWED])
     moved = predict(store)
     assert moved.version != start.version
     refused = command(store, "undo")
@@ -279,17 +279,17 @@ def test_undone_answers_take_back_what_they_moved(store: Store) -> None:
 
 
 def test_what_is_learned_depends_on_no_history(store: Store, tmp_path: Path) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     start = predict(store)
     for number in range(0, REVIEWED, 10):  # in five syncs
-        settle_tasks(store, found[number : min(number + 10, REVIEWED)])
+        settle_tasks(store, sentences[number : min(number + 10, REVIEWED)])
         last = predict(store)
     assert last.version != start.version
     with open_store(f"sqlite:///{tmp_path}/at-once.db", check=False) as other:
         migrating.upgrade(other)
-        add(other, found)
-        settle_tasks(other, found[:REVIEWED])
+        add(other, sentences)
+        settle_tasks(other, sentences[:REVIEWED])
         at_once = predict(other)
         assert at_once.version == last.version
         assert predicted(other, at_once.version) == predicted(store, last.version)
@@ -297,11 +297,11 @@ def test_what_is_learned_depends_on_no_history(store: Store, tmp_path: Path) -> 
 
     # an answer that is given and taken back
     before = state_of(store)
-    settle_tasks(store, found[REVIEWED : REVIEWED + 1])
+    settle_tasks(store, sentences[REVIEWED : REVIEWED + 1])
     assert predict(store).version != last.version
     with store.write() as session:
         project = projects.get_project(session, SETTINGS.project)
-        (task,) = tasks.ids_by_external(session, project.id, [str(found[REVIEWED].id)]).values()
+        (task,) = tasks.ids_by_external(session, project.id, [str(sentences[REVIEWED].id)]).values()
         answers = withdrawing.answers_of(session, project.id)
         withdrawing.withdraw(session, [answer for answer in answers if answer.task_id == task])
     back = predict(store)
@@ -341,19 +341,19 @@ def spans(prediction: entities.Prediction) -> set[tuple[int, int, str]]:
 
 
 def test_why_tells_the_story_of_an_entity(store: Store) -> None:
-    found = records()
-    add(store, found)
-    settle_tasks(store, found[:REVIEWED])
-    assert "none yet: run `xner-label predict`" in command(store, "why", str(found[0].id)).stdout
+    sentences = records()
+    add(store, sentences)
+    settle_tasks(store, sentences[:REVIEWED])
+    assert "none yet: run `xner-label predict`" in command(store, "why", str(sentences[0].id)).stdout
     predict(store)
-    titled = next(task for task in found[REVIEWED:] if TITLED in task.text)
+    titled = next(task for task in sentences[REVIEWED:] if TITLED in task.text)
     told = command(store, "why", str(titled.id))
     assert told.returncode == 0
     assert f"{TITLED} [PER]" in told.stdout
     assert f"links Bi-Bi, {TITLED}-{TITLED}" in told.stdout
     assert "people settled it so in 6 tasks" in told.stdout
     assert "of this name land on this text" in told.stdout
-    settled = command(store, "why", str(found[0].id))
+    settled = command(store, "why", str(sentences[0].id))
     assert "settled by import" in settled.stdout
     with store.write() as session:
         counts = {"gold_tasks": 1, "silver_tasks": 1, "config": {}, "metrics": {}}
@@ -361,22 +361,22 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
         session.add(run)
         session.flush()
         runs.promote(session, run, "better", "lead")
-        (task_id,) = tasks.ids_by_external(session, 1, [str(found[0].id)]).values()
-        entity = entities.ProjectedEntity(0, 2, "LOC", found[0].text[:2], 1.0, 0.75)
-        answer = entities.Prediction(found[0].id, found[0].text, (entity,), 0.75, "crf-1")
+        (task_id,) = tasks.ids_by_external(session, 1, [str(sentences[0].id)]).values()
+        entity = entities.ProjectedEntity(0, 2, "LOC", sentences[0].text[:2], 1.0, 0.75)
+        answer = entities.Prediction(sentences[0].id, sentences[0].text, (entity,), 0.75, "crf-1")
         predictions.add_predictions(session, [(task_id, answer)])
-    served = command(store, "why", str(found[0].id)).stdout
-    assert f"served   crf-1: {found[0].text[:2]} [LOC] 0.75" in served
-    assert "served" not in command(store, "why", str(found[1].id)).stdout
+    served = command(store, "why", str(sentences[0].id)).stdout
+    assert f"served   crf-1: {sentences[0].text[:2]} [LOC] 0.75" in served
+    assert "served" not in command(store, "why", str(sentences[1].id)).stdout
     unknown = command(store, "why", "nothing")
     assert unknown.returncode == 2
     assert "no task 'nothing'" in unknown.stderr
 
 
 def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path: Path) -> None:
-    found = records()
-    add(store, found)
-    settle_tasks(store, found[:REVIEWED])
+    sentences = records()
+    add(store, sentences)
+    settle_tasks(store, sentences[:REVIEWED])
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     both = [
@@ -388,12 +388,12 @@ def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path:
     assert len({report["version"] for report in reports}) == 1
     assert sum(report["predicted"] for report in reports) == COUNT
     answers = predicted(store, reports[0]["version"])
-    assert sum(right(task, answers[str(task.id)]) for task in found[REVIEWED:]) == COUNT - REVIEWED
+    assert sum(right(task, answers[str(task.id)]) for task in sentences[REVIEWED:]) == COUNT - REVIEWED
 
 
 def test_people_teach_where_names_begin_inside_a_word(store: Store) -> None:
     names = {"ጀርመን": "Germany", "ኬንያ": "Kenya", "ኡጋንዳ": "Uganda"}
-    found = [
+    sentences = [
         entities.Task(
             id=source,
             text=f"በ{name} ነው",
@@ -404,11 +404,11 @@ def test_people_teach_where_names_begin_inside_a_word(store: Store) -> None:
         )
         for name, source in names.items()
     ]
-    add(store, found)
-    uganda = found[-1]
+    add(store, sentences)
+    uganda = sentences[-1]
     before = predict(store)
     assert [entity.start for entity in predicted(store, before.version)["Uganda"].entities] == [0]
-    settle_tasks(store, found[:-1])
+    settle_tasks(store, sentences[:-1])
     after = predict(store)
     assert " borders=" in after.pipeline
     assert Predictor(store, SETTINGS).would_make(after.pipeline)

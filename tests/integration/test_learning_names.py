@@ -51,10 +51,10 @@ def answer(opened: Store, version: str, task_id: str, kind: str, value: str) -> 
 
 
 def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store, tmp_path: Path) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     start = predict(store)
-    titled, wrong = (next(task for task in found if name in task.text) for name in (TITLED, WRONG))
+    titled, wrong = (next(task for task in sentences if name in task.text) for name in (TITLED, WRONG))
     answer(store, start.version, str(titled.id), "span", TITLED)
     answer(store, start.version, str(wrong.id), "label", "PER")
     assert status(store, SETTINGS.project).unlearned_names == 2
@@ -64,7 +64,7 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store,
     assert after.learned is not None
     assert (after.learned.answers, after.learned.names, after.learned.tasks) == (0, 2, 20)
     answers = predicted(store, after.version)
-    assert all(right(task, answers[str(task.id)]) for task in found)
+    assert all(right(task, answers[str(task.id)]) for task in sentences)
     settled = [entity for task in answers.values() for entity in task.entities if entity.provenance.answer]
     assert {entity.text for entity in settled} == {TITLED, WRONG}
     assert {entity.provenance.answer for entity in settled} == {f"{ANN}, 2026-11-30"}
@@ -75,11 +75,11 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store,
     assert exported.count(f'"settled_by_name":"{ANN}, 2026-11-30"') == len(settled)
 
     # learning anew on top of what the answers moved keeps them, and so does a sentence that came later
-    reviewed = [task for task in found if TITLED not in task.text][:20]
+    reviewed = [task for task in sentences if TITLED not in task.text][:20]
     settle_tasks(store, reviewed)
     add(store, [unseen(records(COUNT + 8)[COUNT + 4])])
     later = predicted(store, predict(store).version)
-    assert all(right(task, later[str(task.id)]) for task in found)
+    assert all(right(task, later[str(task.id)]) for task in sentences)
     assert len(later) == COUNT + 1
 
     with store.write() as session:
@@ -107,10 +107,10 @@ def test_two_answers_about_names_put_a_corpus_right_and_are_undone(store: Store,
 
 
 def test_an_answer_about_a_name_that_is_taken_back_leaves_the_state_of_before(store: Store) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     start = predict(store)
-    titled, wrong = (next(str(task.id) for task in found if name in task.text) for name in (TITLED, WRONG))
+    titled, wrong = (next(str(task.id) for task in sentences if name in task.text) for name in (TITLED, WRONG))
     answer(store, start.version, titled, "span", TITLED)
     first = predict(store)
     before = state_of(store)
@@ -130,8 +130,8 @@ def test_an_answer_about_a_name_that_is_taken_back_leaves_the_state_of_before(st
 
 
 def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     version = predict(store).version
     assert status(store, SETTINGS.project).name_decisions == NameDecisions(0, 0, None, None, None)
     answer(store, version, "t004", "span", TITLED)
@@ -143,8 +143,8 @@ def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> 
         add_batch(session, project.id, STRATEGY, items)
         checked = [task.external_id for task, _ in rows if TITLED in task.text and is_drawn(task.id, 3)]
     assert 0 < len(checked) < len(items)
-    wrong = [replace(task, entities=()) for task in found if task.id == checked[0]]
-    settle_tasks(store, [*wrong, *(task for task in found if TITLED in task.text and task.id != checked[0])])
+    wrong = [replace(task, entities=()) for task in sentences if task.id == checked[0]]
+    settle_tasks(store, [*wrong, *(task for task in sentences if TITLED in task.text and task.id != checked[0])])
     measured = status(store, SETTINGS.project).name_decisions
     assert (measured.checked, measured.wrong) == (len(checked), 1)
     assert measured.low is not None
@@ -155,8 +155,8 @@ def test_a_share_of_what_names_moved_is_read_and_measures_them(store: Store) -> 
 
 def test_what_not_a_name_took_away_is_read_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_audit, "SHARE", 0.3)
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     version = predict(store).version
     key = key_of(predicted(store, version)["t004"].entities[0])
     answer(store, version, "t004", "no-name", "")
@@ -170,17 +170,17 @@ def test_what_not_a_name_took_away_is_read_too(store: Store, monkeypatch: pytest
         assert 0 < len(drawn) < len(removed)
         add_batch(session, project.id, STRATEGY, [(task, rows[task][1]) for task in sorted(drawn)])
         checked = {rows[task][0].external_id for task in drawn}
-    assert len(removed) == sum(TITLED in task.text for task in found)
+    assert len(removed) == sum(TITLED in task.text for task in sentences)
     # one of them is what it was taken for, the others are no name
     wrong = min(checked)
-    title = {task.id: task.text.index("Bi") for task in found if task.id in checked}
+    title = {task.id: task.text.index("Bi") for task in sentences if task.id in checked}
     settle_tasks(
         store,
         [
             replace(task, entities=(Entity(title[task.id], title[task.id] + 7, "PER"),))
             if task.id == wrong
             else replace(task, entities=())
-            for task in found
+            for task in sentences
             if task.id in checked
         ],
     )

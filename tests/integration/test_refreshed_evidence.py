@@ -44,12 +44,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def bare(found: list[entities.Task]) -> list[entities.Task]:
-    return [msgspec.structs.replace(task, entities=None) for task in found]
+def bare(sentences: list[entities.Task]) -> list[entities.Task]:
+    return [msgspec.structs.replace(task, entities=None) for task in sentences]
 
 
-def later(found: list[entities.Task]) -> list[entities.Task]:
-    return [msgspec.structs.replace(unseen(task), id=f"new-{task.id}") for task in found]
+def later(sentences: list[entities.Task]) -> list[entities.Task]:
+    return [msgspec.structs.replace(unseen(task), id=f"new-{task.id}") for task in sentences]
 
 
 def states(first: list[entities.Task], more: list[entities.Task]) -> tuple[CorpusState, CorpusState]:
@@ -141,11 +141,11 @@ def test_entries_are_met_as_runs_of_words() -> None:
 
 
 def test_only_tasks_whose_evidence_moved_are_predicted_again(store: Store) -> None:
-    found = records(400)
-    add(store, found)
+    sentences = records(400)
+    add(store, sentences)
     first = Predictor(store, SETTINGS).predict_project()
     assert (first.predicted, first.unchanged, first.evidence) == (400, 0, "")
-    add(store, later(found)[::3])
+    add(store, later(sentences)[::3])
     second = Predictor(store, SETTINGS).predict_project()
     assert second.evidence == "counted"
     assert second.version != first.version
@@ -165,17 +165,17 @@ def test_only_tasks_whose_evidence_moved_are_predicted_again(store: Store) -> No
     assert (whole.predicted, whole.unchanged, whole.version) == (534, 0, second.version)
     assert predicted(store, whole.version) == answers
 
-    add(store, [msgspec.structs.replace(task, id=f"third-{task.id}") for task in later(found)])
+    add(store, [msgspec.structs.replace(task, id=f"third-{task.id}") for task in later(sentences)])
     third = Predictor(store, SETTINGS).predict_project()
     assert third.evidence == "learned"  # more than twice what the taggers learned from
     assert (third.predicted, third.unchanged) == (934, 0)
 
 
 def test_a_run_that_was_killed_goes_on_keeping_what_stays(store: Store) -> None:
-    found = records(400)
-    add(store, found)
+    sentences = records(400)
+    add(store, sentences)
     first = Predictor(store, SETTINGS).predict_project()
-    add(store, later(found)[::3])
+    add(store, later(sentences)[::3])
     second = Predictor(store, SETTINGS).predict_project()
     answers = predicted(store, second.version)
     with store.write() as session:
@@ -192,14 +192,14 @@ def test_a_run_that_was_killed_goes_on_keeping_what_stays(store: Store) -> None:
 
 
 def test_a_copy_keeps_what_is_there_already(store: Store) -> None:
-    found = records(3)
-    add(store, found)
+    sentences = records(3)
+    add(store, sentences)
     with store.write() as session:
         ids = list(tasks.task_ids(session, projects.get_project(session, SETTINGS.project).id))
         entity = entities.ProjectedEntity(start=0, end=2, label="PER", text="Bi", score=1.0, confidence=0.5)
         made = [
             entities.Prediction(task.id, task.text, (entity,) * (number == 0), 0.5, "old pipeline", None)
-            for number, task in enumerate(found)
+            for number, task in enumerate(sentences)
         ]
         predictions.add_predictions(session, list(zip(ids, made, strict=True)))
         ensure_pipelines(session, ["new pipeline"])
@@ -214,9 +214,9 @@ def test_a_copy_keeps_what_is_there_already(store: Store) -> None:
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_limit_that_grew_lets_all_be_learned_anew(store: Store) -> None:
-    found = records(400)
-    add(store, found)
+    sentences = records(400)
+    add(store, sentences)
     Predictor(store, SETTINGS).predict_project()
-    add(store, later(found)[::3])
+    add(store, later(sentences)[::3])
     report = Predictor(store, replace(SETTINGS, corpus_limit=300)).predict_project()
     assert (report.evidence, report.unchanged) == ("learned", 0)

@@ -43,8 +43,8 @@ def make_old(store: Store) -> None:
 
 
 def test_what_another_version_stored_is_learned_anew(store: Store) -> None:
-    found = records()
-    add(store, found)
+    sentences = records()
+    add(store, sentences)
     before = predict(store)
     answers = predicted(store, before.version)
     make_old(store)
@@ -64,11 +64,11 @@ def test_what_another_version_stored_is_learned_anew(store: Store) -> None:
 
 
 def test_so_is_what_tasks_have_added(store: Store) -> None:
-    found = records(COUNT + 8)
-    found[COUNT:] = map(unseen, found[COUNT:])
-    add(store, found[:COUNT])
+    sentences = records(COUNT + 8)
+    sentences[COUNT:] = map(unseen, sentences[COUNT:])
+    add(store, sentences[:COUNT])
     predict(store)
-    add(store, found[COUNT:])
+    add(store, sentences[COUNT:])
     predict(store)
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(CorpusAddition)) == 8

@@ -73,8 +73,8 @@ def test_a_run_has_the_hash_of_its_text(words: list[str]) -> None:
 
 
 def test_ngrams_stay_in_their_text() -> None:
-    found = hash_ngrams([["a", "b", "a"], [], ["b"]], 2)
-    assert sorted(found) == sorted(hash_texts(["a", "b", "a", "a b", "b a", "b"]))
+    ngrams = hash_ngrams([["a", "b", "a"], [], ["b"]], 2)
+    assert sorted(ngrams) == sorted(hash_texts(["a", "b", "a", "a b", "b a", "b"]))
     assert not len(hash_ngrams([], 3))
 
 

@@ -164,8 +164,8 @@ def test_labels_are_translated_into_the_projects(crf: CrfTagger, tmp_path: Any) 
         '{"start": 10, "end": 14, "label": "SHIP"}]}\n'
     )
     told: list[str] = []
-    found = read_labelled_texts(path, ("PER", "LOC"), tell=told.append)
-    assert found == [("Amina saw Lamu", [Entity(0, 5, "PER")])]
+    texts = read_labelled_texts(path, ("PER", "LOC"), tell=told.append)
+    assert texts == [("Amina saw Lamu", [Entity(0, 5, "PER")])]
     assert len(told) == 1
     assert "SHIP (1)" in told[0]
     with pytest.raises(ConfigurationError, match=r"no entity .*\(PERSON, SHIP\) don't fit .*\(DATE\)"):

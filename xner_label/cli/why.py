@@ -40,11 +40,11 @@ def _text(story: TaskStory) -> str:
         f"version  {story.version or 'none yet: run `xner-label predict`'}",
     ]
     if story.served is not None:
-        found = ", ".join(
+        entities = ", ".join(
             f"{story.text[item.start : item.end]} [{item.label}] {item.score:.2f}"
             for item in story.served.entities
         )
-        lines.append(f"served   {story.served.version}: {found or '-'}")
+        lines.append(f"served   {story.served.version}: {entities or '-'}")
     for entity in story.entities:
         lines += ["", f"{entity.text} [{entity.label}] at {entity.start}..{entity.end}, {entity.confidence:.2f}"]
         lines += [f"  {line}" for line in _reasons(entity)]

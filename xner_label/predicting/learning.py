@@ -172,15 +172,15 @@ class ProjectKnowledge:
         if self._projector is None or not self._projector.new:
             return
         new = self._projector.new
-        found: dict[int, bytes] = {}
+        additions: dict[int, bytes] = {}
         for task_id, task in projected.items():
             try:
                 key = key_of(build_instance(task)[0])
             except RecordError:
                 continue
             if key in new:
-                found[task_id] = new.pop(key).dump()
-        corpus_states.add_additions(session, self._state_id, found)
+                additions[task_id] = new.pop(key).dump()
+        corpus_states.add_additions(session, self._state_id, additions)
 
     def _stored(self) -> tuple[StoredState | None, CorpusState | None]:
         row = self._newest()

@@ -83,7 +83,7 @@ def why(store: Store, project: str, task_id: str) -> TaskStory:
             for answer in current_annotations(session, row.id, Task.id == task.id)
         ]
         run = runs.promoted_run(session, row.id)
-        found = None if run is None else predictions.find_prediction(session, task.id, run.version)
+        served = None if run is None else predictions.find_prediction(session, task.id, run.version)
         alignment = task.alignment or stages.newest_links(session, [task.id]).get(task.id)
         return TaskStory(
             id=task.external_id,
@@ -93,7 +93,7 @@ def why(store: Store, project: str, task_id: str) -> TaskStory:
             pipeline=None if prediction is None else prediction.pipeline.signature,
             entities=[] if record is None else [_story(task, alignment, entity) for entity in record.entities],
             answers=answers,
-            served=None if found is None else _served(task, found),
+            served=None if served is None else _served(task, served),
         )
 
 

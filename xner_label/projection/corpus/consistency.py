@@ -147,10 +147,10 @@ def relabelled(
 def confidence_signals(chosen: ChosenSpans, elsewhere: Elsewhere, tagged: Tagged | None) -> Floats:
     """(n, len(UNCHANGED)) what c weighs."""
     rows = np.arange(len(chosen.label))
-    own = logit(chosen.confidence)
+    log_odds = logit(chosen.confidence)
     count = elsewhere.spans[:, rows, chosen.label]
     mean = elsewhere.odds[:, rows, chosen.label] / np.maximum(count, 1.0)
-    agreement = (mean - np.clip(own, -SUREST, SUREST)) * count / (count + 1.0)
+    agreement = (mean - np.clip(log_odds, -SUREST, SUREST)) * count / (count + 1.0)
     of_text = elsewhere.probability[0]
     rivals = np.maximum(of_text.sum(axis=1) - of_text[rows, chosen.label], 0.0)
     tagger = np.full(len(rows), 0.5)
@@ -160,7 +160,9 @@ def confidence_signals(chosen: ChosenSpans, elsewhere: Elsewhere, tagged: Tagged
             marginals = tagged.marginals[number]
             if marginals is not None:
                 tagger[row] = span_probability(marginals, first, last)[chosen.label[row]]
-    return np.column_stack([np.ones(len(rows)), own, logit(tagger) / 2.5, np.log1p(rivals), agreement.T / 2.0])
+    return np.column_stack(
+        [np.ones(len(rows)), log_odds, logit(tagger) / 2.5, np.log1p(rivals), agreement.T / 2.0]
+    )
 
 
 def surer(chosen: ChosenSpans, signals: Floats, numbers: Floats) -> ChosenSpans:

@@ -69,8 +69,8 @@ class TallyLookup:
         counts = self._tally.occurrences
         if not len(counts):
             everywhere, seen = self._joined
-            found = [_count(text, everywhere) + (WEIGHT - 1.0) * _count(text, seen) for text in texts]
-            return np.array(found, np.float64), np.ones(len(texts), bool)
+            totals = [_count(text, everywhere) + (WEIGHT - 1.0) * _count(text, seen) for text in texts]
+            return np.array(totals, np.float64), np.ones(len(texts), bool)
         exact = counts.have(hashes)
         exactly = counts.of(hashes) + self._ngrams_since.of(hashes)
         return np.where(exact, exactly[:, 0], find(self._ngrams, hashes)[1]), exact

@@ -152,8 +152,8 @@ def project_round(
         np.repeat(np.arange(len(mentions)), counts), every.first[rows], every.last[rows], borders(counts.tolist())
     )
     probability, picked, exact = solve(candidates, scores)
-    projected_ones = picked >= 0
-    mentions, picked, exact = mentions[projected_ones], picked[projected_ones], exact[projected_ones]
+    is_projected = picked >= 0
+    mentions, picked, exact = mentions[is_projected], picked[is_projected], exact[is_projected]
     labels = np.where(
         observations.open[:, None],
         probabilities(label_scores(observations, evidence, model, shift)),
