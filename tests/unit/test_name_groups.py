@@ -16,7 +16,16 @@ from xner_label.review.name_answers import (
     key_of,
     verdict_in_force,
 )
-from xner_label.review.name_groups import NameKey, Occurrence, group_names, other_labels, other_spans, place_of
+from xner_label.review.name_groups import (
+    SHOWN,
+    NameKey,
+    Occurrence,
+    group_names,
+    other_labels,
+    other_spans,
+    place_of,
+    places_shown,
+)
 from xner_label.studio.name_cards import CARD, OPTIONS, card_data, option_of, verdict_of, verdicts
 
 TEXT = "Benki ya Dunia ilifungua ofisi mjini Dodoma."
@@ -199,3 +208,13 @@ def test_a_card_marks_exactly_the_name_in_any_text(text, data):
     shown = _marked(text, Span(start, end))
     marked = shown.split("<mark", 1)[1].split(">", 1)[1].split("</mark>")[0]
     assert unescape(marked) == text[start:end] or "&" in text
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 7, 211])
+def test_a_card_shows_doubtful_and_sure_occurrences_alike(count):
+    shown = places_shown(count)
+    assert len(shown) == min(count, SHOWN) == len(set(shown))
+    assert shown == sorted(shown)
+    assert (shown[0], shown[-1]) == (0, count - 1)
+    # what holds for most of a large group holds for most of those that are shown, whatever its worst fifth is
+    assert sum(place < count // 5 for place in shown) <= max(1, len(shown) // 2)

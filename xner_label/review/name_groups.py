@@ -19,6 +19,8 @@ from xner_label.tokenization import tokenize
 MIN_OCCURRENCES = 2
 # Other spans that a question offers beside the group's own.
 _OTHER_SPANS = 3
+# How many occurrences a card shows.
+SHOWN = 5
 # A longer or shorter span is offered when at least this share of the occurrences could take it.
 _COMMON = 0.5
 
@@ -78,6 +80,17 @@ def name_form(name: str) -> str:
     Diacritics count: they tell names apart in many languages.
     """
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def places_shown(count: int) -> list[int]:
+    """Which of a group's ``count`` occurrences, the most doubtful first, a card shows: all ranks alike.
+
+    One answer settles all of them: the most doubtful alone are its exceptions, the more so the better doubt tells
+    wrong ones from right ones.
+    """
+    if count <= SHOWN:
+        return list(range(count))
+    return [rank * (count - 1) // (SHOWN - 1) for rank in range(SHOWN)]
 
 
 def group_names(occurrences: Iterable[Occurrence], *, least: int = MIN_OCCURRENCES) -> list[NameGroup]:

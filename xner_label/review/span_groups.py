@@ -15,8 +15,6 @@ from xner_label.review.pool import Bools, Floats, Ints
 
 # A span less likely than this belongs to no group: nobody sees it, and hardly any is right.
 LEAST_CONFIDENCE = 0.05
-# How many occurrences a person is shown, the most doubtful first.
-SHOWN = 5
 
 
 class SpanGroup(NamedTuple):
@@ -26,11 +24,6 @@ class SpanGroup(NamedTuple):
     key: NameKey
     rows: Ints
     doubt: float
-
-    @property
-    def shown(self) -> Ints:
-        """The occurrences that a person is shown."""
-        return self.rows[:SHOWN]
 
 
 def span_groups(

@@ -26,7 +26,7 @@ from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.review.costs import SECONDS_PER_NAME, Costs
 from xner_label.review.name_answers import Verdict
-from xner_label.review.name_groups import NameGroup, NameKey, Occurrence, other_spans, place_of
+from xner_label.review.name_groups import NameGroup, NameKey, Occurrence, other_spans, place_of, places_shown
 from xner_label.review.name_occurrences import (
     Occurrences,
     answers_on,
@@ -243,7 +243,9 @@ class Simulation:
                 (int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) for row in group.rows
             ]
             borders = self._borders(group.key, places, keys)
-            verdicts[group.key] = reviewer.name(group.key.label, places[: len(group.shown)], borders)
+            ranks = places_shown(len(places))
+            offered = {text: [at[rank] for rank in ranks] for text, at in borders.items()}
+            verdicts[group.key] = reviewer.name(group.key.label, [places[rank] for rank in ranks], offered)
         return state._replace(verdicts=verdicts, seconds=state.seconds + SECONDS_PER_NAME * len(groups))
 
     def _borders(

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from xner_label.entities import Span
 from xner_label.errors import ContractError
 from xner_label.review.name_answers import Kind, Verdict
-from xner_label.review.name_groups import NameGroup, Occurrence
+from xner_label.review.name_groups import NameGroup, Occurrence, places_shown
 from xner_label.studio.labelling import EXTERNAL_ID
 from xner_label.wording import counted
 
@@ -22,7 +22,6 @@ from xner_label.wording import counted
 CARD = "card"
 OPTIONS = "options"
 TITLE = "name"
-SHOWN = 5
 
 # Text around an occurrence that a card shows, in code points.
 _CONTEXT = 160
@@ -123,7 +122,8 @@ def _card(group: NameGroup) -> str:
         f'<div style="opacity:.75">{escape(group.key.label)}? {count} times, '
         f"expected right: {sure:.0%}. Your answer is for all of them.</div>",
     ]
-    for number, occurrence in enumerate(group.occurrences[:SHOWN], start=1):
+    examples = [group.occurrences[place] for place in places_shown(len(group.occurrences))]
+    for number, occurrence in enumerate(examples, start=1):
         lines.append(
             f'<div style="margin-top:12px" dir="auto">{number}. '
             f"{_marked(occurrence.text, Span(occurrence.start, occurrence.end))}</div>"
