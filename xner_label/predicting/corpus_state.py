@@ -60,8 +60,6 @@ from xner_label.word_forms import fold_word
 
 # A state made of fewer of a project's tasks than this share is made anew.
 _ENOUGH = 0.8
-# How answers are learned from: states of another way aren't mistaken for it.
-_SCHEME = "no history"
 # Taggers and weights are learned anew when there are so many times the tasks that their sample was drawn from.
 _TWICE = 2
 # Tasks that are projected together by what a state has learned.
@@ -215,7 +213,7 @@ def learn_corpus(
     places = stored_places(observations, keys, asked)
     content = [corpus]
     if digest or names.signature:
-        content += [_SCHEME, digest, names.signature, _hash(sorted(places.items()))]
+        content += [digest, names.signature, _hash(sorted(places.items()))]
     sums = sums_elsewhere(
         observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
     )
