@@ -54,7 +54,8 @@ def test_utf_16_is_refused_once_and_says_what_to_do(encoding):
 
 @pytest.mark.parametrize(
     ("head", "way"),
-    [(gzip.compress(b"{}\n"), "gzip -dc"), (b"\x28\xb5\x2f\xfd\x04", "zstd -dc"), (b"PAR1", "predict")],
+    [(gzip.compress(b"{}\n", mtime=0), "gzip -dc"), (b"\x28\xb5\x2f\xfd\x04", "zstd -dc"), (b"PAR1", "predict")],
+    ids=["gzip", "zstd", "parquet"],
 )
 def test_packed_files_are_refused_once_and_say_what_to_do(head, way):
     with pytest.raises(UsageError, match=way):
