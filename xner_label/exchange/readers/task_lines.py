@@ -47,7 +47,7 @@ def _named_by_text(record: bytes) -> bytes | None:
     """The record with an id, if all that it may lack is one."""
     try:
         fields = msgspec.json.decode(record)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(fields, dict) or "id" in fields or not isinstance(fields.get("text"), str):
         return None
