@@ -176,6 +176,8 @@ def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if _holds_half_a_pair(line):
             raise RecordError("json", "holds half of a surrogate pair (\\ud800 to \\udfff); remove it") from None
         raise RecordError("json", f"not a JSON object ({error}); write one object per line") from None
+    except RecursionError:
+        raise RecordError("json", "nested too deeply; a task is an object of a few levels") from None
 
 
 def _holds_half_a_pair(line: bytes) -> bool:

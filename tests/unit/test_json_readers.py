@@ -257,3 +257,10 @@ def test_lines_without_ids_are_named_by_their_texts(read: Any) -> None:
     assert (first, first == second) == (again, False)
     assert result.entities[0] == [("Juma", "PER")]
     assert sorted(result.errors) == [4, 5]
+
+
+def test_a_line_that_nests_too_deeply_spoils_its_record_alone(read: Any) -> None:
+    deep = '{"id": 1, "text": "Lamu", "more": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    result = read("a.jsonl", deep + "\n" + json_lines({"text": "Juma"}, {"id": 3, "text": "Lamu"}))
+    assert result.texts == ["Juma", "Lamu"]
+    assert sorted(result.errors) == [1]

@@ -70,6 +70,13 @@ def test_half_of_a_surrogate_pair_is_named(text, problem):
     assert problem in str(error)
 
 
+def test_a_line_that_nests_too_deeply_is_one_error_and_the_next_line_is_read():
+    data = b'{"id": 1, "more": ' + b"[" * 100_000 + b"]" * 100_000 + b'}\n{"id": 2}\n'
+    (number, error), (_, last) = decoded_lines(BytesIO(data), Row)
+    assert (number, last.id) == (1, 2)
+    assert "nested too deeply" in str(error)
+
+
 def test_a_long_line_is_one_error_and_the_next_line_is_read(monkeypatch):
     monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 1000)
     monkeypatch.setattr(jsonl, "READ_BYTES", 64)

@@ -190,7 +190,7 @@ def _json_format(head: str, *, every: bool = False) -> str | None:
 def _decoded(record: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(record)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
