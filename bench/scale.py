@@ -360,7 +360,7 @@ def spent_between_parts(process: subprocess.Popen[bytes], out: Path, actors: int
             top = psutil.Process(process.pid)
             for each in (top, *top.children(recursive=True)):
                 with suppress(psutil.Error):
-                    title = each.cmdline()[0]
+                    title = "".join(each.cmdline()[:1])  # none of one that is about to begin or has ended
                     if "(_Actor)" in title:
                         kinds[each.pid] = "actors"
                     elif "(_CutFile)" in title:
