@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from sqlalchemy import func, select
 
-from tests.integration.test_learning import COUNT, SETTINGS, add, predicted, records, unseen
+from tests.integration.test_learning import COUNT, PREDICT, SETTINGS, add, predict, predicted, records, unseen
+from tests.integration.test_learning import store as store
 from xner_label.errors import ConfigurationError
 from xner_label.predicting.corpus_state import CorpusState
-from xner_label.predicting.predictor import Predictor, PredictReport
-from xner_label.store import corpus_states, migrating, tasks
-from xner_label.store.database import Store, open_store
+from xner_label.predicting.predictor import Predictor
+from xner_label.store import corpus_states, tasks
+from xner_label.store.database import Store
 from xner_label.store.tables import CorpusAddition
 from xner_label.store.tables import CorpusState as StoredState
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path / 'store.db'}", check=False) as store:
-        migrating.upgrade(store)
-        yield store
-
-
-def predict(store: Store) -> PredictReport:
-    return Predictor(store, SETTINGS).predict_project()
 
 
 def make_old(store: Store) -> None:
@@ -75,4 +66,26 @@ def test_so_is_what_tasks_have_added(store: Store) -> None:
     make_old(store)
     again = predict(store)
     assert (again.evidence, len(predicted(store, again.version))) == ("learned", COUNT + 8)
+    assert predict(store).evidence == ""
+
+
+def test_two_processes_that_find_it_store_it_once(store: Store, tmp_path: Path) -> None:
+    sentences = records(COUNT + 8)
+    sentences[COUNT:] = map(unseen, sentences[COUNT:])
+    add(store, sentences[:COUNT])
+    predict(store)
+    add(store, sentences[COUNT:])
+    answers = predicted(store, predict(store).version)
+    make_old(store)
+    add(store, [msgspec.structs.replace(task, id=f"new-{task.id}") for task in sentences[COUNT:]])
+    (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
+    environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
+    both = [
+        subprocess.Popen(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    reports = [msgspec.json.decode(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len({report["version"] for report in reports}) == 1
+    assert predicted(store, reports[0]["version"]).keys() > answers.keys()
     assert predict(store).evidence == ""

@@ -56,7 +56,7 @@ class ProjectKnowledge:
         self._state_id = 0
         self._projector: LearnedProjector | None = None
         self._loaded: tuple[int, CorpusState] | None = None  # a table is large: it is read once
-        self._unreadable = False
+        self._unreadable: StoredState | None = None
         self.news: Literal["", "counted", "learned"] = ""
 
     def learn(self, linked: LinkedTasks, limit: int, progress: Progress = SILENCE) -> LearnedProjector:
@@ -189,7 +189,7 @@ class ProjectKnowledge:
         try:
             state = self._state_of(row)
         except ConfigurationError:
-            self._unreadable = True
+            self._unreadable = row
             return row, None
         return row, state if state.weights == self._weights.digest else None
 
@@ -199,6 +199,10 @@ class ProjectKnowledge:
             self._loaded = None
             with self._store.read() as session:
                 content = corpus_states.content_of(session, row.id)
+            if content is None:
+                raise ConfigurationError(
+                    "another process has just learned anew", hint="run the same command once more"
+                )
             self._loaded = row.id, CorpusState.load(content)
         return self._loaded[1]
 
@@ -212,10 +216,10 @@ class ProjectKnowledge:
             state.signature, state.gold, annotation_id, state.dump(), name_answer_id=name_answer_id
         )
         with self._store.write() as session:
-            if self._unreadable:
-                corpus_states.forget_states(session, self._project)  # one may have the signature of the new one
+            if self._unreadable is not None:
+                corpus_states.forget_states(session, self._unreadable)  # one may have the signature of the new one
             row = corpus_states.add_state(session, self._project, new)
-        self._loaded, self._unreadable = (row.id, state), False
+        self._loaded, self._unreadable = (row.id, state), None
         return row
 
     def _settled(self, session: Session) -> dict[str, tuple[Entity, ...]]:

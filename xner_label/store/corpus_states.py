@@ -67,14 +67,17 @@ def newest_state(session: Session, project_id: int) -> CorpusState | None:
     return session.scalars(query.limit(1).options(defer(CorpusState.content))).first()
 
 
-def content_of(session: Session, state_id: int) -> bytes:
-    """The document of a state."""
-    return session.scalars(select(CorpusState.content).where(CorpusState.id == state_id)).one()
+def content_of(session: Session, state_id: int) -> bytes | None:
+    """The document of a state; None where another process has forgotten it since."""
+    return session.scalar(select(CorpusState.content).where(CorpusState.id == state_id))
 
 
-def forget_states(session: Session, project_id: int) -> None:
-    """Delete all states of a project, with what was added to them."""
-    session.execute(delete(CorpusState).where(CorpusState.project_id == project_id))
+def forget_states(session: Session, newest: CorpusState) -> None:
+    """Delete all states of a project, with what was added to them, as long as ``newest`` is the newest of them:
+    another process may have stored one since."""
+    stored = newest_state(session, newest.project_id)
+    if stored is not None and (stored.id, stored.created_at) == (newest.id, newest.created_at):
+        session.execute(delete(CorpusState).where(CorpusState.project_id == newest.project_id))
 
 
 def add_additions(session: Session, state_id: int, additions: Mapping[int, bytes]) -> None:

@@ -105,7 +105,7 @@ def find(ordered: Hashes, wanted: Hashes) -> tuple[Ints, Bools]:
 def to_document(value: Any) -> Any:
     """How msgspec encodes counts; for its ``enc_hook``."""
     if not isinstance(value, Counts):
-        raise NotImplementedError(f"no document holds a {type(value).__name__}")
+        raise TypeError(f"no document holds a {type(value).__name__}")
     return [
         value.columns,
         value.keys.astype("<u8", copy=False).tobytes(),
@@ -116,7 +116,7 @@ def to_document(value: Any) -> Any:
 def from_document(kind: type, value: Any) -> Any:
     """For msgspec's ``dec_hook``. Raises ValidationError for what isn't counts."""
     if kind is not Counts:
-        raise NotImplementedError(f"no document holds a {kind.__name__}")
+        raise TypeError(f"no document holds a {kind.__name__}")
     try:
         columns, keys, values = value
         made = Counts.made(np.frombuffer(keys, "<u8"), np.frombuffer(values, "<f8").reshape(-1, columns))
