@@ -43,8 +43,9 @@ from xner_label.entities import Task, Tokens  # noqa: E402
 from xner_label.evaluation.spans import JudgedTask, evaluate  # noqa: E402
 from xner_label.jsonl import read_values  # noqa: E402
 from xner_label.pipeline.pipeline import Pipeline  # noqa: E402
-from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus  # noqa: E402
+from xner_label.predicting.corpus_state import CorpusState, learn_corpus  # noqa: E402
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed  # noqa: E402
+from xner_label.predicting.learned_projector import LearnedProjector  # noqa: E402
 from xner_label.predicting.predictor import Predictor, PredictReport  # noqa: E402
 from xner_label.projection.corpus import refresh as corpus_refresh  # noqa: E402
 from xner_label.projection.loglinear.weights_file import Weights  # noqa: E402

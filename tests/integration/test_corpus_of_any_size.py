@@ -15,8 +15,9 @@ from tests.integration.test_learning import add, predicted, records, settle_task
 from tests.misnamed_corpus import misnamed_corpus
 from xner_label import entities
 from xner_label.predicting import evidence_table
-from xner_label.predicting.corpus_state import LearnedProjector, learn_corpus
+from xner_label.predicting.corpus_state import learn_corpus
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted
+from xner_label.predicting.learned_projector import LearnedProjector
 from xner_label.predicting.predictor import Predictor
 from xner_label.projection.corpus import tally
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere

@@ -16,8 +16,9 @@ from sqlalchemy import delete, func, select
 from tests.integration.test_corpus_of_any_size import batches
 from tests.integration.test_learning import add, predicted, records, unseen
 from xner_label import entities
-from xner_label.predicting.corpus_state import CorpusState, LearnedProjector, learn_corpus
+from xner_label.predicting.corpus_state import CorpusState, learn_corpus
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed
+from xner_label.predicting.learned_projector import LearnedProjector
 from xner_label.predicting.predictor import Predictor
 from xner_label.projection.corpus.refresh import Lookups, refresh
 from xner_label.projection.corpus.tally import Tally

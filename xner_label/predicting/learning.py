@@ -16,13 +16,9 @@ from sqlalchemy.orm import Session
 from xner_label import entities
 from xner_label.entities import Entity
 from xner_label.errors import ConfigurationError, RecordError
-from xner_label.predicting.corpus_state import (
-    CorpusState,
-    LearnedProjector,
-    key_of,
-    learn_corpus,
-)
+from xner_label.predicting.corpus_state import CorpusState, key_of, learn_corpus
 from xner_label.predicting.evidence_table import draw_sample, with_all_counted, with_table_refreshed
+from xner_label.predicting.learned_projector import LearnedProjector
 from xner_label.predicting.linked_tasks import LinkedTasks
 from xner_label.progress import SILENCE, Progress
 from xner_label.projection.corpus.tally import Tally
