@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -90,34 +92,56 @@ def test_what_a_killed_one_left_goes_and_what_a_living_one_writes_stays(
         path.touch()
     environment = os.environ | {"XNER_LABEL_DATABASE_URL": sqlite_url}
 
-    def begin(name: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """A process that was stopped while it was writing, and its hidden file."""
-        before = hidden(folder)
-        process = subprocess.Popen(
-            [*command_line, "db", *command.split(), str(folder / name)], env=environment, stdout=subprocess.DEVNULL
-        )
-        while not (new := {path for path in hidden(folder) - before if path.suffix == ".part"}):
-            assert process.poll() is None
-            time.sleep(0.001)
-        process.send_signal(signal.SIGSTOP)
-        return process, new.pop()
+    writing = [*command_line, "db", *command.split()]
+    with ExitStack() as processes:
 
-    killed, left_behind = begin("killed")
-    killed.kill()
-    killed.wait()
-    assert left_behind.exists()
-    living, written = begin("living")
-    assert not left_behind.exists()
-    assert hidden(folder) >= {written}
-    done = subprocess.run(
-        [*command_line, "db", *command.split(), str(folder / "whole")], env=environment, check=True
-    )
-    assert done.returncode == 0
-    assert written.exists()
-    living.send_signal(signal.SIGCONT)
-    assert living.wait() == 0
+        def begin(name: str) -> tuple[subprocess.Popen[bytes], Path]:
+            """A process that was stopped while it was writing, and its hidden file."""
+            before = hidden(folder)
+            while True:
+                process = subprocess.Popen(
+                    [*writing, str(folder / name)], env=environment, stdout=subprocess.DEVNULL
+                )
+                processes.callback(end, process)
+                while process.poll() is None:
+                    if new := {path for path in hidden(folder) - before if locked(path)}:
+                        process.send_signal(signal.SIGSTOP)
+                        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                        if all(path.exists() for path in new):
+                            return process, new.pop()
+                        end(process)
+                (folder / name).unlink()  # it was done before it was stopped
+
+        killed, left_behind = begin("killed")
+        killed.kill()
+        killed.wait()
+        assert left_behind.exists()
+        living, written = begin("living")
+        assert not left_behind.exists()
+        assert hidden(folder) >= {written}
+        subprocess.run([*writing, str(folder / "whole")], env=environment, check=True)
+        assert written.exists()
+        living.send_signal(signal.SIGCONT)
+        assert living.wait() == 0
     assert hidden(folder) == {others[0]}
     assert {path.name for path in folder.iterdir()} == {"living", "whole", *(path.name for path in others)}
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def locked(path: Path) -> bool:
+    """Whether a process is writing the hidden file; between its making and its lock it may still be taken away."""
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 _MANY = """
