@@ -17,6 +17,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.processes import LIMIT, begin
 from tests.soak import rounds
 from xner_label.bulk.options import BulkOptions
 from xner_label.bulk.prediction import predict_files
@@ -176,7 +177,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tasks: Path, tmp_path: Path, comm
     ]
     made: set[str] = set()
     for _ in range(rounds(2)):
-        process = subprocess.Popen([*arguments, "-o", str(out)], stderr=subprocess.DEVNULL)
+        process = begin([*arguments, "-o", str(out)], stderr=subprocess.DEVNULL)
         wanted = len(made) + 3
         while process.poll() is None and len(list(out.glob("part-*"))) < wanted:
             time.sleep(0.005)
@@ -223,7 +224,7 @@ def test_ray_writes_the_same_parts_also_when_an_actor_dies(
         "--aligner",
         "none",
     ]
-    process = subprocess.Popen(
+    process = begin(
         [*command_line, *arguments, "--engine", "ray", "--actors", "2"], stderr=subprocess.PIPE, text=True
     )
     busy: list[int] = []
@@ -232,7 +233,7 @@ def test_ray_writes_the_same_parts_also_when_an_actor_dies(
         time.sleep(0.01)
     assert len(busy) == 2, "both were to get some of the file"
     os.kill(busy[0], signal.SIGKILL)
-    said = process.communicate(timeout=200)[1]
+    said = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == 5, said  # one record is bad
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == {
         path.name: path.read_bytes() for path in embedded.iterdir() if path.is_file()

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import select
 
 from demo.studio_server import StudioServer
-from tests.backend_process import PASSWORD, SECRET, Served, asked, until, waiting
+from tests.backend_process import PASSWORD, SECRET, Served, asked, waiting
 from tests.backend_process import predicted as predicted
 from tests.backend_process import served as served
 from tests.integration.test_studio_faults import shell
+from tests.processes import LIMIT, until
 from tests.warm_process import warm_commands
 from xner_label.entities import Task
 from xner_label.settings.table import Settings
@@ -65,7 +66,7 @@ def test_ids_lead_from_a_command_to_the_backend_to_a_job(
             capture_output=True,
             text=True,
             env={"PATH": "/usr/bin", "XNER_LABEL_RUN_ID": "doctor-1", "LABEL_STUDIO_URL": "http://127.0.0.1:9"},
-            timeout=60,
+            timeout=LIMIT,
         )
         assert "ML backend" in doctor.stdout
         requests = [record for record in records(backend.log) if "path" in record]
@@ -89,7 +90,7 @@ def test_ids_lead_from_a_command_to_the_backend_to_a_job(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     (begins, *_) = [record for record in records(done.stderr) if record.get("kind") == "sync"]
     assert begins["asked_by_request"] == "hook-1"

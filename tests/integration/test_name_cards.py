@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from tests.processes import LIMIT, begin
 from tests.store_fixtures import count_rows
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError
@@ -252,10 +253,10 @@ def test_two_pushes_at_once_send_each_card_once(store, studio_settings, api, lab
     command = [sys.executable, "-m", "xner_label", "push", "--names", "6", "--database-url", database_url]
     environment = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
     running = [
-        subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        begin(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    outcomes = [(*process.communicate(timeout=180), process.returncode) for process in running]
+    outcomes = [(*process.communicate(timeout=LIMIT), process.returncode) for process in running]
     assert all(code in (0, 5) for *_, code in outcomes), outcomes
     ask_names(store, studio_settings, 6)
     with store.read() as session:
