@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from xner_label.review.name_answers import Kind, NameAnswer, NameAnswers, Verdict, verdict_in_force
 from xner_label.review.name_groups import NameKey
-from xner_label.store import names
+from xner_label.store import gold, names
 
 
 class DisputedName(msgspec.Struct, frozen=True):
@@ -29,7 +29,8 @@ def disputed_names(session: Session, project_id: int) -> list[DisputedName]:
 
 
 def name_answers(session: Session, project_id: int) -> NameAnswers:
-    """What people said about names and haven't taken back; where they disagree nothing is settled."""
+    """What people said about names and haven't taken back; where they disagree nothing is settled, and nothing in
+    a sentence that somebody reviewed."""
     answers: list[NameAnswer] = []
     for question, states in names.answers_in_force(session, project_id):
         verdict = verdict_in_force(
@@ -46,4 +47,4 @@ def name_answers(session: Session, project_id: int) -> NameAnswers:
                 f"{newest.updated_at:%Y-%m-%d}",
             )
         )
-    return NameAnswers(answers)
+    return NameAnswers(answers, gold.reviewed_texts(session, project_id) if answers else None)
