@@ -147,6 +147,26 @@ def test_bad_records_lie_beside_with_reasons(tmp_path: Path) -> None:
     assert (report.predicted, report.rejected) == (0, 2)  # nobody tagged the first
 
 
+def test_files_of_the_same_content_have_a_part_each(tasks: Path, tmp_path: Path) -> None:
+    tasks.write_bytes(lines([task(number) for number in range(60)]) + b"{}\n")
+    alone, out, copies = tmp_path / "alone", tmp_path / "out", [tmp_path / f"copy{number}" for number in range(2)]
+    for copy in copies:
+        copy.write_bytes(tasks.read_bytes())
+    assert run([tasks], alone, size=20).predicted == 60
+    rows = predicted(alone)
+    for files, times in (([tasks, *copies], 3), ([copies[1], tasks], 2), ([tasks], 1), ([tasks, *copies], 3)):
+        report = run(files, out, size=20)
+        assert (report.predicted, report.rejected, report.parts % times) == (60 * times, times, 0)
+        assert predicted(out) == rows * times
+        again = run(files, out, size=20)
+        assert (again.predicted, again.made, predicted(out)) == (60 * times, 0, rows * times)
+    arguments = ["predict", *map(str, [tasks, tasks.parent / "." / tasks.name, copies[0]]), "-o", str(out)]
+    outcome = CliRunner().invoke(cli, [*arguments, "--tagger", "given", "--aligner", "none", "--part-size", "20"])
+    assert isinstance(outcome.exception, PartialError)
+    assert "was given more than once: it is read once" in outcome.stderr
+    assert predicted(out) == rows * 2
+
+
 def test_what_cannot_work_is_refused_before_anything_is_written(tasks: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="isn't a folder"):
         run([tasks], tasks)
