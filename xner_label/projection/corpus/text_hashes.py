@@ -9,6 +9,7 @@ hash has a probability of one in 300,000.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 
@@ -88,9 +89,14 @@ def _polynomials(texts: Sequence[str]) -> Hashes:
 def _polynomial(text: str) -> int:
     value = 0
     for word in text.split(" "):
-        digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        value = (value * _BASE + int.from_bytes(digest, "little")) % 2**64
+        value = (value * _BASE + _word_hash(word)) % 2**64
     return value
+
+
+@lru_cache(maxsize=1 << 16)
+def _word_hash(word: str) -> int:
+    digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def _powers(base: int, count: int) -> Hashes:
