@@ -60,7 +60,9 @@ def _refused(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-@pytest.mark.parametrize("line", ["plan --minutes", "push --minutes", "stop --min-gain", "project --min-confidence"])
+@pytest.mark.parametrize(
+    "line", ["plan --minutes", "push --minutes", "stop --min-gain", "project --min-confidence"]
+)
 def test_numbers_are_finite(line: str, value: str) -> None:
     assert "Invalid value" in _refused(*line.split(), value)
 
