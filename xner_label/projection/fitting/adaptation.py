@@ -37,6 +37,7 @@ from xner_label.projection.corpus.effects import (
     span_keys,
 )
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
+from xner_label.projection.corpus.gazetteer import Gazetteer, with_gazetteer
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
     RoundEvidence,
@@ -76,6 +77,7 @@ class Adapted(msgspec.Struct, frozen=True):
     round: Round
     effects: Effects
     consistency: Consistency | None = None
+    gazetteer: Gazetteer | None = None
 
 
 class _Fit(NamedTuple):
@@ -224,6 +226,14 @@ class _Problem:
         )
 
 
+def review_folds(observations: Observations) -> Ints:
+    """(S,) the third that each sentence is left out with, apart from the folds of the target tagger."""
+    return np.array(
+        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances],
+        np.int64,
+    )
+
+
 def adapt(
     observations: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
 ) -> tuple[Adapted, ChosenSpans]:
@@ -240,9 +250,7 @@ def adapt(
     if reviewed[observations.sentence].sum() < MIN_MENTIONS:
         return unchanged, project_round(observations, evidence, RoundModel(shipped))
     problem = _Problem(observations, evidence, settled, shipped)
-    fold = np.array(
-        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances]
-    )
+    fold = review_folds(observations)
     fits = [
         problem.fit(settled.answered | (reviewed & (fold != which))[observations.sentence])
         for which in range(FOLDS)
@@ -313,15 +321,17 @@ def project_adapted(observations: Observations, evidence: RoundEvidence, adapted
     """The spans of sentences that came after those that a round was adapted to."""
     model, shift = RoundModel(adapted.round), shift_of(observations, adapted.effects)
     chosen = project_round(observations, evidence, model, shift)
-    consistency = adapted.consistency
-    if consistency is None:
-        return chosen
-    elsewhere = consistency.elsewhere(observations, text_of(observations, chosen))
-    scores = label_scores(observations, evidence, model, shift)
-    worth = np.tile(np.array(consistency.label), (len(chosen.label), 1))
-    chosen = relabelled(observations, chosen, scores, elsewhere, worth, model.calibration)
-    signals = confidence_signals(chosen, elsewhere, evidence.tagged)
-    return surer(chosen, signals, np.array(consistency.confidence))
+    consistency, gazetteer = adapted.consistency, adapted.gazetteer
+    if consistency is not None:
+        elsewhere = consistency.elsewhere(observations, text_of(observations, chosen))
+        scores = label_scores(observations, evidence, model, shift)
+        worth = np.tile(np.array(consistency.label), (len(chosen.label), 1))
+        chosen = relabelled(observations, chosen, scores, elsewhere, worth, model.calibration)
+        signals = confidence_signals(chosen, elsewhere, evidence.tagged)
+        chosen = surer(chosen, signals, np.array(consistency.confidence))
+    if gazetteer is not None:
+        chosen = with_gazetteer(observations, chosen, evidence.tagged, gazetteer)
+    return chosen
 
 
 def joined(spans: Sequence[ChosenSpans]) -> ChosenSpans:
