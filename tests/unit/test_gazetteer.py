@@ -10,7 +10,7 @@ from xner_label.entities import Task
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.gazetteer import Entry, entries_of, matches, with_matches
 from xner_label.projection.corpus.rounds import gather, text_of
-from xner_label.projection.corpus.settled import settle
+from xner_label.projection.corpus.settled import NameAnswers, settle
 from xner_label.projection.fitting.adaptation import Adapted, project_adapted
 from xner_label.projection.fitting.corrections import early_tags, spread
 from xner_label.projection.loglinear.model import Model
@@ -160,3 +160,24 @@ def test_a_sentence_that_comes_later_is_told_by_what_was_stored():
         (text, observations.texts[observations.name[mention]])
         for text, mention in zip(text_of(observations, chosen), chosen.mention.tolist(), strict=True)
     ]
+
+
+def test_an_answer_about_a_name_is_remembered_once_however_many_places_it_settles():
+    instances, _ = arrivals(12)
+    observations, rounds = observe(instances)
+    places = np.arange(4)
+    monday = [
+        next(
+            row
+            for row in range(len(observations))
+            if observations.sentence[row] == number and observations.texts[observations.name[row]] == "monday"
+        )
+        for number in places.tolist()
+    ]
+    answers = NameAnswers(
+        places, np.array(monday), np.full(4, 3), np.full(4, 4), np.full(4, observations.labels.index("LOC"))
+    )
+    entries = entries_of(observations, settle(observations, {}, answers), {}, answers)
+    assert entries == {"jumatatu": Entry(1, {"LOC": 1}, {"Jumatatu": 1}, {"monday": 1})}
+    result = spread(observations, rounds, early_tags(observations, rounds), {}, answers)
+    assert all(("jumatatu", "LOC") in spans(observations, result, number) for number in range(12))

@@ -29,7 +29,7 @@ import numpy as np
 from xner_label.projection.corpus.evidence import Observations, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import ChosenSpans
-from xner_label.projection.corpus.settled import Gold, Settled
+from xner_label.projection.corpus.settled import Gold, NameAnswers, Settled
 from xner_label.projection.loglinear.columns import Floats, Ints
 from xner_label.projection.loglinear.model import logit
 
@@ -92,10 +92,12 @@ class Matches(NamedTuple):
     replaced: list[list[int]]
 
 
-def entries_of(observations: Observations, settled: Settled, gold: Gold) -> dict[str, Entry]:
-    """What the reviewed sentences say of every text that people marked in them."""
+def entries_of(
+    observations: Observations, settled: Settled, gold: Gold, answers: NameAnswers | None = None
+) -> dict[str, Entry]:
+    """What the reviewed sentences say of every text that people marked in them, and answers about names."""
     texts = observations.texts
-    entries: dict[str, Entry] = {}
+    entries = {} if answers is None else _answered(observations, texts, answers)
     for number in gold:
         for text, entry in _marked(observations, texts, settled, gold, number).items():
             entries[text] = entries.get(text, Entry()).plus(entry)
@@ -253,6 +255,20 @@ def _marked(
         text = " ".join(words[first:last])
         names = {texts[observations.name[source]]: 1 for source in sources}
         entry = Entry(0, {label: 1}, {" ".join(written[first:last]): 1}, names)
+        entries[text] = entries.get(text, Entry()).plus(entry)
+    return entries
+
+
+def _answered(observations: Observations, texts: Sequence[str], answers: NameAnswers) -> dict[str, Entry]:
+    """The entries of answers about names: an answer counts once, however many places it settles."""
+    entries: dict[str, Entry] = {}
+    for number, mention, first, last, place in zip(*(column.tolist() for column in answers), strict=True):
+        text = " ".join(_folded(observations, texts, number)[first:last])
+        if place < 0 or (text in entries and observations.labels[place] in entries[text].labels):
+            continue
+        written = " ".join(observations.instances[number].target.words()[first:last])
+        names = {texts[observations.name[mention]]: 1} if mention >= 0 else {}
+        entry = Entry(1, {observations.labels[place]: 1}, {written: 1}, names)
         entries[text] = entries.get(text, Entry()).plus(entry)
     return entries
 

@@ -20,7 +20,7 @@ from xner_label.projection.corpus.gazetteer import (
 )
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import ChosenSpans
-from xner_label.projection.corpus.settled import Gold, Settled
+from xner_label.projection.corpus.settled import Gold, NameAnswers, Settled
 from xner_label.projection.fitting.chance import FOLDS
 from xner_label.projection.fitting.optimisation import logistic, minimise
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
@@ -36,10 +36,14 @@ def with_learned_gazetteer(
     tagged: Tagged | None,
     settled: Settled,
     gold: Gold,
+    answers: NameAnswers | None,
     fold: Ints,
 ) -> tuple[Gazetteer, ChosenSpans]:
-    """The gazetteer of ``gold``, and the spans with its matches; ``fold`` (S,) is that of each sentence."""
-    entries = entries_of(observations, settled, gold)
+    """The gazetteer of ``gold`` and of answers about names, and the spans with its matches.
+
+    ``fold`` (S,) is that of each sentence.
+    """
+    entries = entries_of(observations, settled, gold, answers)
     matched = matches(observations, entries, chosen, tagged, settled, gold)
     right = _right(observations, matched, gold)
     reviewed = settled.reviewed[matched.sentence]
