@@ -30,7 +30,7 @@ from xner_label.projection.corpus.evidence import Observations, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import ChosenSpans
 from xner_label.projection.corpus.settled import Gold, NameAnswers, Settled
-from xner_label.projection.loglinear.columns import Floats, Ints
+from xner_label.projection.loglinear.columns import Bools, Floats, Ints
 from xner_label.projection.loglinear.model import logit
 
 # Of c, see above.
@@ -90,6 +90,12 @@ class Matches(NamedTuple):
     mention: Ints
     signals: Floats
     replaced: list[list[int]]
+
+    def select(self, rows: Bools) -> Matches:
+        """The matches of a mask (n,)."""
+        columns: list[Any] = [column[rows] for column in self[:-1]]
+        columns.append([self.replaced[row] for row in np.flatnonzero(rows).tolist()])
+        return Matches(*columns)
 
 
 def entries_of(

@@ -116,10 +116,10 @@ def spread(
     tagged = tag_silver(observations, silver, gold) if len(rounds) > 1 else None
     last = rounds[-1] if tagged is not None else rounds[0]
     adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
+    if answers is not None:
+        chosen = with_answers(chosen, answers)
     if gold or answers is not None:
         folds = review_folds(observations)
         gazetteer, chosen = with_learned_gazetteer(observations, chosen, tagged, settled, gold, answers, folds)
         adapted = msgspec.structs.replace(adapted, gazetteer=gazetteer)
-    if answers is not None:
-        chosen = with_answers(chosen, answers)
     return Spread(chosen, adapted, tagged)

@@ -45,6 +45,8 @@ def with_learned_gazetteer(
     """
     entries = entries_of(observations, settled, gold, answers)
     matched = matches(observations, entries, chosen, tagged, settled, gold)
+    if answers is not None:
+        matched = matched.select(_contradicts_none(matched, chosen, answers))
     right = _right(observations, matched, gold)
     reviewed = settled.reviewed[matched.sentence]
     centre, of_match = np.array(POOLED), fold[matched.sentence]
@@ -57,6 +59,27 @@ def with_learned_gazetteer(
     numbers = np.where(reviewed[:, None], by_fold[of_match], every)
     gazetteer = Gazetteer(entries, tuple(round(value, 5) for value in every.tolist()))
     return gazetteer, with_matches(chosen, matched, match_probability(matched.signals, numbers))
+
+
+def _contradicts_none(matched: Matches, chosen: ChosenSpans, answers: NameAnswers) -> Bools:
+    """(n,) whether a match leaves what answers about names settled as it is, of which ``chosen`` are the spans."""
+    mentions = set(answers.mention[answers.mention >= 0].tolist())
+    places = set(
+        zip(*(column.tolist() for column in (answers.sentence, answers.first, answers.last)), strict=True)
+    )
+    spans = zip(*(column.tolist() for column in (matched.sentence, matched.first, matched.last)), strict=True)
+    settled = [
+        int(chosen.mention[row]) in mentions
+        or (int(chosen.sentence[row]), int(chosen.first[row]), int(chosen.last[row])) in places
+        for row in range(len(chosen.sentence))
+    ]
+    return np.array(
+        [
+            mention not in mentions and span not in places and not any(settled[row] for row in replaced)
+            for mention, span, replaced in zip(matched.mention.tolist(), spans, matched.replaced, strict=True)
+        ],
+        bool,
+    )
 
 
 def _right(observations: Observations, matched: Matches, gold: Gold) -> Bools:
