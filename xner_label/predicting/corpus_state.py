@@ -210,7 +210,7 @@ def learn_corpus(
     sums = sums_elsewhere(
         observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
     )
-    elsewhere = said_elsewhere(observations, result.chosen, result.adapted.consistency, settled, gold)
+    elsewhere = said_elsewhere(observations, result.chosen, result.adapted.spoken, settled, gold)
     reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids, elsewhere)
     reasons = _with_answers(observations, result.chosen, reasons, occurrences, names)
     return CorpusState(

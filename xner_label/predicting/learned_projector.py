@@ -139,7 +139,7 @@ class LearnedProjector:
             only = np.zeros(len(keys), bool)
             only[number] = True
             self.new[key] = Tally.of(observations, belief, only=only)
-        elsewhere = said_elsewhere(observations, chosen, state.adapted.consistency)
+        elsewhere = said_elsewhere(observations, chosen, state.adapted.spoken)
         reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys), elsewhere)
         return stored(observations, keys, chosen, reasons)
 

@@ -12,7 +12,6 @@ free. Weights differ for given, tagged and missed mentions; confidence is calibr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -322,16 +321,3 @@ def tag_silver(observations: Observations, chosen: ChosenSpans, gold: Gold | Non
     repeats = [REPEATS if gold and number in gold else 1 for number in range(len(words))]
     tags = iob2_of_confident_spans(observations, chosen, gold)
     return tag_out_of_fold(words, tags, observations.labels, repeats)
-
-
-def project_corpus(observations: Observations, rounds: Sequence[Round]) -> tuple[ChosenSpans, RoundEvidence]:
-    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence."""
-    tagged: Tagged | None = None
-    for number, weights in enumerate(rounds):
-        evidence = gather(observations, tagged)
-        chosen = project_round(observations, evidence, RoundModel(weights))
-        if number + 1 < len(rounds):
-            tagged = tag_silver(observations, chosen)
-            if tagged is None:
-                break
-    return chosen, evidence
