@@ -34,6 +34,7 @@ from xner_label.projection.corpus.rounds import (
     ChosenSpans,
     RoundEvidence,
     RoundModel,
+    in_steps,
     label_scores,
     probabilities,
     text_of,
@@ -117,7 +118,8 @@ def counted_spans(observations: Observations, chosen: ChosenSpans, settled: Sett
     known[behind] |= settled.answered[chosen.mention[behind]]
     right = counts_as_right(observations, chosen, settled, gold)
     odds = np.where(known, np.where(right, SUREST, -SUREST), np.clip(logit(chosen.confidence), -SUREST, SUREST))
-    probability = np.where(known, right * 1.0, chosen.confidence)
+    # in steps, so that their sums don't depend on the order of the sentences
+    odds, probability = in_steps(odds), in_steps(np.where(known, right * 1.0, chosen.confidence))
     rows = set(
         zip(
             *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)),
@@ -290,7 +292,7 @@ def confidence_signals(chosen: ChosenSpans, elsewhere: Elsewhere, tagged: Tagged
 
 def surer(chosen: ChosenSpans, signals: Floats, numbers: Floats) -> ChosenSpans:
     """The spans with their confidences weighed anew; ``numbers``, one row or one a span, are c."""
-    odds = (signals * numbers).sum(axis=1)
+    odds = in_steps((signals * numbers).sum(axis=1))
     changed = (numbers != np.array(UNCHANGED)).any(axis=-1)
     return chosen._replace(confidence=np.where(changed, 1.0 / (1.0 + np.exp(-odds)), chosen.confidence))
 

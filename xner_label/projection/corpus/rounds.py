@@ -145,7 +145,7 @@ def project_round(
     scores = scores_by_set[np.arange(len(rows)), observations.weight_set[every.mention[rows]]]
     if shift is not None:
         scores = scores + shift.candidate[rows]
-    scores = np.rint(scores * _ROUND) / _ROUND
+    scores = in_steps(scores)
     counts = np.diff(every.at)[mentions]
     candidates = Candidates(
         np.repeat(np.arange(len(mentions)), counts), every.first[rows], every.last[rows], borders(counts.tolist())
@@ -156,7 +156,7 @@ def project_round(
     labels = np.where(
         observations.open[:, None],
         probabilities(label_scores(observations, evidence, model, shift)),
-        np.rint(observations.base_label * _ROUND) / _ROUND,
+        in_steps(observations.base_label),
     )
     sentence = observations.sentence[mentions]
     start = observations.target_at[sentence]
@@ -235,7 +235,12 @@ def label_scores(
 def probabilities(scores: Floats) -> Floats:
     """(n, K) softmax of scores, in steps that are the same on every machine."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
-    result: Floats = np.rint(powers / powers.sum(axis=1, keepdims=True) * _ROUND) / _ROUND
+    return in_steps(powers / powers.sum(axis=1, keepdims=True))
+
+
+def in_steps(values: Floats) -> Floats:
+    """Values in steps that no order of summands changes, nor a machine's last digit."""
+    result: Floats = np.rint(values * _ROUND) / _ROUND
     return result
 
 
