@@ -228,6 +228,22 @@ class Meter:
         return float(spent)
 
 
+class StageSeconds:
+    """Seconds of CPU from each stage's beginning to the next; implements :class:`xner_label.progress.Progress`."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._stage, self._begun = "opening", time.process_time()
+
+    def begin(self, stage: str, total: int | None = None) -> None:
+        now = time.process_time()
+        self.seconds[self._stage] += now - self._begun
+        self._stage, self._begun = stage, now
+
+    def advance(self, count: int = 1) -> None:
+        pass
+
+
 def settings_for(url: str, limit: int) -> Settings:
     return Settings(database_url=url, labels=LABELS, aligner="given", tagger="given", corpus_limit=limit)
 
@@ -257,12 +273,26 @@ def make_store(url: str, count: int, limit: int, more: int, server: PostgresProc
             project = projects.ensure_project(session, settings.project, LABELS).id
         meter("generating alone", lambda: [grown(tasks, n, n + 100) for n in range(0, min(count, 10_000), 100)])
         meter("import", lambda: add(store, project, tasks, 0, count))
-        meter("predict", lambda: watched(lambda: Predictor(store, settings).predict_project(), meter.name))
+        stages = StageSeconds()
+        meter("predict", lambda: watched(lambda: Predictor(store, settings).predict_project(stages), meter.name))
+        stages.begin("the end")
+        parts = (f"{stage} {seconds:.2f} s" for stage, seconds in stages.seconds.items() if seconds >= 0.05)
+        print(f"{meter.name}: {', '.join(parts)}; {stored_size(url, server) / 2**20:.0f} MiB stored", flush=True)
         meter("status", lambda: status(store, settings.project))
         meter("predict, nothing new", lambda: Predictor(store, settings).predict_project())
         if more:
             meter(f"import {more} more", lambda: add(store, project, tasks, count, count + more))
             meter(f"predict {more} more", lambda: Predictor(store, settings).predict_project())
+
+
+def stored_size(url: str, server: PostgresProcess | None) -> int:
+    """Bytes of a database with its indexes: of SQLite's files, or of what the server holds."""
+    if server is not None:
+        files = list((server.folder / "data" / "base").rglob("*"))
+    else:
+        database = Path(url.removeprefix("sqlite:///"))
+        files = list(database.parent.glob(f"{database.name}*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def watched(work: Callable[[], Any], name: str) -> Any:
