@@ -33,7 +33,7 @@ from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.word_forms import fold_word
 
 # Tasks that are projected together by what a state has learned.
-_COUNTED_AT_ONCE, _NEW_AT_ONCE = 500, 32
+_AT_ONCE = 500
 
 
 class LearnedProjector:
@@ -76,10 +76,8 @@ class LearnedProjector:
         spans: dict[str, list[StoredSpan]] = {}
         for counted in (True, False):
             keys_of_kind = [key for key in unknown if self._is_counted(key) == counted]
-            # what each new task adds is counted apart, which takes long in large batches
-            size = _COUNTED_AT_ONCE if counted else _NEW_AT_ONCE
-            for start in range(0, len(keys_of_kind), size):
-                batch = {key: unknown[key] for key in keys_of_kind[start : start + size]}
+            for start in range(0, len(keys_of_kind), _AT_ONCE):
+                batch = {key: unknown[key] for key in keys_of_kind[start : start + _AT_ONCE]}
                 spans |= self._project_new(batch, counted=counted)
         return [projections(known[key] if key in known else spans[key]) for key in keys]
 
@@ -135,10 +133,8 @@ class LearnedProjector:
             tagged = tag_by_fold(words, observations.labels, self._taggers)
         evidence = evidence_from(observations, belief, sums, tagged)
         chosen = project_adapted(observations, evidence, state.adapted)
-        for number, key in enumerate([] if counted else keys):
-            only = np.zeros(len(keys), bool)
-            only[number] = True
-            self.new[key] = Tally.of(observations, belief, only=only)
+        if not counted:
+            self.new |= zip(keys, Tally.by_sentence(observations, belief), strict=True)
         elsewhere = said_elsewhere(observations, chosen, state.adapted.consistency)
         reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys), elsewhere)
         return stored(observations, keys, chosen, reasons)
