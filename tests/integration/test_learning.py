@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from tests.misnamed_corpus import TITLED, misnamed_corpus
+from tests.processes import begin
 from tests.soak import rounds
 from xner_label import entities
 from xner_label.entities import Entity
@@ -184,7 +185,7 @@ def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) 
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     settled = REVIEWED
     for number in range(rounds(5)):
-        process = subprocess.Popen(
+        process = begin(
             PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(0.8 + 2.6 * (0.618 * number % 1))
@@ -379,7 +380,7 @@ def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path:
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     both = [
-        subprocess.Popen(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        begin(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for _ in range(2)
     ]
     reports = [msgspec.json.decode(process.communicate()[0]) for process in both]

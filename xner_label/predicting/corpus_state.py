@@ -197,7 +197,8 @@ def learn_corpus(
         return silver_of(observations, weights.rounds, early, settle(observations, gold))
 
     asked = _asked(observations, keys, names, earlier, silver) if names.verdicts else {}
-    occurrences = without_reviewed(asked, gold.keys())
+    reviewed = {number for number, task_id in enumerate(ids) if task_id in names.reviewed}
+    occurrences = without_reviewed(asked, gold.keys() | reviewed)
     moved = answers_on(observations, occurrences, names.verdicts)
     result = spread(observations, weights.rounds, early, gold, moved)
     settled = settle(observations, gold, moved)
