@@ -2,13 +2,14 @@
 
 `python bench/scale.py quality --languages lug,tsn --shares 1,0.5,0.25`: F1 of the project's projection where a
 share of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the
-differences. `refresh --shares 0.8`: the like, where the table of so many of the tasks is made anew
-when the others come. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with
-other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
+differences. `refresh --shares 0.8`: the like, where the table of so many of the tasks is made anew when the
+others come. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with other
+names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
 names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py learning --tasks
-5000`: the first `predict` of real tasks and the one after a hundred were reviewed. `python bench/scale.py growth
---tasks 10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
-Studio of a few lines on the loopback interface. `python bench/scale.py ray --tasks 40000`: one actor of Ray, two.
+5000`: the first `predict` of real tasks and the one after a hundred were reviewed. `python bench/scale.py
+growth --tasks 10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself,
+with a Label Studio of a few lines on the loopback interface. `python bench/scale.py ray --tasks 40000`: one
+actor of Ray, two.
 """
 
 from __future__ import annotations
