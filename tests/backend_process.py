@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from demo.studio_server import ROOT
+from tests.processes import LIMIT
 from xner_label import sample
 from xner_label.entities import Task
 from xner_label.predicting.predictor import Predictor
@@ -98,7 +98,7 @@ def served(
             finally:
                 process.terminate()
                 try:
-                    process.wait(10)
+                    process.wait(LIMIT)
                 finally:
                     process.kill()
 
@@ -134,13 +134,6 @@ def predicted(store: Store, database_url: str) -> list[Task]:
 
 def settings(database_url: str) -> Settings:
     return Settings(database_url=database_url, aligner="none", projector="string")
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
 
 
 def waiting(store: Store) -> list[str]:

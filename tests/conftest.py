@@ -19,10 +19,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from demo.processes import ending_signals_unwind
 from demo.studio_server import StudioServer, running_studio, studio_executable
+from tests import processes
 from tests.postgres_process import PostgresProcess, postgres_folder, running_postgres
 
 _PREFIXES = ("XNER_LABEL_", "LABEL_STUDIO_")
@@ -53,6 +55,10 @@ def pytest_configure() -> None:
     """A shell starts what runs in its background with Ctrl-C ignored, and children would inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says more about what else the machine does than about the code.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,6 +100,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def processes_ended() -> Iterator[None]:
+    """What a test began is ended with it, whatever it failed of."""
+    yield
+    processes.end_all()
+
+
 @pytest.fixture(scope="session")
 def bench_data() -> Path:
     """The folder of real data that may not be redistributed; skips where it is absent."""
@@ -131,11 +144,11 @@ def _issue_access_token(server: StudioServer) -> str:
 
     def post(path: str, body: bytes, kind: str) -> bytes:
         headers = {"Referer": server.url, "Content-Type": kind, "X-CSRFToken": _cookie(cookies, "csrftoken")}
-        with browser.open(urllib.request.Request(server.url + path, body, headers), timeout=30) as response:
+        with browser.open(urllib.request.Request(server.url + path, body, headers), timeout=120) as response:
             answer: bytes = response.read()
             return answer
 
-    browser.open(f"{server.url}/user/login/", timeout=30).close()
+    browser.open(f"{server.url}/user/login/", timeout=120).close()
     form = {"email": server.user, "password": server.password}
     post("/user/login/", urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded")
     token: str = json.loads(post("/api/token/", b"{}", "application/json"))["token"]

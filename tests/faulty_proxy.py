@@ -17,7 +17,8 @@ Request = tuple[str, str, bytes]
 @dataclass
 class FaultyProxy:
     """``answer`` may give the body of a 200 instead of asking the server; ``change`` the body that goes there;
-    ``alter`` may change the server's answer, or lose it by giving None; ``before`` is called first of all."""
+    ``alter`` may change the server's answer, or lose it by giving None; ``before`` is called first of all.
+    ``under_way`` are the requests that haven't been dealt with, also of clients that are gone."""
 
     upstream: str
     answer: Callable[[Request], bytes | None] = lambda request: None
@@ -25,6 +26,7 @@ class FaultyProxy:
     alter: Callable[[Request, bytes], bytes | None] = lambda request, body: body
     before: Callable[[Request], None] = lambda request: None
     seen: list[str] = field(default_factory=list)
+    under_way: set[int] = field(default_factory=set)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[str]:
@@ -39,7 +41,11 @@ class FaultyProxy:
                     super().handle_one_request()
 
             def relay(self) -> None:
-                proxy.relay(self)
+                proxy.under_way.add(threading.get_ident())
+                try:
+                    proxy.relay(self)
+                finally:
+                    proxy.under_way.discard(threading.get_ident())
 
             do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = relay
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.processes import LIMIT
+
 
 def postgres_folder() -> Path | None:
     """The folder of initdb and pg_ctl; Debian keeps them off the PATH, one folder per major version."""
@@ -39,7 +41,7 @@ class PostgresProcess:
 
     def control(self, *arguments: str) -> None:
         """pg_ctl, until it has done what it was told."""
-        self._run("pg_ctl", "-w", "-t", "60", *arguments)
+        self._run("pg_ctl", "-w", "-t", "240", *arguments)
 
     def start(self) -> None:
         """Make the data and begin."""
@@ -73,7 +75,7 @@ class PostgresProcess:
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.programs / program), "-D", str(self.folder / "data"), *arguments]
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, timeout=90, **self.identity
+            command, cwd=self.folder, capture_output=True, text=True, timeout=LIMIT, **self.identity
         )
         if done.returncode:
             log = self.folder / "server.log"

@@ -21,16 +21,16 @@ def test_one_key_settles_three_other_tasks_and_deleting_it_takes_them_back(
     ask_names(store, studio_settings, 1)
     project, (card,) = cards(api, store)
     page.goto(f"{label_studio.url}/projects/{project}/data?task={card.id}", wait_until="domcontentloaded")
-    page.wait_for_selector("mark >> text=Benki ya Dunia", timeout=60_000)
+    page.wait_for_selector("mark >> text=Benki ya Dunia", timeout=120_000)
     assert page.locator(".xner-card mark").count() == 8
     hotkey = next(option["hotkey"] for option in card.data[OPTIONS] if option["alias"] == "label:ORG")
     page.screenshot(path=artifacts / "name-card.png")
     page.wait_for_selector("text=it depends on the sentence")
     page.click(".xner-card")
     page.keyboard.press(hotkey)
-    page.wait_for_function("() => document.querySelector('input[type=radio]:checked') !== null", timeout=10_000)
+    page.wait_for_function("() => document.querySelector('input[type=radio]:checked') !== null", timeout=120_000)
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+    page.wait_for_selector("button:has-text('Update')", timeout=120_000)
 
     report = sync(store, studio_settings).names
     assert (report.answered, report.problems) == (1, ())

@@ -90,7 +90,7 @@ def shown_entities(page):
 
 def open_task(page, url, project, task):
     page.goto(f"{url}/projects/{project}/data?task={task}", wait_until="domcontentloaded")
-    page.wait_for_selector(".xner-text .htx-highlight", timeout=60_000)
+    page.wait_for_selector(".xner-text .htx-highlight", timeout=120_000)
 
 
 def test_a_pre_annotated_task_is_seen_corrected_and_synced(page, review, label_studio, store, settings, artifacts):
@@ -109,11 +109,11 @@ def test_a_pre_annotated_task_is_seen_corrected_and_synced(page, review, label_s
 
     page.keyboard.press("3")
     page.wait_for_function(
-        "() => document.querySelectorAll('.xner-text [data-label$=\":LOC\"]').length == 2", timeout=10_000
+        "() => document.querySelectorAll('.xner-text [data-label$=\":LOC\"]').length == 2", timeout=120_000
     )
     page.keyboard.press("Escape")
     page.click("button:has-text('Submit')")
-    page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+    page.wait_for_selector("button:has-text('Update')", timeout=120_000)
 
     report = sync(store, settings)
     assert (report.added, report.rejected) == (1, [])
@@ -135,5 +135,5 @@ def test_emoji_combining_marks_and_line_breaks_keep_their_offsets(
     assert shown == [(text[start:end], label) for start, end, label in expected]
     page.screenshot(path=artifacts / "offsets.png")
     page.click("button:has-text('Submit')")
-    page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+    page.wait_for_selector("button:has-text('Update')", timeout=120_000)
     assert sync(store, settings).corrections == {"kept": 3}

@@ -52,7 +52,7 @@ def select(page, words, right_to_left=False):
 
 def open_text(page, url, row):
     page.goto(f"{url}/projects/{row.project}/data?task={row.id}", wait_until="domcontentloaded")
-    page.wait_for_selector(".xner-text .lsf-htx-richtext", timeout=60_000)
+    page.wait_for_selector(".xner-text .lsf-htx-richtext", timeout=120_000)
     page.wait_for_timeout(500)
 
 
@@ -61,10 +61,10 @@ def test_what_is_marked_in_the_browser_comes_back_exactly(page, rows, label_stud
         open_text(page, label_studio.url, rows[key])
         page.keyboard.press("3")
         select(page, words, right_to_left=key in ("arabic", "hebrew"))
-        page.wait_for_selector(".xner-text .htx-highlight", timeout=10_000)
+        page.wait_for_selector(".xner-text .htx-highlight", timeout=120_000)
         page.keyboard.press("Escape")
         page.click("button:has-text('Submit')")
-        page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+        page.wait_for_selector("button:has-text('Update')", timeout=120_000)
     report = sync(store, studio_settings)
     assert (report.added, report.rejected) == (len(TEXTS), [])
     with store.read() as session:

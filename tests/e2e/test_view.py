@@ -113,7 +113,7 @@ def test_a_task_that_people_made_shows_its_source_and_no_empty_box(page, rows, l
     data = {"text": "Juma yuko Lagos.", "source_text": "Juma is in Lagos."}
     answer = api.projects.import_tasks(project, request=[{"data": data}], return_task_ids=True)
     page.goto(f"{label_studio.url}/projects/{project}/data?task={answer.task_ids[0]}")
-    page.wait_for_selector(".xner-text >> text=Juma yuko", timeout=60_000)
+    page.wait_for_selector(".xner-text >> text=Juma yuko", timeout=120_000)
     assert page.locator(".xner-plain >> text=Juma is in Lagos.").is_visible()
     assert "undefined" not in page.inner_text(".lsf-main-view__annotation")
 
@@ -132,7 +132,7 @@ def test_text_runs_from_right_to_left_where_its_script_does(
     ((start, shown, label, _),) = shown_entities(page)
     assert (start, shown, label) == (text.index(words), words, "PER")
     page.click("button:has-text('Submit')")
-    page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+    page.wait_for_selector("button:has-text('Update')", timeout=120_000)
     assert sync(store, studio_settings).corrections == {"kept": 1}
 
 
@@ -150,7 +150,7 @@ def test_a_border_is_dragged(page, rows, label_studio, artifacts, store, studio_
     page.screenshot(path=artifacts / "view-border.png")
     assert [words for _, words, *_ in shown_entities(page)] == ["Stallion"]
     page.click("button:has-text('Submit')")
-    page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+    page.wait_for_selector("button:has-text('Update')", timeout=120_000)
     assert sync(store, studio_settings).corrections == {"moved": 1}
 
 
@@ -165,7 +165,7 @@ def test_a_selection_over_spaces_and_a_tab_is_taken_over(page, rows, label_studi
     page.mouse.up()
     page.wait_for_function("() => document.querySelectorAll('.xner-text .htx-highlight').length > 1")
     page.click("button:has-text('Submit')")
-    page.wait_for_selector("button:has-text('Update')", timeout=30_000)
+    page.wait_for_selector("button:has-text('Update')", timeout=120_000)
     report = sync(store, studio_settings)
     assert (report.rejected, report.added) == ([], 1)
     with store.read() as session:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import save_nllb, save_xlm_roberta
+from tests.processes import LIMIT
 
 pytestmark = pytest.mark.models
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def run(command, *arguments, lines=()):
         input=text.encode(),
         capture_output=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=LIMIT,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LIMIT, begin
 from tests.soak import rounds
 from xner_label import sample
 
@@ -24,7 +25,7 @@ COSTS = {"seconds", "mib", "stages"}
 
 
 def start(folder: Path, cache: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return begin(
         [sys.executable, "-m", "xner_label", "benchmark", "sw=tasks.jsonl", *ARGUMENTS, "--cache", cache],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -45,7 +46,7 @@ def test_killed_anywhere_and_resumed_it_gives_the_same_table(tmp_path: Path) -> 
     source = [{"text": row["source"], "entities": row["source_entities"]} for row in rows[:60]]
     (tmp_path / "source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in source))
     begun = time.monotonic()
-    expected, _ = start(tmp_path, "undisturbed").communicate(timeout=120)
+    expected, _ = start(tmp_path, "undisturbed").communicate(timeout=LIMIT)
     whole = time.monotonic() - begun
     generator = random.Random(3)
     for _ in range(rounds(2)):
@@ -57,6 +58,6 @@ def test_killed_anywhere_and_resumed_it_gives_the_same_table(tmp_path: Path) -> 
         process.communicate()
     processes = [start(tmp_path, "killed") for _ in range(2)]  # which may share what they keep
     for process in processes:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=LIMIT)
         assert table(output) == table(expected)
     assert not [file for file in (tmp_path / "killed").rglob("*.json") if not json.loads(file.read_bytes())]

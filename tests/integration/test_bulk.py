@@ -17,6 +17,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.processes import LIMIT, begin
 from tests.soak import rounds
 from xner_label.bulk.options import BulkOptions
 from xner_label.bulk.prediction import predict_files
@@ -146,6 +147,26 @@ def test_bad_records_lie_beside_with_reasons(tmp_path: Path) -> None:
     assert (report.predicted, report.rejected) == (0, 2)  # nobody tagged the first
 
 
+def test_files_of_the_same_content_have_a_part_each(tasks: Path, tmp_path: Path) -> None:
+    tasks.write_bytes(lines([task(number) for number in range(60)]) + b"{}\n")
+    alone, out, copies = tmp_path / "alone", tmp_path / "out", [tmp_path / f"copy{number}" for number in range(2)]
+    for copy in copies:
+        copy.write_bytes(tasks.read_bytes())
+    assert run([tasks], alone, size=20).predicted == 60
+    rows = predicted(alone)
+    for files, times in (([tasks, *copies], 3), ([copies[1], tasks], 2), ([tasks], 1), ([tasks, *copies], 3)):
+        report = run(files, out, size=20)
+        assert (report.predicted, report.rejected, report.parts % times) == (60 * times, times, 0)
+        assert predicted(out) == rows * times
+        again = run(files, out, size=20)
+        assert (again.predicted, again.made, predicted(out)) == (60 * times, 0, rows * times)
+    arguments = ["predict", *map(str, [tasks, tasks.parent / "." / tasks.name, copies[0]]), "-o", str(out)]
+    outcome = CliRunner().invoke(cli, [*arguments, "--tagger", "given", "--aligner", "none", "--part-size", "20"])
+    assert isinstance(outcome.exception, PartialError)
+    assert "was given more than once: it is read once" in outcome.stderr
+    assert predicted(out) == rows * 2
+
+
 def test_what_cannot_work_is_refused_before_anything_is_written(tasks: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="isn't a folder"):
         run([tasks], tasks)
@@ -176,7 +197,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tasks: Path, tmp_path: Path, comm
     ]
     made: set[str] = set()
     for _ in range(rounds(2)):
-        process = subprocess.Popen([*arguments, "-o", str(out)], stderr=subprocess.DEVNULL)
+        process = begin([*arguments, "-o", str(out)], stderr=subprocess.DEVNULL)
         wanted = len(made) + 3
         while process.poll() is None and len(list(out.glob("part-*"))) < wanted:
             time.sleep(0.005)
@@ -223,7 +244,7 @@ def test_ray_writes_the_same_parts_also_when_an_actor_dies(
         "--aligner",
         "none",
     ]
-    process = subprocess.Popen(
+    process = begin(
         [*command_line, *arguments, "--engine", "ray", "--actors", "2"], stderr=subprocess.PIPE, text=True
     )
     busy: list[int] = []
@@ -232,7 +253,7 @@ def test_ray_writes_the_same_parts_also_when_an_actor_dies(
         time.sleep(0.01)
     assert len(busy) == 2, "both were to get some of the file"
     os.kill(busy[0], signal.SIGKILL)
-    said = process.communicate(timeout=200)[1]
+    said = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == 5, said  # one record is bad
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == {
         path.name: path.read_bytes() for path in embedded.iterdir() if path.is_file()

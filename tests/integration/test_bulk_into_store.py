@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from sqlalchemy import func, select
 
 from tests.integration.test_bulk import actors_of, lines, predicted, run, task
+from tests.processes import LIMIT, begin
 from tests.soak import rounds
 from xner_label.bulk.options import BulkOptions
 from xner_label.bulk.prediction import StoredBulkReport, predict_files_into_store
@@ -140,7 +141,7 @@ def test_a_killed_run_leaves_what_an_undisturbed_one_makes(
 
     before = 0
     for _ in range(rounds(2)):
-        process = subprocess.Popen(
+        process = begin(
             [*command_line, *arguments, "--aligner", "none"], env=environment, stderr=subprocess.DEVNULL
         )
         while process.poll() is None and made() <= before:
@@ -174,7 +175,7 @@ def test_ray_fills_the_same_store_whatever_is_killed(
     drawn, killed = random.Random(7), set[int]()
     said, code, done = "", -1, 0
     while code != 0:
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        process = begin(command, env=environment, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and done < kills:
             living = [actor for actor in actors_of(process.pid) if actor not in killed]
             if not living:
@@ -186,7 +187,7 @@ def test_ray_fills_the_same_store_whatever_is_killed(
                 os.kill(victim, signal.SIGKILL)
             killed.add(victim)
             done += 1
-        said = process.communicate(timeout=250)[1]
+        said = process.communicate(timeout=LIMIT)[1]
         code = process.returncode
         # what was killed whole says nothing, and a batch that was in six killed actors ends a run
         assert code in (0, -signal.SIGKILL) or "died" in said, said

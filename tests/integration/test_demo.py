@@ -8,14 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 from demo.studio_server import ROOT
+from tests.processes import LIMIT, begin, end, until
 
 pytestmark = [
     pytest.mark.studio,
@@ -67,7 +68,7 @@ def test_a_person_reviews_and_ctrl_c_ends_it_all(environment: dict[str, str], tm
         secrets = (password[1], variables["LABEL_STUDIO_API_KEY"], variables["XNER_LABEL_WEBHOOK_SECRET"])
         assert [secret for secret in secrets if secret in logs] == []
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(LIMIT) == 0
     _nothing_left(work)
 
 
@@ -78,24 +79,28 @@ def test_nothing_is_left_when_it_is_ended_early(
     work = tmp_path / "work"
     with _started([sys.executable, "-m", "demo", "--folder", str(work)], environment) as process:
         _until(process.stdout, "Starting Label Studio")
-        while not _running_in(work):
-            time.sleep(0.05)
+        until(lambda: _running_in(work), pause=0.05)
         process.send_signal(number)
-        assert process.wait(20) != 0
+        assert process.wait(LIMIT) != 0
     _nothing_left(work)
 
 
 def test_it_says_what_is_missing(environment: dict[str, str], tmp_path: Path) -> None:
     environment["XNER_LABEL_STUDIO_EXECUTABLE"] = str(tmp_path / "absent")
     done = subprocess.run(
-        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT
     )
     assert done.returncode == 1
     assert "make setup" in done.stderr
 
 
-def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def _started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = begin(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        end(process)
 
 
 def _until(stream: IO[str] | None, words: str) -> str:
@@ -134,8 +139,5 @@ def _find_running(folder: Path) -> Iterator[int]:
 
 
 def _nothing_left(work: Path) -> None:
-    """Nothing of the demonstration runs two seconds after its end."""
-    deadline = time.monotonic() + 2
-    while _running_in(work) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _running_in(work) == []
+    """Nothing of the demonstration goes on running after its end."""
+    until(lambda: _running_in(work) == [], pause=0.05)

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from demo.studio_server import ROOT, StudioServer, running_studio
-from tests.backend_process import PASSWORD, SECRET, until
+from tests.backend_process import PASSWORD, SECRET
 from tests.backend_process import predicted as predicted
 from tests.backend_process import served as served
+from tests.processes import LIMIT, until
 from xner_label import sample
 from xner_label.entities import Task
 from xner_label.reporting.connection import backend_checks, project_checks
@@ -179,13 +180,13 @@ def _doctor(command: list[str], folder: Path, token: str, *flags: str) -> tuple[
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
 
 
 def _listed(server: StudioServer, path: str) -> list[Any]:
     request = urllib.request.Request(server.url + path, headers={"Authorization": f"Token {server.token}"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=LIMIT) as response:
         result: list[Any] = json.load(response)
         return result

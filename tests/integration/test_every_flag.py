@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from demo.studio_server import StudioServer
 from tests.checkpoints import save_bert, save_nllb
+from tests.processes import LIMIT, begin
 from tools.commands_page import commands
 from xner_label import sample
 from xner_label.cli.main import cli
@@ -425,7 +426,7 @@ def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
         "PYTHONPATH": f"{ROOT}:{ROOT / 'backend'}",
         "XNER_LABEL_BACKEND_PASSWORD": "a password",
     }
-    process = subprocess.Popen(
+    process = begin(
         [sys.executable, "-m", "xner_label", "serve", *SERVE.arguments],
         cwd=folder,
         env=environment,
@@ -435,7 +436,7 @@ def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
     )
     yield process
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(LIMIT)
 
 
 def test_every_flag_of_serve(serving: subprocess.Popen[str]) -> None:
@@ -444,7 +445,7 @@ def test_every_flag_of_serve(serving: subprocess.Popen[str]) -> None:
         document = "".join(output.readline() for _ in range(3))
         assert json.loads(document)["listening"].startswith("http://127.0.0.1:")
         serving.send_signal(signal.SIGTERM)
-        assert serving.wait(30) == 0
+        assert serving.wait(LIMIT) == 0
 
 
 @pytest.mark.studio

@@ -4,10 +4,11 @@ import json
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.processes import begin, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -330,7 +331,7 @@ def test_a_full_export_is_what_weights_are_fitted_on(run, tmp_path):
 
 def test_an_interrupted_import_leaves_whole_batches_and_goes_on(run, tmp_path, command_line):
     rows = [{"id": n, "text": f"neno {n}", "entities": [entity(0, 4, "LOC")]} for n in range(12_000)]
-    file = lines(tmp_path / "many.jsonl", *rows)
+    file, half = lines(tmp_path / "many.jsonl", *rows), lines(tmp_path / "half.jsonl", *rows[:6_000])
 
     def stored():
         with sqlite3.connect(tmp_path / "xner-label.db") as connection:
@@ -339,10 +340,10 @@ def test_an_interrupted_import_leaves_whole_batches_and_goes_on(run, tmp_path, c
                 for table in ("tasks", "annotations")
             ]
 
-    process = subprocess.Popen([*command_line, "import", str(file), "--gold"], cwd=tmp_path)
-    deadline = time.monotonic() + 60
-    while stored()[0] == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = begin([*command_line, "import", "-", "--gold"], cwd=tmp_path, stdin=subprocess.PIPE)
+    process.stdin.write(half.read_bytes())  # and the rest never comes: it can't be done before it is killed
+    process.stdin.flush()
+    until(lambda: stored()[0])
     process.kill()
     process.wait()
     interrupted = stored()
@@ -358,9 +359,7 @@ def test_two_imports_of_one_file_at_once_add_it_once(run, tmp_path, command_line
     rows = [{"id": n, "text": f"neno {n}", "entities": [entity(0, 4, "LOC")]} for n in range(8_000)]
     file = lines(tmp_path / "many.jsonl", *rows)
     both = [
-        subprocess.Popen(
-            [*command_line, "import", str(file), "--gold", "--json"], cwd=tmp_path, stdout=subprocess.PIPE
-        )
+        begin([*command_line, "import", str(file), "--gold", "--json"], cwd=tmp_path, stdout=subprocess.PIPE)
         for _ in range(2)
     ]
     reports = [json.loads(process.communicate()[0]) for process in both]
@@ -411,12 +410,13 @@ def test_a_slow_reader_keeps_no_transaction_open(run, tmp_path, command_line):
         [*command_line, "export", "--gold"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout.readline().startswith(b'{"id":"0"')
-        time.sleep(0.5)  # it goes on until the pipe is full
         with sqlite3.connect(tmp_path / "xner-label.db") as connection:
             connection.execute("UPDATE tasks SET split = 'test' WHERE id = 5000")
             connection.commit()
-            busy, log, moved = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        assert (busy, log, moved) == (0, 0, 0)  # nobody holds an older state
+            checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
+            # it goes on until the pipe is full, and then nobody holds an older state
+            until(lambda: connection.execute(checkpoint).fetchone() == (0, 0, 0))
+        assert process.poll() is None
         rest = process.stdout.read()
     assert process.returncode == 0
     assert rest.count(b"\n") == len(rows) - 1

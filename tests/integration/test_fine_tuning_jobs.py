@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.checkpoints import save_xlm_roberta
+from tests.processes import begin
 from tests.sample_store import PROJECT, prepare_sample_store
 from xner_label import sample
 from xner_label.checkpoints.devices import Placement, PlacementRequest
@@ -218,7 +218,7 @@ def test_a_killed_fine_tuning_goes_on_and_ends_the_same(checkpoint, tmp_path):
     line = [sys.executable, "-m", "xner_label", "train", "--project", PROJECT, "--model", checkpoint]
     line += ["--epochs", "4", "--silver-epochs", "1", "--learning-rate", "1e-3", "--device", "cpu"]
     line += ["--database-url", f"sqlite:///{tmp_path / 'store.db'}", "--training-folder", "models"]
-    killed = subprocess.Popen(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    killed = begin(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     deadline = time.monotonic() + 300
     try:
         while not list(tmp_path.glob("models/.resumable-*/gold/checkpoint-*/trainer_state.json")):

@@ -25,6 +25,7 @@ import pytest
 from demo.studio_server import StudioServer
 from tests.faulty_proxy import FaultyProxy, Request, reply
 from tests.integration.test_studio_faults import shell
+from tests.processes import LIMIT, begin, until
 from tests.soak import FACTOR, rounds
 from tests.studio_fixtures import LABELS, example
 from tests.studio_state import Counts, People, require_nothing_lost
@@ -136,6 +137,7 @@ class Killer:
         moment = self._chance.choice(["clock", "arrives", "answered", "later", "later"])
         number = self._chance.randint(1, self.requests)
         seen = 0
+        timers: list[threading.Timer] = []
         wait = self._chance.expovariate(1 / 0.1) if moment == "later" else 0.0
 
         def arrives(request: Request) -> None:
@@ -147,7 +149,8 @@ class Killer:
         def answered(request: Request, body: bytes) -> bytes:
             if moment in ("answered", "later") and seen == number:
                 if wait:
-                    threading.Timer(wait, self.commands.kill).start()
+                    timers.append(threading.Timer(wait, self.commands.kill))
+                    timers[-1].start()
                 else:
                     self.commands.kill()
             return body
@@ -156,14 +159,15 @@ class Killer:
         began = time.monotonic()
         self.commands.start(self.command)
         if moment == "clock":
-            timer = threading.Timer(self._chance.uniform(0.0, 1.2) * self.seconds, self.commands.kill)
-            timer.start()
+            timers.append(threading.Timer(self._chance.uniform(0.0, 1.2) * self.seconds, self.commands.kill))
+            timers[-1].start()
         code, said = self.commands.wait()
+        for timer in timers:  # else it would hit what is started next
+            timer.cancel()
+            timer.join()
         self.proxy.before, self.proxy.alter = (lambda request: None), (lambda request, body: body)
         killed = code == -signal.SIGKILL
         assert killed or code == 0, said
-        if moment == "clock":
-            timer.cancel()
         if not killed:
             self.seconds = time.monotonic() - began
             self.requests = max(seen, 1)
@@ -183,6 +187,7 @@ def kill_often(
                 attempts += 1
                 hit = killer.run()
                 killed += hit
+                until(lambda: not loop.proxy.under_way)  # what it sent arrives before anybody looks for it
                 if not hit or attempts % 3 == 0 or killed == rounds(1):
                     mend()
                 if killed == rounds(1):
@@ -400,7 +405,7 @@ def test_two_of_everything_at_once(
                 running = [
                     (
                         command[0],
-                        subprocess.Popen(
+                        begin(
                             [*command_line, *command],
                             env=environment,
                             cwd=tmp_path,
@@ -413,7 +418,7 @@ def test_two_of_everything_at_once(
                     for _ in range(2)
                 ]
                 for name, process in running:
-                    _, said = process.communicate(timeout=300)
+                    _, said = process.communicate(timeout=LIMIT)
                     codes[f"{name} {process.returncode}"] += 1
                     assert process.returncode in (0, 5), f"{name}: {said}"
                     assert "Traceback" not in said

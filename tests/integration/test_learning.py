@@ -12,11 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tests.misnamed_corpus import TITLED, misnamed_corpus
+from tests.processes import begin
 from tests.soak import rounds
 from xner_label import entities
 from xner_label.entities import Entity
@@ -186,7 +185,7 @@ def test_killed_while_learning_it_learns_the_same(store: Store, tmp_path: Path) 
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     settled = REVIEWED
     for number in range(rounds(5)):
-        process = subprocess.Popen(
+        process = begin(
             PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(0.8 + 2.6 * (0.618 * number % 1))
@@ -223,10 +222,16 @@ def test_counts_of_parts_are_those_of_the_whole() -> None:
     settled = settle(counted, answers)
     belief = clamped(counted, first_opinion(counted), settled)
     tally = Tally.of(counted, belief, settled)
-    halves = [Tally.of(counted, belief, settled, only) for only in (counted_half(True), counted_half(False))]
+    first, others = (Observations(part, [model], [0] * len(part)) for part in (instances[:40], instances[40:79]))
+    settled = settle(first, answers)
     joined = Tally.empty(tally.labels)
-    for half in halves:
-        joined.add(half)
+    joined.add(Tally.of(first, clamped(first, first_opinion(first), settled), settled))
+    of_others = Tally.by_sentence(others, first_opinion(others))
+    for part in of_others:
+        joined.add(part)
+    for number, part in enumerate(of_others):
+        alone = Observations(instances[40 + number : 41 + number], [model], [0], more_labels=others.labels)
+        assert part == Tally.of(alone, first_opinion(alone))
     last = Observations(instances[79:], [model], [0])
     of_last = whole.sentence == 79
     candidates = of_last[whole.candidates.mention]
@@ -234,11 +239,6 @@ def test_counts_of_parts_are_those_of_the_whole() -> None:
         for name, values in expected._asdict().items():
             rows = of_last if len(values) == len(whole) else candidates
             assert getattr(sums, name) == pytest.approx(values[rows], abs=0.02), name
-
-
-def counted_half(first: bool) -> npt.NDArray[np.bool_]:
-    """The sentences of one half of the counted ones."""
-    return (np.arange(79) < 40) == first
 
 
 def command(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -380,7 +380,7 @@ def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path:
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     both = [
-        subprocess.Popen(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        begin(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for _ in range(2)
     ]
     reports = [msgspec.json.decode(process.communicate()[0]) for process in both]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from tests.integration.test_learning import (
@@ -24,8 +26,9 @@ from tests.integration.test_learning import (
 )
 from tests.integration.test_learning import store as store
 from tests.misnamed_corpus import TITLED, WRONG
-from xner_label.entities import Entity
+from xner_label.entities import Entity, Task
 from xner_label.exchange.exporting import export
+from xner_label.predicting.predictor import Predictor
 from xner_label.reporting.status import status
 from xner_label.review import name_audit
 from xner_label.review.name_answers import key_of
@@ -187,3 +190,34 @@ def test_what_not_a_name_took_away_is_read_too(store: Store, monkeypatch: pytest
     measured = status(store, SETTINGS.project).name_decisions
     assert (measured.checked, measured.removed) == (len(checked), len(checked))
     assert (measured.wrong, measured.wrongly_removed) == (1, 1)
+
+
+@pytest.mark.parametrize("projector", ["default", "string"])
+def test_a_reviewed_sentence_isnt_moved_until_its_review_is_undone(store: Store, projector: str) -> None:
+    def predict_all() -> str:
+        return Predictor(store, dataclasses.replace(SETTINGS, projector=projector)).predict_project().version
+
+    sentences = records()
+    add(store, sentences)
+    start = predict_all()
+    reviewed, other, *_ = (task for task in sentences if TITLED in task.text)
+    answer(store, start, str(reviewed.id), "label", "LOC")
+    alone = predict_all()
+
+    def settled(version: str, task: Task) -> list[str]:
+        """The texts of the entities that the answer settled in a sentence."""
+        entities = predicted(store, version)[str(task.id)].entities
+        return [entity.text for entity in entities if entity.provenance is not UNSET and entity.provenance.answer]
+
+    name = predicted(store, start)[str(reviewed.id)].entities[0].text
+    assert [settled(alone, task) for task in (reviewed, other)] == [[name], [name]]
+    settle_tasks(store, [reviewed])
+    assert status(store, SETTINGS.project).unlearned_names == 0
+    after = predict_all()
+    assert after != alone
+    assert [settled(after, task) for task in (reviewed, other)] == [[], [name]]
+    assert "settled by name" not in command(store, "why", str(reviewed.id)).stdout
+    with store.write() as session:
+        project = projects.get_project(session, SETTINGS.project)
+        withdrawing.withdraw(session, withdrawing.answers_of(session, project.id))
+    assert predict_all() == alone

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.chat_server import KEY, Answer, ChatServer, Fault, named, text_of
+from tests.processes import LIMIT
 from xner_label.cli.main import cli
 from xner_label.entities import Entity, Span, Tokens
 from xner_label.errors import ConfigurationError, PartialError, RecordError
@@ -281,28 +282,28 @@ def test_a_text_that_is_too_long_for_the_model_is_named(settings: Settings) -> N
 
 
 @pytest.mark.parametrize(
-    ("fault", "problem"),
+    ("fault", "timeout", "problem"),
     [
-        (Fault(429, "You exceeded your quota", {"retry-after-ms": "5"}), "rate limit"),
-        (Fault(500, "broken", {"retry-after-ms": "5"}), "HTTP 500"),
-        (Fault(seconds=1.0), "no answer within 0.2 s"),
+        (Fault(429, "You exceeded your quota", {"retry-after-ms": "5"}), LIMIT, "rate limit"),
+        (Fault(500, "broken", {"retry-after-ms": "5"}), LIMIT, "HTTP 500"),
+        (Fault(seconds=LIMIT), 2.0, "no answer within 2 s"),
     ],
     ids=str,
 )
 def test_a_fault_that_stays_ends_the_run_and_keeps_what_was_answered(
-    settings: Settings, fault: Fault, problem: str
+    settings: Settings, fault: Fault, timeout: float, problem: str
 ) -> None:
     answers: list[Answer] = [named(("Nairobi", "LOC")), fault]
     server = ChatServer(lambda body: answers[1] if "bad" in text_of(body) else answers[0])
     with server.open() as url:
-        asked = replace(settings, llm_url=url, llm_parallel=1, llm_timeout=0.2, llm_retries=1)
+        asked = replace(settings, llm_url=url, llm_parallel=1, llm_timeout=timeout, llm_retries=1)
         with pytest.raises(PartialError, match=problem) as caught:
             tagger_of(asked).tag([Tokens.tokenize("Nairobi"), Tokens.tokenize("bad")])
         assert "2 times" in str(caught.value)
         assert KEY not in str(caught.value)
         answers[1] = named()
         before = len(server.seen)
-        tagger = tagger_of(asked)
+        tagger = tagger_of(replace(asked, llm_timeout=LIMIT))
         good, late = tagger.tag([Tokens.tokenize("Nairobi"), Tokens.tokenize("bad")])
         assert (spans("Nairobi", good), late) == ([("Nairobi", "LOC")], [])
         assert (len(server.seen), tagger.usage.kept) == (before + 1, 1)
@@ -352,7 +353,7 @@ def test_a_folder_that_cannot_be_written_only_costs_asking_again(settings: Setti
 
 
 def test_many_texts_are_asked_about_side_by_side(settings: Settings) -> None:
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=LIMIT)
 
     def answer(body: dict[str, Any]) -> str:
         together.wait()

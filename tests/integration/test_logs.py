@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,11 +13,12 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from demo.studio_server import StudioServer
-from tests.backend_process import PASSWORD, SECRET, Served, asked, until, waiting
+from demo.studio_server import ROOT, StudioServer
+from tests.backend_process import PASSWORD, SECRET, Served, asked, waiting
 from tests.backend_process import predicted as predicted
 from tests.backend_process import served as served
 from tests.integration.test_studio_faults import shell
+from tests.processes import LIMIT, until
 from tests.warm_process import warm_commands
 from xner_label.entities import Task
 from xner_label.settings.table import Settings
@@ -65,7 +67,7 @@ def test_ids_lead_from_a_command_to_the_backend_to_a_job(
             capture_output=True,
             text=True,
             env={"PATH": "/usr/bin", "XNER_LABEL_RUN_ID": "doctor-1", "LABEL_STUDIO_URL": "http://127.0.0.1:9"},
-            timeout=60,
+            timeout=LIMIT,
         )
         assert "ML backend" in doctor.stdout
         requests = [record for record in records(backend.log) if "path" in record]
@@ -89,7 +91,7 @@ def test_ids_lead_from_a_command_to_the_backend_to_a_job(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     (begins, *_) = [record for record in records(done.stderr) if record.get("kind") == "sync"]
     assert begins["asked_by_request"] == "hook-1"
@@ -201,3 +203,33 @@ def ask_everything(backend: Served, text: str) -> None:
     hook = {SECRET_HEADER: SECRET}
     backend.client.post("/webhook", json={"action": "ANNOTATION_CREATED", "text": TEXT}, headers=hook)
     backend.client.post("/webhook", content=TEXT, headers=hook)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "problem"),
+    [
+        (["--log-format", "json", "nosuchcommand"], "", "No such command '...'."),
+        (["--log-format=json", "--nosuchflag"], "", "No such option"),
+        (["--nosuchflag", "--log-format", "json", "status"], "", "No such option"),
+        (["--log-format", "json"], "", "command"),
+        (["--log-format", "json", "status", "a text"], "status", "unexpected extra argument (...)"),
+        (["--log-format", "json", "project", "--aligner", "a text"], "project", "Invalid value for '...': '...'"),
+    ],
+)
+def test_wrong_usage_is_json_too(
+    arguments: list[str], named: str, problem: str, command_line: Sequence[str], tmp_path: Path
+) -> None:
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+        line = [*command_line, *arguments]
+        return subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=LIMIT)
+
+    without = [word for word in arguments if word not in ("--log-format", "json", "--log-format=json")]
+    for done in (run(*arguments), run(*without, XNER_LABEL_LOG_FORMAT="json")):
+        assert (done.returncode, done.stdout) == (2, "")
+        said, end = records(done.stderr)
+        assert said["level"] == "ERROR"
+        assert said["message"].startswith("wrong usage of the command line: ")
+        assert problem in said["message"]
+        assert "a text" not in done.stderr
+        assert (end["command"], end["exit_code"]) == (named, 2)

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from sqlalchemy import MetaData, func, select, text
 
+from tests.processes import LIMIT, begin
 from tests.store_fixtures import count_rows, fill, fill_every_table
 from xner_label.cli.main import cli
 from xner_label.entities import Entity
@@ -295,11 +296,8 @@ def test_names_of_the_migration_are_those_of_the_store(each_url):
 def test_two_upgrades_at_once_make_one_schema(each_url):
     command = [sys.executable, "-m", "xner_label", "db", "upgrade"]
     environment = os.environ | {"XNER_LABEL_DATABASE_URL": each_url}
-    running = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    outcomes = [(*process.communicate(timeout=120), process.returncode) for process in running]
+    running = [begin(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    outcomes = [(*process.communicate(timeout=LIMIT), process.returncode) for process in running]
     assert [code for *_, code in outcomes] == [0, 0, 0], outcomes
     with open_store(each_url) as store, store.read() as session:
         assert schema.current_revision(session.connection()) == schema.HEAD

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LIMIT
+
 ROOT = Path(__file__).resolve().parents[2]
 # Makes importing the module fail as if it weren't installed.
 CODE = """
@@ -39,7 +41,7 @@ def test_the_extra_is_named(module: str, arguments: str, extra: str, tmp_path: P
     def run(blocked: str, line: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", CODE, blocked, *line.format(folder=tmp_path).split()]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, input=TASK, capture_output=True, text=True, timeout=60
+            command, cwd=tmp_path, env=environment, input=TASK, capture_output=True, text=True, timeout=LIMIT
         )
 
     if "sqlite" in arguments:

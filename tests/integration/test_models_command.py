@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import save_bert
+from tests.processes import LIMIT
 
 pytestmark = pytest.mark.models
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def run(*arguments: str, cache: Path, endpoint: str = "", **variables: str) -> s
         capture_output=True,
         text=True,
         env=environment,
-        timeout=90,
+        timeout=LIMIT,
     )
 
 

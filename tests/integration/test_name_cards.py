@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import msgspec
 import pytest
 from sqlalchemy import select
 
+from tests.processes import LIMIT, begin
 from tests.store_fixtures import count_rows
 from xner_label.entities import Entity, Prediction, ProjectedEntity, SourceMention, Task
 from xner_label.errors import ConfigurationError
@@ -19,6 +21,7 @@ from xner_label.review.plan_outcomes import compare_plan
 from xner_label.review.plans import make_plan
 from xner_label.review.settled_names import name_answers
 from xner_label.store import gold, names, predictions, projects, queue_positions, tables, tasks
+from xner_label.store.labels import change_labels
 from xner_label.studio.asking_names import ask_names
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.name_cards import CARD, OPTIONS
@@ -124,6 +127,24 @@ def test_nothing_is_asked_twice_and_gold_is_left_alone(asked, store, studio_sett
         gold.add_imported_gold(session, {identity: [Entity(0, 1, "LOC")] for identity in ids.values()})
     # three of its four sentences are reviewed: a question for one place isn't worth a card
     assert ask_names(store, studio_settings, 5).chosen == 0
+
+
+def test_waiting_cards_follow_the_labels_of_the_project(asked, store, studio_settings, api):
+    _, (card,) = cards(api, store)
+    assert {"label:LOC", "label:PER", "label:ORG"} < {option["alias"] for option in card.data[OPTIONS]}
+    change_labels(store, studio_settings.project, ["LOC", "PER", "LAW"])
+    settings = replace(studio_settings, labels=("LOC", "PER", "LAW"))
+    connect(store, settings, ConnectOptions(backend=False, replace_config=True))
+    sync(store, settings)
+    _, (changed,) = cards(api, store)
+    offered = [option["alias"] for option in changed.data[OPTIONS] if option["alias"].startswith("label:")]
+    assert offered == ["label:LOC", "label:PER", "label:LAW"]
+    assert {**changed.data, OPTIONS: None} == {**card.data, OPTIONS: None}
+    say(api, card, "label:ORG")  # in a page that was open all the time
+    sync(store, settings)
+    assert settled(store, asked) == [[("LOC", "Benki ya Dunia")]] * 4
+    change_labels(store, studio_settings.project, studio_settings.labels)
+    assert settled(store, asked) == [[("ORG", "Benki ya Dunia")]] * 4
 
 
 def review(store, external_ids):
@@ -252,10 +273,10 @@ def test_two_pushes_at_once_send_each_card_once(store, studio_settings, api, lab
     command = [sys.executable, "-m", "xner_label", "push", "--names", "6", "--database-url", database_url]
     environment = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
     running = [
-        subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        begin(command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    outcomes = [(*process.communicate(timeout=180), process.returncode) for process in running]
+    outcomes = [(*process.communicate(timeout=LIMIT), process.returncode) for process in running]
     assert all(code in (0, 5) for *_, code in outcomes), outcomes
     ask_names(store, studio_settings, 6)
     with store.read() as session:
@@ -310,9 +331,9 @@ def test_predict_applies_an_answer_everywhere_says_so_and_takes_it_back(tmp_path
         assert (after.learned.names, after.learned.entities, after.learned.tasks) == (1, 4, 4)
         with store.read() as session:
             rows = predictions.predictions_of(session, project.id, after.version)
-            entities = [entity for _, prediction in rows for entity in prediction.entities]
-            assert {entity.label for entity in entities} == {"LOC"}
-            answered = predictions.to_record(*rows[0]).entities[0].provenance
+            labels = [[entity.label for entity in prediction.entities] for _, prediction in rows]
+            assert labels == [["PER"], *[["LOC"]] * 4]  # the first is reviewed
+            answered = predictions.to_record(*rows[1]).entities[0].provenance
             assert answered.answer.startswith("ann@example.org, ")
         with store.write() as session:
             names.add_answers(session, [msgspec.structs.replace(state, withdrawn=True)], {})

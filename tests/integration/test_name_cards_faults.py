@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.integration.test_name_cards import SENTENCES, add_occurrences, cards, say
+from tests.processes import LIMIT, begin
 from tests.soak import rounds
 from xner_label.entities import Entity, Task
 from xner_label.predicting.predictor import Predictor
@@ -35,13 +36,11 @@ def start(store, studio_settings, label_studio, database_url):
     connect(store, studio_settings, ConnectOptions(backend=False))
     environment = {"LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": label_studio.token}
 
-    def begin(*arguments):
-        command = [sys.executable, "-m", "xner_label", *arguments, "--database-url", database_url]
-        return subprocess.Popen(
-            command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+    def command(*arguments):
+        line = [sys.executable, "-m", "xner_label", *arguments, "--database-url", database_url]
+        return begin(line, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    return begin
+    return command
 
 
 def kill_during(process, number):
@@ -53,7 +52,7 @@ def kill_during(process, number):
 def test_killed_pushes_and_syncs_lose_nothing_and_double_nothing(start, store, studio_settings, api):
     for number in range(rounds(3)):
         kill_during(start("push", "--names", str(CARDS)), number)
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + LIMIT
     while True:
         ask_names(store, studio_settings, CARDS)
         with store.read() as session:
@@ -78,7 +77,7 @@ def test_two_syncs_at_once_read_every_answer_once(start, store, studio_settings,
     for card in cards(api, store)[1]:
         say(api, card, "no-name")
     both = [start("sync") for _ in range(2)]
-    outcomes = [(*process.communicate(timeout=120), process.returncode) for process in both]
+    outcomes = [(*process.communicate(timeout=LIMIT), process.returncode) for process in both]
     assert all(code == 0 for *_, code in outcomes), outcomes
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(tables.NameAnswer)) == CARDS
@@ -115,8 +114,8 @@ def commands(store, studio_settings, label_studio, database_url, tmp_path):
         "XNER_LABEL_DATABASE_URL": database_url,
     }
 
-    def begin(*arguments):
-        return subprocess.Popen(
+    def command(*arguments):
+        return begin(
             [sys.executable, "-m", "xner_label", *arguments],
             env=os.environ | environment,
             cwd=tmp_path,
@@ -125,7 +124,7 @@ def commands(store, studio_settings, label_studio, database_url, tmp_path):
             text=True,
         )
 
-    return begin
+    return command
 
 
 def test_cards_answers_and_predictions_stay_whole_through_kills(commands, store, api):
@@ -133,7 +132,7 @@ def test_cards_answers_and_predictions_stay_whole_through_kills(commands, store,
 
     def finish(step):
         process = commands(*step)
-        output, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, (step, output, errors)
 
     begun = time.monotonic()
@@ -156,7 +155,7 @@ def test_cards_answers_and_predictions_stay_whole_through_kills(commands, store,
             if card is not None:
                 answered[card.id] = card.data["name"].partition(" ")[0]
                 say(api, card, "label:LOC")
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + LIMIT
     while True:
         finish(steps[0])
         with store.read() as session:

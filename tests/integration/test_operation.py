@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from demo.studio_server import ROOT
+from tests.processes import LIMIT
 from tests.store_fixtures import count_rows, fill_every_table
 from xner_label.store import migrating
 from xner_label.store.database import open_store
@@ -46,7 +47,7 @@ def run(script: str, folder: Path = ROOT, **environment: object) -> subprocess.C
         env=variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
 
 

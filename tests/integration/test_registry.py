@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from sqlalchemy import delete, select
 
+from tests.processes import begin
 from tests.sample_store import PROJECT, prepare_sample_store
 from tests.soak import rounds
 from xner_label import sample
@@ -285,7 +286,7 @@ def test_kills_leave_no_half_run(store, models, tmp_path):
     good = promote(store, PROJECT, models).version
     kills, killed = rounds(2), 0
     for number in range(kills):
-        process = subprocess.Popen(
+        process = begin(
             command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(whole * (0.3 + 0.75 * (number + random.random()) / kills))

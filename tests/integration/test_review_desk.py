@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tests.processes import LIMIT, begin
 from tests.store_fixtures import each_store as each_store
 from tests.store_fixtures import each_url as each_url
 from tests.store_fixtures import sqlite_url as sqlite_url
@@ -166,12 +167,11 @@ def test_several_calibrate_at_once_and_one_is_killed(each_store, each_url, comma
         corpus.answer(session, list(range(60)))
     line = [*command_line, "calibrate", "--json", "--database-url", each_url]
     started = [
-        subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
+        begin(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
     time.sleep(random.uniform(0.3, 1.5))
     started[0].kill()
-    answers = [process.communicate(timeout=120) for process in started]
+    answers = [process.communicate(timeout=LIMIT) for process in started]
     assert [process.returncode for process in started[1:]] == [0, 0], answers
     assert len({out for out, _ in answers[1:]}) == 1
     with each_store.read() as session:

@@ -6,19 +6,19 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from demo.studio_server import ROOT, StudioServer
+from tests.processes import LIMIT, begin, until
 
 CHILD = """
 import sys
 from pathlib import Path
 from demo.processes import ending_signals_unwind, running
-stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 command = [sys.executable, "-c", stubborn]
 with (
     ending_signals_unwind(),
@@ -35,7 +35,7 @@ def test_label_studio_answers_with_its_token(label_studio: StudioServer) -> None
     request = urllib.request.Request(
         f"{label_studio.url}/api/version", headers={"Authorization": f"Token {label_studio.token}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=LIMIT) as response:
         assert json.load(response)["release"] == "1.23.2"
 
 
@@ -59,7 +59,7 @@ def test_every_test_gets_an_empty_postgresql_database(postgres_url: str, turn: i
 
 @pytest.mark.browser
 def test_chromium_runs(chromium: str) -> None:
-    shown = subprocess.run([chromium, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    shown = subprocess.run([chromium, "--version"], capture_output=True, text=True, check=True, timeout=LIMIT)
     assert "Chrom" in shown.stdout
 
 
@@ -67,7 +67,7 @@ def test_chromium_runs(chromium: str) -> None:
 def test_no_child_outlives_its_parent(number: signal.Signals, tmp_path: Path) -> None:
     if number == signal.SIGKILL and sys.platform != "linux":
         pytest.skip("only Linux ends the children of a killed process")
-    parent = subprocess.Popen(
+    parent = begin(
         [sys.executable, "-c", CHILD],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
@@ -75,16 +75,12 @@ def test_no_child_outlives_its_parent(number: signal.Signals, tmp_path: Path) ->
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    with parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        assert _alive(child)
-        parent.send_signal(number)
-        parent.wait(15)
-        deadline = time.monotonic() + 2
-        while _alive(child) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not _alive(child)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert _alive(child)
+    parent.send_signal(number)
+    parent.wait(LIMIT)
+    until(lambda: not _alive(child), pause=0.05)
 
 
 def _alive(process: int) -> bool:

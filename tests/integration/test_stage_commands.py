@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.checkpoints import save_nllb, save_xlm_roberta
+from tests.processes import LIMIT, begin
 
 ROOT = Path(__file__).parents[2]
 TASKS = (
@@ -40,7 +41,7 @@ def run(*arguments: object, lines: Any = ()) -> subprocess.CompletedProcess[byte
         input=text.encode(),
         capture_output=True,
         env=environment(),
-        timeout=120,
+        timeout=LIMIT,
     )
 
 
@@ -165,7 +166,7 @@ def test_the_whole_pipeline_in_a_pipe(tmp_path: Path) -> None:
     pipe = None
     running = []
     for stage in stages:
-        process = subprocess.Popen(
+        process = begin(
             [sys.executable, "-m", "xner_label", *stage],
             stdin=pipe,
             stdout=subprocess.PIPE,
@@ -175,8 +176,8 @@ def test_the_whole_pipeline_in_a_pipe(tmp_path: Path) -> None:
             pipe.close()
         pipe = process.stdout
         running.append(process)
-    output, _ = running[-1].communicate(timeout=240)
-    assert [process.wait(timeout=60) for process in running] == [0, 0, 0, 0]
+    output, _ = running[-1].communicate(timeout=LIMIT)
+    assert [process.wait(LIMIT) for process in running] == [0, 0, 0, 0]
     predictions = [json.loads(line) for line in output.splitlines()]
     assert [row["id"] for row in predictions] == ["a", 2, 3]
     assert [row["text"] for row in predictions] == [task["text"] for task in TASKS]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from tests.processes import LIMIT
 from xner_label.entities import Task as TaskRecord
 from xner_label.errors import StoreUnavailableError
 from xner_label.store import database, migrating, projects
@@ -118,7 +119,7 @@ def test_two_writers_of_the_same_rows_agree(store: Store, postgres_url: str) -> 
 
     def write() -> None:
         with open_store(postgres_url) as other:
-            barrier.wait(30)
+            barrier.wait(LIMIT)
             for start in range(0, len(rows), COUNT):
                 with other.write() as session:
                     counts.append(insert_new(session, Task, rows[start : start + COUNT]))
@@ -127,7 +128,7 @@ def test_two_writers_of_the_same_rows_agree(store: Store, postgres_url: str) -> 
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(LIMIT)
     assert sum(counts) == len(rows) == len(stored(store, Task))
 
 

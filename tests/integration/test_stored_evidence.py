@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from tests.integration.test_learning import COUNT, PREDICT, SETTINGS, add, predict, predicted, records, unseen
 from tests.integration.test_learning import store as store
+from tests.processes import begin
 from xner_label.errors import ConfigurationError
 from xner_label.predicting.corpus_state import CorpusState
 from xner_label.predicting.predictor import Predictor
@@ -81,7 +82,7 @@ def test_two_processes_that_find_it_store_it_once(store: Store, tmp_path: Path) 
     (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     both = [
-        subprocess.Popen(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        begin(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for _ in range(2)
     ]
     reports = [msgspec.json.decode(process.communicate()[0]) for process in both]

@@ -9,7 +9,6 @@ import socket
 import socketserver
 import subprocess
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +19,8 @@ import pytest
 from sqlalchemy import func, select
 
 from demo.studio_server import ROOT, running_studio
+from tests.faulty_proxy import FaultyProxy
+from tests.processes import LIMIT, begin, end
 from xner_label.errors import ConfigurationError, ContractError, PartialError, StudioError
 from xner_label.store import predictions, reviews, tables
 from xner_label.store.database import open_store
@@ -55,23 +56,42 @@ def held(api, project):
     return Counter(row.data["xner_id"] for row in rows)
 
 
-@pytest.mark.parametrize("moment", [ReviewItem.sent_at.is_not(None), ReviewItem.pushed_at.is_not(None)])
+@pytest.mark.parametrize(("chunk", "answered"), [(1, False), (1, True), (2, True)])
 def test_a_killed_push_goes_on_with_nothing_twice_and_nothing_lost(
-    moment, store, studio_settings, api, examples, command_line, tmp_path, monkeypatch
+    chunk, answered, store, studio_settings, label_studio, api, examples, command_line, tmp_path, monkeypatch
 ):
+    """Killed when a chunk has left it and hasn't arrived, or was stored over there and it doesn't know."""
     for module in (delivery, showing):
         monkeypatch.setattr(module, "SETTLE", timedelta(seconds=5))
     examples(store, range(1200))
-    project = connect(store, studio_settings, ConnectOptions()).studio_project
     command = [*command_line, "push", "--limit", "1200", "--json"]
-    process = subprocess.Popen(command, env=shell(studio_settings), cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not count(store, moment) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert count(store, ReviewItem.pushed_at.is_(None)) > 0
-    again = push(store, studio_settings, PushOptions(limit=1200))
+    proxy = FaultyProxy(label_studio.url)
+    started = []
+    imports = 0
+
+    def arrives(request):
+        nonlocal imports
+        if "/import?" in request[1]:
+            imports += 1
+            if imports == chunk and not answered:
+                end(started[0])
+                raise ConnectionAbortedError
+
+    def leaves(request, body):
+        if "/import?" in request[1] and imports == chunk and answered:
+            end(started[0])
+            return None
+        return body
+
+    proxy.before, proxy.alter = arrives, leaves
+    with proxy.open() as url:
+        settings = replace(studio_settings, studio_url=url)
+        project = connect(store, settings, ConnectOptions()).studio_project
+        started.append(begin(command, env=shell(settings), cwd=tmp_path, stderr=subprocess.DEVNULL))
+        assert started[0].wait(LIMIT) == -signal.SIGKILL
+        assert count(store, ReviewItem.sent_at.is_not(None)) == 500 * chunk
+        assert count(store, ReviewItem.pushed_at.is_not(None)) == 500 * (chunk - 1)
+        again = push(store, settings, PushOptions(limit=1200))
     assert again.chosen == 0
     assert held(api, project) == {f"t{number:04}": 1 for number in range(1200)}
     assert count(store, ReviewItem.pushed_at.is_(None)) == 0
@@ -83,11 +103,12 @@ def test_a_killed_push_goes_on_with_nothing_twice_and_nothing_lost(
 
 class Wire:
     """A connection to Label Studio that breaks on demand: ``lose`` answers to imports are swallowed, or the server
-    is ``absent`` altogether."""
+    is ``absent`` altogether, and for good with the answer to the ``last`` import."""
 
     def __init__(self, url):
         self.upstream = (urlsplit(url).hostname, urlsplit(url).port)
-        self.lose = 0
+        self.lose = self.imports = 0
+        self.last: int | None = None
         self.absent = False
 
     @contextlib.contextmanager
@@ -103,9 +124,12 @@ class Wire:
                     back = threading.Thread(target=wire.pump, args=(server, self.request, cut))
                     back.start()
                     while data := self.request.recv(65536):
-                        if b"/import?" in data and wire.lose:
-                            wire.lose -= 1
-                            cut.set()
+                        if b"/import?" in data:
+                            wire.imports += 1
+                            wire.absent = wire.absent or wire.imports == wire.last
+                            if wire.lose or wire.absent:
+                                wire.lose = max(0, wire.lose - 1)
+                                cut.set()
                         server.sendall(data)
                     server.shutdown(socket.SHUT_RDWR)
                     back.join()
@@ -117,9 +141,11 @@ class Wire:
         with Server(("127.0.0.1", 0), Handler) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-            server.shutdown()
-            thread.join()
+            try:
+                yield f"http://127.0.0.1:{server.server_address[1]}"
+            finally:  # else a test that fails would never let the session end
+                server.shutdown()
+                thread.join()
 
     @staticmethod
     def pump(server, client, cut):
@@ -151,23 +177,15 @@ def test_label_studio_going_away_in_the_middle(store, studio_settings, label_stu
     with wire.open() as url:
         settings = replace(studio_settings, studio_url=url)
         project = connect(store, settings, ConnectOptions()).studio_project
-        watcher = threading.Thread(target=vanish_after_the_first_chunk, args=(store, wire))
-        watcher.start()
+        wire.last = 2
         with pytest.raises(StudioError, match="of 600 tasks pushed, then"):
             push(store, settings, PushOptions(limit=600))
-        watcher.join()
-        wire.absent, wire.lose = False, 0
+        assert count(store, ReviewItem.pushed_at.is_not(None)) > 0
+        wire.absent = False
         assert push(store, settings, PushOptions(limit=600)).waiting == 600
     counts = held(api, project)
     assert len(counts) == 600
     assert set(counts.values()) == {1}
-
-
-def vanish_after_the_first_chunk(store, wire):
-    deadline = time.monotonic() + 60
-    while not count(store, ReviewItem.pushed_at.is_not(None)) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    wire.absent, wire.lose = True, 1
 
 
 def test_a_locked_database_loses_nothing(store, studio_settings, api, examples):
@@ -203,11 +221,11 @@ def test_two_pushes_at_once_send_nothing_twice(store, studio_settings, api, exam
     project = connect(store, studio_settings, ConnectOptions()).studio_project
     command = [*command_line, "push", "--limit", "30"]
     running = [
-        subprocess.Popen(command, env=shell(studio_settings), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        begin(command, env=shell(studio_settings), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     for process in running:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, said
     assert held(api, project) == {f"t{number:04}": 1 for number in range(30)}
 

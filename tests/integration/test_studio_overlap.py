@@ -12,6 +12,7 @@ from sqlalchemy import select
 from tests.faulty_proxy import FaultyProxy
 from tests.integration.test_studio_faults import shell
 from tests.integration.test_studio_loop import region
+from tests.processes import LIMIT, begin
 from xner_label.store import gold, tables
 from xner_label.studio.connect import ConnectOptions, connect
 from xner_label.studio.push import PushOptions, push
@@ -32,7 +33,7 @@ class Barrier(FaultyProxy):
         if self.armed and request[1].startswith("/api/users"):
             self.armed = False
             self.held.set()
-            assert self.go.wait(60)
+            assert self.go.wait(LIMIT)
 
 
 @pytest.fixture
@@ -48,15 +49,15 @@ def slow(store, studio_settings, label_studio, api, examples, command_line, tmp_
         started = []
 
         def start():
-            process = subprocess.Popen(
+            process = begin(
                 [*command_line, "sync"], env=shell(settings), cwd=tmp_path, stderr=subprocess.PIPE, text=True
             )
             started.append(process)
-            assert barrier.held.wait(60)
+            assert barrier.held.wait(LIMIT)
 
         def finish():
             barrier.go.set()
-            _, said = started[0].communicate(timeout=60)
+            _, said = started[0].communicate(timeout=LIMIT)
             assert started[0].returncode == 0, said
 
         yield settings, rows, start, finish

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from demo.studio_server import ROOT
-from tests.backend_process import SECRET, until, waiting
+from tests.backend_process import SECRET, waiting
 from tests.backend_process import predicted as predicted
 from tests.backend_process import served as served
 from tests.integration.test_logs import ENTITY, SOURCE, TEXT, make_due
+from tests.processes import LIMIT, until
 from xner_label.entities import Task
 from xner_label.store.database import Store
 from xner_label.studio.attaching import SECRET_HEADER
@@ -106,7 +107,7 @@ def run(command_line: Sequence[str], folder: Path, *arguments: str, **environmen
         env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
     )
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -197,7 +198,9 @@ def test_nothing_is_imported_without_an_address(tmp_path: Path, store: Store) ->
     code = (
         f"try:\n    {program.replace('; ', chr(10) + '    ')}\nexcept Exception as error:\n    print(error){check}"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT
+    )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
@@ -211,6 +214,6 @@ def test_a_receiver_that_is_away_fails_nothing(store: Store, command_line: Seque
         env={"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), **environment, **address},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     assert json.loads(done.stdout)["checks"]

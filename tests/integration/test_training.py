@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.checkpoints import save_xlm_roberta
+from tests.processes import begin
 from tests.sample_store import PROJECT, prepare_sample_store
 from xner_label import sample
 from xner_label.checkpoints.devices import ANYWHERE, PlacementRequest
@@ -379,7 +380,7 @@ def test_silver_alone_trains_a_model_too(store, tmp_path):
 def test_killed_training_registers_nothing(store, tmp_path):
     url = store.engine.url.render_as_string()
     root = Path(__file__).parents[2]
-    process = subprocess.Popen(
+    process = begin(
         [sys.executable, "-m", "xner_label", "train", "--database-url", url, "--training-folder", "m"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root)},

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.processes import begin, until
 from xner_label.cli.main import cli
 
 pytestmark = pytest.mark.models
@@ -154,20 +154,21 @@ def test_killed_and_called_again_it_goes_on_where_it_was(folder: Path, taught_nl
     write(folder / "labelled.jsonl", [line(text, (("Amina", "PER"),)) for text in texts])
     call = arguments(folder, taught_nllb, "--filter", "none", "-o", folder / "silver.jsonl")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xner_label", *call], env=environment, stderr=subprocess.DEVNULL
-    )
-    kept = folder / "cache" / "translations"
-    end = time.monotonic() + 120
-    while not any(kept.rglob("*")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
+    process = begin([sys.executable, "-m", "xner_label", *call], env=environment, stderr=subprocess.DEVNULL)
+
+    def kept() -> dict[Path, int]:
+        """When each translation that is whole was written; one that is being written is hidden."""
+        files = [file for file in (folder / "cache" / "translations").rglob("[!.]*") if file.is_file()]
+        return {file: file.stat().st_mtime_ns for file in files}
+
+    until(lambda: kept() or process.poll() is not None, pause=0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = {file: file.stat().st_mtime_ns for file in kept.rglob("*") if file.is_file()}
+    before = kept()
     assert before
     assert not (folder / "silver.jsonl").exists()
     invoke(*call)
-    after = {file: file.stat().st_mtime_ns for file in kept.rglob("*") if file.is_file()}
+    after = kept()
     assert {file: after[file] for file in before} == before  # none was translated again
     assert len(rows((folder / "silver.jsonl").read_text())) == len(texts)
 

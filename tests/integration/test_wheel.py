@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LIMIT
 from xner_label import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=LIMIT)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     # A folder named in a .pth file has its own .pth files ignored, so an editable install doesn't shine through.
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
@@ -85,13 +86,13 @@ def test_an_installed_command_imports_nothing_from_the_checkout(installed: Path,
 
 def _build(kind: str, source: Path, target: Path) -> Path:
     command = [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(target)]
-    subprocess.run(command, cwd=source, check=True, timeout=120, capture_output=True)
+    subprocess.run(command, cwd=source, check=True, timeout=LIMIT, capture_output=True)
     return next(iter(target.glob("xner_label-*.whl" if kind == "wheel" else "xner_label-*.tar.gz")))
 
 
 def _run(executable: Path, folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [executable, *arguments], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=120
+        [executable, *arguments], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=LIMIT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

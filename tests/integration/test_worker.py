@@ -19,7 +19,8 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from tests.backend_process import SECRET, until, waiting
+from tests.backend_process import SECRET, waiting
+from tests.processes import LIMIT, begin, until
 from tests.soak import rounds
 from tests.store_fixtures import each_store as each_store
 from tests.store_fixtures import each_url as each_url
@@ -70,13 +71,13 @@ def replace_kinds(monkeypatch: pytest.MonkeyPatch, **runs: Callable[..., dict[st
 
 def test_asking_again_adds_nothing_and_puts_off(each_store: Store, project: int) -> None:
     with each_store.write() as session:
-        assert jobs.enqueue(session, project, "sync", delay=10)
+        assert jobs.enqueue(session, project, "sync", delay=1000)
     (first,) = rows(each_store)
     with each_store.write() as session:
-        assert not jobs.enqueue(session, project, "sync", delay=20)
+        assert not jobs.enqueue(session, project, "sync", delay=2000)
         assert jobs.enqueue(session, project, "train")
     later, _ = rows(each_store)
-    assert timedelta(seconds=9) < later.due_at - first.due_at < timedelta(seconds=12)
+    assert timedelta(seconds=999) < later.due_at - first.due_at < timedelta(seconds=1000 + LIMIT)
     with each_store.write() as session:
         assert jobs.claim(session, project, "w", ["sync"], 60) is None  # not due yet
         claim = jobs.claim(session, project, "w", ["sync", "train"], 60)
@@ -177,24 +178,29 @@ def test_a_stopped_worker_gives_its_job_back(
 def test_a_long_job_stays_its_workers(
     each_store: Store, each_url: str, project: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = Event()
+    begun, over = Event(), Event()
 
     def slow(*_: object) -> dict[str, Any]:
         begun.set()
-        time.sleep(2.5)
+        assert over.wait(LIMIT)
         return {}
 
     replace_kinds(monkeypatch, train=slow)
     with each_store.write() as session:
         jobs.enqueue(session, project, "train")
     outcome: list[tuple[int, int]] = []
-    worker = Worker(each_store, settings(each_url), ["train"], lease=1.0)
+    worker = Worker(each_store, settings(each_url), ["train"], lease=3.0)
     thread = Thread(target=lambda: outcome.append(worker.run_due()))
     thread.start()
-    assert begun.wait(10)
-    time.sleep(1.5)
-    assert Worker(each_store, settings(each_url), ["train"]).run_due() == (0, 0)
-    thread.join(30)
+    assert begun.wait(LIMIT)
+    try:
+        first = rows(each_store)[0].lease_until
+        assert first is not None
+        until(lambda: utc_now() > first)
+        assert Worker(each_store, settings(each_url), ["train"]).run_due() == (0, 0)
+    finally:
+        over.set()
+    thread.join(LIMIT)
     assert outcome == [(1, 0)]
 
 
@@ -206,11 +212,11 @@ def test_the_clock_asks(each_store: Store, each_url: str, project: int, monkeypa
     worker = Worker(each_store, settings(each_url), ["sync", "train"], ended=lambda done: ended.append(done.kind))
     thread = Thread(target=worker.run, args=(stopping, {"sync": 0.3, "train": 3600.0, "predict": 0.0}))
     thread.start()
-    deadline = time.monotonic() + 20
-    while ended.count("sync") < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    stopping.set()
-    thread.join(20)
+    try:
+        until(lambda: ended.count("sync") >= 3)
+    finally:
+        stopping.set()
+    thread.join(LIMIT)
     assert ended.count("sync") >= 3
     assert ended.count("train") == 1
 
@@ -239,7 +245,7 @@ def test_no_such_project(each_store: Store, each_url: str) -> None:
 def run_worker(command_line: Sequence[str], url: str, folder: Path, *options: str) -> subprocess.Popen[str]:
     line = [*command_line, "worker", "--database-url", url, *options]
     environment = {"XNER_LABEL_PIPELINE_PROJECTOR": "string", "XNER_LABEL_PIPELINE_ALIGNER": "none"}
-    return subprocess.Popen(
+    return begin(
         line, cwd=folder, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
@@ -264,10 +270,10 @@ def test_killed_workers_leave_each_task_with_one_prediction(
         time.sleep(chance.uniform(0.4, 2.0))
         pair[0].send_signal(signal.SIGKILL)
         for process in pair:
-            process.communicate(timeout=120)
+            process.communicate(timeout=LIMIT)
         expire(each_store)
         last = run_worker(command_line, each_url, tmp_path, "--once", "--json")
-        out, err = last.communicate(timeout=120)
+        out, err = last.communicate(timeout=LIMIT)
         assert last.returncode == 0, err
         assert all(json.loads(line)["problem"] is None for line in out.splitlines())
         with each_store.read() as session:
@@ -285,7 +291,7 @@ def test_a_worker_ends_in_order(
     assert process.stdout is not None
     assert process.stdout.readline().startswith("predict: ")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=LIMIT)
     assert process.returncode == 0
 
 
@@ -295,7 +301,7 @@ def test_once_says_what_failed(
     with each_store.write() as session:
         jobs.enqueue(session, project, "sync")
     process = run_worker(command_line, each_url, tmp_path, "--once")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == PartialError.exit_code
     assert out.startswith("sync: ")
 
@@ -323,7 +329,7 @@ def test_status_checks_for_cron(
 
         def check() -> tuple[int, str]:
             line = [*command_line, "status", "--check", "--json"]
-            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
             assert json.loads(done.stdout)["jobs"][0]["kind"] == "train"
             return done.returncode, done.stderr
 

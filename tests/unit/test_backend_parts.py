@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.processes import LIMIT
 from xner_label.errors import StudioError
 from xner_label_backend.batching import MicroBatcher
 from xner_label_backend.guard import Credentials
@@ -26,7 +27,7 @@ class Gate:
     def __call__(self, items):
         self.batches.append(list(items))
         self.entered.set()
-        assert self.open.wait(10)
+        assert self.open.wait(LIMIT)
         return [item * 10 for item in items]
 
 
@@ -34,11 +35,11 @@ def test_what_arrives_meanwhile_goes_together_and_every_request_in_turn():
     gate = Gate()
     batcher = MicroBatcher(gate, limit=4)
     first = batcher.submit([1])
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(LIMIT)
     large, small = batcher.submit([2, 3, 4, 5, 6]), batcher.submit([7])
     assert batcher.waiting() == 6
     gate.open.set()
-    assert [future.result(10) for future in (*first, *large, *small)] == [10, 20, 30, 40, 50, 60, 70]
+    assert [future.result(LIMIT) for future in (*first, *large, *small)] == [10, 20, 30, 40, 50, 60, 70]
     assert gate.batches == [[1], [2, 7, 3, 4], [5, 6]]
     batcher.close(10)
 
@@ -47,8 +48,8 @@ def test_too_few_results_are_an_error_and_the_thread_goes_on():
     batcher = MicroBatcher(lambda items: [item for item in items if item], limit=1)
     lost, kept = batcher.submit([0, 1])
     with pytest.raises(ValueError, match="1 items were given 0 results"):
-        lost.result(10)
-    assert kept.result(10) == 1
+        lost.result(LIMIT)
+    assert kept.result(LIMIT) == 1
     batcher.close(10)
 
 
@@ -60,9 +61,9 @@ def test_an_error_reaches_its_batch_only():
 
     batcher = MicroBatcher(work, limit=1)
     good, bad, late = batcher.submit([1, 0, 2])
-    assert (good.result(10), late.result(10)) == (1, 2)
+    assert (good.result(LIMIT), late.result(LIMIT)) == (1, 2)
     with pytest.raises(StudioError):
-        bad.result(10)
+        bad.result(LIMIT)
     assert batcher.submit([]) == []
     batcher.close(10)
 
@@ -71,10 +72,10 @@ def test_closing_drops_what_waits():
     gate = Gate()
     batcher = MicroBatcher(gate, limit=1)
     running, waiting = batcher.submit([1, 2])
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(LIMIT)
     batcher.close(0)
     gate.open.set()
-    assert running.result(10) == 10
+    assert running.result(LIMIT) == 10
     assert waiting.cancelled()
 
 

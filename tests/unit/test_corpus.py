@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from xner_label.entities import Task
+from xner_label.entities import Entity, Task
 from xner_label.errors import ConfigurationError
-from xner_label.projection.corpus.evidence import elsewhere
+from xner_label.projection.corpus.evidence import (
+    MAX_NGRAM,
+    Observations,
+    TagMarginals,
+    elsewhere,
+    span_probability,
+    span_tags,
+)
 from xner_label.projection.corpus.projector import LogLinearCorpusProjector
 from xner_label.projection.fitting.examples import read_example
 from xner_label.projection.fitting.files import cased_part, fit_part
 from xner_label.projection.loglinear.mentions import NAMELESS
+from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import build_instance
+from xner_label.word_forms import fold_word
 
+WORDS = ("Asha", "asha", "a b", "Baraka", "na", "(", ")", ",")
 PEOPLE = ("Asha", "Baraka", "Chausiku", "Daudi", "Eshe", "Furaha", "Goma", "Halima")
 PLACES = ("Arusha", "Bukoba", "Dodoma", "Iringa", "Kigoma", "Lindi", "Mbeya", "Tanga", "Kilosa")
 
@@ -99,6 +112,9 @@ def test_rounds_are_fitted_deterministically():
     fitted = fit_part(part, "synthetic", None, True)
     assert fitted.dump() == fit_part(part, "synthetic", None, True).dump()
     assert len(fitted.rounds) == 3
+    assert [bool(each.consistency) for each in fitted.rounds] == [False, False, True]
+    assert fitted.rounds[-1].consistency.tagged is not None
+    assert msgspec.json.decode(fitted.dump(), type=Weights) == fitted
     projector = LogLinearCorpusProjector(fitted)
     sentences = [example.instance for example in examples]
     right = sum(
@@ -112,3 +128,60 @@ def test_rounds_are_fitted_deterministically():
 def test_counts_leave_the_own_sentence_out():
     code, sentence = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
     assert elsewhere(code, sentence, np.array([1.0, 2.0, 4.0, 8.0])).tolist() == [4.0, 4.0, 3.0, 0.0]
+
+
+@given(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), min_size=1, max_size=4), st.data())
+@settings(max_examples=40, deadline=None)
+def test_texts_and_tags_of_candidates_are_counted_one_by_one(weights, sentences, data):
+    """What is counted of all candidates at once is what is counted of each on its own."""
+    tasks = []
+    for number, words in enumerate(sentences):
+        place = data.draw(st.integers(0, len(words) - 1))
+        source = [f"{word}s" if word.isalpha() else word for word in words]
+        at = sum(len(word) + 1 for word in source[:place])
+        name = Entity(at, at + len(source[place]), "PER", 0.9)
+        tasks.append(
+            Task(
+                id=number,
+                text=" ".join(words),
+                tokens=tuple(words),
+                source=" ".join(source),
+                source_tokens=tuple(source),
+                source_entities=(name,),
+                alignment=f"{place}-{place}",
+            )
+        )
+    instances = [build_instance(task)[0] for task in tasks]
+    observations = Observations(instances, [Model(weights)], [0] * len(instances))
+    candidates, texts = observations.candidates, observations.texts
+    folded = [[fold_word(word) for word in words] for words in sentences]
+    runs = [
+        Counter(
+            " ".join(words[first:last])
+            for first in range(len(words))
+            for last in range(first + 1, min(len(words), first + MAX_NGRAM) + 1)
+        )
+        for words in folded
+    ]
+    home = observations.sentence[candidates.mention].tolist()
+    text = [texts[code] for code in observations.text.tolist()]
+    assert observations.occurrences_at_home.tolist() == [
+        runs[number][each] for number, each in zip(home, text, strict=True)
+    ]
+    weight = np.array([0.1 * (number + 1) for number in range(len(instances))])
+    expected = [
+        sum(weight[other] * runs[other][each] for other in range(len(runs)) if other != number)
+        for number, each in zip(home, text, strict=True)
+    ]
+    assert observations.occurrences(weight) == pytest.approx(np.array(expected))
+
+    drawn = np.random.default_rng(len(text))
+    shapes = [(len(words), len(observations.labels)) for words in sentences]
+    marginals = [TagMarginals(drawn.random(shape), drawn.random(shape)) for shape in shapes]
+    start = observations.target_at[home]
+    assert span_tags(observations, marginals).tolist() == [
+        span_probability(marginals[number], first, last).tolist()
+        for number, first, last in zip(
+            home, (candidates.first - start).tolist(), (candidates.last - start).tolist(), strict=True
+        )
+    ]

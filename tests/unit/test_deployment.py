@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.processes import LIMIT
 from xner_label.cli.main import COMMANDS
 from xner_label.settings.table import table
 
@@ -127,6 +128,6 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         text = re.sub(r"/usr/local/bin/\S+", "/bin/true", unit.read_text("utf-8"))
         (tmp_path / unit.name.replace("@.", "@swahili.")).write_text(text)
     names = [str(path) for path in sorted(tmp_path.iterdir())]
-    done = subprocess.run([analyze, "verify", "--man=no", *names], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([analyze, "verify", "--man=no", *names], capture_output=True, text=True, timeout=LIMIT)
     complaints = [line for line in done.stderr.splitlines() if "xner-label" in line]
     assert complaints == []

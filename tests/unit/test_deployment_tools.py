@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.processes import LIMIT
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
@@ -23,7 +25,7 @@ def compose_command() -> tuple[list[str], bool]:
     """How compose is called here, and whether it is the second version, which knows all of the present format."""
     for command, is_second in ((["docker", "compose"], True), (["docker-compose"], False)):
         if shutil.which(command[0]):
-            done = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, timeout=120)
+            done = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, timeout=LIMIT)
             if done.returncode == 0:
                 return command, is_second or not done.stdout.startswith("1.")
     pytest.skip("no docker compose")
@@ -33,7 +35,7 @@ def test_compose_reads_its_file(tmp_path: Path) -> None:
     command, is_second = compose_command()
     folder = tmp_path / "compose"
     shutil.copytree(DEPLOY / "compose", folder)
-    subprocess.run(["bash", str(folder / "secrets.sh")], check=True, timeout=60)
+    subprocess.run(["bash", str(folder / "secrets.sh")], check=True, timeout=LIMIT)
     file = folder / "compose.yaml"
     if not is_second:
         file.write_text(re.sub(r"^name: .*\n", "", file.read_text("utf-8"), flags=re.M), "utf-8")
@@ -42,7 +44,7 @@ def test_compose_reads_its_file(tmp_path: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stderr
     assert "variable is not set" not in done.stderr
@@ -141,7 +143,7 @@ def test_pip_installs_what_the_image_holds(tmp_path: Path) -> None:
         env=os.environ | {"PIP_CONSTRAINT": "constraints.txt", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
     if "No module named pip" in done.stderr:
         pytest.skip("no pip")
@@ -156,7 +158,7 @@ def test_pip_installs_what_the_image_holds(tmp_path: Path) -> None:
             env=os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LIMIT,
         )
         assert started.returncode == 0, started.stderr
     assert (tmp_path / "xner-label.db").is_file()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.processes import LIMIT
 from xner_label.entities import Tokens
 from xner_label.errors import ContractError
 from xner_label.evaluation import metrics
@@ -152,7 +153,7 @@ def evaluate_command(*arguments):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        timeout=60,
+        timeout=LIMIT,
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.processes import LIMIT
 from xner_label import logs
 from xner_label.errors import ContractError
 
@@ -122,7 +123,7 @@ def test_every_command_logs_as_it_is_told(
     for name, value in (environment | {"XNER_LABEL_RUN_ID": "night-7"}).items():
         monkeypatch.setenv(name, value)
     line = [sys.executable, "-m", "xner_label", *arguments]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode in (2, 3, 7), done.stderr
     if not as_json:
         assert not done.stderr.startswith("{")

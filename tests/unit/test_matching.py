@@ -101,6 +101,9 @@ def best_of(problem):
 def test_pruning_dominated_candidates_changes_nothing(problem):
     pruned = [[of_mention[index] for index in undominated(of_mention)] for of_mention in problem]
     assert spans(problem, best_of(problem)) == spans(pruned, best_of(pruned))
+    for of_mention in problem:
+        moved = [(score, first + 1_000, last + 1_000) for score, first, last in of_mention]
+        assert undominated(moved) == undominated(of_mention)
 
 
 @pytest.mark.soak

@@ -26,7 +26,8 @@ from xner_label.review.name_groups import (
     place_of,
     places_shown,
 )
-from xner_label.studio.name_cards import CARD, OPTIONS, card_data, option_of, verdict_of, verdicts
+from xner_label.studio.card_options import with_labels
+from xner_label.studio.name_cards import CARD, OPTIONS, card_data, option_of, verdict_of, verdicts, with_verdicts
 
 TEXT = "Benki ya Dunia ilifungua ofisi mjini Dodoma."
 SOURCE = "The World Bank opened an office in Dodoma."
@@ -184,7 +185,7 @@ def test_a_card_shows_what_it_is_about_and_runs_nothing():
     assert [option["hotkey"] for option in data[OPTIONS]] == list("123456")
 
 
-@given(st.sampled_from(verdicts("PER", ["ORG", "LOC"], ["a: b", "Ñandú"])))
+@given(st.sampled_from(verdicts(["PER", "ORG", "LOC"], ["a: b", "Ñandú"])))
 def test_an_answer_comes_back_as_it_was_offered(verdict):
     region = {"type": "choices", "value": {"choices": [option_of(verdict, "1")["alias"]]}}
     assert verdict_of([region]) == verdict
@@ -218,3 +219,18 @@ def test_a_card_shows_doubtful_and_sure_occurrences_alike(count):
     assert (shown[0], shown[-1]) == (0, count - 1)
     # what holds for most of a large group holds for most of those that are shown, whatever its worst fifth is
     assert sum(place < count // 5 for place in shown) <= max(1, len(shown) // 2)
+
+
+def test_a_card_offers_the_labels_of_today():
+    card = with_verdicts({"name": "Dodoma"}, ["LOC", "ORG", "PER"], ["Dodoma Mjini"])
+    assert with_labels(card, ["PER", "ORG", "LOC"]) == card
+    changed = with_labels(card, ["PER", "DATE", "LOC", "LAW"])
+    aliases = [option["alias"] for option in changed["options"]]
+    labels = ["label:LOC", "label:PER", "label:DATE", "label:LAW"]
+    assert aliases == [*labels, "span:Dodoma Mjini", "no-name", "depends"]
+    assert [option["hotkey"] for option in changed["options"]] == list("1234567")
+    assert changed["name"] == "Dodoma"
+    many = with_labels(card, [f"L{number}" for number in range(100)])
+    assert len(many["options"]) == 103
+    assert sum("hotkey" in option for option in many["options"]) == 9
+    assert with_labels(many, ["LOC", "ORG", "PER"])["options"] == card["options"]

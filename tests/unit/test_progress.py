@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import begin, until
 from xner_label.cli.progress import ConsoleProgress, count_lines
 
 ROOT = Path(__file__).parents[2]
@@ -24,13 +25,9 @@ def test_without_a_terminal_it_says_now_and_then_where_it_stands(capfd: pytest.C
     talker = threading.Thread(target=progress.keep_talking, args=(over,))
     progress.begin("aligning", 1000)
     progress.advance(250)
-    talker.start()
-    over.wait(0.2)
-    over.set()
-    talker.join()
-    written = capfd.readouterr()
-    first, *others = written.err.splitlines()
-    assert (written.out, first) == ("", "aligning ...")
+    written, errors = said_by(talker, over, capfd, 2)
+    first, *others = errors.splitlines()
+    assert (written, first) == ("", "aligning ...")
     assert re.fullmatch(r"aligning: 250 of 1,000, [\d,.]+/s, about \d+ s left", others[0])
 
 
@@ -40,11 +37,26 @@ def test_work_of_an_unknown_length_has_a_rate(capfd: pytest.CaptureFixture[str])
     talker = threading.Thread(target=progress.keep_talking, args=(over,))
     progress.begin("projecting")
     progress.advance(3)
+    _, errors = said_by(talker, over, capfd, 1)
+    assert re.match(r"projecting: 3, [\d,.]+/s, \d+ s so far\n", errors)
+
+
+def said_by(
+    talker: threading.Thread, over: threading.Event, capfd: pytest.CaptureFixture[str], lines: int
+) -> tuple[str, str]:
+    """What is on standard output and standard error once there are so many lines on the latter."""
+    said = ["", ""]
+
+    def enough() -> bool:
+        for number, piece in enumerate(capfd.readouterr()):
+            said[number] += piece
+        return said[1].count("\n") >= lines
+
     talker.start()
-    over.wait(0.1)
+    until(enough, pause=0.02)
     over.set()
     talker.join()
-    assert re.match(r"projecting: 3, [\d,.]+/s, 0 s so far\n", capfd.readouterr().err)
+    return said[0], said[1]
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left_and_the_results_stay_clean(tmp_path: Path) -> None:
@@ -53,7 +65,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left_and_the_results_stay_clea
     tasks = tmp_path / "tasks.jsonl"
     tasks.write_text((json.dumps(line) + "\n") * 150_000)
     controller, terminal = pty.openpty()
-    process = subprocess.Popen(
+    process = begin(
         [sys.executable, "-m", "xner_label", "project", "--projector", "default", str(tasks)],
         stdout=subprocess.DEVNULL,
         stderr=terminal,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LIMIT
+
 ROOT = Path(__file__).parents[2]
 GOOD = {
     "id": "a",
@@ -33,7 +35,7 @@ def run(*arguments, lines=(), **options):
         input=text.encode(),
         capture_output=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=LIMIT,
         **options,
     )
 
@@ -341,7 +343,7 @@ def test_a_full_disk_is_said_in_a_sentence(arguments):
             stdout=full,
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
-            timeout=60,
+            timeout=LIMIT,
             check=False,
         )
     assert done.returncode == 1
@@ -362,7 +364,7 @@ def test_a_full_disk_is_said_by_all_that_write(tmp_path, arguments):
             stderr=subprocess.PIPE,
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
-            timeout=60,
+            timeout=LIMIT,
             check=False,
         )
     assert done.returncode == 1

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from tests.misnamed_corpus import misnamed_corpus as sentences
+from xner_label.cli.simulate import _line
 from xner_label.errors import UsageError
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.review.name_answers import Kind, Verdict
+from xner_label.simulation.curves import curve
 from xner_label.simulation.files import SplitTask
 from xner_label.simulation.loop import Simulation
 from xner_label.simulation.reviewer import SimulatedReviewer
@@ -56,6 +58,16 @@ def test_more_answers_leave_fewer_errors(simulation):
     assert start.test_f1 < reviewed.test_f1
     assert reviewed.rest_f1 > reviewed.replaced_rest_f1
     assert reviewed.text_f1 is not None
+
+
+def test_nothing_is_said_of_a_rest_that_nobody_left(simulation):
+    (run,) = simulation.run("random", [len(simulation.pool)], text=False)
+    assert run.budget == len(simulation.pool)
+    assert run.pool_f1 == 1.0
+    about_rest = ("rest_f1", "replaced_rest_f1", "rest_f1_ci95", "rest_gain_ci95", "auroc", "auroc_at_cut", "ece")
+    assert [name for name in about_rest if getattr(run, name) is not None] == []
+    assert _line(run).split()[6:8] == ["1.0000", "-"]
+    assert curve([run], "random", "rest_f1") == []
 
 
 def test_one_queue_of_sentences_and_names_keeps_to_its_time(simulation):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import LIMIT
 from xner_label.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ print(json.dumps([done.exit_code, done.output, sorted({name.split(".")[0] for na
 
 def _loaded(*arguments: str) -> tuple[int, str, set[str]]:
     command = [sys.executable, "-c", CODE, json.dumps(arguments)]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=LIMIT)
     code, output, modules = json.loads(shown.stdout)
     return code, output, set(modules)
 

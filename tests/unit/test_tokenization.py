@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.soak import rounds
 from xner_label import segmentation
 from xner_label.entities import Task, Tokens
 from xner_label.projection.problem import build_instance
@@ -31,6 +32,15 @@ def words(text, **options):
 )
 def test_what_is_one_word(text, tokens):
     assert words(text) == tokens
+
+
+@pytest.mark.soak
+@settings(max_examples=rounds(300), deadline=None)
+@given(st.text(st.sampled_from("ab1 _'-.,:/sS") | st.characters(max_codepoint=127), max_size=12))
+def test_ascii_text_has_the_tokens_that_it_has_beside_other_letters(text):
+    beside_others = tokenize(f"{text} é")
+    assert beside_others[-1] == (len(text) + 1, len(text) + 2)
+    assert tokenize(text) == beside_others[:-1]
 
 
 def test_letters_are_the_same_everywhere():

@@ -132,34 +132,43 @@ class PartsFolder:
 
     def finish(self, pipeline: str, files: Sequence[str], batches: Sequence[FinishedBatch]) -> Manifest:
         """Bring the parts into the order of ``batches``, remove those of other input or pipelines, and say in
-        the manifest that the folder is whole."""
+        the manifest that the folder is whole. Batches of the same records have a part each."""
         self._parts.clear()
         present: dict[str, list[str]] = {}
         for entry in os.scandir(self.path):
             match = _PART.fullmatch(entry.name)
             if match:
                 present.setdefault(f"{match['digest']}.{match['format']}", []).append(entry.name)
-        places: dict[str, str] = {}
+        parts: list[str] = []
+        places: dict[str, list[str]] = {}
         for batch in sorted(batches, key=lambda batch: (batch.file_number, batch.number)):
             name = self._part_name(batch.file_number, batch.number, batch.digest)
-            places.setdefault(f"{batch.digest}.{self._format}", name)
+            parts.append(name)
+            places.setdefault(f"{batch.digest}.{self._format}", []).append(name)
         for key, names in present.items():
-            wanted = places.get(key)
-            if wanted is not None and wanted not in names:
-                os.rename(self.path / names.pop(), self.path / wanted)
-            for name in names:
-                if name != wanted:
-                    os.unlink(self.path / name)
+            self._put(names, places.get(key, []))
         rejected = self._join_rejections(batches)
         manifest = Manifest(
             pipeline=pipeline,
             files=list(files),
             predicted=sum(batch.predicted for batch in batches),
             rejected=rejected,
-            parts=list(places.values()),
+            parts=parts,
         )
         self._replace(msgspec.json.format(msgspec.json.encode(manifest), indent=2), self.path / "_manifest.json")
         return manifest
+
+    def _put(self, present: Sequence[str], wanted: Sequence[str]) -> None:
+        """Have parts of the same content under the names that are wanted, and under no others."""
+        spare = [name for name in present if name not in wanted]
+        missing = [name for name in wanted if name not in present]
+        while spare and missing:
+            os.rename(self.path / spare.pop(), self.path / missing.pop(0))
+        for name in spare:
+            os.unlink(self.path / name)
+        for name in missing:
+            whole = next(other for other in wanted if other not in missing)
+            self._replace((self.path / whole).read_bytes(), self.path / name)
 
     def _join_rejections(self, batches: Sequence[FinishedBatch]) -> int:
         """Write what was rejected into one file; returns how much that is."""

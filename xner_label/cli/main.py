@@ -10,9 +10,10 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from keyword import iskeyword
 from types import MappingProxyType
@@ -22,7 +23,7 @@ import click
 
 from xner_label import __version__
 from xner_label.errors import XnerLabelError
-from xner_label.logs import configure_logging, logs_json, told
+from xner_label.logs import configure_logging, logs_json, told, without_quotes
 from xner_label.tracing import stop_tracing
 
 _LOG = logging.getLogger(__name__)
@@ -153,6 +154,8 @@ class _Running:
 def main() -> NoReturn:
     """Run the command line and exit with a documented code (docs/exit-codes.md)."""
     began = time.monotonic()
+    if _asks_for_json(sys.argv[1:]):
+        configure_logging("json")
     code = _run()
     stop_tracing()
     if logs_json():
@@ -162,9 +165,22 @@ def main() -> NoReturn:
             "seconds": round(time.monotonic() - began, 3),
         }
         level = logging.ERROR if code else logging.INFO
-        _LOG.log(level, "%s ended with %d", _Running.command, code, extra={"fields": fields})
+        _LOG.log(level, "%s ended with %d", _Running.command or "xner-label", code, extra={"fields": fields})
     _drop_output()
     sys.exit(code)
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether the flag before the command, or the environment, wants JSON, also where the line can't be parsed."""
+    wanted = os.environ.get("XNER_LABEL_LOG_FORMAT", "")
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            break
+        flag, _, value = argument.partition("=")
+        if flag == "--log-format":
+            wanted = value or next(rest, "")
+    return wanted == "json"
 
 
 def _run() -> int:
@@ -184,7 +200,7 @@ def _run() -> int:
                 error.show()
         code = error.exit_code
         if logs_json():
-            _LOG.error("wrong usage of the command line")
+            _LOG.error("wrong usage of the command line: %s", _problem(error))
     except (click.Abort, KeyboardInterrupt):
         code = _say("interrupted; what was finished is saved, run again to go on", 130)
     except BrokenPipeError:
@@ -202,6 +218,13 @@ def _run() -> int:
         _LOG.exception("unexpected")
         return 1
     return code
+
+
+def _problem(error: click.ClickException) -> str:
+    """What a log may say of it: arguments, which stand in quotation marks or brackets, may hold anything."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return "no command, see xner-label --help"
+    return re.sub(r"\(.*\)", "(...)", without_quotes(error.format_message()), flags=re.DOTALL)
 
 
 def _say(message: str, code: int) -> int:

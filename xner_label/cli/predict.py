@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,7 @@ def command(
             from xner_label.bulk.options import RayCluster
 
             cluster = RayCluster(address, actors, gpus)
+        input_paths = _each_once(input_paths)
         options = {
             "format": input_format,
             "encoding": encoding,
@@ -182,6 +184,15 @@ def _look_at_new_text(settings: Settings) -> None:
         verdict = drift_report(store, settings.project).verdict
     if verdict.action in ("retrain", "recalibrate"):
         say(f"{verdict.line}: see `xner-label drift`")
+
+
+def _each_once(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files in order, without those that were named before."""
+    files: dict[str, Path] = {}
+    for path in paths:
+        if files.setdefault(os.path.abspath(path), path) is not path:
+            say(f"{path} was given more than once: it is read once")
+    return tuple(files.values())
 
 
 def _predict_files(

@@ -64,8 +64,12 @@ class Amendment(Protocol):
 
 
 def names_signature(signature: str) -> str:
-    """What a pipeline's signature says of the answers about names that had the last word; empty without any."""
-    return next((part[6:] for part in signature.split() if part.startswith("names=")), "")
+    """What a pipeline's signature says of the answers about names that had the last word; empty without any.
+
+    What it says of the reviewed sentences that they would speak of is left out.
+    """
+    said = next((part[6:] for part in signature.split() if part.startswith("names=")), "")
+    return said.partition("-")[0]
 
 
 class Pipeline:

@@ -125,11 +125,10 @@ def _with_counted(
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass") as sentences:
         for batch in batches:
             total += len(batch)
-            instances = _others([task for _, task in batch], known)
+            keys, instances = _others([task for _, task in batch], known)
             if instances:
-                counts = _count(list(instances), model, state, sentences)
-                tally.add(counts)
-                counted.append(np.array([short_hash(key_of(instance)) for instance in instances], np.uint64))
+                tally.add(_count(instances, model, state, sentences))
+                counted.append(np.array([short_hash(key) for key in keys], np.uint64))
             progress.advance(len(batch))
         tally.occurrences = _occurrences(tally, sentences)
     hashes = np.unique(np.concatenate(counted)).tobytes()
@@ -137,9 +136,9 @@ def _with_counted(
     return msgspec.structs.replace(state, signature=signature, tally=tally, tasks=total, counted=hashes)
 
 
-def _others(tasks: Sequence[Task], known: Counter[str]) -> list[Instance]:
-    """The instances but for those that are ``known``, once each time that they are."""
-    instances = []
+def _others(tasks: Sequence[Task], known: Counter[str]) -> tuple[list[str], list[Instance]]:
+    """The keys and the instances but for those that are ``known``, once each time that they are."""
+    keys, instances = [], []
     for task in tasks:
         try:
             instance = build_instance(task)[0]
@@ -149,8 +148,9 @@ def _others(tasks: Sequence[Task], known: Counter[str]) -> list[Instance]:
         if known[key]:
             known[key] -= 1
         else:
+            keys.append(key)
             instances.append(instance)
-    return instances
+    return keys, instances
 
 
 def _count(instances: Sequence[Instance], model: Model, state: CorpusState, sentences: IO[str]) -> Tally:

@@ -32,6 +32,7 @@ from xner_label.projection.inner_borders import NO_HABITS, BorderHabits
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import CorpusProjector, Projector, works_without_source
 from xner_label.projection.projectors import has_corpus_mode
+from xner_label.review.name_answers import NO_ANSWERS, NameAnswers
 from xner_label.review.settled_names import name_answers
 from xner_label.settings.table import PRESETS, Settings
 from xner_label.stages.interfaces import Aligner, Tagger, TargetTagger, Translator
@@ -46,7 +47,9 @@ from xner_label.store.tables import Task
 # The presets that can start from raw text.
 _TRANSLATING = ", ".join(name for name, values in PRESETS.items() if values["translator"] != "given")
 # What follows the weights in the signature of a projector that has learned, and what people do with affixes.
-_STATE = re.compile(r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+| borders=[0-9a-f]+")
+_STATE = re.compile(
+    r"(?<= projector=log-linear-corpus:[0-9a-f]{10}):[0-9a-f]+| borders=[0-9a-f]+| names=[0-9a-f-]+"
+)
 
 
 class LearnedReport(msgspec.Struct, frozen=True):
@@ -90,6 +93,7 @@ class Predictor:
         with store.read() as session:
             self._project = projects.get_project(session, settings.project).id
         self._habits: tuple[int, BorderHabits] = (0, NO_HABITS)  # and the newest answer that they know
+        self._names: tuple[tuple[int, int], NameAnswers] = ((0, 0), NO_ANSWERS)
 
     def predict_project(
         self,
@@ -309,8 +313,10 @@ class Predictor:
         target_tagger = self._target_tagger if "target_tags" in projector.needs else None
         upstream = {name: stage.signature for name, stage in stages.items() if stage is not None}
         with self._store.read() as session:
-            answers = name_answers(session, self._project)
             newest = corpus_states.newest_annotation(session, self._project)
+            known = newest, corpus_states.newest_name_answer(session, self._project)
+            if known != self._names[0]:
+                self._names = known, name_answers(session, self._project)
             if newest != self._habits[0]:
                 self._habits = newest, project_habits(session, self._project)
         return Pipeline(
@@ -318,7 +324,7 @@ class Predictor:
             upstream=upstream,
             target_tagger=target_tagger,
             labels=self._settings.labels,
-            amendment=answers,
+            amendment=self._names[1],
             border_habits=self._habits[1],
         )
 

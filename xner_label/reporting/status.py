@@ -179,6 +179,6 @@ def status(store: Store, project: str) -> Status:
 def _unlearned_names(session: Session, project: Project) -> int:
     """Questions whose answers the current predictions don't know; at least one where these are others."""
     known = "" if project.pipeline is None else names_signature(project.pipeline.signature)
-    if name_answers(session, project.id).signature == known:
+    if name_answers(session, project.id).verdict_signature == known:
         return 0
     return max(1, corpus_states.count_unlearned_names(session, project.id))

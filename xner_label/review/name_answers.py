@@ -47,22 +47,30 @@ class NameAnswer(msgspec.Struct, frozen=True):
 
 
 class NameAnswers:
-    """The answers in force of a project, applied to predictions. ``signature`` names them; empty without any.
+    """The answers in force of a project, applied to predictions of sentences that nobody has reviewed.
 
-    ``verdicts`` and ``hashes`` hold those that settle anything, by question and by a text that names it.
+    ``reviewed``: the texts of the others, by task id. ``verdicts`` and ``hashes`` hold the answers that settle
+    anything, by question and by a text that names it; ``verdict_signature`` names them, ``signature`` also the
+    reviewed sentences that they would speak of. Both are empty without any.
     """
 
-    def __init__(self, answers: Iterable[NameAnswer]) -> None:
+    def __init__(self, answers: Iterable[NameAnswer], reviewed: Mapping[str, str] | None = None) -> None:
         self._answers = {answer.key: answer for answer in answers if answer.verdict.kind is not Kind.DEPENDS}
         self.verdicts = {key: answer.verdict for key, answer in self._answers.items()}
         self.hashes = {
             "\t".join(("name", key.source, key.target, key.label)): f"{verdict.kind}:{verdict.value}"
             for key, verdict in self.verdicts.items()
         }
-        self.signature = ""
+        names = {key.target for key in self.verdicts}
+        self.reviewed = {
+            task_id for task_id, text in (reviewed or {}).items() if any(map(name_form(text).__contains__, names))
+        }
+        self.signature = self.verdict_signature = ""
         if self._answers:
             listed = sorted((key, verdict.kind, verdict.value) for key, verdict in self.verdicts.items())
-            self.signature = hashlib.sha256(msgspec.json.encode(listed)).hexdigest()[:8]
+            self.signature = self.verdict_signature = _digest(listed)
+        if self.reviewed:
+            self.signature += f"-{_digest(sorted(self.reviewed))}"
 
     @property
     def labels(self) -> set[str]:
@@ -85,10 +93,10 @@ class NameAnswers:
         """A task's prediction in the light of the answers, and how many of its entities they moved or confirmed.
 
         An entity whose group isn't answered, or that an answer moved when the project learned, stays as it is,
-        unless a settled one now covers its place. Without an answer for any entity the prediction itself comes
-        back.
+        unless a settled one now covers its place. Without an answer for any entity, and where somebody reviewed
+        the sentence, the prediction itself comes back.
         """
-        if not self._answers:
+        if not self._answers or str(prediction.id) in self.reviewed:
             return prediction, 0
         settled: list[ProjectedEntity] = []
         others: list[ProjectedEntity] = []
@@ -127,6 +135,10 @@ def verdict_in_force(by_annotator: Mapping[str, Verdict]) -> Verdict | None:
     """What a question's newest answers, one a person, amount to: None without any, or where people disagree."""
     verdicts = set(by_annotator.values())
     return verdicts.pop() if len(verdicts) == 1 else None
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:8]
 
 
 def _is_settled(entity: ProjectedEntity) -> bool:

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from xner_label.review.name_answers import Kind, NameAnswer, NameAnswers, Verdict, verdict_in_force
 from xner_label.review.name_groups import NameKey
-from xner_label.store import names
+from xner_label.store import gold, names
+from xner_label.store.tables import Project
 
 
 class DisputedName(msgspec.Struct, frozen=True):
@@ -29,13 +30,15 @@ def disputed_names(session: Session, project_id: int) -> list[DisputedName]:
 
 
 def name_answers(session: Session, project_id: int) -> NameAnswers:
-    """What people said about names and haven't taken back; where they disagree nothing is settled."""
+    """What people said about names and haven't taken back; where they disagree nothing is settled, and nothing in
+    a sentence that somebody reviewed. A label that the project hasn't any more settles nothing either."""
     answers: list[NameAnswer] = []
+    labels = session.get_one(Project, project_id).labels
     for question, states in names.answers_in_force(session, project_id):
         verdict = verdict_in_force(
             {person: Verdict(Kind(state.kind), state.value) for person, state in states.items()}
         )
-        if verdict is None:
+        if verdict is None or (verdict.kind is Kind.LABEL and verdict.value not in labels):
             continue
         newest = max(states.values(), key=lambda state: state.updated_at)
         answers.append(
@@ -46,4 +49,4 @@ def name_answers(session: Session, project_id: int) -> NameAnswers:
                 f"{newest.updated_at:%Y-%m-%d}",
             )
         )
-    return NameAnswers(answers)
+    return NameAnswers(answers, gold.reviewed_texts(session, project_id) if answers else None)

@@ -57,7 +57,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     (``gold_only_text_f1``), which are as many tokens, or from the start's silver (``full_silver_text_f1``). On the
     unreviewed rest: ``auroc`` of everything with a candidate, ``auroc_at_cut`` of what is shown, ``ece``.
     ``replaced_*``: the same if an answer changed its own sentence alone. ``*_ci95``: bootstrap intervals over
-    sentences; those of ``*_gain_ci95`` are of the difference to ``replaced_*``, in pairs.
+    sentences; those of ``*_gain_ci95`` are of the difference to ``replaced_*``, in pairs. What is about the rest
+    is None where people reviewed the whole pool.
     """
 
     strategy: str
@@ -68,7 +69,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float
     cut: float
     pool_f1: float
-    rest_f1: float
+    rest_f1: float | None
     test_f1: float
     text_f1: float | None
     gold_only_text_f1: float | None
@@ -77,13 +78,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     auroc_at_cut: float | None
     ece: float | None
     replaced_pool_f1: float
-    replaced_rest_f1: float
+    replaced_rest_f1: float | None
     replaced_test_f1: float
     pool_f1_ci95: Interval
-    rest_f1_ci95: Interval
+    rest_f1_ci95: Interval | None
     test_f1_ci95: Interval
     pool_gain_ci95: Interval
-    rest_gain_ci95: Interval
+    rest_gain_ci95: Interval | None
     test_gain_ci95: Interval
 
 
@@ -313,9 +314,8 @@ class Simulation:
             bool,
         )
         kept = unseen.confidence >= state.spread.cut
-        pool, of_rest, test = (
-            compare(labels, replaced, gold, which.tolist()) for which in (self.pool, rest, self.test)
-        )
+        pool, test = (compare(labels, replaced, gold, which.tolist()) for which in (self.pool, self.test))
+        of_rest = compare(labels, replaced, gold, rest.tolist()) if rest.size else None
         return Run(
             strategy=strategy,
             seed=seed,
@@ -325,7 +325,7 @@ class Simulation:
             minutes=round(state.seconds / 60, 2),
             cut=state.spread.cut,
             pool_f1=pool.f1,
-            rest_f1=of_rest.f1,
+            rest_f1=of_rest and of_rest.f1,
             test_f1=test.f1,
             text_f1=self._text_f1(state) if text else None,
             gold_only_text_f1=self._gold_only_text_f1(state) if text and state.answers else None,
@@ -334,13 +334,13 @@ class Simulation:
             auroc_at_cut=metrics.auroc(unseen.confidence[kept], right[kept]),
             ece=metrics.expected_calibration_error(unseen.confidence, right),
             replaced_pool_f1=pool.other_f1,
-            replaced_rest_f1=of_rest.other_f1,
+            replaced_rest_f1=of_rest and of_rest.other_f1,
             replaced_test_f1=test.other_f1,
             pool_f1_ci95=pool.ci95,
-            rest_f1_ci95=of_rest.ci95,
+            rest_f1_ci95=of_rest and of_rest.ci95,
             test_f1_ci95=test.ci95,
             pool_gain_ci95=pool.gain_ci95,
-            rest_gain_ci95=of_rest.gain_ci95,
+            rest_gain_ci95=of_rest and of_rest.gain_ci95,
             test_gain_ci95=test.gain_ci95,
         )
 

@@ -133,6 +133,14 @@ def current_annotations(session: Session, project_id: int, *where: ColumnElement
     return list(session.scalars(query))
 
 
+def reviewed_texts(session: Session, project_id: int) -> dict[str, str]:
+    """The texts of the tasks that somebody has answered, by external id."""
+    states = _states(project_id)
+    answered = select(states.c.task_id).where(_usable(states))
+    rows = session.execute(select(Task.external_id, Task.text).where(Task.id.in_(answered))).all()
+    return {external_id: text for external_id, text in rows}  # noqa: C416 - rows aren't pairs to the type checker
+
+
 def skipped_task_ids(session: Session, project_id: int, *where: ColumnElement[bool]) -> set[int]:
     """Ids of the tasks that somebody skipped, whatever else people said; ``where`` narrows the tasks."""
     states = _states(project_id, *where)

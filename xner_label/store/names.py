@@ -291,6 +291,12 @@ def waiting_cards(session: Session, project_id: int) -> list[NameQuestion]:
     return list(session.scalars(query.order_by(NameQuestion.id)))
 
 
+def set_cards(session: Session, cards: Mapping[int, Any]) -> None:
+    """Note what the cards of questions show now, by question."""
+    for question, card in cards.items():
+        session.execute(update(NameQuestion).where(NameQuestion.id == question).values(card=card))
+
+
 def mark_leaving(session: Session, questions: Collection[int]) -> None:
     """Note that the cards of these questions are to be taken out of Label Studio."""
     session.execute(update(NameQuestion).where(NameQuestion.id.in_(questions)).values(sent_at=None))

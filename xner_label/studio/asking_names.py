@@ -22,6 +22,7 @@ from xner_label.store.base import utc_now
 from xner_label.store.database import Store
 from xner_label.store.tables import NameProject, NameQuestion, Project
 from xner_label.studio.answers import NotAnsweredError
+from xner_label.studio.card_options import refresh_options
 from xner_label.studio.client import SETTLE, Studio, open_studio
 from xner_label.studio.fetching import moment
 from xner_label.studio.identity import mark_of
@@ -103,7 +104,8 @@ def ask_names(
 
 
 def _withdraw_settled(store: Store, studio: Studio, name: str) -> int:
-    """Take settled cards out first, so that others can wait in their place; returns how many left."""
+    """Take settled cards out first, so that others can wait in their place, and let the rest offer the labels of
+    today; returns how many left."""
     with store.read() as session:
         project, _ = projects.connected_project(session, name, studio.url)
         place = names.name_project(session, project.id)
@@ -111,7 +113,9 @@ def _withdraw_settled(store: Store, studio: Studio, name: str) -> int:
         return 0
     if not is_there(studio, place, studio.read(studio.api.projects.list)):
         return 0
-    return withdraw_settled_cards(store, studio, project, place.studio_project)
+    settled = withdraw_settled_cards(store, studio, project, place.studio_project)
+    refresh_options(store, studio, project, place.studio_project)
+    return settled
 
 
 def _choose(

@@ -14,6 +14,7 @@ from xner_label.store.database import Store
 from xner_label.store.names import AnswerState
 from xner_label.store.tables import Project
 from xner_label.studio.asking_names import is_there
+from xner_label.studio.card_options import refresh_options
 from xner_label.studio.client import Studio
 from xner_label.studio.fetching import moment, user_names
 from xner_label.studio.name_cards import verdict_of
@@ -68,6 +69,7 @@ def sync_names(store: Store, studio: Studio, project: Project) -> AnswersReport:
         if stored is not None and stored.cursor == cursor:
             stored.cursor = began
     settled = withdraw_settled_cards(store, studio, project, number)
+    refresh_options(store, studio, project, number)
     return AnswersReport(answered, len(new) - answered, len(gone), tuple(problems), settled)
 
 

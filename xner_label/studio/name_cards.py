@@ -57,21 +57,27 @@ def card_data(external_id: str, group: NameGroup, labels: Sequence[str], spans: 
     """A card as Label Studio imports it; ``labels`` and ``spans`` are the others that the group could have."""
     shown = group.occurrences[0]
     name = shown.text[shown.start : shown.end]
-    return {
+    data = {
         EXTERNAL_ID: external_id,
         TITLE: f"{name} ({group.key.label}), {counted(len(group.occurrences), 'time')}",
         CARD: _card(group),
-        OPTIONS: [
-            option_of(verdict, str(number + 1) if number < 9 else "")
-            for number, verdict in enumerate(verdicts(group.key.label, labels, spans))
-        ],
     }
+    return with_verdicts(data, [group.key.label, *labels], spans)
 
 
-def verdicts(label: str, labels: Sequence[str], spans: Sequence[str]) -> list[Verdict]:
-    """What can be answered, in the order of the options: the label first, "it depends" last."""
+def with_verdicts(data: Mapping[str, Any], labels: Sequence[str], spans: Sequence[str]) -> dict[str, Any]:
+    """A card's data with options for these labels and spans."""
+    options = [
+        option_of(verdict, str(number) if number < 10 else "")
+        for number, verdict in enumerate(verdicts(labels, spans), start=1)
+    ]
+    return {**data, OPTIONS: options}
+
+
+def verdicts(labels: Sequence[str], spans: Sequence[str]) -> list[Verdict]:
+    """What can be answered, in the order of the options: the labels first, "it depends" last."""
     return [
-        *(Verdict(Kind.LABEL, name) for name in (label, *labels)),
+        *(Verdict(Kind.LABEL, name) for name in labels),
         *(Verdict(Kind.SPAN, text) for text in spans),
         Verdict(Kind.NO_NAME),
         Verdict(Kind.DEPENDS),
@@ -98,10 +104,15 @@ def verdict_of(regions: Sequence[Mapping[str, Any]]) -> Verdict | None:
     chosen = [region["value"]["choices"] for region in regions if region.get("type") == "choices"]
     if not chosen or not chosen[0]:
         return None
-    kind, _, value = str(chosen[0][0]).partition(":")
+    return verdict_of_alias(str(chosen[0][0]))
+
+
+def verdict_of_alias(alias: str) -> Verdict:
+    """What an option stands for. Raises ContractError for one that no card offers."""
+    kind, _, value = alias.partition(":")
     if kind not in {str(known) for known in Kind} or bool(value) != (kind in (Kind.LABEL, Kind.SPAN)):
         raise ContractError(
-            f"{chosen[0][0]!r} is no answer that a name card offers",
+            f"{alias!r} is no answer that a name card offers",
             hint="delete that annotation in Label Studio, and answer the card again",
         )
     return Verdict(Kind(kind), value)

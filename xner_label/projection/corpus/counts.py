@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from xner_label.projection.corpus.text_hashes import Hashes
-from xner_label.projection.loglinear.columns import Bools, Floats, Ints
+from xner_label.projection.loglinear.columns import Bools, Floats, Ints, Numbers
 
 # What is added waits till there is so much of it, or such a share of what is there.
 _WAITING, _SHARE = 20_000, 0.1
@@ -94,8 +94,8 @@ class Counts:
         self._values[np.searchsorted(self._keys, keys[known])] += values[known]
 
 
-def find(ordered: Hashes, wanted: Hashes) -> tuple[Ints, Bools]:
-    """(m,) where in ordered hashes (n,) others (m,) are or would be, and whether they are there."""
+def find(ordered: Numbers, wanted: Numbers) -> tuple[Ints, Bools]:
+    """(m,) where in ordered numbers (n,) others (m,) are or would be, and whether they are there."""
     place = np.searchsorted(ordered, wanted)
     known = place < len(ordered)
     known[known] = ordered[place[known]] == wanted[known]

@@ -5,15 +5,14 @@ Every count leaves the candidate's own sentence out. Notation as in :mod:`column
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
+from xner_label.projection.corpus.counts import find
 from xner_label.projection.corpus.text_hashes import HashedWords, Hashes, hash_texts
 from xner_label.projection.loglinear.candidate_windows import Candidates
 from xner_label.projection.loglinear.columns import (
@@ -26,6 +25,7 @@ from xner_label.projection.loglinear.columns import (
     Numbers,
     Vocabulary,
     borders,
+    expand,
     scripts,
 )
 from xner_label.projection.loglinear.features import CANDIDATE_FEATURES, MENTION_FEATURES
@@ -109,8 +109,11 @@ class Observations:
         self.source_at: Ints = borders(len(instance.source) for instance in self.instances)
         self._vocabulary = Vocabulary()
         self._codes: dict[str, int] = {}
-        self.word: Ints = self._code_words([instance.target.words() for instance in self.instances])
-        self.source_word: Ints = self._code_words([instance.source.words() for instance in self.instances])
+        self._type: Ints = self._vocabulary.types(instance.target.words() for instance in self.instances)
+        self._source_type: Ints = self._vocabulary.types(instance.source.words() for instance in self.instances)
+        code_of_type = self._code(self._vocabulary.folded)
+        self.word: Ints = code_of_type[self._type]
+        self.source_word: Ints = code_of_type[self._source_type]
         solvable = [
             number for number, instance in enumerate(self.instances) if instance.mentions and len(instance.target)
         ]
@@ -165,10 +168,14 @@ class Observations:
     @cached_property
     def text_hashes(self) -> Hashes:
         """(C,) hashes of the folded texts."""
+        return self._hashed_words.runs(self.candidates.first, self.candidates.last)
+
+    @cached_property
+    def _hashed_words(self) -> HashedWords:
+        """Of all target tokens."""
         codes, group = np.unique(self.word, return_inverse=True)
         texts = self.texts
-        words = HashedWords([texts[code] for code in codes.tolist()], group)
-        return words.runs(self.candidates.first, self.candidates.last)
+        return HashedWords([texts[code] for code in codes.tolist()], group)
 
     def code_of(self, text: str) -> int:
         """The code of a folded text, -1 for one that the corpus doesn't have."""
@@ -188,7 +195,11 @@ class Observations:
         return self._occurrences_in_sentence
 
     def _observe(self, numbers: Sequence[int], model: Model) -> _BatchObservations:
-        batch = SentenceBatch([self.instances[number] for number in numbers], self._vocabulary)
+        types = (
+            self._type[_of_sentences(self.target_at, numbers)],
+            self._source_type[_of_sentences(self.source_at, numbers)],
+        )
+        batch = SentenceBatch([self.instances[number] for number in numbers], self._vocabulary, types)
         columns, candidates, features = batch.columns, batch.candidates, batch.features
         overlooked = columns.kind == OVERLOOKED
         changeable = batch.relabelled(model.known) | overlooked
@@ -232,38 +243,28 @@ class Observations:
         return np.array([codes.setdefault(text, len(codes)) for text in texts], np.int64)
 
     def _caseless_sentences(self) -> Bools:
-        words = self._vocabulary.ids([word for instance in self.instances for word in instance.target.words()])
-        return scripts(self._vocabulary.table()[np.array(words, np.int64)], self.target_at)[0]
-
-    def _code_words(self, words: Sequence[Sequence[str]]) -> Ints:
-        numbers = self._vocabulary.ids(list(chain.from_iterable(words)))
-        folded = self._vocabulary.folded
-        return self._code([folded[number] for number in numbers])
+        return scripts(self._vocabulary.table()[self._type], self.target_at)[0]
 
     def _count_texts(self) -> tuple[tuple[Ints, Ints, Ints], Ints]:
         """Which candidates' texts, up to MAX_NGRAM tokens, stand where: (code, sentence, times), each (n,); and
         how often each candidate's text stands in its own sentence (C,)."""
-        wanted = set(self.text.tolist())
-        lengths = self.candidates.last - self.candidates.first
-        longest = min(MAX_NGRAM, int(lengths.max(initial=0)))
-        codes, texts = self._codes, self.texts
-        rows: list[tuple[int, int, int]] = []
-        by_sentence: list[Counter[int]] = []
-        for number in range(len(self.instances)):
-            words = [texts[code] for code in self.word[self.target_at[number] : self.target_at[number + 1]]]
-            in_sentence: Counter[int] = Counter()
-            for first in range(len(words)):
-                for last in range(first + 1, min(len(words), first + longest) + 1):
-                    code = codes.get(" ".join(words[first:last]), -1)
-                    if code in wanted:
-                        in_sentence[code] += 1
-            rows += [(code, number, times) for code, times in in_sentence.items()]
-            by_sentence.append(in_sentence)
-        sentence = self.sentence[self.candidates.mention]
-        pairs = zip(self.text.tolist(), sentence.tolist(), strict=True)
-        table = np.array(rows, np.int64).reshape(-1, 3)
-        own_sentence = np.array([by_sentence[number][text] for text, number in pairs], np.int64)
-        return (table[:, 0], table[:, 1], table[:, 2]), own_sentence
+        wanted, row = np.unique(self.text_hashes, return_index=True)
+        code_of = self.text[row]
+        count = len(self.instances)
+        sentence = np.repeat(np.arange(count), np.diff(self.target_at))
+        end = self.target_at[1:][sentence]
+        token = np.arange(len(sentence))
+        longest = min(MAX_NGRAM, int((self.candidates.last - self.candidates.first).max(initial=0)))
+        standing = [np.zeros(0, np.int64)]
+        for length in range(1, longest + 1):
+            first = token[token + length <= end]
+            place, known = find(wanted, self._hashed_words.runs(first, first + length))
+            standing.append(code_of[place[known]] * count + sentence[first[known]])
+        places, times = np.unique(np.concatenate(standing), return_counts=True)
+        place, known = find(places, self.text * count + self.sentence[self.candidates.mention])
+        own_sentence = np.zeros(len(place), np.int64)
+        own_sentence[known] = times[place[known]]
+        return (places // max(count, 1), places % max(count, 1), times), own_sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -431,17 +432,19 @@ def label_evidence(observations: Observations, belief: Opinion, sums: Sums, tags
 def span_tags(observations: Observations, tags: Sequence[TagMarginals | None]) -> Floats:
     """(C, K) the lowest marginal that the span, with each label and ended by no I, rests on."""
     candidates = observations.candidates
-    result = np.zeros((len(candidates.first), len(observations.labels)))
-    sentence = observations.sentence[candidates.mention]
-    start = observations.target_at[sentence]
-    rows = zip(
-        sentence.tolist(), (candidates.first - start).tolist(), (candidates.last - start).tolist(), strict=True
-    )
-    for row, (number, first, last) in enumerate(rows):
-        marginal = tags[number]
-        if marginal is not None:
-            result[row] = span_probability(marginal, first, last)
-    return result
+    if not len(candidates.first):
+        return np.zeros((0, len(observations.labels)))
+    begin = np.concatenate([marginal.begin for marginal in tags if marginal is not None])
+    inside = np.concatenate([marginal.inside for marginal in tags if marginal is not None])
+    first, last = candidates.first, candidates.last
+    lowest: Floats = begin[first]
+    for offset in range(1, int((last - first).max())):
+        longer = np.flatnonzero(last - first > offset)
+        lowest[longer] = np.minimum(lowest[longer], inside[first[longer] + offset])
+    end = observations.target_at[observations.sentence[candidates.mention] + 1]
+    followed = np.flatnonzero(last < end)
+    lowest[followed] = np.minimum(lowest[followed], 1.0 - inside[last[followed]])
+    return lowest
 
 
 def span_probability(marginal: TagMarginals, first: int, last: int) -> Floats:
@@ -473,6 +476,12 @@ def _at_home(code: Ints, sentence: Ints, values: Floats) -> Floats:
     both = np.unique(group * (int(sentence.max()) + 1) + sentence, return_inverse=True)[1]
     totals: Floats = np.bincount(both, values).astype(np.float64)
     return totals[both]
+
+
+def _of_sentences(at: Ints, numbers: Sequence[int]) -> Ints:
+    """The places of all words of these sentences, whose borders are ``at`` (S + 1,)."""
+    chosen = np.array(numbers, np.int64)
+    return expand(at[chosen], at[chosen + 1] - at[chosen])[1]
 
 
 def _joined(arrays: Sequence[Ints]) -> Ints:

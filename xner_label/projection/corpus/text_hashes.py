@@ -9,6 +9,7 @@ hash has a probability of one in 300,000.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 
@@ -85,7 +86,9 @@ def _polynomials(texts: Sequence[str]) -> Hashes:
     return np.array([_polynomial(text) for text in texts], np.uint64)
 
 
+@lru_cache(maxsize=1 << 16)
 def _polynomial(text: str) -> int:
+    """Of single words, mostly, and the same ones again and again."""
     value = 0
     for word in text.split(" "):
         digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -92,17 +92,19 @@ def undominated(ranked: Sequence[Candidate]) -> list[int]:
     for marginals, where every candidate carries mass.
     """
     kept: list[int] = []
-    # nearest[l]: the smallest end of a kept candidate that starts at l or later.
-    nearest = [_FAR] * (1 + max((last for _, _, last in ranked), default=0))
+    # nearest[l]: the smallest end of a kept candidate that starts at l, counted from the leftmost one, or later;
+    # positions may be those of a whole batch of sentences.
+    leftmost = min((first for _, first, _ in ranked), default=0)
+    nearest = [_FAR] * (1 + max((last for _, _, last in ranked), default=0) - leftmost)
     for index, (score, first, last) in enumerate(ranked):
         if score <= 0.0:
             break
-        if nearest[first] > last:
+        if nearest[first - leftmost] > last:
             kept.append(index)
-            for position in range(first, -1, -1):
-                if nearest[position] <= last:
+            for place in range(first - leftmost, -1, -1):
+                if nearest[place] <= last:
                     break
-                nearest[position] = last
+                nearest[place] = last
     return kept
 
 

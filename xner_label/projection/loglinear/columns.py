@@ -9,9 +9,9 @@ sentence gets the same features in whatever batch it travels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -104,7 +104,7 @@ class Vocabulary:
         self.folded: list[str] = []
         self.latin: list[str] = []
         self._consonants: list[str] = []
-        self._rows: list[tuple[int, ...]] = []
+        self._rows: list[bytes] = []
         self._table: Ints = np.zeros((0, 16), np.int64)
 
     def __len__(self) -> int:
@@ -122,53 +122,71 @@ class Vocabulary:
         try:
             return [known[word] for word in words]
         except KeyError:
-            for word in words:
+            for word in dict.fromkeys(words):
                 if word not in known:
                     known[word] = len(self.words)
                     self._add(word)
             return [known[word] for word in words]
 
+    def types(self, sentences: Iterable[Sequence[str]]) -> Ints:
+        """The types of all words of some sentences, one sentence after the other."""
+        return np.array(self.ids(list(chain.from_iterable(sentences))), np.int64)
+
     def table(self) -> Ints:
         """What is known of each type, shape (types, 16), columns as named in this module."""
         if len(self._table) != len(self._rows):
-            new = np.array(self._rows[len(self._table) :], np.int64)
-            self._table = np.concatenate([self._table, new])
+            new = np.frombuffer(b"".join(self._rows[len(self._table) :]), np.int64)
+            self._table = np.concatenate([self._table, new.reshape(-1, self._table.shape[1])])
         return self._table
 
     def _add(self, word: str) -> None:
-        folded = fold_word(word)
-        letters = sum(char.isalpha() for char in word)
-        capitals = sum(char.isupper() for char in word)
-        latin = folded if folded.isascii() else romanise(folded)
-        cased = letters > 0 and (word.isascii() or has_case(word))
-        capitals *= cased
-        mask = 0
-        for char in latin:
-            mask |= 1 << (ord(char) % 61)
-        lowered = word.lower()
+        word_type = _word_type(word)
         self.words.append(word)
-        self.folded.append(folded)
-        self.latin.append(latin)
-        self._rows.append(
-            (
-                len(latin),
-                mask,
-                capitals > 0,
-                letters > 1 and capitals == letters,
-                any(char.isdigit() for char in word),
-                not any(char.isalnum() for char in word),
-                sum(map(OPENING.__contains__, word)) - sum(map(CLOSING.__contains__, word)),
-                crc32(lowered.encode()),
-                crc32(b"-" + lowered[-3:].encode()),
-                crc32(b"#" + shape(word).encode()),
-                cased,
-                letters > 0 and not cased,
-                is_unspaced(word),
-                is_romanisable(word),
-                letters,
-                word in NAME_DOTS,
-            )
-        )
+        self.folded.append(word_type.folded)
+        self.latin.append(word_type.latin)
+        self._rows.append(word_type.row)
+
+
+class _WordType(NamedTuple):
+    """A word folded and romanised, and its row of :meth:`Vocabulary.table`, 8 bytes a column."""
+
+    folded: str
+    latin: str
+    row: bytes
+
+
+@lru_cache(maxsize=1 << 16)
+def _word_type(word: str) -> _WordType:
+    """Kept from batch to batch: each has a vocabulary of its own, and the same words."""
+    folded = fold_word(word)
+    letters = sum(char.isalpha() for char in word)
+    capitals = sum(char.isupper() for char in word)
+    latin = folded if folded.isascii() else romanise(folded)
+    cased = letters > 0 and (word.isascii() or has_case(word))
+    capitals *= cased
+    mask = 0
+    for char in latin:
+        mask |= 1 << (ord(char) % 61)
+    lowered = word.lower()
+    row = (
+        len(latin),
+        mask,
+        capitals > 0,
+        letters > 1 and capitals == letters,
+        any(char.isdigit() for char in word),
+        not any(char.isalnum() for char in word),
+        sum(map(OPENING.__contains__, word)) - sum(map(CLOSING.__contains__, word)),
+        crc32(lowered.encode()),
+        crc32(b"-" + lowered[-3:].encode()),
+        crc32(b"#" + shape(word).encode()),
+        cased,
+        letters > 0 and not cased,
+        is_unspaced(word),
+        is_romanisable(word),
+        letters,
+        word in NAME_DOTS,
+    )
+    return _WordType(folded, latin, np.array(row, np.int64).tobytes())
 
 
 def scripts(words: Ints, at: Ints) -> tuple[Bools, Bools, Bools]:
@@ -199,14 +217,19 @@ class Columns:
     without spaces; lettered: (S,) whether these words are letters, nearly all of them
     """
 
-    def __init__(self, instances: Sequence[Instance], vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, instances: Sequence[Instance], vocabulary: Vocabulary, types: tuple[Ints, Ints] | None = None
+    ) -> None:
+        """``types``: those of all target and of all source words, where they are known already."""
         self.vocabulary = vocabulary
-        target_words = [instance.target.words() for instance in instances]
-        source_words = [instance.source.words() for instance in instances]
-        self.target_at = borders(map(len, target_words))
-        self.source_at = borders(map(len, source_words))
-        self.target: Ints = np.array(vocabulary.ids(list(chain.from_iterable(target_words))), np.int64)
-        self.source: Ints = np.array(vocabulary.ids(list(chain.from_iterable(source_words))), np.int64)
+        self.target_at = borders(len(instance.target) for instance in instances)
+        self.source_at = borders(len(instance.source) for instance in instances)
+        if types is None:
+            types = (
+                vocabulary.types([instance.target.words() for instance in instances]),
+                vocabulary.types([instance.source.words() for instance in instances]),
+            )
+        self.target, self.source = types
         mentions = [mention for instance in instances for mention in instance.mentions]
         counts = np.fromiter((len(instance.mentions) for instance in instances), np.int64, len(instances))
         self.sentence: Ints = np.repeat(np.arange(len(instances)), counts)

@@ -47,8 +47,11 @@ class Model:
 class SentenceBatch:
     """Columns, candidates and features of a batch, and what weights make of them."""
 
-    def __init__(self, instances: Sequence[Instance], vocabulary: Vocabulary) -> None:
-        self.columns = Columns(instances, vocabulary)
+    def __init__(
+        self, instances: Sequence[Instance], vocabulary: Vocabulary, types: tuple[Ints, Ints] | None = None
+    ) -> None:
+        """``types`` as :class:`Columns` takes them."""
+        self.columns = Columns(instances, vocabulary, types)
         grid = build_grid(self.columns)
         self.candidates: Candidates = build_candidates(self.columns, grid)
         self.features = build_features(self.columns, grid, self.candidates)

@@ -2,12 +2,16 @@
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from xner_label.letter_case import has_case, shape
 
 # Part of the signature: a model only fits the features it was trained with.
 FEATURES_VERSION = 2
 _AFFIXES = (1, 2, 3, 4, 5)
+# Where the words around a word stand.
+_AROUND = (-2, -1, 1, 2)
 
 
 def features(words: Sequence[str], extra: Sequence[Sequence[str]] | None = None) -> list[list[str]]:
@@ -18,29 +22,46 @@ def features(words: Sequence[str], extra: Sequence[Sequence[str]] | None = None)
 
     ``extra`` adds observations of the caller's own, one list per word (a projected tag, a gazetteer).
     """
-    lowered = [word.lower() for word in words]
-    shapes = [shape(word) for word in words]
+    seen = [_observed(word) for word in words]
     rows: list[list[str]] = []
-    for index, word in enumerate(lowered):
-        row = ["bias", f"w={word}", f"s={shapes[index]}"]
-        row += [f"p={word[:size]}" for size in _AFFIXES if len(word) >= size]
-        row += [f"e={word[-size:]}" for size in _AFFIXES if len(word) >= size]
-        if not word.isascii() and not has_case(word):
-            row += _letters(word)
-        for offset in (-2, -1, 1, 2):
+    for index, word in enumerate(seen):
+        row = [*word.at_it]
+        for offset in _AROUND:
             near = index + offset
-            if 0 <= near < len(lowered):
-                row += [f"{offset}w={lowered[near]}", f"{offset}s={shapes[near]}"]
-                if abs(offset) == 1:
-                    row += [f"{offset}p={lowered[near][:3]}", f"{offset}e={lowered[near][-3:]}"]
-            else:
-                row.append(f"{offset}end")
+            row += seen[near].around_it[offset] if 0 <= near < len(seen) else (f"{offset}end",)
         if index:
-            row += [f"ww={lowered[index - 1]}|{word}", f"ss={shapes[index - 1]}|{shapes[index]}"]
+            before = seen[index - 1]
+            row += [f"ww={before.lowered}|{word.lowered}", f"ss={before.shape}|{word.shape}"]
         if extra is not None:
             row += extra[index]
         rows.append(row)
     return rows
+
+
+class _Observed(NamedTuple):
+    """A word in lower case, its shape, and what is observed of it: where it stands, and where it stands so many
+    words away."""
+
+    lowered: str
+    shape: str
+    at_it: tuple[str, ...]
+    around_it: dict[int, tuple[str, ...]]
+
+
+@lru_cache(maxsize=1 << 14)
+def _observed(word: str) -> _Observed:
+    lowered, its_shape = word.lower(), shape(word)
+    at_it = ["bias", f"w={lowered}", f"s={its_shape}"]
+    at_it += [f"p={lowered[:size]}" for size in _AFFIXES if len(lowered) >= size]
+    at_it += [f"e={lowered[-size:]}" for size in _AFFIXES if len(lowered) >= size]
+    if not lowered.isascii() and not has_case(lowered):
+        at_it += _letters(lowered)
+    around_it: dict[int, tuple[str, ...]] = {}
+    for offset in _AROUND:
+        around_it[offset] = (f"{offset}w={lowered}", f"{offset}s={its_shape}")
+        if abs(offset) == 1:
+            around_it[offset] += (f"{offset}p={lowered[:3]}", f"{offset}e={lowered[-3:]}")
+    return _Observed(lowered, its_shape, tuple(at_it), around_it)
 
 
 def tag_observations(name: str, tags: Sequence[str]) -> list[list[str]]:
