@@ -2,12 +2,14 @@
 
 `python bench/scale.py quality --languages lug,tsn --shares 1,0.5,0.25`: F1 of the project's projection where a
 share of the tasks teaches and the others are counted. The shipped weights have seen these languages: read the
-differences. `refresh --shares 0.8`: the like, where the table of so many of the tasks is made anew
-when the others come. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with
-other names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
-names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py growth --tasks
-10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself, with a Label
-Studio of a few lines on the loopback interface. `python bench/scale.py ray --tasks 40000`: one actor of Ray, two.
+differences. `refresh --shares 0.8`: the like, where the table of so many of the tasks is made anew when the
+others come. `python bench/scale.py store --tasks 10000,100000 --corpus-limit 1000`: real sentences with other
+names in them, through import and predict in a process of their own; then one new task in a hundred. `--url`
+names the database, `--corpus-limit 0` projects each task on its own. `python bench/scale.py learning --tasks
+5000`: the first `predict` of real tasks and the one after a hundred were reviewed. `python bench/scale.py
+growth --tasks 10000,100000,1000000`: status, push, sync and plan of projects that the database fills by itself,
+with a Label Studio of a few lines on the loopback interface. `python bench/scale.py ray --tasks 40000`: one
+actor of Ray, two.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ from xner_label.review.plans import make_plan  # noqa: E402
 from xner_label.settings.table import Settings  # noqa: E402
 from xner_label.store import migrating, projects  # noqa: E402
 from xner_label.store.database import Store, open_store  # noqa: E402
+from xner_label.store.gold import add_imported_gold  # noqa: E402
 from xner_label.store.task_import import import_tasks  # noqa: E402
+from xner_label.store.tasks import ids_by_external  # noqa: E402
 from xner_label.studio.push import PushOptions, push  # noqa: E402
 from xner_label.studio.sync import sync  # noqa: E402
 
@@ -228,6 +232,22 @@ class Meter:
         return float(spent)
 
 
+class StageSeconds:
+    """Seconds of CPU from each stage's beginning to the next; implements :class:`xner_label.progress.Progress`."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._stage, self._begun = "opening", time.process_time()
+
+    def begin(self, stage: str, total: int | None = None) -> None:
+        now = time.process_time()
+        self.seconds[self._stage] += now - self._begun
+        self._stage, self._begun = stage, now
+
+    def advance(self, count: int = 1) -> None:
+        pass
+
+
 def settings_for(url: str, limit: int) -> Settings:
     return Settings(database_url=url, labels=LABELS, aligner="given", tagger="given", corpus_limit=limit)
 
@@ -257,12 +277,50 @@ def make_store(url: str, count: int, limit: int, more: int, server: PostgresProc
             project = projects.ensure_project(session, settings.project, LABELS).id
         meter("generating alone", lambda: [grown(tasks, n, n + 100) for n in range(0, min(count, 10_000), 100)])
         meter("import", lambda: add(store, project, tasks, 0, count))
-        meter("predict", lambda: watched(lambda: Predictor(store, settings).predict_project(), meter.name))
+        stages = StageSeconds()
+        meter("predict", lambda: watched(lambda: Predictor(store, settings).predict_project(stages), meter.name))
+        stages.begin("the end")
+        parts = (f"{stage} {seconds:.2f} s" for stage, seconds in stages.seconds.items() if seconds >= 0.05)
+        print(f"{meter.name}: {', '.join(parts)}; {stored_size(url, server) / 2**20:.0f} MiB stored", flush=True)
         meter("status", lambda: status(store, settings.project))
         meter("predict, nothing new", lambda: Predictor(store, settings).predict_project())
         if more:
             meter(f"import {more} more", lambda: add(store, project, tasks, count, count + more))
             meter(f"predict {more} more", lambda: Predictor(store, settings).predict_project())
+
+
+def learning(url: str, count: int, reviewed: int = 100) -> None:
+    """The first `predict` of real tasks, and the one that learns from what people said of some of them."""
+    tasks = [
+        msgspec.structs.replace(task, id=f"{language}-{task.id}")
+        for language in ("lug", "tsn")
+        for task in data(language)
+    ][:count]
+    settings, meter = settings_for(url, 50_000), Meter(f"{len(tasks)} tasks, {reviewed} reviewed")
+    with open_store(url, check=False) as store:
+        migrating.upgrade(store)
+        with store.write() as session:
+            project = projects.ensure_project(session, settings.project, LABELS).id
+            import_tasks(
+                session, project, [(msgspec.structs.replace(task, entities=None), "pool") for task in tasks]
+            )
+        meter("first predict", lambda: Predictor(store, settings).predict_project())
+        entities = {str(task.id): task.entities or () for task in random.Random(0).sample(tasks, reviewed)}
+        with store.write() as session:
+            ids = ids_by_external(session, project, list(entities))
+            add_imported_gold(session, {ids[name]: given for name, given in entities.items()})
+        report = meter("predict that learns", lambda: Predictor(store, settings).predict_project())
+        print(f"{meter.name}: {report.learned}", flush=True)
+
+
+def stored_size(url: str, server: PostgresProcess | None) -> int:
+    """Bytes of a database with its indexes: of SQLite's files, or of what the server holds."""
+    if server is not None:
+        files = list((server.folder / "data" / "base").rglob("*"))
+    else:
+        database = Path(url.removeprefix("sqlite:///"))
+        files = list(database.parent.glob(f"{database.name}*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def watched(work: Callable[[], Any], name: str) -> Any:
@@ -390,7 +448,7 @@ def in_process(function: Callable[..., None], *arguments: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "refresh", "store", "growth", "ray"])
+    parser.add_argument("what", choices=["quality", "refresh", "store", "learning", "growth", "ray"])
     parser.add_argument("--languages", default="lug,tsn")
     parser.add_argument("--shares", default="1,0.5,0.25")
     parser.add_argument("--seed", default=0, type=int, help="of the order in `refresh`")
@@ -416,8 +474,8 @@ def main() -> None:
     for count in map(int, arguments.tasks.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             url = arguments.url.format(folder=folder, count=count)
-            if arguments.what == "growth":
-                in_process(growth, url, count)
+            if arguments.what in ("growth", "learning"):
+                in_process(growth if arguments.what == "growth" else learning, url, count)
                 continue
             sizes = count, arguments.corpus_limit, arguments.more or count // 100
             if arguments.postgres:

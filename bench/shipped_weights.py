@@ -17,8 +17,16 @@ from lowres import data_folder
 from projection_quality import ROWS as LATIN
 from scripts import ROWS as OTHERS
 
+from xner_label.projection.fitting.corpus_rounds import fit_rounds
 from xner_label.projection.fitting.examples import read_examples
-from xner_label.projection.fitting.files import caseless_part, fit_every_script, fit_part, with_caseless
+from xner_label.projection.fitting.files import (
+    cased_part,
+    caseless_part,
+    fit_every_script,
+    fit_part,
+    with_caseless,
+)
+from xner_label.projection.fitting.sentence_weights import Files, cross_fit
 from xner_label.projection.fitting.simulated_tagger import simulate_tagger
 from xner_label.projection.loglinear.weights_file import Weights
 
@@ -34,6 +42,9 @@ def main() -> None:
     parser.add_argument(
         "--caseless-only", action="store_true", help="leave what sentences with capitals get as it is shipped"
     )
+    parser.add_argument(
+        "--second-stage-only", action="store_true", help="leave all but what comes after the last round as shipped"
+    )
     parser.add_argument("--copies-every", type=int, default=1, help="copy every so manieth sentence only")
     parser.add_argument("--processes", type=int, default=1, help="2: sentences with capitals and others at once")
     options = parser.parse_args()
@@ -42,7 +53,9 @@ def main() -> None:
     files = {row: read_examples(path) for row, path in kept.items()}
     corpus = options.name == "default" and not options.no_corpus
     named = ", ".join(f"{kept[row].parent.name}/{kept[row].name} ({len(files[row])})" for row in files)
-    if options.caseless_only:
+    if options.second_stage_only:
+        weights = with_second_stage(Weights.load(options.name), list(files.values()))
+    elif options.caseless_only:
         every = options.copies_every
         examples = [file if row in OTHERS else file[::every] for row, file in files.items()]
         part = caseless_part(examples, simulate_tagger(examples), copies=True)
@@ -53,6 +66,20 @@ def main() -> None:
         weights = fit_every_script(list(files.values()), named, corpus=corpus, processes=options.processes)
     options.output.write_bytes(weights.dump())
     print(f"{options.output}: {weights.digest}, cut {weights.cut:g}")
+
+
+def with_second_stage(weights: Weights, files: Files) -> Weights:
+    """The weights with what comes after the last round, of sentences with capitals, fitted anew."""
+    part = cased_part(files, simulate_tagger(files))
+    models = cross_fit(part.files, part.simulated, worth=part.worth).models
+    return fit_rounds(
+        part.corpora,
+        weights,
+        models,
+        part.folds,
+        simulated=part.simulated_corpora,
+        kept=weights.rounds,
+    )
 
 
 def default_files() -> dict[str, Path]:

@@ -12,8 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tests.misnamed_corpus import TITLED, misnamed_corpus
@@ -224,10 +222,16 @@ def test_counts_of_parts_are_those_of_the_whole() -> None:
     settled = settle(counted, answers)
     belief = clamped(counted, first_opinion(counted), settled)
     tally = Tally.of(counted, belief, settled)
-    halves = [Tally.of(counted, belief, settled, only) for only in (counted_half(True), counted_half(False))]
+    first, others = (Observations(part, [model], [0] * len(part)) for part in (instances[:40], instances[40:79]))
+    settled = settle(first, answers)
     joined = Tally.empty(tally.labels)
-    for half in halves:
-        joined.add(half)
+    joined.add(Tally.of(first, clamped(first, first_opinion(first), settled), settled))
+    of_others = Tally.by_sentence(others, first_opinion(others))
+    for part in of_others:
+        joined.add(part)
+    for number, part in enumerate(of_others):
+        alone = Observations(instances[40 + number : 41 + number], [model], [0], more_labels=others.labels)
+        assert part == Tally.of(alone, first_opinion(alone))
     last = Observations(instances[79:], [model], [0])
     of_last = whole.sentence == 79
     candidates = of_last[whole.candidates.mention]
@@ -235,11 +239,6 @@ def test_counts_of_parts_are_those_of_the_whole() -> None:
         for name, values in expected._asdict().items():
             rows = of_last if len(values) == len(whole) else candidates
             assert getattr(sums, name) == pytest.approx(values[rows], abs=0.02), name
-
-
-def counted_half(first: bool) -> npt.NDArray[np.bool_]:
-    """The sentences of one half of the counted ones."""
-    return (np.arange(79) < 40) == first
 
 
 def command(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,39 +12,37 @@ from tests.misnamed_corpus import misnamed_corpus
 from xner_label.evaluation.metrics import auroc
 from xner_label.projection.corpus.consistency import (
     KEYS,
-    UNCHANGED,
-    Consistency,
+    SpokenSums,
     confidence_signals,
+    consistent_in_corpus,
+    counted_spans,
     elsewhere_in_corpus,
+    judge,
     relabelled,
-    sums_by_key,
     surer,
 )
 from xner_label.projection.corpus.effects import shift_of
 from xner_label.projection.corpus.evidence import Observations
-from xner_label.projection.corpus.rounds import (
-    RoundModel,
-    label_scores,
-    project_corpus,
-    text_of,
-)
+from xner_label.projection.corpus.projector import project_corpus
+from xner_label.projection.corpus.rounds import RoundModel, label_scores, text_of
 from xner_label.projection.corpus.settled import NameAnswers, settle
 from xner_label.projection.fitting.adaptation import Adapted, project_adapted
-from xner_label.projection.fitting.consistency import (
-    POOLED_CONFIDENCE,
-    POOLED_LABEL,
-    consistent,
-    counted_spans,
-    judge,
-)
+from xner_label.projection.fitting.consistency import consistent, with_stage
 from xner_label.projection.fitting.corrections import early_tags, spread
 from xner_label.projection.loglinear.model import Model
-from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.loglinear.weights_file import ConsistencyWeights, SecondStage, Weights
+
+STAGE = ConsistencyWeights((0.35, 0.25, 0.5), (-0.35, 1.0, 0.2, -0.55, 0.45, 0.55, 0.95))
+
+
+def with_numbers(weights, numbers):
+    """The weights with a second stage of these numbers, None: without one."""
+    return msgspec.structs.replace(weights, rounds=(*weights.rounds[:-1], with_stage(weights.rounds[-1], numbers)))
 
 
 @pytest.fixture(scope="module")
 def world():
-    weights = Weights.load()
+    weights = with_numbers(Weights.load(), None)
     instances, gold = misnamed_corpus()
     observations = Observations(instances, [Model(weights)], [0] * len(instances))
     chosen, evidence = project_corpus(observations, weights.rounds)
@@ -59,14 +57,19 @@ def doubted(observations, chosen, gold, seed=7):
     return chosen._replace(confidence=1 / (1 + np.exp(-odds)))
 
 
-def fitted(world, chosen, gold, *, answers=None, few=False):
+def fitted(world, chosen, gold, *, answers=None, few=False, centre=STAGE):
+    """The numbers fitted to answers around ``centre``, what the spans say, and the spans after the stage."""
     weights, observations, _, _, evidence = world
-    model = RoundModel(weights.rounds[-1])
+    last = with_stage(weights.rounds[-1], centre)
     fold = np.arange(len(observations.instances)) % 3
-    return consistent(
-        observations, chosen, label_scores(observations, evidence, model), evidence.tagged,
-        settle(observations, gold, answers), gold, model.calibration, fold, few=few,
+    round_, spoken, after = consistent(
+        observations, chosen, label_scores(observations, evidence, RoundModel(last)), evidence.tagged,
+        settle(observations, gold, answers), gold, last, fold, few=few,
     )  # fmt: skip
+    assert (spoken is None) == (round_.consistency is msgspec.UNSET)
+    if round_.caseless:
+        assert round_.caseless.consistency == round_.consistency
+    return round_.consistency.tagged if spoken else None, spoken, after
 
 
 def test_other_sentences_speak_and_never_the_own_one(world):
@@ -100,8 +103,7 @@ def test_a_new_sentence_is_told_what_the_whole_corpus_says(world):
     _, observations, gold, chosen, _ = world
     reviewed = {number: gold[number] for number in range(40)}
     spans = counted_spans(observations, chosen, settle(observations, reviewed), reviewed)
-    learned = Consistency(observations.labels, sums_by_key(observations, spans), (0.5, 0.0, 0.0), UNCHANGED)
-    learned = msgspec.msgpack.decode(msgspec.msgpack.encode(learned), type=Consistency)
+    learned = msgspec.msgpack.decode(msgspec.msgpack.encode(SpokenSums.of(observations, spans)), type=SpokenSums)
     texts = text_of(observations, chosen)
     told = learned.elsewhere(observations, [*texts, "nowhere"])
     others = elsewhere_in_corpus(observations, spans, chosen)
@@ -119,13 +121,13 @@ def test_answers_teach_how_much_other_sentences_are_worth(world):
     _, observations, gold, chosen, _ = world
     doubtful = doubted(observations, chosen, gold)
     reviewed = {number: gold[number] for number in range(70)}
-    learned, after = fitted(world, doubtful, reviewed)
+    learned, _, after = fitted(world, doubtful, reviewed)
     assert learned is not None
     assert sum(learned.confidence[4:]) > 0.3
     rest = after.sentence >= len(reviewed)
     right = judge(observations, after, dict(enumerate(gold)))
     assert auroc(after.confidence[rest], right[rest]) > auroc(doubtful.confidence[rest], right[rest]) + 0.1
-    again, _ = fitted(world, doubtful, reviewed)
+    again, _, _ = fitted(world, doubtful, reviewed)
     assert again == learned
 
 
@@ -133,9 +135,9 @@ def test_what_is_said_of_a_reviewed_sentence_knows_no_answer_of_its_own(world):
     _, observations, gold, chosen, _ = world
     doubtful = doubted(observations, chosen, gold)
     reviewed = {number: list(gold[number]) for number in range(70)}
-    _, after = fitted(world, doubtful, reviewed)
+    _, _, after = fitted(world, doubtful, reviewed)
     changed = reviewed | {3: []}
-    _, other = fitted(world, doubtful, changed)
+    _, _, other = fitted(world, doubtful, changed)
     np.testing.assert_allclose(
         after.confidence[after.sentence == 3], other.confidence[other.sentence == 3], atol=0.003
     )
@@ -144,15 +146,85 @@ def test_what_is_said_of_a_reviewed_sentence_knows_no_answer_of_its_own(world):
 
 
 def test_few_answers_leave_it_as_in_other_languages(world):
-    weights, observations, gold, chosen, _ = world
+    _, observations, gold, chosen, _ = world
     doubtful = doubted(observations, chosen, gold)
-    learned, after = fitted(world, doubtful, {0: gold[0], 1: gold[1]}, few=True)
-    assert (learned.label, learned.confidence) == (POOLED_LABEL, POOLED_CONFIDENCE)
+    learned, _, after = fitted(world, doubtful, {0: gold[0], 1: gold[1]}, few=True)
+    assert learned == STAGE
     right = judge(observations, after, dict(enumerate(gold)))
     assert auroc(after.confidence, right) > auroc(doubtful.confidence, right)
-    # and without any there is no such stage
+
+
+def test_without_answers_the_numbers_of_the_weights_file_serve(world):
+    """One corpus mode: as a projector, as what a project learns, and as what a new sentence is told."""
+    weights, observations, gold, before, evidence = world
+    staged = with_numbers(weights, STAGE)
+    after, _ = project_corpus(observations, staged.rounds)
+    assert np.abs(after.confidence - before.confidence).max() > 0.01
+    spans = counted_spans(observations, before, settle(observations, {}), {})
+    elsewhere = elsewhere_in_corpus(observations, spans, before)
+    scores = label_scores(observations, evidence, RoundModel(weights.rounds[-1]))
+    worth = np.tile(np.array(STAGE.label), (len(before.label), 1))
+    calibration = RoundModel(weights.rounds[-1]).calibration
+    named = relabelled(observations, before, scores, elsewhere, worth, calibration)
+    expected = surer(named, confidence_signals(named, elsewhere, evidence.tagged), np.array(STAGE.confidence))
+    assert_same(after, expected)
+
+    early = early_tags(observations, staged.rounds)
+    result = spread(observations, staged.rounds, early, {})
+    assert_same(result.chosen, after)
+    assert result.adapted.round == staged.rounds[-1]
+    adapted = msgspec.msgpack.decode(msgspec.msgpack.encode(result.adapted), type=Adapted)
+    told = adapted.spoken.elsewhere(observations, text_of(observations, before))
+    assert (told.spans >= elsewhere.spans).all()
+    later = project_adapted(observations, evidence, adapted)
+    named = relabelled(observations, before, scores, told, worth, calibration)
+    expected = surer(named, confidence_signals(named, told, evidence.tagged), np.array(STAGE.confidence))
+    assert_same(later, expected)
+
+    # fewer answers than anything is fitted to are certain in other sentences all the same
+    few = spread(observations, staged.rounds, early, {0: gold[0]})
+    assert few.adapted.round == staged.rounds[-1]
+    assert max(max(row) for row in few.adapted.spoken.by_key[0].values()) > 4.0
+
+
+def test_weights_from_before_there_was_a_second_stage_do_what_they_did(world):
+    weights, observations, _, chosen, _ = world
+    text = weights.dump().decode()
+    assert '"consistency"' not in text
+    assert Weights.digest.fget(msgspec.json.decode(text, type=Weights)) == weights.digest
     result = spread(observations, weights.rounds, early_tags(observations, weights.rounds), {})
-    assert result.adapted.consistency is None
+    assert_same(result.chosen, chosen)
+    assert result.adapted.spoken is None
+
+
+def test_each_kind_of_sentence_has_numbers_of_its_own(world):
+    """Of given source entities and of caseless sentences; without any, bit by bit as before."""
+    weights, observations, _, before, evidence = world
+    last = weights.rounds[-1]
+    only_given = msgspec.structs.replace(last, consistency=SecondStage(given=STAGE))
+    assert_same(consistent_in_corpus(observations, evidence, only_given, before), before)
+    caseless = msgspec.structs.replace(last.caseless, consistency=SecondStage(STAGE, STAGE))
+    only_caseless = msgspec.structs.replace(last, caseless=caseless)
+    assert_same(consistent_in_corpus(observations, evidence, only_caseless, before), before)
+    both = msgspec.structs.replace(only_given, caseless=caseless)
+    known = observations.incomplete, observations.caseless
+    observations.incomplete = [number % 2 == 0 for number in range(len(known[0]))]
+    observations.caseless = np.arange(len(known[0])) % 4 == 0
+    try:
+        after = consistent_in_corpus(observations, evidence, both, before)
+        untouched = consistent_in_corpus(observations, evidence, last, before)
+    finally:
+        observations.incomplete, observations.caseless = known
+    changed = after.confidence != before.confidence
+    assert not changed[before.sentence % 4 == 2].any()
+    assert changed[before.sentence % 2 == 1].all()
+    assert changed[before.sentence % 4 == 0].all()
+    assert_same(untouched, before)
+
+
+def assert_same(left, right):
+    for column, other in zip(left, right, strict=True):
+        np.testing.assert_array_equal(column, other)
 
 
 def test_nothing_changes_where_other_sentences_teach_nothing(world):
@@ -163,14 +235,13 @@ def test_nothing_changes_where_other_sentences_teach_nothing(world):
     half = {number: [entity for entity in gold[number] if generator.random() < 0.5] for number in range(100)}
     observations.incomplete = [False] * len(known)
     try:
-        learned, after = fitted(world, told, half)
-        few, _ = fitted(world, told, {0: gold[0]}, few=True)
+        learned, _, after = fitted(world, told, half, centre=None)
+        few, _, _ = fitted(world, told, {0: gold[0]}, few=True, centre=None)
     finally:
         observations.incomplete = known
     assert few is None
     if learned is None:
-        for left, other in zip(after, told, strict=True):
-            np.testing.assert_array_equal(left, other)
+        assert_same(after, told)
     else:
         assert np.abs(after.confidence - 0.5).max() < 0.35
 
@@ -212,24 +283,23 @@ def test_the_spans_of_answers_about_names_speak_as_people_settled_them(world):
 def test_a_later_sentence_is_told_what_the_corpus_concluded(world):
     weights, observations, gold, chosen, evidence = world
     reviewed = {number: gold[number] for number in range(70)}
-    learned, _ = fitted(world, doubted(observations, chosen, gold), reviewed)
+    learned, spoken, _ = fitted(world, doubted(observations, chosen, gold), reviewed)
     plain = spread(observations, weights.rounds, early_tags(observations, weights.rounds), reviewed).adapted
-    adapted = Adapted(plain.round, plain.effects, learned)
-    before = project_adapted(observations, evidence, msgspec.structs.replace(adapted, consistency=None))
+    adapted = Adapted(with_stage(plain.round, learned), plain.effects, spoken)
+    before = project_adapted(observations, evidence, msgspec.structs.replace(adapted, spoken=None))
     after = project_adapted(observations, evidence, adapted)
-    elsewhere = learned.elsewhere(observations, text_of(observations, before))
+    elsewhere = spoken.elsewhere(observations, text_of(observations, before))
     worth = np.tile(np.array(learned.label), (len(before.label), 1))
     calibration = RoundModel(plain.round).calibration
     scores = label_scores(observations, evidence, RoundModel(plain.round), shift_of(observations, plain.effects))
     named = relabelled(observations, before, scores, elsewhere, worth, calibration)
     expected = surer(named, confidence_signals(named, elsewhere, evidence.tagged), np.array(learned.confidence))
-    for left, other in zip(after, expected, strict=True):
-        np.testing.assert_array_equal(left, other)
+    assert_same(after, expected)
     assert not np.array_equal(after.confidence, before.confidence)
 
 
 def test_a_corpus_with_nothing_projected(world):
     _, _, gold, chosen, _ = world
     nothing = chosen.select(np.zeros(len(chosen.label), bool))
-    _, after = fitted(world, nothing, {number: gold[number] for number in range(70)})
+    _, _, after = fitted(world, nothing, {number: gold[number] for number in range(70)})
     assert not len(after.label)

@@ -112,6 +112,9 @@ def test_rounds_are_fitted_deterministically():
     fitted = fit_part(part, "synthetic", None, True)
     assert fitted.dump() == fit_part(part, "synthetic", None, True).dump()
     assert len(fitted.rounds) == 3
+    assert [bool(each.consistency) for each in fitted.rounds] == [False, False, True]
+    assert fitted.rounds[-1].consistency.tagged is not None
+    assert msgspec.json.decode(fitted.dump(), type=Weights) == fitted
     projector = LogLinearCorpusProjector(fitted)
     sentences = [example.instance for example in examples]
     right = sum(

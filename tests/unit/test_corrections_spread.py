@@ -10,7 +10,8 @@ import pytest
 
 from tests.misnamed_corpus import misnamed_corpus as corpus
 from xner_label.projection.corpus.evidence import Observations, sums_elsewhere
-from xner_label.projection.corpus.rounds import first_opinion, project_corpus
+from xner_label.projection.corpus.projector import project_corpus
+from xner_label.projection.corpus.rounds import first_opinion
 from xner_label.projection.corpus.settled import clamped, settle
 from xner_label.projection.fitting import chance
 from xner_label.projection.fitting.adaptation import judge

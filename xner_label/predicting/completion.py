@@ -46,9 +46,11 @@ class StoredTask(msgspec.Struct, frozen=True):
     tagger_id: int | None
 
     @classmethod
-    def of(cls, row: tables.Task) -> StoredTask:
+    def of(cls, row: tables.Task | tasks.TaskRow) -> StoredTask:
         """The task of a row."""
-        return cls(row.id, tasks.to_given(row), tasks.to_record(row), row.translator_id, row.tagger_id)
+        shown = tasks.to_record(row)
+        given = tasks.as_given(shown, row.translator_id, row.tagger_id)
+        return cls(row.id, given, shown, row.translator_id, row.tagger_id)
 
 
 # A task on its way through the stages, or what keeps it from going on.

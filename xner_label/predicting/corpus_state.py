@@ -188,9 +188,10 @@ def learn_corpus(
         earlier = None
     if earlier is not None and earlier.corpus == corpus:
         taggers = earlier.early
+        early = _tagged(observations, taggers)
     else:
-        taggers = _early_taggers(weights, instances, observations)
-    early = _tagged(observations, taggers)
+        early = _early_tags(weights, instances, observations)
+        taggers = [] if early is None else [tagger.to_bytes() for tagger in early.taggers]
 
     def silver() -> ChosenSpans:
         return silver_of(observations, weights.rounds, early, settle(observations, gold))
@@ -211,7 +212,7 @@ def learn_corpus(
     sums = sums_elsewhere(
         observations, belief, settled.weight, settled.loose, settled.mention_weight(observations)
     )
-    elsewhere = said_elsewhere(observations, result.chosen, result.adapted.consistency, settled, gold)
+    elsewhere = said_elsewhere(observations, result.chosen, result.adapted.spoken, settled, gold)
     reasons = provenances(observations, result.chosen, sums, result.tagged, witnesses, ids, elsewhere)
     reasons = _with_answers(observations, result.chosen, reasons, occurrences, names)
     return CorpusState(
@@ -242,14 +243,14 @@ def _token_spans(instance: Instance, entities: Sequence[Entity]) -> list[TokenSp
     return spans
 
 
-def _early_taggers(weights: Weights, instances: Sequence[Instance], observations: Observations) -> list[bytes]:
-    """The taggers of the rounds that know no answers. Labels that people alone gave take no part in them."""
+def _early_tags(weights: Weights, instances: Sequence[Instance], observations: Observations) -> Tagged | None:
+    """The tags of the rounds that know no answers. Labels that people alone gave take no part in them."""
     model = Model(weights)
     labels = {mention.label for instance in instances for mention in instance.mentions}
-    if not labels | set(model.known) >= set(observations.labels):
-        observations = Observations(instances, [model], [0] * len(instances))
-    tagged = early_tags(observations, weights.rounds)
-    return [] if tagged is None else [tagger.to_bytes() for tagger in tagged.taggers]
+    if labels | set(model.known) >= set(observations.labels):
+        return early_tags(observations, weights.rounds)
+    tagged = early_tags(Observations(instances, [model], [0] * len(instances)), weights.rounds)
+    return None if tagged is None else _tagged(observations, [tagger.to_bytes() for tagger in tagged.taggers])
 
 
 def _tagged(observations: Observations, taggers: Sequence[bytes]) -> Tagged | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xner_label.entities import Task
 from xner_label.errors import RecordError
@@ -16,6 +16,7 @@ from xner_label.predicting.stored_spans import (
     projections,
     stored,
 )
+from xner_label.projection.corpus.counts import find
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.lookup import TallyLookup
 from xner_label.projection.corpus.out_of_fold_tagger import tag_by_fold
@@ -25,7 +26,9 @@ from xner_label.projection.corpus.rounds import (
     first_opinion,
 )
 from xner_label.projection.corpus.tally import Tally, countable
+from xner_label.projection.corpus.text_hashes import Hashes
 from xner_label.projection.fitting.adaptation import project_adapted
+from xner_label.projection.loglinear.columns import Bools
 from xner_label.projection.loglinear.model import Model
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.projection.problem import Instance, Projections, build_instance
@@ -33,7 +36,7 @@ from xner_label.stages.tagging.crf import CrfTagger
 from xner_label.word_forms import fold_word
 
 # Tasks that are projected together by what a state has learned.
-_COUNTED_AT_ONCE, _NEW_AT_ONCE = 500, 32
+_AT_ONCE = 500
 
 
 class LearnedProjector:
@@ -74,12 +77,11 @@ class LearnedProjector:
         known = self._state.spans
         unknown = {key: instance for key, instance in zip(keys, instances, strict=True) if key not in known}
         spans: dict[str, list[StoredSpan]] = {}
+        are_counted = _are_among(self._counted, list(unknown))
         for counted in (True, False):
-            keys_of_kind = [key for key in unknown if self._is_counted(key) == counted]
-            # what each new task adds is counted apart, which takes long in large batches
-            size = _COUNTED_AT_ONCE if counted else _NEW_AT_ONCE
-            for start in range(0, len(keys_of_kind), size):
-                batch = {key: unknown[key] for key in keys_of_kind[start : start + size]}
+            keys_of_kind = list(compress(unknown, are_counted == counted))
+            for start in range(0, len(keys_of_kind), _AT_ONCE):
+                batch = {key: unknown[key] for key in keys_of_kind[start : start + _AT_ONCE]}
                 spans |= self._project_new(batch, counted=counted)
         return [projections(known[key] if key in known else spans[key]) for key in keys]
 
@@ -92,7 +94,7 @@ class LearnedProjector:
             except RecordError:
                 continue
             readable += 1
-            known += key in self._state.spans or self._is_counted(key)
+            known += key in self._state.spans or _is_among(self._counted, key)
         return known >= ENOUGH * readable
 
     def answers_as_before(self, task: Task) -> bool:
@@ -107,15 +109,12 @@ class LearnedProjector:
         key = key_of(instance)
         if key in self._state.spans:
             return True
-        if not self._is_counted(key) or _is_among(self._added, key):
+        if not _is_among(self._counted, key) or _is_among(self._added, key):
             return False
         source, target = (
             [fold_word(word) for word in tokens.words()] for tokens in (instance.source, instance.target)
         )
         return not self._moved.touch(source, target)
-
-    def _is_counted(self, key: str) -> bool:
-        return _is_among(self._counted, key)
 
     def _project_new(self, instances: Mapping[str, Instance], *, counted: bool) -> dict[str, list[StoredSpan]]:
         """Project tasks in the light of the table; those that are ``counted`` in it don't speak for themselves."""
@@ -135,15 +134,17 @@ class LearnedProjector:
             tagged = tag_by_fold(words, observations.labels, self._taggers)
         evidence = evidence_from(observations, belief, sums, tagged)
         chosen = project_adapted(observations, evidence, state.adapted)
-        for number, key in enumerate([] if counted else keys):
-            only = np.zeros(len(keys), bool)
-            only[number] = True
-            self.new[key] = Tally.of(observations, belief, only=only)
-        elsewhere = said_elsewhere(observations, chosen, state.adapted.consistency)
+        if not counted:
+            self.new |= zip(keys, Tally.by_sentence(observations, belief), strict=True)
+        elsewhere = said_elsewhere(observations, chosen, state.adapted.spoken)
         reasons = provenances(observations, chosen, sums, tagged, state.witnesses, [""] * len(keys), elsewhere)
         return stored(observations, keys, chosen, reasons)
 
 
-def _is_among(hashes: NDArray[np.uint64], key: str) -> bool:
-    place = int(np.searchsorted(hashes, np.uint64(short_hash(key))))
-    return place < len(hashes) and int(hashes[place]) == short_hash(key)
+def _is_among(hashes: Hashes, key: str) -> bool:
+    return bool(_are_among(hashes, [key])[0])
+
+
+def _are_among(hashes: Hashes, keys: Sequence[str]) -> Bools:
+    """(n,) which keys' short hashes are among those."""
+    return find(hashes, np.array([short_hash(key) for key in keys], np.uint64))[1]

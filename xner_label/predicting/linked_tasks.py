@@ -97,7 +97,7 @@ class LinkedTasks:
 
     def _stored(self, ids: Sequence[int]) -> list[StoredTask]:
         with self._store.read() as session:
-            return [StoredTask.of(row) for row in tasks.by_ids(session, ids)]
+            return [StoredTask.of(row) for row in tasks.rows_by_ids(session, ids)]
 
     def _aligned(self, batch: list[tuple[int, Task]], progress: Progress | None = None) -> list[tuple[int, Task]]:
         aligned = self._completion.aligned(batch, progress) if progress else self._completion.aligned(batch)

@@ -9,12 +9,16 @@ import numpy as np
 
 from xner_label.entities import Provenance
 from xner_label.iob2 import TokenSpan
-from xner_label.projection.corpus.consistency import Consistency, Elsewhere, elsewhere_in_corpus
+from xner_label.projection.corpus.consistency import (
+    Elsewhere,
+    SpokenSums,
+    counted_spans,
+    elsewhere_in_corpus,
+)
 from xner_label.projection.corpus.evidence import Observations, Sums, span_probability
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
 from xner_label.projection.corpus.rounds import ChosenSpans, text_of
 from xner_label.projection.corpus.settled import Settled
-from xner_label.projection.fitting.consistency import counted_spans
 
 # Task ids that are named of those that speak for an entity, and of those that speak against it.
 _NAMED = 5
@@ -57,16 +61,16 @@ class Witnesses(msgspec.Struct):
 def said_elsewhere(
     observations: Observations,
     chosen: ChosenSpans,
-    consistency: Consistency | None,
+    spoken: SpokenSums | None,
     settled: Settled | None = None,
     gold: Mapping[int, Sequence[TokenSpan]] | None = None,
 ) -> Elsewhere | None:
     """What other sentences say of the texts of spans, where a state looks at that: those of the corpus itself with
     what people ``settled`` in it, or those that a state has counted, for sentences that came later."""
-    if consistency is None:
+    if spoken is None:
         return None
     if settled is None:
-        return consistency.elsewhere(observations, text_of(observations, chosen))
+        return spoken.elsewhere(observations, text_of(observations, chosen))
     return elsewhere_in_corpus(observations, counted_spans(observations, chosen, settled, gold or {}), chosen)
 
 
@@ -99,7 +103,8 @@ def provenances(
             spoken += witnesses.names.get(texts[observations.name[mention]], ())
         in_others = {witness for witness in spoken if witness[0] != ids[number]}
         agreeing = sorted({task for task, where, named in in_others if (where, named) == (text, label)})
-        against = sorted({task for task, where, named in in_others if (where, named) != (text, label)})
+        # a task whose name was linked to nothing, but whose text was marked, isn't against
+        against = sorted({task for task, _, _ in in_others}.difference(agreeing))
         marginals = None if tagged is None else tagged.marginals[number]
         tagger = rather = None
         if marginals is not None:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xner_label.errors import ConfigurationError
+from xner_label.projection.corpus.consistency import consistent_in_corpus
 from xner_label.projection.corpus.evidence import Observations
-from xner_label.projection.corpus.rounds import project_corpus
+from xner_label.projection.corpus.out_of_fold_tagger import Tagged
+from xner_label.projection.corpus.rounds import (
+    ChosenSpans,
+    RoundEvidence,
+    RoundModel,
+    gather,
+    project_round,
+    tag_silver,
+)
 from xner_label.projection.loglinear.model import Model
-from xner_label.projection.loglinear.weights_file import Weights
+from xner_label.projection.loglinear.weights_file import Round, Weights
 from xner_label.projection.problem import Instance, Projection, Projections
 
 
@@ -50,3 +59,17 @@ class LogLinearCorpusProjector:
             )
             projections.exact &= bool(spans.exact[row])
         return [projections.in_order() for projections in results]
+
+
+def project_corpus(observations: Observations, rounds: Sequence[Round]) -> tuple[ChosenSpans, RoundEvidence]:
+    """The spans after the last round and its second stage, or after the last round that the corpus is large enough
+    for, and the evidence of that round."""
+    tagged: Tagged | None = None
+    for number, weights in enumerate(rounds):
+        evidence = gather(observations, tagged)
+        chosen = project_round(observations, evidence, RoundModel(weights))
+        if number + 1 < len(rounds):
+            tagged = tag_silver(observations, chosen)
+            if tagged is None:
+                break
+    return consistent_in_corpus(observations, evidence, weights, chosen), evidence

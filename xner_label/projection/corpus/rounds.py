@@ -12,7 +12,6 @@ free. Weights differ for given, tagged and missed mentions; confidence is calibr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,7 +145,7 @@ def project_round(
     scores = scores_by_set[np.arange(len(rows)), observations.weight_set[every.mention[rows]]]
     if shift is not None:
         scores = scores + shift.candidate[rows]
-    scores = np.rint(scores * _ROUND) / _ROUND
+    scores = in_steps(scores)
     counts = np.diff(every.at)[mentions]
     candidates = Candidates(
         np.repeat(np.arange(len(mentions)), counts), every.first[rows], every.last[rows], borders(counts.tolist())
@@ -157,7 +156,7 @@ def project_round(
     labels = np.where(
         observations.open[:, None],
         probabilities(label_scores(observations, evidence, model, shift)),
-        np.rint(observations.base_label * _ROUND) / _ROUND,
+        in_steps(observations.base_label),
     )
     sentence = observations.sentence[mentions]
     start = observations.target_at[sentence]
@@ -236,7 +235,12 @@ def label_scores(
 def probabilities(scores: Floats) -> Floats:
     """(n, K) softmax of scores, in steps that are the same on every machine."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
-    result: Floats = np.rint(powers / powers.sum(axis=1, keepdims=True) * _ROUND) / _ROUND
+    return in_steps(powers / powers.sum(axis=1, keepdims=True))
+
+
+def in_steps(values: Floats) -> Floats:
+    """Values in steps that no order of summands changes, nor a machine's last digit."""
+    result: Floats = np.rint(values * _ROUND) / _ROUND
     return result
 
 
@@ -322,16 +326,3 @@ def tag_silver(observations: Observations, chosen: ChosenSpans, gold: Gold | Non
     repeats = [REPEATS if gold and number in gold else 1 for number in range(len(words))]
     tags = iob2_of_confident_spans(observations, chosen, gold)
     return tag_out_of_fold(words, tags, observations.labels, repeats)
-
-
-def project_corpus(observations: Observations, rounds: Sequence[Round]) -> tuple[ChosenSpans, RoundEvidence]:
-    """The spans after the last round, or after the last that the corpus is large enough for, and its evidence."""
-    tagged: Tagged | None = None
-    for number, weights in enumerate(rounds):
-        evidence = gather(observations, tagged)
-        chosen = project_round(observations, evidence, RoundModel(weights))
-        if number + 1 < len(rounds):
-            tagged = tag_silver(observations, chosen)
-            if tagged is None:
-                break
-    return chosen, evidence

@@ -86,17 +86,14 @@ def _polynomials(texts: Sequence[str]) -> Hashes:
     return np.array([_polynomial(text) for text in texts], np.uint64)
 
 
+@lru_cache(maxsize=1 << 16)
 def _polynomial(text: str) -> int:
+    """Of single words, mostly, and the same ones again and again."""
     value = 0
     for word in text.split(" "):
-        value = (value * _BASE + _word_hash(word)) % 2**64
+        digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        value = (value * _BASE + int.from_bytes(digest, "little")) % 2**64
     return value
-
-
-@lru_cache(maxsize=1 << 16)
-def _word_hash(word: str) -> int:
-    digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _powers(base: int, count: int) -> Hashes:

@@ -22,10 +22,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from xner_label.projection.corpus.consistency import (
-    Consistency,
-    confidence_signals,
-    relabelled,
-    surer,
+    SpokenSums,
+    consistent_with,
+    counted_spans,
+    elsewhere_in_corpus,
+    has_second_stage,
+    judge,
 )
 from xner_label.projection.corpus.effects import (
     Effects,
@@ -37,6 +39,7 @@ from xner_label.projection.corpus.effects import (
     span_keys,
 )
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
+from xner_label.projection.corpus.gazetteer import Gazetteer, with_gazetteer
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
     RoundEvidence,
@@ -47,7 +50,7 @@ from xner_label.projection.corpus.rounds import (
 )
 from xner_label.projection.corpus.settled import Gold, Settled
 from xner_label.projection.fitting.chance import ENOUGH, FOLDS, STRENGTHS, best_strength, is_worse
-from xner_label.projection.fitting.consistency import consistent, judge
+from xner_label.projection.fitting.consistency import consistent
 from xner_label.projection.fitting.optimisation import minimise, scale, span_likelihood, span_losses
 from xner_label.projection.fitting.recalibration import best_expected_cut, recalibrated
 from xner_label.projection.loglinear.columns import GIVEN, OVERLOOKED, TAGGED, Bools, Floats, Ints
@@ -71,11 +74,12 @@ _NEGLIGIBLE = 1e-4
 
 
 class Adapted(msgspec.Struct, frozen=True):
-    """A round that knows its corpus."""
+    """A round that knows its corpus; ``spoken`` is what its spans say in the second stage, None without one."""
 
     round: Round
     effects: Effects
-    consistency: Consistency | None = None
+    spoken: SpokenSums | None = None
+    gazetteer: Gazetteer | None = None
 
 
 class _Fit(NamedTuple):
@@ -224,6 +228,14 @@ class _Problem:
         )
 
 
+def review_folds(observations: Observations) -> Ints:
+    """(S,) the third that each sentence is left out with, apart from the folds of the target tagger."""
+    return np.array(
+        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances],
+        np.int64,
+    )
+
+
 def adapt(
     observations: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
 ) -> tuple[Adapted, ChosenSpans]:
@@ -233,16 +245,13 @@ def adapt(
     sentences are those of weights that were fitted on the other reviewed ones. In a mostly caseless corpus the
     weights of caseless sentences are adapted, for all of it, otherwise those of the others. Deterministic.
     """
-    if shipped.caseless is not None and 2 * observations.caseless.sum() > len(observations.caseless):
-        shipped = msgspec.structs.replace(shipped.caseless, caseless=None)
-    unchanged = Adapted(shipped, Effects(observations.labels, {}, {}))
     reviewed = settled.reviewed
     if reviewed[observations.sentence].sum() < MIN_MENTIONS:
-        return unchanged, project_round(observations, evidence, RoundModel(shipped))
+        return _unadapted(observations, evidence, settled, gold, shipped)
+    if shipped.caseless is not None and 2 * observations.caseless.sum() > len(observations.caseless):
+        shipped = msgspec.structs.replace(shipped.caseless, caseless=None)
     problem = _Problem(observations, evidence, settled, shipped)
-    fold = np.array(
-        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances]
-    )
+    fold = review_folds(observations)
     fits = [
         problem.fit(settled.answered | (reviewed & (fold != which))[observations.sentence])
         for which in range(FOLDS)
@@ -280,7 +289,7 @@ def adapt(
     stays = is_worse(counts)
     if stays:
         # the words teach nothing that lasts; how sure to be is learned all the same
-        fitted = _Fit(problem.model.candidate, problem.model.label[:, 0], unchanged.effects)
+        fitted = _Fit(problem.model.candidate, problem.model.label[:, 0], _no_effects(observations))
         calibrated = recalibrated(observations, before, judge(observations, before, gold), shipped, fold, few=few)
     else:
         fitted = problem.weakened(problem.fit(settled.known(observations)), span, label)
@@ -296,32 +305,48 @@ def adapt(
             mentions = (reviewed & (fold == which))[observations.sentence]
             model = _model(calibrated, left_out_fit)
             scores[mentions] = label_scores(observations, evidence, model, left_out_shift)[mentions]
-    calibration = RoundModel(round_).calibration
-    consistency, chosen = consistent(
-        observations, chosen, scores, evidence.tagged, settled, gold, calibration, fold, few=few
+    round_, spoken, chosen = consistent(
+        observations, chosen, scores, evidence.tagged, settled, gold, round_, fold, few=few
     )
-    if (consistency and not few) or (calibrated.calibration, calibrated.added) != (
+    if (spoken and not few) or (calibrated.calibration, calibrated.added) != (
         shipped.calibration,
         shipped.added,
     ):
         cut = best_expected_cut(chosen.confidence[~reviewed[chosen.sentence]], shipped.cut)
         round_ = msgspec.structs.replace(round_, cut=cut)
-    return Adapted(round_, fitted.effects, consistency), chosen
+    return Adapted(round_, fitted.effects, spoken), chosen
+
+
+def _unadapted(
+    observations: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
+) -> tuple[Adapted, ChosenSpans]:
+    """The last round and its second stage as they were shipped, in the light of what people settled."""
+    model = RoundModel(shipped)
+    chosen = project_round(observations, evidence, model)
+    if not has_second_stage(observations, shipped):
+        return Adapted(shipped, _no_effects(observations)), chosen
+    spans = counted_spans(observations, chosen, settled, gold)
+    elsewhere = elsewhere_in_corpus(observations, spans, chosen)
+    scores = label_scores(observations, evidence, model)
+    chosen = consistent_with(observations, evidence, shipped, chosen, scores, elsewhere)
+    return Adapted(shipped, _no_effects(observations), SpokenSums.of(observations, spans)), chosen
+
+
+def _no_effects(observations: Observations) -> Effects:
+    return Effects(observations.labels, {}, {})
 
 
 def project_adapted(observations: Observations, evidence: RoundEvidence, adapted: Adapted) -> ChosenSpans:
     """The spans of sentences that came after those that a round was adapted to."""
     model, shift = RoundModel(adapted.round), shift_of(observations, adapted.effects)
     chosen = project_round(observations, evidence, model, shift)
-    consistency = adapted.consistency
-    if consistency is None:
-        return chosen
-    elsewhere = consistency.elsewhere(observations, text_of(observations, chosen))
-    scores = label_scores(observations, evidence, model, shift)
-    worth = np.tile(np.array(consistency.label), (len(chosen.label), 1))
-    chosen = relabelled(observations, chosen, scores, elsewhere, worth, model.calibration)
-    signals = confidence_signals(chosen, elsewhere, evidence.tagged)
-    return surer(chosen, signals, np.array(consistency.confidence))
+    if adapted.spoken is not None:
+        elsewhere = adapted.spoken.elsewhere(observations, text_of(observations, chosen))
+        scores = label_scores(observations, evidence, model, shift)
+        chosen = consistent_with(observations, evidence, adapted.round, chosen, scores, elsewhere)
+    if adapted.gazetteer is not None:
+        chosen = with_gazetteer(observations, chosen, evidence.tagged, adapted.gazetteer)
+    return chosen
 
 
 def joined(spans: Sequence[ChosenSpans]) -> ChosenSpans:

@@ -1,45 +1,42 @@
 """Fitting the second stage, consistency across a corpus, to what people settled in it.
 
-g and c of :mod:`corpus.consistency` have Gaussian priors around what they were in other languages, or where a
-person gave the source entities around what changes nothing. They are fitted to the reviewed sentences, and used as
-far as sentences left out become likelier (:mod:`chance`).
+g and c of :mod:`corpus.consistency` have Gaussian priors around those of the weights file. They are fitted to the
+reviewed sentences, and used as far as sentences left out become likelier (:mod:`chance`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from xner_label.projection.corpus.consistency import (
     KEYS,
-    SUREST,
+    NO_WEIGHTS,
     UNCHANGED,
-    Consistency,
-    CountedSpans,
     Elsewhere,
+    SpokenSums,
     confidence_signals,
+    counted_spans,
+    counts_as_right,
     elsewhere_in_corpus,
     relabelled,
-    sums_by_key,
     surer,
 )
 from xner_label.projection.corpus.evidence import Observations
 from xner_label.projection.corpus.out_of_fold_tagger import Tagged
-from xner_label.projection.corpus.rounds import ChosenSpans, text_of
+from xner_label.projection.corpus.rounds import ChosenSpans, RoundModel
 from xner_label.projection.corpus.settled import Gold, Settled
 from xner_label.projection.fitting.chance import FOLDS, STRENGTHS, best_strength
 from xner_label.projection.fitting.optimisation import logistic, minimise
 from xner_label.projection.loglinear.columns import Bools, Floats, Ints
-from xner_label.projection.loglinear.model import logit
+from xner_label.projection.loglinear.weights_file import ConsistencyWeights, Round, SecondStage
 
 # Precisions of the Gaussian priors of g, of which words by themselves are worth less than whole texts, and of c.
 LABEL = (2.0, 10.0, 10.0)
 CONFIDENCE = (2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0)
-# What they are centred on where a tagger found the source entities: means of what 100 and 200 reviewed sentences
-# of Luganda and of Setswana teach, rounded.
-POOLED_LABEL = (0.35, 0.25, 0.5)
-POOLED_CONFIDENCE = (-0.35, 1.0, 0.2, -0.55, 0.45, 0.55, 0.95)
 
 
 def consistent(
@@ -49,14 +46,15 @@ def consistent(
     tagged: Tagged | None,
     settled: Settled,
     gold: Gold,
-    calibration: Floats,
+    weights: Round,
     fold: Ints,
     *,
     few: bool,
-) -> tuple[Consistency | None, ChosenSpans]:
-    """The second stage fitted to the reviewed sentences, and the spans by it; None where it changes nothing.
+) -> tuple[Round, SpokenSums | None, ChosenSpans]:
+    """``weights`` with a second stage fitted to the reviewed sentences, what its spans say there, and the spans by
+    it; None, and a round without it, where it changes nothing.
 
-    With ``few`` answers it is that of other languages, unless sentences left out become likelier beyond chance.
+    With ``few`` answers it is that of ``weights``, unless sentences left out become likelier beyond chance.
 
     ``label_scores`` (M, K) and ``chosen`` know nothing of a reviewed sentence's own answer; neither do its spans
     after the second stage, which are those of numbers that were fitted to the other folds, ``fold`` (S,).
@@ -65,15 +63,19 @@ def consistent(
     elsewhere = elsewhere_in_corpus(observations, spans, chosen)
     fold_of = fold[chosen.sentence]
     reviewed = settled.reviewed[chosen.sentence]
-    worth, of_label = _fit_labels(observations, chosen, label_scores, settled, elsewhere, fold, few=few)
+    stage = weights.consistency or SecondStage()
+    usual = (stage.tagged if any(observations.incomplete) else stage.given) or NO_WEIGHTS
+    worth, of_label = _fit_labels(
+        observations, chosen, label_scores, settled, elsewhere, np.array(usual.label), fold, few=few
+    )
+    calibration = RoundModel(weights).calibration
     chosen = relabelled(observations, chosen, label_scores, elsewhere, worth, calibration)
     signals = confidence_signals(chosen, elsewhere, tagged)
-    right = _right(observations, chosen, settled, gold)
-    unchanged = np.array(UNCHANGED)
-    centre = np.array(POOLED_CONFIDENCE) if any(observations.incomplete) else unchanged
+    right = counts_as_right(observations, chosen, settled, gold)
+    unchanged, centre = np.array(UNCHANGED), np.array(usual.confidence)
 
     def fit(rows: Bools) -> Floats:
-        return minimise(logistic(signals[rows], right[rows]), centre, np.array(CONFIDENCE))
+        return fit_confidence_worth(signals[rows], right[rows], centre)
 
     def losses(numbers: Floats, rows: Bools) -> Floats:
         odds = signals[rows] @ numbers
@@ -85,83 +87,63 @@ def consistent(
     if not np.array_equal(every, unchanged):
         chosen = surer(chosen, signals, numbers)
     elif not of_label.any():
-        return None, chosen
-    return (
-        Consistency(
-            observations.labels,
-            sums_by_key(observations, spans),
-            tuple(round(value, 5) for value in of_label.tolist()),
-            tuple(round(value, 5) for value in every.tolist()),
-        ),
-        chosen,
-    )
+        return with_stage(weights, None), None, chosen
+    return with_stage(weights, rounded(of_label, every)), SpokenSums.of(observations, spans), chosen
 
 
-def counted_spans(observations: Observations, chosen: ChosenSpans, settled: Settled, gold: Gold) -> CountedSpans:
-    """The spans of a corpus as they speak for others: what people settled is certain, entities that were projected
-    nowhere count, too."""
-    known = settled.reviewed[chosen.sentence]
-    behind = chosen.mention >= 0
-    known[behind] |= settled.answered[chosen.mention[behind]]
-    right = _right(observations, chosen, settled, gold)
-    odds = np.where(known, np.where(right, SUREST, -SUREST), np.clip(logit(chosen.confidence), -SUREST, SUREST))
-    probability = np.where(known, right * 1.0, chosen.confidence)
-    rows = set(
-        zip(
-            *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)),
-            strict=True,
-        )
-    )
-    places = {label: place for place, label in enumerate(observations.labels)}
-    texts = text_of(observations, chosen)
-    missed = []
-    for number, entities in gold.items():
-        start = int(observations.target_at[number])
-        for first, last, label in entities:
-            if (number, first, last, places[label]) not in rows:
-                missed.append((number, places[label]))
-                words = observations.word[start + first : start + last].tolist()
-                texts.append(" ".join(observations.texts[word] for word in words))
-    table = np.array(missed, np.int64).reshape(-1, 2)
-    return CountedSpans(
-        np.concatenate([chosen.sentence, table[:, 0]]),
-        texts,
-        np.concatenate([chosen.label, table[:, 1]]),
-        np.concatenate([odds, np.full(len(table), SUREST)]),
-        np.concatenate([probability, np.ones(len(table))]),
-    )
+class NamedSpans(NamedTuple):
+    """Spans whose right labels are known: log P(l | m) up to a constant (n, K), the mean log-odds of spans like
+    them elsewhere (KEYS, n, K), and the right labels' places (n,)."""
+
+    scores: Floats
+    odds: Floats
+    gold: Ints
 
 
-def _right(observations: Observations, chosen: ChosenSpans, settled: Settled, gold: Gold) -> Bools:
-    """(n,) whether people settled each span exactly so."""
-    right = judge(observations, chosen, gold)
-    rows = np.flatnonzero(chosen.mention >= 0)
-    rows = rows[settled.answered[chosen.mention[rows]]]
-    mention = chosen.mention[rows]
-    candidate = settled.candidate[mention]
-    start = observations.target_at[chosen.sentence[rows]]
-    right[rows] = (
-        (candidate >= 0)
-        & (observations.candidates.first[candidate] - start == chosen.first[rows])
-        & (observations.candidates.last[candidate] - start == chosen.last[rows])
-        & (settled.label[mention] == chosen.label[rows])
-    )
-    return right
+def fit_label_worth(corpora: Sequence[NamedSpans], centre: Floats, worth_of_span: float = 1.0) -> Floats:
+    """g, fitted to the spans of corpora, each with labels of its own; its prior is centred on ``centre``."""
+
+    def objective(worth: Floats) -> tuple[float, Floats]:
+        value, slope = 0.0, np.zeros(len(worth))
+        for spans in corpora:
+            total = spans.scores + np.tensordot(worth, spans.odds, 1)
+            total = np.exp(total - total.max(axis=1, keepdims=True, initial=-np.inf))
+            total /= total.sum(axis=1, keepdims=True)
+            total[np.arange(len(total)), spans.gold] -= 1.0
+            value += float(_label_losses(worth, spans).sum())
+            slope += np.einsum("nl,knl->k", total, spans.odds)
+        return value, slope
+
+    return minimise(objective, centre, np.array(LABEL) / worth_of_span)
 
 
-def judge(observations: Observations, chosen: ChosenSpans, gold: Gold) -> Bools:
-    """(n,) whether each span is exactly what people settled."""
-    settled = {number: set(spans) for number, spans in gold.items()}
-    rows = zip(
-        *(column.tolist() for column in (chosen.sentence, chosen.first, chosen.last, chosen.label)), strict=True
-    )
-    return np.array(
-        [
-            (first, last, observations.labels[label]) in settled.get(number, ())
-            for number, first, last, label in rows
-        ],
-        bool,
-    )
+def fit_confidence_worth(signals: Floats, right: Bools, centre: Floats, worth_of_span: float = 1.0) -> Floats:
+    """c, fitted to spans with :func:`confidence_signals` (n, d) and whether each is right (n,)."""
+    return minimise(logistic(signals, right), centre, np.array(CONFIDENCE) / worth_of_span)
+
+
+def _label_losses(worth: Floats, spans: NamedSpans) -> Floats:
+    """(n,) the negative log-likelihood of each right label."""
+    total = spans.scores + np.tensordot(worth, spans.odds, 1)
+    peak = total.max(axis=1, initial=-np.inf)
+    lost: Floats = np.log(np.exp(total - peak[:, None]).sum(axis=1)) + peak
+    lost -= total[np.arange(len(total)), spans.gold]
+    return lost
+
+
+def rounded(label: Floats, confidence: Floats) -> ConsistencyWeights:
+    """g and c as a weights file holds them."""
+    g, c = (np.round(numbers, 5).tolist() for numbers in (label, confidence))
+    return ConsistencyWeights((g[0], g[1], g[2]), (c[0], c[1], c[2], c[3], c[4], c[5], c[6]))
+
+
+def with_stage(weights: Round, numbers: ConsistencyWeights | None) -> Round:
+    """A round with these numbers for every sentence, or without a second stage."""
+    stage = msgspec.UNSET if numbers is None else SecondStage(numbers, numbers)
+    caseless = weights.caseless
+    if caseless is not None:
+        caseless = msgspec.structs.replace(caseless, consistency=stage)
+    return msgspec.structs.replace(weights, consistency=stage, caseless=caseless)
 
 
 def _fit_labels(
@@ -170,6 +152,7 @@ def _fit_labels(
     label_scores: Floats,
     settled: Settled,
     elsewhere: Elsewhere,
+    centre: Floats,
     fold: Ints,
     *,
     few: bool,
@@ -183,30 +166,19 @@ def _fit_labels(
     learned = np.zeros(len(chosen.mention), bool)
     learned[behind[judged]] = True
     unchanged, odds = np.zeros(len(KEYS)), elsewhere.mean_odds
-    centre = np.array(POOLED_LABEL) if any(observations.incomplete) else unchanged
     scores = np.zeros_like(odds[0])
     scores[behind] = label_scores[mention]
     gold = np.zeros(len(learned), np.int64)
     gold[behind] = np.maximum(settled.label[mention], 0)
 
+    def select(rows: Bools) -> NamedSpans:
+        return NamedSpans(scores[rows], odds[:, rows], gold[rows])
+
     def losses(worth: Floats, rows: Bools) -> Floats:
-        total = scores[rows] + np.tensordot(worth, odds[:, rows], 1)
-        peak = total.max(axis=1, initial=-np.inf)
-        lost: Floats = np.log(np.exp(total - peak[:, None]).sum(axis=1)) + peak
-        lost -= total[np.arange(len(total)), gold[rows]]
-        return lost
+        return _label_losses(worth, select(rows))
 
     def fit(rows: Bools) -> Floats:
-        at = np.arange(int(rows.sum()))
-
-        def objective(worth: Floats) -> tuple[float, Floats]:
-            total = scores[rows] + np.tensordot(worth, odds[:, rows], 1)
-            total = np.exp(total - total.max(axis=1, keepdims=True, initial=-np.inf))
-            total /= total.sum(axis=1, keepdims=True)
-            total[at, gold[rows]] -= 1.0
-            return float(losses(worth, rows).sum()), np.einsum("nl,knl->k", total, odds[:, rows])
-
-        return minimise(objective, centre, np.array(LABEL))
+        return fit_label_worth([select(rows)], centre)
 
     fold_of = fold[chosen.sentence]
     every, by_fold = _cross_fitted(fit, losses, centre, unchanged, learned, fold_of, chosen.sentence, few=few)

@@ -47,6 +47,8 @@ class _Part(NamedTuple):
 
     files, simulated: for scores, those of a simulated tagger apart; worth: what a sentence of each counts
     corpora, simulated_corpora, folds: for corpus mode, and the fold of each line, simulated ones last
+    caseless: whether its sentences have no capitals. There what was projected elsewhere says nothing new after the
+    last round, as far as was measured (Chinese), so that there is no second stage
     """
 
     files: Files
@@ -55,6 +57,7 @@ class _Part(NamedTuple):
     corpora: Files
     simulated_corpora: Files
     folds: Sequence[Sequence[int]]
+    caseless: bool
 
 
 def fit_every_script(
@@ -103,6 +106,7 @@ def cased_part(files: Files, simulated: Files) -> _Part:
         kept,
         simulated_kept,
         [fold_of(len(examples)) for examples in (*kept, *simulated_kept)],
+        False,
     )
 
 
@@ -129,7 +133,7 @@ def caseless_part(files: Files, simulated: Files, *, copies: bool) -> _Part:
         kept = [*kept, *map(caseless_copies, cased)]
         simulated_kept = [*simulated_kept, *map(caseless_copies, cased_simulated)]
         worth = balanced_worth([*kept, *simulated_kept])
-    return _Part(kept, simulated_kept, worth, corpora, simulated_corpora, [*folds[0], *folds[1]])
+    return _Part(kept, simulated_kept, worth, corpora, simulated_corpora, [*folds[0], *folds[1]], True)
 
 
 def fit_part(part: _Part, named: str, start: Weights | None, corpus: bool) -> Weights:
@@ -138,7 +142,14 @@ def fit_part(part: _Part, named: str, start: Weights | None, corpus: bool) -> We
     weights = fit_weights(part.files, named, start=start, simulated=part.simulated, worth=part.worth, cross=cross)
     if corpus:
         models = cross.models if start is None else cross_fit(part.files, part.simulated, worth=part.worth).models
-        return fit_rounds(part.corpora, weights, models, part.folds, simulated=part.simulated_corpora)
+        return fit_rounds(
+            part.corpora,
+            weights,
+            models,
+            part.folds,
+            simulated=part.simulated_corpora,
+            second_stage=not part.caseless,
+        )
     return weights if start is None else msgspec.structs.replace(weights, rounds=start.rounds)
 
 

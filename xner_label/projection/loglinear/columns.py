@@ -122,7 +122,7 @@ class Vocabulary:
         try:
             return [known[word] for word in words]
         except KeyError:
-            for word in words:
+            for word in dict.fromkeys(words):
                 if word not in known:
                     known[word] = len(self.words)
                     self._add(word)

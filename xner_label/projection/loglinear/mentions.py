@@ -44,7 +44,7 @@ def _capitalised_runs(instance: Instance) -> list[Mention]:
     words = instance.source.words()
     taken = {place for mention in instance.mentions for place in range(mention.first, mention.last)}
     free = [
-        place not in taken and len(word) > 1 and any(char.isupper() for char in word)
+        place not in taken and len(word) > 1 and not word.islower() and any(char.isupper() for char in word)
         for place, word in enumerate(words)
     ]
     runs = []

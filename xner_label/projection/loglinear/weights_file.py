@@ -47,11 +47,27 @@ class LabelWeights(msgspec.Struct, frozen=True):
         return table
 
 
+class ConsistencyWeights(msgspec.Struct, frozen=True):
+    """What other sentences are worth after the last round: g and c of :mod:`corpus.consistency`."""
+
+    label: tuple[float, float, float]
+    confidence: tuple[float, float, float, float, float, float, float]
+
+
+class SecondStage(msgspec.Struct, frozen=True):
+    """The stage after the last round, of sentences whose source entities were given and of those where a tagger
+    found them; None: there is no such stage."""
+
+    given: ConsistencyWeights | None = None
+    tagged: ConsistencyWeights | None = None
+
+
 class Round(msgspec.Struct, frozen=True):
     """One round of corpus mode: weights by evidence name, calibrations, and the cut on the confidence.
 
     ``added`` calibrates spans that only the CRF finds: sigmoid(added[0] + added[1] logit p). ``caseless`` is what
-    sentences without capitals get instead; None: the same as all others.
+    sentences without capitals get instead; None: the same as all others. ``consistency`` is what comes after the
+    last round; files from before there was such a thing have none, and keep their digest.
     """
 
     given: dict[str, float]
@@ -62,6 +78,7 @@ class Round(msgspec.Struct, frozen=True):
     added: tuple[float, float]
     cut: float
     caseless: Round | None = None
+    consistency: SecondStage | msgspec.UnsetType = msgspec.UNSET
 
 
 class CaselessWeights(msgspec.Struct, frozen=True, kw_only=True):
