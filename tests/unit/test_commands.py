@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -48,3 +49,67 @@ def test_the_page_of_exit_codes_is_that_of_the_errors() -> None:
     }
     written = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     assert set(map(int, re.findall(r"^\| (\d+) \|", written, re.M))) == codes | {0, 130, 141}
+
+
+def _refused(*arguments: str) -> str:
+    """What a command says that ends with wrong usage."""
+    outcome = CliRunner().invoke(cli, arguments)
+    error = outcome.exception
+    assert isinstance(error, errors.UsageError) or outcome.exit_code == 2, outcome.output
+    return f"{error} {outcome.output}"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "line", ["plan --minutes", "push --minutes", "stop --min-gain", "project --min-confidence"]
+)
+def test_numbers_are_finite(line: str, value: str) -> None:
+    assert "Invalid value" in _refused(*line.split(), value)
+
+
+@pytest.mark.parametrize("command", ["project", "align", "tag", "translate", "fit-projector"])
+def test_no_file_is_written_over_the_one_that_is_read(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"id": 1, "text": "Juma", "source": "Juma", "source_entities": [], "entities": []}
+    file, link = tmp_path / "tasks.jsonl", tmp_path / "link.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    link.symlink_to(file)
+    labelled = tmp_path / "labelled.jsonl"
+    labelled.write_text('{"text": "Juma", "entities": [{"start": 0, "end": 4, "label": "PER"}]}\n')
+    more = {"tag": ["--labelled", str(labelled)], "align": ["--aligner", "eflomal"]}.get(command, [])
+    if command != "translate":  # which has no translator here
+        assert "would be overwritten" in _refused(command, str(file), "-o", str(link), *more)
+    assert json.loads(file.read_text()) == row
+
+
+def test_what_can_not_be_predicted_does_not_replace_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"id": 1, "text": "Juma", "source": "Juma", "source_entities": []}\n')
+    before = file.read_bytes()
+    arguments = [str(file), "--into-store", "-o", str(file), "--tagger", "given", "--aligner", "none"]
+    assert "would be overwritten" in _refused("predict", *arguments)
+    assert file.read_bytes() == before
+    assert "no such file" in _refused(
+        "predict", "none.jsonl", "-o", "out", "--tagger", "given", "--aligner", "none"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_command_in_a_wrong_folder_leaves_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = CliRunner().invoke(cli, ["status"])
+    assert isinstance(outcome.exception, errors.SchemaError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_simulation_that_can_not_begin_writes_no_table(tmp_path: Path) -> None:
+    file = tmp_path / "empty.jsonl"
+    file.write_text("")
+    outcome = CliRunner().invoke(cli, ["simulate", str(file), str(file)])
+    assert isinstance(outcome.exception, errors.UsageError)
+    assert outcome.stdout == ""

@@ -58,6 +58,9 @@ def predict_files(
         raise UsageError("standard input can't be read beside files, or by Ray", hint="write it to a file first")
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} isn't a folder", hint="name one with -o; it gets one file per batch")
+    for name in names:
+        if name != "-" and not os.path.exists(name):
+            raise UsageError(f"can't read {name}: there is no such file", hint="check the path")
     annotator = BulkAnnotator(settings)
     folder = PartsFolder(output, options.part_format)
     with folder.opened():

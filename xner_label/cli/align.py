@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from xner_label.cli.options import input_argument, json_option, output_option, with_settings
+from xner_label.cli.options import FiniteRange, input_argument, json_option, output_option, with_settings
 from xner_label.cli.output import run_stage
 from xner_label.errors import ConfigurationError
 from xner_label.settings.choices import ALIGNERS, METHODS, RULES, TOKEN_TYPES
 from xner_label.settings.table import Settings
 
-_SHARE = click.FloatRange(0.0, 1.0)
+_SHARE = FiniteRange(0.0, 1.0)
 
 
 @click.command()

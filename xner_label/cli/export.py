@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from xner_label.cli.options import json_option, output_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, output_option, with_settings
 from xner_label.cli.output import answer, require_file, say
 from xner_label.settings.table import Settings
 from xner_label.wording import counted
@@ -27,12 +27,12 @@ from xner_label.wording import counted
 )
 @click.option(
     "--max-error",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
     help="Only silver of which at most this share is wrong, promised from the audit slice",
 )
 @click.option(
     "--level",
-    type=click.FloatRange(0.5, 1.0, max_open=True),
+    type=FiniteRange(0.5, 1.0, max_open=True),
     default=0.95,
     show_default=True,
     help="How sure the promise is",

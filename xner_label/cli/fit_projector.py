@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from xner_label.cli.options import json_option, output_option
-from xner_label.cli.output import answer, require_file, say
+from xner_label.cli.output import answer, require_file, require_other_file, say
 from xner_label.cli.progress import console_progress
 
 
@@ -33,6 +33,7 @@ def command(gold: tuple[Path, ...], output_path: str, from_scratch: bool, corpus
     from xner_label.projection.fitting.files import fit_files
 
     require_file(output_path, as_json=as_json)
+    require_other_file(output_path, gold)
     with console_progress() as progress:
         progress.begin("fitting")
         weights = fit_files(gold, from_scratch=from_scratch, corpus=corpus)

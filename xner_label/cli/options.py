@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -107,9 +108,20 @@ def _click_type(name: str) -> click.ParamType[Any]:
     if isinstance(rule, Choice) and not (rule.joinable or rule.summable):
         return click.Choice([choice for choice in rule.names if choice])
     if isinstance(rule, Range):
-        numbers = click.IntRange if _TABLE[name].type == "int" else click.FloatRange
+        numbers = click.IntRange if _TABLE[name].type == "int" else FiniteRange
         return numbers(rule.minimum, rule.maximum)  # type: ignore[arg-type]
     return _SettingType(name)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within borders; nan lies within any, and what is infinite has no use."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number to reckon with", param, ctx)
+        return number
 
 
 class _SettingType(click.ParamType[Any]):

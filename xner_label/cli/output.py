@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -64,6 +67,14 @@ def report_partial(errors: Sequence[RecordError], bad: int) -> None:
         )
 
 
+def require_other_file(output: Path | str, inputs: Iterable[Path | str]) -> None:
+    """Raise UsageError where what is written would take the place of what is read."""
+    for read in inputs:
+        with suppress(OSError):
+            if "-" not in (str(output), str(read)) and os.path.samefile(output, read):
+                raise UsageError(f"{output} is read, and would be overwritten", hint="name another file with -o")
+
+
 def run_stage(
     input_path: str,
     output_path: str,
@@ -112,6 +123,7 @@ def run_stream(
     from xner_label.stages.usage import usage_of
 
     require_file(output_path, as_json=as_json)
+    require_other_file(output_path, [input_path])
     try:
         with (
             open_input(input_path) as source,

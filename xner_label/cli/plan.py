@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, with_settings
 from xner_label.cli.output import say, write_json
 from xner_label.settings.choices import STRATEGIES
 from xner_label.settings.table import Settings
@@ -21,7 +21,7 @@ _SHOWN = 5
 
 
 @click.command(name="plan")
-@click.option("--minutes", type=click.FloatRange(min=0.0, min_open=True), required=True, help="Of people's time")
+@click.option("--minutes", type=FiniteRange(min=0.0, min_open=True), required=True, help="Of people's time")
 @click.option(
     "--strategy", help=f"Sentences alone, in this order: {', '.join(STRATEGIES)} [default: sentences and names]"
 )

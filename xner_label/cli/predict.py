@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xner_label.cli.options import READ_FORMATS, json_option, with_settings
-from xner_label.cli.output import answer, say, say_usage
+from xner_label.cli.options import READ_FORMATS, FiniteRange, json_option, with_settings
+from xner_label.cli.output import answer, require_other_file, say, say_usage
 from xner_label.cli.progress import console_progress, count_lines
 from xner_label.errors import PartialError, UsageError
 from xner_label.settings.table import Settings
@@ -66,7 +66,7 @@ _PART_FORMATS = ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 )
 @click.option("--address", default="", help="Ray cluster, for instance auto [default: one of its own]")
 @click.option("--actors", type=click.IntRange(min=1), default=1, show_default=True, help="Pipelines that Ray runs")
-@click.option("--gpus", type=click.FloatRange(min=0), default=0.0, show_default=True, help="GPUs of each of them")
+@click.option("--gpus", type=FiniteRange(min=0), default=0.0, show_default=True, help="GPUs of each of them")
 @with_settings(
     *("database_url", "project", "preset", "translator", "tagger", "aligner", "projector", "training_folder"),
 )
@@ -235,6 +235,8 @@ def _predict_into_store(
     from xner_label.store.database import open_store
     from xner_label.store.labels import agreed
 
+    if rejected is not None:
+        require_other_file(rejected, files)
     with open_store(settings.database_url) as store:
         settings = agreed(store, settings)
     with console_progress(announce=True) as progress:

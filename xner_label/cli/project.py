@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from xner_label.cli.options import (
+    FiniteRange,
     comma_separated,
     input_argument,
     is_flag,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     metavar="P",
     help="Leave out entities with less confidence [default: the projector's own cut]",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
@@ -17,7 +17,7 @@ from xner_label.wording import counted
 if TYPE_CHECKING:
     from xner_label.studio.push import PushOptions, PushReport
 
-_PROBABILITY = click.FloatRange(0.0, 1.0)
+_PROBABILITY = FiniteRange(0.0, 1.0)
 
 
 @click.command(name="push")
@@ -32,7 +32,7 @@ _PROBABILITY = click.FloatRange(0.0, 1.0)
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     help="No more than people can do in this time, with what waits; alone: tasks and name cards in one queue",
 )
 @click.option("--max-confidence", type=_PROBABILITY, help="Leave out tasks that are surer than this")

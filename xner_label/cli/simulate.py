@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xner_label.cli.options import comma_separated, json_option
+from xner_label.cli.options import FiniteRange, comma_separated, json_option
 from xner_label.cli.output import write_json
 from xner_label.errors import UsageError
 
@@ -43,7 +43,7 @@ _HEAD = (
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Draws of each strategy")
 @click.option(
     "--reviewer-error",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     default=0.0,
     show_default=True,
     help="How often an answer is wrong",
@@ -83,11 +83,13 @@ def command(
         error=reviewer_error,
         text=not no_text,
     )
-    if not as_json:
-        click.echo(_HEAD)
-    report = simulate_files(
-        pool, test, options, weights, progress=lambda run: None if as_json else click.echo(_line(run))
-    )
+    lines = iter([_HEAD])
+
+    def tell(run: Run) -> None:
+        for line in (*lines, _line(run)):  # the head with the first
+            click.echo(line)
+
+    report = simulate_files(pool, test, options, weights, progress=lambda run: None if as_json else tell(run))
     if file is not None:
         from xner_label.simulation.curves import plot_curves
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, with_settings
 from xner_label.cli.output import write_json
 from xner_label.errors import CheckFailedError
 from xner_label.settings.choices import CORPUS, MIN_GAIN, MODEL, PURPOSES
@@ -15,7 +15,7 @@ from xner_label.settings.table import Settings
 @click.option("--exit-code", is_flag=True, help="End with 6 where review should go on")
 @click.option(
     "--min-gain",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     help=f"What an hour must add to F1 to be worth it [default: {MIN_GAIN[MODEL]:g} for a model, "
     f"{MIN_GAIN[CORPUS]:g} for the corpus]",
 )

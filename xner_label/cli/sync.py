@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import click
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, with_settings
 from xner_label.cli.output import answer, say
 from xner_label.cli.progress import console_progress
 from xner_label.errors import CheckFailedError, ContractError, PartialError, StudioError
@@ -20,7 +20,7 @@ from xner_label.wording import counted
 @click.option("--allow-deletions", is_flag=True, help="Take over deletions on a large scale too")
 @click.option(
     "--watch",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     metavar="SECONDS",
     help="Sync again every so many seconds until interrupted; what goes wrong is said and tried again",
 )

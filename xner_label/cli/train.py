@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, with_settings
 from xner_label.cli.output import answer, write_json
 from xner_label.cli.progress import console_progress
 from xner_label.errors import UsageError
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), help="Fine-tuning: passes over the gold [default: 10]")
 @click.option("--silver-epochs", type=click.IntRange(0), help="Fine-tuning: passes over the silver [default: 2]")
 @click.option(
-    "--learning-rate", type=float, help="Fine-tuning: peak of a linear decay [default: 5e-5, with adapters 5e-4]"
+    "--learning-rate",
+    type=FiniteRange(min=0.0, min_open=True),
+    help="Fine-tuning: peak of a linear decay [default: 5e-5, with adapters 5e-4]",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Fine-tuning: sentences a step [default: 16]")
 @click.option("--accumulate", type=click.IntRange(1), help="Fine-tuning: parts of a step, to need less memory")

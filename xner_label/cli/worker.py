@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from xner_label.cli.options import json_option, with_settings
+from xner_label.cli.options import FiniteRange, json_option, with_settings
 from xner_label.errors import PartialError
 from xner_label.jobs.interrupts import terminating_interrupts
 from xner_label.logs import configure_logging
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--lease",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     default=60.0,
     show_default=True,
     help="Seconds without a sign of life after which another worker takes the job",

@@ -103,7 +103,8 @@ def provenances(
             spoken += witnesses.names.get(texts[observations.name[mention]], ())
         in_others = {witness for witness in spoken if witness[0] != ids[number]}
         agreeing = sorted({task for task, where, named in in_others if (where, named) == (text, label)})
-        against = sorted({task for task, where, named in in_others if (where, named) != (text, label)})
+        # a task whose name was linked to nothing, but whose text was marked, isn't against
+        against = sorted({task for task, _, _ in in_others}.difference(agreeing))
         marginals = None if tagged is None else tagged.marginals[number]
         tagger = rather = None
         if marginals is not None:

@@ -40,6 +40,8 @@ def undo(
         raise UsageError("undo needs to know whose answers, or since when", hint="give --annotator or --since")
     with store.read() if dry_run else store.write() as session:
         project_id = projects.get_project(session, project).id
+        if not dry_run:  # a sync that writes at this moment would bring rows that aren't seen here
+            projects.lock_project(session, project_id)
         answers = withdrawing.answers_of(session, project_id, annotator, since)
         names = withdrawing.name_answers_of(session, project_id, annotator, since)
         if not dry_run:

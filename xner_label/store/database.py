@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -193,6 +195,8 @@ def open_store(
     is not at head.
     """
     store = Store(_engine(url, busy_timeout, pool))
+    if check:
+        _require_file(store)
     try:
         _reach(store)
         if check:
@@ -200,6 +204,19 @@ def open_store(
         yield store
     finally:
         store.close()
+
+
+def _require_file(store: Store) -> None:
+    """Raise SchemaError where SQLite would make an empty file, in a folder that has nothing to do with us."""
+    path = store.engine.url.database if store.engine.dialect.name == "sqlite" else ""
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    if Path(path).parent.is_dir() and not os.path.lexists(path):
+        raise _no_schema(store)
+
+
+def _no_schema(store: Store) -> SchemaError:
+    return SchemaError(f"{store.url} holds no XNER-Label schema", hint="run `xner-label db upgrade`")
 
 
 def _reach(store: Store) -> None:
@@ -231,7 +248,7 @@ def require_head(store: Store) -> None:
     with store.read() as session:
         current = schema.current_revision(session.connection())
     if current is None:
-        raise SchemaError(f"{store.url} holds no XNER-Label schema", hint="run `xner-label db upgrade`")
+        raise _no_schema(store)
     if current != schema.HEAD:
         raise SchemaError(
             f"{store.url} is at schema revision {current}, this version needs {schema.HEAD}",

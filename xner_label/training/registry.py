@@ -150,7 +150,7 @@ def rollback(
         projects.lock_project(session, project_id)
         if _present_and_earlier(session, project_id)[0].id != present.id:
             raise UsageError(
-                "another run was promoted meanwhile", hint="look at `xner-label runs`, then run again"
+                "another run was promoted meanwhile", hint="look at `xner-label runs list`, then run again"
             )
         runs.promote(session, earlier, f"rollback from {present.version}: {reason}", by or current_user())
     return present.version, earlier.version
@@ -188,7 +188,7 @@ def _present_and_earlier(session: Session, project_id: int) -> tuple[ModelRun, M
         if not stack or stack[-1] != version:
             stack.append(version)
     if len(stack) < 2:
-        raise UsageError("no run was served before the present one", hint="`xner-label runs` lists them")
+        raise UsageError("no run was served before the present one", hint="`xner-label runs list` names them")
     present, earlier = (runs.find_run(session, project_id, version) for version in reversed(stack[-2:]))
     assert present is not None
     assert earlier is not None
@@ -199,7 +199,7 @@ def _run(session: Session, project: str, version: str) -> tuple[ModelRun, bool]:
     project_id = projects.get_project(session, project).id
     run = runs.find_run(session, project_id, version)
     if run is None:
-        raise UsageError(f"the project has no model run {version!r}", hint="`xner-label runs` lists them")
+        raise UsageError(f"the project has no model run {version!r}", hint="`xner-label runs list` names them")
     served = runs.promoted_run(session, project_id)
     return run, served is not None and served.id == run.id
 

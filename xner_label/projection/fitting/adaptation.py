@@ -39,6 +39,7 @@ from xner_label.projection.corpus.effects import (
     span_keys,
 )
 from xner_label.projection.corpus.evidence import EVIDENCE, LABEL_EVIDENCE, Observations
+from xner_label.projection.corpus.gazetteer import Gazetteer, with_gazetteer
 from xner_label.projection.corpus.rounds import (
     ChosenSpans,
     RoundEvidence,
@@ -78,6 +79,7 @@ class Adapted(msgspec.Struct, frozen=True):
     round: Round
     effects: Effects
     spoken: SpokenSums | None = None
+    gazetteer: Gazetteer | None = None
 
 
 class _Fit(NamedTuple):
@@ -226,6 +228,14 @@ class _Problem:
         )
 
 
+def review_folds(observations: Observations) -> Ints:
+    """(S,) the third that each sentence is left out with, apart from the folds of the target tagger."""
+    return np.array(
+        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances],
+        np.int64,
+    )
+
+
 def adapt(
     observations: Observations, evidence: RoundEvidence, settled: Settled, gold: Gold, shipped: Round
 ) -> tuple[Adapted, ChosenSpans]:
@@ -241,9 +251,7 @@ def adapt(
     if shipped.caseless is not None and 2 * observations.caseless.sum() > len(observations.caseless):
         shipped = msgspec.structs.replace(shipped.caseless, caseless=None)
     problem = _Problem(observations, evidence, settled, shipped)
-    fold = np.array(
-        [crc32(" ".join(instance.target.words()).encode()) // 7 % FOLDS for instance in observations.instances]
-    )
+    fold = review_folds(observations)
     fits = [
         problem.fit(settled.answered | (reviewed & (fold != which))[observations.sentence])
         for which in range(FOLDS)
@@ -332,11 +340,13 @@ def project_adapted(observations: Observations, evidence: RoundEvidence, adapted
     """The spans of sentences that came after those that a round was adapted to."""
     model, shift = RoundModel(adapted.round), shift_of(observations, adapted.effects)
     chosen = project_round(observations, evidence, model, shift)
-    if adapted.spoken is None:
-        return chosen
-    elsewhere = adapted.spoken.elsewhere(observations, text_of(observations, chosen))
-    scores = label_scores(observations, evidence, model, shift)
-    return consistent_with(observations, evidence, adapted.round, chosen, scores, elsewhere)
+    if adapted.spoken is not None:
+        elsewhere = adapted.spoken.elsewhere(observations, text_of(observations, chosen))
+        scores = label_scores(observations, evidence, model, shift)
+        chosen = consistent_with(observations, evidence, adapted.round, chosen, scores, elsewhere)
+    if adapted.gazetteer is not None:
+        chosen = with_gazetteer(observations, chosen, evidence.tagged, adapted.gazetteer)
+    return chosen
 
 
 def joined(spans: Sequence[ChosenSpans]) -> ChosenSpans:

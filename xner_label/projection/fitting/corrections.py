@@ -5,6 +5,7 @@
 3. The target tagger of the last round is trained anew, out of fold, on what people settled and on what that round
    made of the other sentences.
 4. The last round's weights are adapted (:mod:`adaptation`), and everything is projected once more.
+5. What people marked is looked for wherever else it stands (:mod:`corpus.gazetteer`).
 
 So the result depends on the corpus and on the answers, not on when they came: no tagger learns from what another
 one made of earlier answers, and without answers the result is that of corpus mode. Learning from more answers
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from xner_label.iob2 import decode
@@ -30,7 +32,8 @@ from xner_label.projection.corpus.rounds import (
     with_answers,
 )
 from xner_label.projection.corpus.settled import Gold, NameAnswers, Settled, settle
-from xner_label.projection.fitting.adaptation import Adapted, adapt
+from xner_label.projection.fitting.adaptation import Adapted, adapt, review_folds
+from xner_label.projection.fitting.gazetteer import with_learned_gazetteer
 from xner_label.projection.loglinear.columns import Floats
 from xner_label.projection.loglinear.weights_file import Round
 
@@ -115,4 +118,8 @@ def spread(
     adapted, chosen = adapt(observations, gather(observations, tagged, settled), settled, gold, last)
     if answers is not None:
         chosen = with_answers(chosen, answers)
+    if gold or answers is not None:
+        folds = review_folds(observations)
+        gazetteer, chosen = with_learned_gazetteer(observations, chosen, tagged, settled, gold, answers, folds)
+        adapted = msgspec.structs.replace(adapted, gazetteer=gazetteer)
     return Spread(chosen, adapted, tagged)
