@@ -197,6 +197,14 @@ def test_weights_from_before_there_was_a_second_stage_do_what_they_did(world):
     assert result.adapted.spoken is None
 
 
+def test_the_shipped_weights_have_numbers_for_sentences_with_capitals():
+    *earlier, last = Weights.load().rounds
+    assert not any(each.consistency or each.caseless.consistency for each in earlier)
+    assert last.consistency.tagged.label[0] > 0.0
+    assert last.consistency.given.label == (0.0, 0.0, 0.0)
+    assert not last.caseless.consistency
+
+
 def test_each_kind_of_sentence_has_numbers_of_its_own(world):
     """Of given source entities and of caseless sentences; without any, bit by bit as before."""
     weights, observations, _, before, evidence = world
