@@ -226,6 +226,8 @@ def open_output(path: Path | str) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise UsageError(f"can't write {path}: it is a folder", hint="name a file")
     if target.exists() and not target.is_file():
         with open(target, "wb") as stream:  # a device or a pipe can't be renamed onto
             yield stream

@@ -113,3 +113,11 @@ def test_a_simulation_that_can_not_begin_writes_no_table(tmp_path: Path) -> None
     outcome = CliRunner().invoke(cli, ["simulate", str(file), str(file)])
     assert isinstance(outcome.exception, errors.UsageError)
     assert outcome.stdout == ""
+    row = {"id": 1, "text": "Juma", "source": "Juma", "source_entities": [], "entities": [], "split": "train"}
+    file.write_text(json.dumps(row) + "\n")
+    assert "1 have the split 'train' and 0 'test'" in _refused("simulate", str(file), str(file))
+
+
+def test_nobody_is_asked_about_a_backup_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no file nowhere.db" in _refused("db", "restore", "nowhere.db")

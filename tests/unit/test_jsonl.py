@@ -157,3 +157,9 @@ def test_a_rewritten_file_keeps_its_permissions_and_its_link(tmp_path):
     assert target.read_text() == "new"
     assert stat.S_IMODE(os.stat(target).st_mode) == 0o600
     assert sorted(path.name for path in Path(tmp_path).iterdir()) == ["link.jsonl", "private.jsonl"]
+
+
+def test_a_folder_is_no_output(tmp_path):
+    with pytest.raises(UsageError, match="it is a folder"), open_output(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -265,3 +265,12 @@ def test_the_store_shows_no_password(url):
     pytest.importorskip("psycopg")
     shown = Store(create_engine(url.replace("postgresql:", "postgresql+psycopg:"))).url
     assert "hidden" not in shown
+
+
+def test_a_settings_file_may_begin_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "xner-label.toml"
+    file.write_bytes(b'\xef\xbb\xbflabels = ["PER"]\r\n')
+    assert load_settings(file, {}).labels == ("PER",)
+    set_values(file, {"projector": "string"})
+    assert file.read_bytes().startswith(b'\xef\xbb\xbflabels = ["PER"]\r\n')
+    assert load_settings(file, {}).projector == "string"

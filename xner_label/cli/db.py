@@ -155,6 +155,8 @@ def restore(settings: Settings, path: Path, yes: bool, as_json: bool) -> None:
     from xner_label.store import copies
     from xner_label.store.database import open_store
 
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="name one that `xner-label db backup` made")
     if not yes:
         click.confirm("What the database holds now is replaced. Go on?", abort=True, err=True)
     with open_store(settings.database_url, check=False) as store:

@@ -56,9 +56,9 @@ def find_file(folder: Path) -> Path | None:
 def set_values(file: Path, values: Mapping[str, str]) -> None:
     """Set fields of Settings, by name, in a settings file; it is made where it doesn't exist.
 
-    Comments, the other keys, line ends, permissions and a symbolic link stay as they are. Raises
-    ConfigurationError, leaving the file alone, where it can't be read or written, or where the result wouldn't be
-    a settings file that says what it should.
+    Comments, the other keys, line ends, a byte order mark, permissions and a symbolic link stay as they are.
+    Raises ConfigurationError, leaving the file alone, where it can't be read or written, or where the result
+    wouldn't be a settings file that says what it should.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -66,6 +66,8 @@ def set_values(file: Path, values: Mapping[str, str]) -> None:
     keys = {entry.name: entry.metadata["toml"] for entry in table()}
     try:
         before = file.read_bytes().decode() if file.exists() else ""
+        mark = "\ufeff" if before.startswith("\ufeff") else ""  # as editors of Windows write it
+        before = before.removeprefix(mark)
         document = tomlkit.parse(before)
         root = ("tool", "xner-label") if file.name == "pyproject.toml" else ()
         for name, value in values.items():
@@ -75,7 +77,7 @@ def set_values(file: Path, values: Mapping[str, str]) -> None:
             after = after.replace("\r\n", "\n").replace("\n", "\r\n")
         _require(after, file.name, values)
         with open_output(file) as stream:
-            stream.write(after.encode())
+            stream.write(f"{mark}{after}".encode())
     except (OSError, UsageError) as error:
         problem = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(f"can't change {file}: {problem}", hint="check the folder") from None

@@ -94,7 +94,7 @@ def _from_flag(name: str, value: Any) -> Any:
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"can't read {file}: {error}", hint="check the path, or run `xner-label init`"

@@ -9,9 +9,11 @@ import msgspec
 
 from xner_label import __version__
 from xner_label.entities import Task
+from xner_label.errors import UsageError
 from xner_label.jsonl import read_values
 from xner_label.projection.loglinear.weights_file import Weights
 from xner_label.simulation.loop import Run, Simulation
+from xner_label.wording import counted
 
 POOL_SPLIT, TEST_SPLIT = "train", "test"
 
@@ -81,11 +83,15 @@ def simulate_files(
 
 
 def read_pool_and_test(pool: Path, test: Path) -> tuple[list[SplitTask], list[SplitTask]]:
-    """The tasks of both files; of one file by split."""
+    """The tasks of both files; of one file by split. Raises UsageError where one of the splits isn't there."""
     if pool.resolve() != test.resolve():
         return list(read_values(pool, SplitTask)), list(read_values(test, SplitTask))
     tasks = list(read_values(pool, SplitTask))
-    return (
-        [task for task in tasks if task.split == POOL_SPLIT],
-        [task for task in tasks if task.split == TEST_SPLIT],
-    )
+    parts = [[task for task in tasks if task.split == split] for split in (POOL_SPLIT, TEST_SPLIT)]
+    if tasks and not all(parts):
+        raise UsageError(
+            f"{pool} is pool and test set, and of its {counted(len(tasks), 'task')} {len(parts[0])} "
+            f"have the split {POOL_SPLIT!r} and {len(parts[1])} {TEST_SPLIT!r}",
+            hint="give each task a `split`, or name two files",
+        )
+    return parts[0], parts[1]

@@ -94,8 +94,8 @@ def advice(curve: LearningCurve) -> str:
     for name, gain in (("with projections", curve.gain), ("from texts alone", curve.text_gain)):
         low, high = gain.ci95
         lines.append(
-            f"the next {gain.tasks} reviewed tasks would add about {gain.f1:+.3f} F1 "
-            f"({low:+.3f} .. {high:+.3f}) {name}"
+            f"the next {gain.tasks} reviewed tasks would add about {gain.f1:+z.3f} F1 "
+            f"({low:+z.3f} .. {high:+z.3f}) {name}"
         )
     return "\n".join(lines)
 
