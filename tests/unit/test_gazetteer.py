@@ -121,6 +121,19 @@ def test_what_people_left_unmarked_as_often_is_no_match_and_a_sentence_says_noth
     assert set(matched.sentence[matched.first == 3].tolist()) == set(range(1, 12))
 
 
+def test_a_common_word_that_somebody_marked_by_a_slip_is_looked_for_once_it_is_marked_again():
+    instances = [
+        instance(number, f"{person} alifika leo .", f"{person} arrived today .", [(person, "PER")], "0-0 1-1 3-3")
+        for number, person in enumerate(PEOPLE)
+    ]
+    slips = {number: [(0, 1, "PER"), (2, 3, "LOC")] for number in range(2)}
+    observations, result = settled_by(instances, {0: slips[0]})
+    assert result.adapted.gazetteer.entries["leo"] == Entry(1, {"LOC": 1}, {"leo": 1})
+    assert all(("leo", "LOC") not in spans(observations, result, number) for number in range(1, 6))
+    _, result = settled_by(instances, slips)
+    assert all(("leo", "LOC") in spans(observations, result, number) for number in range(2, 6))
+
+
 def test_of_matches_that_overlap_the_likeliest_is_taken_and_what_is_surer_stays():
     instances, _ = arrivals(3)
     observations, _ = observe(instances)

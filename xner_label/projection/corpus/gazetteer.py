@@ -2,9 +2,9 @@
 
 A candidate needs a link or a similar string; a text that people marked needs neither. A match is a place where
 such a text stands in another sentence and hasn't been projected with its label, unless people left the text
-unmarked more often than not. The log-odds that it is an entity
-with the label l that people gave the text most often, which they did n times of the o that it stands in reviewed
-sentences, n_w times written as it is here,
+unmarked more often than not. A single word without a capital that they marked once needs a source name, too (see
+below). The log-odds that it is an entity with the label l that people gave the text most often, which they did n
+times of the o that it stands in reviewed sentences, n_w times written as it is here,
 
     logit p = c_0 + c_1 log((n + 1/2) / (o - n + 1/2)) + c_2 logit P(span, l by the target tagger) / 2.5
               + c_3 min(words - 1, 3) + c_4 (n_w / n - 1/2)
@@ -152,8 +152,10 @@ def matches(
             mention = _mention_of_name(observations, texts, entry, number, place)
             if mention < 0 and not observations.incomplete[number]:
                 continue
-            tagger = 0.5 if marginals is None else span_probability(marginals, first, last)[place]
             count = entry.labels[label]
+            if mention < 0 and count == 1 and last - first == 1 and not written[first][:1].isupper():
+                continue  # a slip in a common word would be everywhere
+            tagger = 0.5 if marginals is None else span_probability(marginals, first, last)[place]
             as_written = entry.written.get(" ".join(written[first:last]), 0) / sum(entry.written.values())
             signals.append(
                 (
