@@ -291,8 +291,8 @@ def test_a_worker_ends_in_order(
     assert process.stdout is not None
     assert process.stdout.readline().startswith("predict: ")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=LIMIT)
-    assert process.returncode == 0
+    _, problem = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, problem
 
 
 def test_once_says_what_failed(

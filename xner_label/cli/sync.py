@@ -38,11 +38,13 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
         return
     from xner_label.jobs.interrupts import terminating_interrupts
 
-    with terminating_interrupts(), suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), terminating_interrupts() as interrupts:
         while True:
             try:
                 _sync(settings, as_json=as_json, full=full, allow_deletions=allow_deletions)
             except (StudioError, PartialError, ContractError, CheckFailedError) as error:
+                if interrupts.received:  # what a library made of the interrupt
+                    break
                 say(str(error))
             time.sleep(watch)
 

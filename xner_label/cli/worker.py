@@ -63,8 +63,8 @@ def command(settings: Settings, once: bool, kinds: tuple[str, ...], lease: float
             if failed:
                 raise PartialError(f"{counted(failed, 'job')} failed", hint="`xner-label status` says why")
             return
-        with terminating_interrupts(), suppress(KeyboardInterrupt):
-            worker.run(Event(), every)
+        with suppress(KeyboardInterrupt), terminating_interrupts() as interrupts:
+            worker.run(Event(), every, lambda: interrupts.received)
 
 
 def _tell(*, as_json: bool) -> Callable[[Done], None]:

@@ -62,6 +62,7 @@ class Worker:
         self._lease = lease
         self._progress = progress
         self._ended = ended
+        self._interrupted: Callable[[], bool] = lambda: False
         # A host may run several workers, and a process id comes again.
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         with store.read() as session:
@@ -80,10 +81,14 @@ class Worker:
             self._ended(done)
         return well, failed
 
-    def run(self, stopping: Event, every: Mapping[str, float]) -> None:
+    def run(
+        self, stopping: Event, every: Mapping[str, float], interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
         """Do what is due until ``stopping`` is set; ``every`` asks for a kind once so many seconds have passed
-        since one was last begun. A store that is out of reach is waited for."""
-        while not stopping.is_set():
+        since one was last begun. A store that is out of reach is waited for, unless what it was asked was
+        ``interrupted``."""
+        self._interrupted = interrupted
+        while not (stopping.is_set() or interrupted()):
             try:
                 self._ask_for(every)
                 self.run_due(stopping)
@@ -119,20 +124,26 @@ class Worker:
         try:
             with self._kept(claim):
                 outcome = KINDS[claim.kind](self._store, self._settings, claim.options, self._progress)
-        except XnerLabelError as error:
-            return self._failed(claim, error)
         except Exception as error:  # noqa: BLE001 - the next job finds the worker alive
-            _LOG.exception("job %d: %s", claim.id, claim.kind)
+            if self._interrupted():
+                self._release(claim)
+                raise KeyboardInterrupt from None
+            if not isinstance(error, XnerLabelError):
+                _LOG.exception("job %d: %s", claim.id, claim.kind)
             return self._failed(claim, error)
         except BaseException:
-            with suppress(XnerLabelError), self._store.write() as session:
-                jobs.release(session, claim.id, self._name)
+            self._release(claim)
             raise
         with self._store.write() as session:
             if not jobs.finish(session, claim.id, self._name, outcome, None):
                 _LOG.warning("job %d took so long to show a sign of life that another worker has it", claim.id)
         _LOG.info("job %d: %s done, %s", claim.id, claim.kind, outcome)
         return Done(claim.id, claim.kind, outcome, None)
+
+    def _release(self, claim: jobs.Claim) -> None:
+        """Leave the job to the next worker."""
+        with suppress(XnerLabelError), self._store.write() as session:
+            jobs.release(session, claim.id, self._name)
 
     def _failed(self, claim: jobs.Claim, error: Exception) -> Done:
         """Record why; what may pass is tried again in a while."""
