@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -373,19 +374,25 @@ def test_why_tells_the_story_of_an_entity(store: Store) -> None:
     assert "no task 'nothing'" in unknown.stderr
 
 
-def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path: Path) -> None:
-    sentences = records()
-    add(store, sentences)
-    settle_tasks(store, sentences[:REVIEWED])
-    (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
+def predict_twice_at_once(store: Store, folder: Path) -> list[dict[str, Any]]:
+    """The reports of two processes, which must come to the same version."""
+    (folder / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
     environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
     both = [
-        begin(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        begin(PREDICT, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for _ in range(2)
     ]
     reports = [msgspec.json.decode(process.communicate()[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert len({report["version"] for report in reports}) == 1
+    return reports
+
+
+def test_two_processes_that_learn_at_once_learn_the_same(store: Store, tmp_path: Path) -> None:
+    sentences = records()
+    add(store, sentences)
+    settle_tasks(store, sentences[:REVIEWED])
+    reports = predict_twice_at_once(store, tmp_path)
     assert sum(report["predicted"] for report in reports) == COUNT
     answers = predicted(store, reports[0]["version"])
     assert sum(right(task, answers[str(task.id)]) for task in sentences[REVIEWED:]) == COUNT - REVIEWED

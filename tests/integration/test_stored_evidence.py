@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -11,9 +9,17 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
-from tests.integration.test_learning import COUNT, PREDICT, SETTINGS, add, predict, predicted, records, unseen
+from tests.integration.test_learning import (
+    COUNT,
+    SETTINGS,
+    add,
+    predict,
+    predict_twice_at_once,
+    predicted,
+    records,
+    unseen,
+)
 from tests.integration.test_learning import store as store
-from tests.processes import begin
 from xner_label.errors import ConfigurationError
 from xner_label.predicting.corpus_state import CorpusState
 from xner_label.predicting.predictor import Predictor
@@ -79,14 +85,6 @@ def test_two_processes_that_find_it_store_it_once(store: Store, tmp_path: Path) 
     answers = predicted(store, predict(store).version)
     make_old(store)
     add(store, [msgspec.structs.replace(task, id=f"new-{task.id}") for task in sentences[COUNT:]])
-    (tmp_path / "xner-label.toml").write_text('labels = ["PER", "LOC"]\n')
-    environment = {**os.environ, "XNER_LABEL_DATABASE_URL": store.url}
-    both = [
-        begin(PREDICT, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    reports = [msgspec.json.decode(process.communicate()[0]) for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert len({report["version"] for report in reports}) == 1
+    reports = predict_twice_at_once(store, tmp_path)
     assert predicted(store, reports[0]["version"]).keys() > answers.keys()
     assert predict(store).evidence == ""

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -293,6 +294,32 @@ def test_a_worker_ends_in_order(
     process.send_signal(signal.SIGTERM)
     _, problem = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, problem
+
+
+_ASKING = """
+import sys
+from contextlib import suppress
+from sqlalchemy import select
+from xner_label.jobs.interrupts import terminating_interrupts
+from xner_label.store.database import open_store
+with open_store(sys.argv[1]) as store, suppress(KeyboardInterrupt), terminating_interrupts() as interrupts:
+    print("asking", flush=True)
+    while not interrupts.received:
+        with store.read() as session:
+            session.scalar(select(1))
+"""
+
+
+def test_a_signal_in_the_middle_of_a_statement_ends_in_order(each_store: Store, each_url: str) -> None:
+    for _ in range(rounds(5)):
+        process = begin(
+            [sys.executable, "-c", _ASKING, each_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asking\n"
+        process.send_signal(signal.SIGTERM)
+        _, problem = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, problem
 
 
 def test_once_says_what_failed(

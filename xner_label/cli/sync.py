@@ -39,14 +39,14 @@ def command(settings: Settings, as_json: bool, full: bool, allow_deletions: bool
     from xner_label.jobs.interrupts import terminating_interrupts
 
     with suppress(KeyboardInterrupt), terminating_interrupts() as interrupts:
-        while True:
+        while not interrupts.received:
             try:
                 _sync(settings, as_json=as_json, full=full, allow_deletions=allow_deletions)
             except (StudioError, PartialError, ContractError, CheckFailedError) as error:
-                if interrupts.received:  # what a library made of the interrupt
-                    break
-                say(str(error))
-            time.sleep(watch)
+                if not interrupts.received:  # otherwise what a library made of the interrupt
+                    say(str(error))
+            if not interrupts.received:
+                time.sleep(watch)
 
 
 def _sync(settings: Settings, *, as_json: bool, full: bool, allow_deletions: bool) -> None:

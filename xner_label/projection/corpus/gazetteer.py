@@ -156,17 +156,8 @@ def matches(
             if mention < 0 and count == 1 and last - first == 1 and not written[first][:1].isupper():
                 continue  # a slip in a common word would be everywhere
             tagger = 0.5 if marginals is None else span_probability(marginals, first, last)[place]
-            as_written = entry.written.get(" ".join(written[first:last]), 0) / sum(entry.written.values())
-            signals.append(
-                (
-                    1.0,
-                    float(np.log((count + 0.5) / (entry.occurrences - count + 0.5))),
-                    float(logit(np.array(tagger))) / 2.5,
-                    float(min(last - first - 1, _MORE_WORDS)),
-                    as_written - 0.5,
-                    *_beside(chosen, overlapping, first, last),
-                )
-            )
+            text_signals = _of_text(entry, count, written[first:last], float(tagger))
+            signals.append((*text_signals, *_beside(chosen, overlapping, first, last)))
             elsewhere = [row for row in spans if mention >= 0 and chosen.mention[row] == mention]
             replaced.append(sorted({*overlapping, *elsewhere}))
             if mention < 0:
@@ -329,6 +320,19 @@ def _places(
 
 def _is(chosen: ChosenSpans, row: int, first: int, last: int, label: int) -> bool:
     return bool(chosen.first[row] == first and chosen.last[row] == last and chosen.label[row] == label)
+
+
+def _of_text(entry: Entry, count: int, written: Sequence[str], tagger: float) -> tuple[float, ...]:
+    """What c_0 to c_4 weigh: ``count`` marks of a label in an entry, ``written`` as these words here, and the
+    target tagger's probability of it."""
+    as_written = entry.written.get(" ".join(written), 0) / sum(entry.written.values())
+    return (
+        1.0,
+        float(np.log((count + 0.5) / (entry.occurrences - count + 0.5))),
+        float(logit(np.array(tagger))) / 2.5,
+        float(min(len(written) - 1, _MORE_WORDS)),
+        as_written - 0.5,
+    )
 
 
 def _beside(chosen: ChosenSpans, overlapping: Sequence[int], first: int, last: int) -> tuple[float, ...]:
